@@ -1,0 +1,13 @@
+"""The promises that training and serving keep word for word; it needs NumPy and the standard library only."""
+
+from contract.card import METADATA_KEY, Card, Golden, card_from_metadata, card_to_json, digest_latents
+from contract.errors import CardError, ContractError, DrawError
+from contract.latents import Categorical, Latent, Latents, Normal, Parameter, Uniform, parameters
+from contract.outputs import Image, Output, Points, Tokens
+from contract.sampling import MAX_SEED, Drawn, Given, draw
+
+__all__ = [
+    "MAX_SEED", "METADATA_KEY", "Card", "CardError", "Categorical", "ContractError", "DrawError", "Drawn", "Given", "Golden",
+    "Image", "Latent", "Latents", "Normal", "Output", "Parameter", "Points", "Tokens", "Uniform", "card_from_metadata",
+    "card_to_json", "digest_latents", "draw", "parameters",
+]  # fmt: skip

@@ -1,0 +1,149 @@
+"""The card: what a model file says of itself, as one JSON text under one key of the ONNX ``metadata_props``."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import CardError
+from contract.latents import Latents, latents_from_json, latents_to_json, parameters
+from contract.outputs import Output, output_from_json, output_to_json
+from contract.sampling import Drawn
+
+METADATA_KEY = "gan.card"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """One row that the exporter computed, by which a reader knows the file and its own runtime."""
+
+    seed: int
+    latents: str
+    """SHA-256 of the drawn latents (``digest_latents``): tells a change of NumPy or of ``draw``."""
+    output: NDArray[Any]
+    """The graph's output for this seed, one row: tells a change of weights or of runtime."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Everything about a model that is not weights. Nothing in it depends on the time or the machine of the export."""
+
+    name: str
+    """What requests call it, ``<recipe>-<data>``."""
+    recipe: str
+    """The training recipe's name."""
+    paper: str
+    """The publication that the recipe follows."""
+    latents: Latents
+    """The graph's inputs, in order."""
+    output: Output
+    """The graph's one output."""
+    classes: tuple[str, ...] = ()
+    """What each value of the latent ``y`` shows; empty for an unconditional model."""
+    data: str
+    """The data set's name."""
+    data_licence: str
+    """The licence of the data, which the samples may carry."""
+    steps: int
+    """Training steps behind these weights."""
+    images: int
+    """Real samples shown to the discriminator behind these weights."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Metric name to value; each name says by what it was measured."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Package name to version, of what made the file."""
+    runtime: str
+    """Runtime class on which the goldens were computed, ``onnxruntime-1.31-cpu-x86_64``."""
+    goldens: tuple[Golden, ...] = ()
+    """Rows by which a reader checks the file, a few seeds."""
+
+
+def card_to_json(card: Card) -> str:
+    """The card as JSON text, the same text for the same card."""
+    value: dict[str, Any] = {"schema": SCHEMA, **{f.name: getattr(card, f.name) for f in fields(card)}}
+    value["latents"] = latents_to_json(card.latents)
+    value["output"] = output_to_json(card.output)
+    value["goldens"] = [
+        {"seed": g.seed, "latents": g.latents, "output": base64.b64encode(g.output.tobytes()).decode()} for g in card.goldens
+    ]
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+
+def card_from_metadata(metadata: Mapping[str, str]) -> Card:
+    """The card in a model's metadata.
+
+    Raises:
+        CardError: there is none, or a key is missing, unknown or says something impossible; the message names it.
+    """
+    if METADATA_KEY not in metadata:
+        raise CardError(f"the model has no card: metadata key {METADATA_KEY!r} is missing")
+    try:
+        value = json.loads(metadata[METADATA_KEY])
+    except json.JSONDecodeError as error:
+        raise CardError(f"the card is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise CardError(f"the card must be a JSON object, got {type(value).__name__}")
+    return _card_from_json(value)
+
+
+def _card_from_json(value: dict[str, Any]) -> Card:
+    if value.pop("schema", None) != SCHEMA:
+        raise CardError(f"card schema must be {SCHEMA}")
+    known = {f.name for f in fields(Card)}
+    for problem, names in (("lacks", known - value.keys()), ("has unknown", value.keys() - known)):
+        if names:
+            raise CardError(f"the card {problem} {', '.join(sorted(names))}")
+    for name in ("name", "recipe", "paper", "data", "data_licence", "runtime"):
+        if not isinstance(value[name], str):
+            raise CardError(f"card.{name} must be text, got {value[name]!r}")
+    for name in ("steps", "images"):
+        if type(value[name]) is not int or value[name] < 0:
+            raise CardError(f"card.{name} must be a count, got {value[name]!r}")
+    for name, kind in (("scores", (int, float)), ("versions", (str,))):
+        if not isinstance(value[name], dict) or not all(isinstance(v, kind) for v in value[name].values()):
+            raise CardError(f"card.{name} must be an object of {kind[-1].__name__}, got {value[name]!r}")
+    output = output_from_json(value["output"])
+    latents = latents_from_json(value["latents"])
+    parameters(latents)
+    return Card(**{**value, "latents": latents, "output": output, "classes": _classes(value["classes"]),
+                   "goldens": tuple(_golden(g, output) for g in _list("goldens", value["goldens"]))})  # fmt: skip
+
+
+def _list(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise CardError(f"card.{name} must be a list, got {value!r}")
+    return value
+
+
+def _classes(value: Any) -> tuple[str, ...]:
+    if not all(isinstance(name, str) for name in _list("classes", value)):
+        raise CardError(f"card.classes must be a list of text, got {value!r}")
+    return tuple(value)
+
+
+def _golden(value: Any, output: Output) -> Golden:
+    try:
+        data = np.frombuffer(base64.b64decode(value["output"], validate=True), output.dtype).reshape(output.shape)
+        golden = Golden(seed=value["seed"], latents=value["latents"], output=data)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise CardError(f"card.goldens: {error!r}") from None
+    if type(golden.seed) is not int or not isinstance(golden.latents, str):
+        raise CardError("card.goldens: seed must be a number and latents a SHA-256")
+    return golden
+
+
+def digest_latents(drawn: Drawn, row: int) -> str:
+    """SHA-256 over one row of every latent, in declared order, little-endian."""
+    digest = hashlib.sha256()
+    for values in drawn.values():
+        digest.update(np.ascontiguousarray(values[row]).astype(values.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,18 @@
+"""What can be wrong with a promise.
+
+ContractError
+├── CardError       the card in a model file is missing, incomplete or false
+└── DrawError       latents cannot be drawn as asked
+"""
+
+
+class ContractError(ValueError):
+    """Something breaks the contract between training and serving."""
+
+
+class CardError(ContractError):
+    """The card is missing, incomplete or says something impossible; the message names the key and the value."""
+
+
+class DrawError(ContractError):
+    """A seed or a given value is out of range; the message names it and the right range."""
