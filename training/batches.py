@@ -1,0 +1,58 @@
+"""Which real samples a batch holds: a function of its number alone, so that a resumed run repeats an unbroken one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.data import DataError, DataSet
+from training.recipe import Pixels
+from training.round import Batch
+
+
+class Batches:
+    """A data set resident on its device, dealt in full batches of a fresh permutation each epoch."""
+
+    def __init__(self, data: DataSet, size: int, *, seed: int, pixels: Pixels) -> None:
+        """Args:
+            data: on the device where batches are wanted.
+            size: samples a batch.
+            seed: of the permutations.
+            pixels: range of images, ``unit`` for [0,1], ``tanh`` for [-1,1]; points stay as they are.
+
+        Raises:
+            DataError: the data set holds fewer samples than one batch.
+        """
+        if len(data.items) < size:
+            raise DataError(f"{data.name} has {len(data.items)} samples, fewer than a batch of {size}: use --batch")
+        self.data = data
+        self.size = size
+        self.per_epoch = len(data.items) // size
+        self._seed = seed
+        self._pixels = pixels
+        self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def at(self, number: int) -> Batch:
+        """Batch ``number``, counted from 0 at the run's start; the same batch for the same number, always."""
+        epoch, place = divmod(number, self.per_epoch)
+        rows = self._permutation(epoch)[place * self.size : (place + 1) * self.size]
+        labels = self.data.labels
+        return Batch(self.scale(self.data.items[rows]), None if labels is None else labels[rows])
+
+    def scale(self, items: Tensor) -> Tensor:
+        """Stored samples as the nets see them, float32."""
+        if not self.data.is_image:
+            return items
+        return items.float() / 255 if self._pixels == "unit" else items.float() / 127.5 - 1
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if self._epoch[0] != epoch:
+            generator = torch.Generator().manual_seed(mix(self._seed, epoch))
+            order = torch.randperm(len(self.data.items), generator=generator)
+            self._epoch = (epoch, order.to(self.data.items.device))
+        return self._epoch[1]
+
+
+def mix(seed: int, counter: int) -> int:
+    """A 32-bit seed for the counter-th event of a run; no two events of one run share theirs (below 2**32 events)."""
+    return (seed * 0x9E3779B1 + counter) % 2**32

@@ -1,0 +1,102 @@
+"""Checkpoints: whole or absent. The newest whole one is continued from; the one before it is kept until then."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from training.errors import CheckpointError
+
+KEEP = 2
+_NAME = re.compile(r"checkpoint-(\d{9})\.pt")
+
+
+def save(folder: Path, state: Mapping[str, Any]) -> Path:
+    """Write ``state`` as the checkpoint of its step: a temporary file, fsync, rename; then drop all but the newest two.
+
+    The file is what ``torch.save`` writes, followed by its SHA-256 (32 bytes), so that a flipped bit is seen.
+
+    Raises:
+        CheckpointError: a tensor in it is not finite; nothing was written.
+        OSError: the disk is full or read-only; earlier checkpoints stand.
+    """
+    bad = [name for name, tensor in _tensors("", state) if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        raise CheckpointError(f"step {state['step']}: not saved, {bad[0]} is not finite ({len(bad)} such tensors)")
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    payload = buffer.getbuffer()
+    path = folder / f"checkpoint-{state['step']:09d}.pt"
+    write_whole(path, payload, hashlib.sha256(payload).digest())
+    for old in _found(folder)[KEEP:]:
+        old.unlink()
+    return path
+
+
+def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest whole checkpoint and why any newer one was passed over; None where there is no checkpoint at all.
+
+    Raises:
+        CheckpointError: there are checkpoints and none is whole.
+    """
+    passed_over: list[str] = []
+    for path in _found(folder):
+        try:
+            return _read(path, device), passed_over
+        except (OSError, ValueError, RuntimeError, EOFError) as error:
+            passed_over.append(f"{path.name}: {error}")
+    if passed_over:
+        raise CheckpointError(f"no checkpoint in {folder} is whole: {'; '.join(passed_over)}")
+    return None, []
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what an interrupted write left behind."""
+    for path in folder.glob("*.partial"):
+        path.unlink()
+
+
+def write_whole(path: Path, *parts: bytes | memoryview) -> None:
+    """The file with these bytes, or, if interrupted at any point, the file as it was before."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        for part in parts:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _found(folder: Path) -> list[Path]:
+    """Checkpoints, newest step first."""
+    return sorted((p for p in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(p.name)), reverse=True)
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    data = path.read_bytes()
+    payload, digest = data[:-32], data[-32:]
+    if hashlib.sha256(payload).digest() != digest:
+        raise ValueError(f"damaged: {len(data)} bytes whose SHA-256 is not the one at their end")
+    return cast(dict[str, Any], torch.load(io.BytesIO(payload), map_location=device, weights_only=True))
+
+
+def _tensors(name: str, value: object) -> list[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        return [(name, value)]
+    if isinstance(value, Mapping):
+        return [found for key, part in value.items() for found in _tensors(f"{name}.{key}".lstrip("."), part)]
+    if isinstance(value, list | tuple):
+        return [found for i, part in enumerate(value) for found in _tensors(f"{name}.{i}", part)]
+    return []

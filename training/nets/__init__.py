@@ -1,0 +1,1 @@
+"""Networks: they see tensors, and neither files, logs nor optimisers."""

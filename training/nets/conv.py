@@ -1,0 +1,138 @@
+"""Convolutional nets: DCGAN's, and the small class-conditional pair of the default recipe."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.nets.layers import initialise, normal
+from training.round import Verdict
+
+T = TypeVar("T", bound=nn.Module)
+
+
+def widths(size: int, width: int, *, smallest: int) -> list[int]:
+    """Channels from the smallest feature map up to the one before the image, doubling downwards from ``width``.
+
+    An image of ``size`` is halved until it would be smaller than ``smallest``: 28 -> 7 (two halvings), 64 -> 4 (four).
+
+    Raises:
+        ValueError: the size cannot be halved at all.
+    """
+    halvings = 0
+    while size % 2 == 0 and size // 2 >= smallest:
+        size, halvings = size // 2, halvings + 1
+    if not halvings:
+        raise ValueError(f"images must have an even side of at least {2 * smallest}, got {size}")
+    return [width * 2**i for i in reversed(range(halvings))]
+
+
+class ConvGenerator(nn.Module):
+    """Latents, joined, through a dense layer to a small map, then through ``body`` to an image [N,C,H,W]."""
+
+    def __init__(self, stem: nn.Module, body: nn.Sequential, classes: int) -> None:
+        """``classes`` > 0 adds a one-hot label to z."""
+        super().__init__()
+        self.stem = stem
+        self.body = body
+        self.classes = classes
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """z [N,size], y int64 [N] -> [N,C,H,W]."""
+        if y is not None:
+            z = torch.cat([z, F.one_hot(y, self.classes).to(z.dtype)], 1)
+        return cast(Tensor, self.body(self.stem(z)))
+
+
+class ConvDiscriminator(nn.Module):
+    """Images [N,C,H,W] through ``body`` to features [N,F] and by one linear layer to a logit [N]."""
+
+    def __init__(self, body: nn.Sequential, features: int) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(features, 1)
+
+    def forward(self, x: Tensor) -> Verdict:
+        features = cast(Tensor, self.body(x))
+        return Verdict(self.head(features).squeeze(1), features)
+
+
+class ProjectionDiscriminator(ConvDiscriminator):
+    """Adds to the logit the inner product of the features with the class's embedding: arXiv:1802.05637, eq. 4."""
+
+    def __init__(self, body: nn.Sequential, features: int, classes: int) -> None:
+        super().__init__(body, features)
+        self.embed = nn.Embedding(classes, features)
+
+    def forward(self, x: Tensor, y: Tensor) -> Verdict:  # type: ignore[override]
+        """x [N,C,H,W], y int64 [N]."""
+        verdict = super().forward(x)
+        projection = (self.embed(y) * verdict.features).sum(1)
+        return Verdict(verdict.logit + projection, verdict.features)
+
+
+def dcgan_generator(z: int, shape: tuple[int, ...], *, width: int, last: nn.Module) -> ConvGenerator:
+    """Newmu's dcgan_code: dense - BN - ReLU - [deconv5 s2 - BN - ReLU]... - deconv5 s2 - ``last``, without biases."""
+    channels, size, _ = shape
+    up = widths(size, width, smallest=4)
+    start = size // 2 ** len(up)
+    body: list[nn.Module] = [nn.BatchNorm2d(up[0]), nn.ReLU()]
+    for a, b in pairwise(up):
+        body += [_deconv5(a, b), nn.BatchNorm2d(b), nn.ReLU()]
+    body += [_deconv5(up[-1], channels), last]
+    stem = nn.Sequential(nn.Linear(z, up[0] * start * start, bias=False), nn.Unflatten(1, (up[0], start, start)))
+    return _dcgan_init(ConvGenerator(stem, nn.Sequential(*body), 0))
+
+
+def dcgan_discriminator(shape: tuple[int, ...], *, width: int) -> ConvDiscriminator:
+    """Newmu's dcgan_code: conv5 s2 - LReLU .2 (no BN), then conv5 s2 - BN - LReLU .2 with doubled channels, then dense."""
+    channels, size, _ = shape
+    down = widths(size, width, smallest=4)[::-1]
+    body: list[nn.Module] = [nn.Conv2d(channels, down[0], 5, 2, 2), nn.LeakyReLU(0.2)]
+    for a, b in pairwise(down):
+        body += [nn.Conv2d(a, b, 5, 2, 2, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2)]
+    end = size // 2 ** len(down)
+    return _dcgan_init(ConvDiscriminator(nn.Sequential(*body, nn.Flatten()), down[-1] * end * end))
+
+
+def _deconv5(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inputs, outputs, 5, 2, 2, output_padding=1, bias=False)
+
+
+def _dcgan_init(net: T) -> T:
+    """N(0, .02) for weights, N(1, .02) for the gains of batch normalisation, zero for biases."""
+    initialise(net, normal(0.02))
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+    return net
+
+
+def small_generator(z: int, classes: int, shape: tuple[int, ...], *, width: int) -> ConvGenerator:
+    """dense - BN - ReLU - [deconv4 s2 - BN - ReLU]... down to ``width`` channels at full size - conv3 - tanh."""
+    channels, size, _ = shape
+    up = [2 * c for c in widths(size, width, smallest=4)] + [width]
+    start = size // 2 ** (len(up) - 1)
+    stem = nn.Sequential(nn.Linear(z + classes, up[0] * start * start), nn.Unflatten(1, (up[0], start, start)))
+    body: list[nn.Module] = [nn.BatchNorm2d(up[0]), nn.ReLU()]
+    for a, b in pairwise(up):
+        body += [nn.ConvTranspose2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU()]
+    return ConvGenerator(stem, nn.Sequential(*body, nn.Conv2d(width, channels, 3, 1, 1), nn.Tanh()), classes)
+
+
+def small_discriminator(classes: int, shape: tuple[int, ...], *, width: int) -> ProjectionDiscriminator:
+    """[conv4 s2 - LReLU .2]... with doubled channels - flat - dense 8*width - LReLU .2; no batch normalisation."""
+    channels, size, _ = shape
+    down = [2 * c for c in widths(size, width, smallest=4)[::-1]]
+    end = size // 2 ** len(down)
+    body: list[nn.Module] = []
+    for a, b in pairwise([channels, *down]):
+        body += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2)]
+    features = 8 * width
+    body += [nn.Flatten(), nn.Linear(math.prod((down[-1], end, end)), features), nn.LeakyReLU(0.2)]
+    return ProjectionDiscriminator(nn.Sequential(*body), features, classes)

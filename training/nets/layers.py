@@ -1,0 +1,66 @@
+"""Layers and initialisations that the papers name and torch does not have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Init = Callable[[Tensor], object]
+
+
+class Maxout(nn.Module):
+    """The greatest of ``pieces`` linear functions per unit: Goodfellow et al. 2013, arXiv:1302.4389. [N,in] -> [N,units]."""
+
+    def __init__(self, inputs: int, units: int, pieces: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, units * pieces)
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        pieces: Tensor = self.linear(x).unflatten(1, (-1, self.pieces))
+        return pieces.amax(2)
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Appends to each row how close it is to the others: Salimans et al. 2016, arXiv:1606.03498, section 3.2.
+
+    M = T f(x), o(x_i)_b = sum_j exp(-|M_i,b - M_j,b|_1), j = i included as in gan-intro. [N,F] -> [N,F+kernels].
+    """
+
+    def __init__(self, inputs: int, kernels: int = 5, dim: int = 3) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, kernels * dim)
+        self.kernels = kernels
+
+    def forward(self, x: Tensor) -> Tensor:
+        m = self.linear(x).unflatten(1, (self.kernels, -1))
+        distances = (m[:, None] - m[None, :]).abs().sum(3)
+        return torch.cat([x, torch.exp(-distances).sum(1)], 1)
+
+
+def initialise(net: nn.Module, weight: Init, *, bias: Init = nn.init.zeros_) -> nn.Module:
+    """The net, with the weights of its linear and convolutional layers drawn by ``weight`` and their biases by ``bias``."""
+    for module in net.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            weight(module.weight)
+            if module.bias is not None:
+                bias(module.bias)
+    return net
+
+
+def normal(std: float) -> Init:
+    """N(0, std)."""
+    return lambda tensor: nn.init.normal_(tensor, 0.0, std)
+
+
+def uniform(bound: float) -> Init:
+    """U(-bound, bound)."""
+    return lambda tensor: nn.init.uniform_(tensor, -bound, bound)
+
+
+def he_normal(weight: Tensor) -> Tensor:
+    """N(0, sqrt(2 / fan_in)): what Kristiadi's ``xavier_init`` really is."""
+    return nn.init.normal_(weight, 0.0, math.sqrt(2 / weight.shape[1]))

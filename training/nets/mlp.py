@@ -1,0 +1,66 @@
+"""Multilayer perceptrons: the nets of the first papers and of the toy games."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import cast
+
+from torch import Tensor, nn
+
+from training.nets.layers import Maxout
+from training.round import Verdict
+
+
+class Generator(nn.Module):
+    """z [N,size] through ``body`` to samples of ``shape``: [N,*shape]."""
+
+    def __init__(self, body: nn.Sequential, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.body = body
+        self.shape = shape
+
+    def forward(self, z: Tensor) -> Tensor:
+        return cast(Tensor, self.body(z).unflatten(1, self.shape))
+
+
+class Discriminator(nn.Module):
+    """Samples [N,...], flattened, through ``body`` to features [N,F] and by one linear layer to a logit [N]."""
+
+    def __init__(self, body: nn.Sequential, features: int) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(features, 1)
+
+    def forward(self, x: Tensor) -> Verdict:
+        features = cast(Tensor, self.body(x.flatten(1)))
+        return Verdict(self.head(features).squeeze(1), features)
+
+
+def generator(z: int, hidden: list[int], shape: tuple[int, ...], *, act: nn.Module, last: nn.Module | None) -> Generator:
+    """z - hidden layers, each followed by ``act`` - shape, followed by ``last`` (None: linear)."""
+    layers = _dense([z, *hidden, math.prod(shape)], act)[:-1]
+    return Generator(nn.Sequential(*layers, *([last] if last else [])), shape)
+
+
+def discriminator(shape: tuple[int, ...], hidden: list[int], *, act: nn.Module) -> Discriminator:
+    """shape - hidden layers, each followed by ``act`` - 1."""
+    return Discriminator(nn.Sequential(*_dense([math.prod(shape), *hidden], act)), hidden[-1])
+
+
+def _dense(sizes: list[int], act: nn.Module) -> list[nn.Module]:
+    return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), act)]
+
+
+def generator_norm_first(z: int, hidden: list[int], shape: tuple[int, ...]) -> Generator:
+    """ReNom's generator: batch normalisation before each dense layer, the one on z included; ReLU; sigmoid at the end."""
+    sizes = [z, *hidden, math.prod(shape)]
+    layers = [layer for a, b in pairwise(sizes) for layer in (nn.BatchNorm1d(a), nn.Linear(a, b), nn.ReLU())][:-1]
+    return Generator(nn.Sequential(*layers, nn.Sigmoid()), shape)
+
+
+def discriminator_maxout(shape: tuple[int, ...], units: list[int], *, pieces: int, dropout: float) -> Discriminator:
+    """Maxout layers, each followed by dropout."""
+    sizes = [math.prod(shape), *units]
+    layers = [layer for a, b in pairwise(sizes) for layer in (Maxout(a, b, pieces), nn.Dropout(dropout))]
+    return Discriminator(nn.Sequential(*layers), units[-1])

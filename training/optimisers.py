@@ -1,0 +1,51 @@
+"""How a player moves: optimisers as values, made when the player's parameters are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """A named way to make an optimiser."""
+
+    name: str
+    make: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def adam(rate: float, betas: tuple[float, float] = (0.9, 0.999), *, weight_decay: float = 0.0) -> Optimiser:
+    """Kingma and Ba, arXiv:1412.6980; ``weight_decay`` is an l2 term in the gradient."""
+    name = f"adam({rate:g}, {betas}{f', l2={weight_decay:g}' if weight_decay else ''})"
+    return Optimiser(name, lambda p: torch.optim.Adam(p, rate, betas, weight_decay=weight_decay, fused=True))
+
+
+def rmsprop_tf(rate: float, *, decay: float = 0.9, epsilon: float = 1e-10) -> Optimiser:
+    """RMSProp as TensorFlow 1 has it: epsilon inside the root, mean square starting at one."""
+    return Optimiser(f"rmsprop_tf({rate:g}, {decay:g})", lambda p: RMSpropTF(p, rate, decay, epsilon))
+
+
+class RMSpropTF(torch.optim.Optimizer):
+    """g / sqrt(v + epsilon), where torch divides by sqrt(v) + epsilon; v starts at 1 (tf.train.RMSPropOptimizer)."""
+
+    def __init__(self, params: Iterable[nn.Parameter], rate: float, decay: float, epsilon: float) -> None:
+        super().__init__(params, {"lr": rate, "decay": decay, "epsilon": epsilon})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update from the gradients that the parameters hold."""
+        for group in self.param_groups:
+            moving: list[Tensor] = [p for p in group["params"] if p.grad is not None]
+            gradients: list[Tensor] = [p.grad for p in moving if p.grad is not None]
+            squares = [self.state[p].setdefault("mean_square", torch.ones_like(p)) for p in moving]
+            torch._foreach_mul_(squares, group["decay"])
+            torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["decay"])
+            roots = torch._foreach_sqrt(torch._foreach_add(squares, group["epsilon"]))
+            torch._foreach_addcdiv_(moving, gradients, roots, -group["lr"])

@@ -1,0 +1,34 @@
+"""How latents are drawn while training: from the declared priors, by torch, on the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from contract import Categorical, Latent, Latents, Normal, Uniform
+
+
+def from_priors(latents: Latents, n: int, device: torch.device) -> dict[str, Tensor]:
+    """n independent rows of each latent: float32 [n,size] or int64 [n]."""
+    return {name: _rows(latent, n, device) for name, latent in latents.items()}
+
+
+def stratified(latents: Latents, n: int, device: torch.device) -> dict[str, Tensor]:
+    """n rows spread evenly, in order: linspace(low, high, n) plus U(0, .01), as gan-intro draws its noise."""
+    return {name: _spread(latent, n, device) for name, latent in latents.items()}
+
+
+def _rows(latent: Latent, n: int, device: torch.device) -> Tensor:
+    match latent:
+        case Normal(size):
+            return torch.randn(n, size, device=device)
+        case Uniform(size, low, high):
+            return torch.empty(n, size, device=device).uniform_(low, high)
+        case Categorical(classes):
+            return torch.randint(classes, (n,), device=device)
+
+
+def _spread(latent: Latent, n: int, device: torch.device) -> Tensor:
+    if not isinstance(latent, Uniform):
+        raise TypeError(f"only a uniform latent can be stratified, got {latent!r}")
+    return torch.linspace(latent.low, latent.high, n, device=device)[:, None] + 0.01 * torch.rand(n, latent.size, device=device)

@@ -1,0 +1,90 @@
+"""Games on one or two numbers, whose truth is known: a Gaussian and a parabola."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from contract import Latents, Uniform
+from training.losses import d_cross_entropy, d_log_clamped, g_cross_entropy, g_log_clamped
+from training.nets import mlp
+from training.nets.layers import MinibatchDiscrimination, initialise, normal
+from training.optimisers import adam, rmsprop_tf
+from training.priors import stratified
+from training.recipe import Nets, Player, Recipe
+from training.round import Batch
+from training.schedules import alternate
+
+
+def toy1d(name: str, *, has_minibatch: bool, summary: str) -> Recipe:
+    """AYLIEN's gan-intro: 1-4-1 against 1-8-8-1, with minibatch discrimination in the place of a third layer."""
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        g = mlp.generator(1, [4], shape, act=nn.Softplus(), last=None)
+        layers: list[nn.Module] = [nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU()]
+        layers += [MinibatchDiscrimination(8)] if has_minibatch else [nn.Linear(8, 8), nn.ReLU()]
+        d = mlp.Discriminator(nn.Sequential(*layers), 13 if has_minibatch else 8)
+        initialise(g, normal(1.0))
+        initialise(d, normal(1.0))
+        for module in d.modules():
+            if isinstance(module, MinibatchDiscrimination):
+                initialise(module, normal(0.02))
+        return {"G": g, "D": d}
+
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper="Glover 2016, AYLIEN/gan-intro; minibatch discrimination of Salimans et al. 2016, arXiv:1606.03498",
+        data="gaussian1d",
+        latents=lambda classes: {"z": Uniform(1, -8.0, 8.0)},
+        nets=nets,
+        players=(
+            Player(name="D", nets=("D",), loss=d_log_clamped, optimiser=adam(1e-3)),
+            Player(name="G", nets=("G",), loss=g_log_clamped, optimiser=adam(1e-3)),
+        ),
+        deal=stratified,
+        reals=in_order,
+        batch=8,
+        steps=5000,
+        log_every=100,
+    )
+
+
+def in_order(batch: Batch) -> Batch:
+    """The batch sorted by its one number, as gan-intro sorts it."""
+    ordered: Tensor = batch.x.sort(0).values
+    return Batch(ordered)
+
+
+def parabola(name: str, data: str, summary: str) -> Recipe:
+    """A GAN of three layers of ten on a parabola, D moving twenty times for each move of G."""
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        act = nn.LeakyReLU(0.2)
+        g = mlp.generator(2, [10, 10, 10], shape, act=act, last=None)
+        d = mlp.discriminator(shape, [10, 10, 10], act=act)
+        return {"G": initialise(g, nn.init.xavier_uniform_), "D": initialise(d, nn.init.xavier_uniform_)}
+
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper="after Paperspace's introduction to GANs in TensorFlow, 2018",
+        data=data,
+        latents=lambda classes: {"z": Uniform(2)},
+        nets=nets,
+        players=(
+            Player(name="D", nets=("D",), loss=d_cross_entropy, optimiser=rmsprop_tf(1e-3)),
+            Player(name="G", nets=("G",), loss=g_cross_entropy, optimiser=rmsprop_tf(1e-3)),
+        ),
+        schedule=alternate(20),
+        batch=100,
+        steps=10_000,
+        log_every=100,
+    )
+
+
+RECIPES = (
+    toy1d("toy1d", has_minibatch=False, summary="a Gaussian of one number, the game that collapses"),
+    toy1d("toy1d_minibatch", has_minibatch=True, summary="the same with minibatch discrimination, which keeps the spread"),
+    parabola("parabola", "parabola", "two numbers on a parabola, twenty moves of D to one of G"),
+    parabola("parabola_norm", "parabola-norm", "the same on a parabola scaled to [-1,1]"),
+)

@@ -1,0 +1,130 @@
+"""What a loss may look at: one deal of real samples and latents, and everything computed from them, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Real samples as the nets see them."""
+
+    x: Tensor
+    """[N,C,H,W] in the recipe's pixel range, or [N,k] points."""
+    y: Tensor | None = None
+    """Class of each sample, int64 [N]; None where the data has no labels."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A discriminator's answer."""
+
+    logit: Tensor
+    """[N], or [N,K] for K classes; greater means more real."""
+    features: Tensor
+    """[N,F], what the last layer looked at."""
+    heads: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further answers by name: a code, a reconstruction, the parameters of a posterior."""
+
+
+class Round:
+    """One move's deal. Losses ask it for fakes and verdicts; each is computed when first asked for, and once.
+
+    The graph is kept only through the nets that ``moving`` names: while the discriminator moves alone, fakes are constants.
+    Real and fake samples are leaves that require a gradient, so that a penalty may differentiate a verdict by its input.
+    """
+
+    def __init__(
+        self,
+        nets: Mapping[str, nn.Module],
+        real: Batch,
+        latents: Mapping[str, Tensor],
+        *,
+        step: int,
+        moving: frozenset[str] = frozenset(),
+        conditions: tuple[str, ...] = (),
+    ) -> None:
+        """Args:
+        nets: by role; ``G`` takes the latents by name, ``D`` samples and the conditions by name.
+        real: the real batch, N samples.
+        latents: N rows of each declared latent.
+        step: training step, from 0.
+        moving: names of the nets that this move trains.
+        conditions: latents that the discriminator is told too; for real samples it is told the label instead.
+        """
+        self.nets = nets
+        self.real = Batch(real.x.detach().requires_grad_(real.x.is_floating_point()), real.y)
+        self.latents = latents
+        self.step = step
+        self.moving = moving
+        self.notes: dict[str, Tensor] = {}
+        self._conditions = conditions
+        self._made: dict[str, object] = {}
+
+    @property
+    def fake(self) -> Tensor:
+        """G's samples for this round's latents, shaped as the real ones."""
+        return self.once("fake", self._generate)
+
+    @property
+    def on_real(self) -> Verdict:
+        """D's verdict on the real batch."""
+        return self.once("on_real", lambda: self._judge("real", self.real.x))
+
+    @property
+    def on_fake(self) -> Verdict:
+        """D's verdict on the fakes."""
+        return self.once("on_fake", lambda: self._judge("fake", self.fake))
+
+    def told(self, kind: str) -> dict[str, Tensor]:
+        """What the discriminator is told beside the samples, by name; ``kind`` is ``real`` or ``fake``."""
+        if kind == "fake":
+            return {name: self.latents[name] for name in self._conditions}
+        if self._conditions and self.real.y is None:
+            raise ValueError(f"the recipe is conditional on {', '.join(self._conditions)}, but the data has no labels")
+        return {name: cast(Tensor, self.real.y) for name in self._conditions}
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """``make()``, computed at the first call with this key; for what several losses of one paper share."""
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(T, self._made[key])
+
+    def note(self, name: str, value: Tensor) -> None:
+        """Keep a scalar for the records and the gate."""
+        self.notes[name] = value.detach()
+
+    def recast(self, **roles: str) -> Round:
+        """This round with other nets in the roles: ``recast(D="D1")`` judges by the second discriminator."""
+        key = "recast:" + ",".join(f"{role}={name}" for role, name in sorted(roles.items()))
+        return self.once(key, lambda: self._recast(roles))
+
+    def _recast(self, roles: Mapping[str, str]) -> Round:
+        nets = {**self.nets, **{role: self.nets[name] for role, name in roles.items()}}
+        moving = self.moving | {role for role, name in roles.items() if name in self.moving}
+        other = Round(nets, self.real, self.latents, step=self.step, moving=moving, conditions=self._conditions)
+        other.notes = self.notes
+        if "G" not in roles:
+            other._made["fake"] = self.fake
+        return other
+
+    def _generate(self) -> Tensor:
+        if "G" in self.moving:
+            return cast(Tensor, self.nets["G"](**self.latents))
+        with torch.no_grad():
+            fake = cast(Tensor, self.nets["G"](**self.latents))
+        return fake.detach().requires_grad_()
+
+    def _judge(self, kind: str, x: Tensor) -> Verdict:
+        verdict = cast(Verdict, self.nets["D"](x, **self.told(kind)))
+        if "D" in self.moving and verdict.logit.ndim == 1:
+            is_right = verdict.logit >= 0 if kind == "real" else verdict.logit < 0
+            self.note(f"accuracy/{kind}", is_right.float().mean())
+        return verdict
