@@ -1,0 +1,63 @@
+"""The TensorBoard events of a run: one file, cut back to a step when the run is resumed."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+FILE_NAME = "events.out.tfevents"
+"""TensorBoard takes any file with ``tfevents`` in its name; this one names neither a machine nor a process."""
+
+
+class Events:
+    """Writes scalars and images where ``tensorboard --logdir`` finds them.
+
+    torch's SummaryWriter starts a further file at each resume and keeps the events that the resumed run repeats.
+    """
+
+    def __init__(self, run: Path, *, last_step: int) -> None:
+        """Keeps the events of ``run`` up to ``last_step`` and makes the file if there is none."""
+        self._path = run / FILE_NAME
+        size = _size_until(self._path, last_step)
+        self._path.touch()
+        os.truncate(self._path, size)
+        if size == 0:
+            self._append(Event(file_version="brain.Event:2"))
+
+    def scalars(self, step: int, wall_time_s: float, scalars: Mapping[str, float]) -> None:
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        self._write(step, wall_time_s, values)
+
+    def image(self, step: int, wall_time_s: float, tag: str, size: tuple[int, int], png: bytes) -> None:
+        """Appends a PNG of ``size`` (width, height)."""
+        encoded = Summary.Image(width=size[0], height=size[1], encoded_image_string=png)
+        self._write(step, wall_time_s, [Summary.Value(tag=tag, image=encoded)])
+
+    def _write(self, step: int, wall_time_s: float, values: list[Summary.Value]) -> None:
+        self._append(Event(step=step, wall_time=wall_time_s, summary=Summary(value=values)))
+
+    def _append(self, event: Event) -> None:
+        with self._path.open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
+
+
+def _size_until(path: Path, last_step: int) -> int:
+    """Bytes of ``path`` before the first event that is torn or past ``last_step``.
+
+    A record is its length (uint64), the length's checksum, the event and the event's checksum (uint32 each).
+    """
+    data = path.read_bytes() if path.exists() else b""
+    start = 0
+    while start + 12 <= len(data):
+        (length,) = struct.unpack_from("<Q", data, start)
+        end = start + 12 + length + 4
+        if end > len(data) or Event.FromString(data[start + 12 : end - 4]).step > last_step:
+            break
+        start = end
+    return start

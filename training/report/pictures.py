@@ -1,0 +1,58 @@
+"""Pictures as files: PNG bytes, figures drawn without a screen, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's colours, told apart with any colour vision."""
+INK = "#30343b"
+FAINT = "#c9ced6"
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """The picture as PNG, the same bytes for the same pixels."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="png", compress_level=6)
+    return buffer.getvalue()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes ``path`` such that a reader, or a kill, finds the old file or the new one and never a part."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def new_figure(width_px: int, height_px: int, *, dpi: int = 144) -> Figure:
+    """An empty figure of a size in pixels, drawn by Agg and known to no window system."""
+    figure = Figure(figsize=(width_px / dpi, height_px / dpi), dpi=dpi, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def dress(axes: Axes) -> None:
+    """The look that all plots share: no box, a faint grid behind the data, quiet ticks."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(FAINT)
+    axes.grid(color=FAINT, linewidth=0.6, alpha=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", labelcolor=INK, labelsize=9, length=3, color=FAINT)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+
+
+def render(figure: Figure) -> Image.Image:
+    """The figure's pixels."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="rgba")
+    return Image.frombytes("RGBA", figure.canvas.get_width_height(), buffer.getvalue()).convert("RGB")

@@ -1,0 +1,118 @@
+"""Writes into a run directory what came out of the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from training.report.curves import draw_accuracy_curve, draw_learning_curve
+from training.report.events import Events
+from training.report.journal import append_row, cut_journal, read_rows
+from training.report.pictures import png_bytes, write_whole
+from training.report.samples import Region, draw_samples
+from training.report.timelapse import encode_timelapse
+
+STATS, TIMINGS, SAMPLES, TIMELAPSE = "stats.jsonl", "timings.jsonl", "samples", "samples.webp"
+LEARNING_CURVE, ACCURACY_CURVE = "learning-curve.png", "accuracy-curve.png"
+
+
+class Recorder:
+    """Numbers, TensorBoard events and sample pictures while the run lasts; curves and a time-lapse when it ends.
+
+    A resumed run's stats, samples, curves and time-lapse equal an unbroken one's byte for byte, its events but for the
+    wall time; what depends on the clock stands apart in timings.jsonl. For that, log a step before its checkpoint.
+    No file is held open between calls, so a recorder need not be closed.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        *,
+        from_step: int = 0,
+        backdrop: np.ndarray | None = None,
+        region: Region | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Opens the run directory, made if absent.
+
+        Args:
+            run: the run directory.
+            from_step: 0 starts afresh and removes an earlier run's record; n > 0 resumes and removes what is past step n.
+            backdrop: real points [m,k] for the plots of a toy game's samples.
+            region: the least and the greatest value per component that those plots show.
+            clock: seconds since the epoch.
+        """
+        self._run, self._backdrop, self._region, self._clock = run, backdrop, region, clock
+        (run / SAMPLES).mkdir(parents=True, exist_ok=True)
+        last_step = from_step if from_step > 0 else -1
+        last_stats = cut_journal(run / STATS, last_step=last_step)
+        last_timing = cut_journal(run / TIMINGS, last_step=last_step)
+        self._events = Events(run, last_step=last_step)
+        _drop_pictures(run, last_step)
+        now_s = clock()
+        self._started_s = now_s - (last_timing["wall_s"] if last_timing else 0.0)
+        self._previous = (now_s, from_step, last_stats["images"] if last_stats else 0)
+
+    def log(self, step: int, images: int, scalars: Mapping[str, float]) -> None:
+        """Appends the scalars of a step; ``images`` is how many real images the run has seen so far."""
+        plain = {name: float(value) for name, value in scalars.items()}
+        append_row(self._run / STATS, {"step": int(step), "images": int(images), **plain})
+        now_s = self._clock()
+        self._events.scalars(step, now_s, plain)
+        self._log_rate(step, images, now_s)
+
+    def samples(self, step: int, outputs: np.ndarray) -> Path:
+        """Draws images uint8 [n,h,w,c] or points float [n,k] as samples/step-000200.png and gives its path.
+
+        Raises:
+            ValueError: the outputs are neither.
+        """
+        picture = draw_samples(outputs, backdrop=self._backdrop, region=self._region)
+        path = self._run / SAMPLES / f"step-{step:06d}.png"
+        png = png_bytes(picture)
+        write_whole(path, png)
+        self._events.image(step, self._clock(), "samples", picture.size, png)
+        return path
+
+    def finish(self) -> None:
+        """Draws the curves and the time-lapse of all that the run directory holds.
+
+        It may be called on a run that stopped early: ``Recorder(run, from_step=last).finish()``.
+        """
+        rows = read_rows(self._run / STATS)
+        for name, draw in ((LEARNING_CURVE, draw_learning_curve), (ACCURACY_CURVE, draw_accuracy_curve)):
+            picture = draw(rows)
+            if picture is not None:
+                write_whole(self._run / name, png_bytes(picture))
+        frames = list_samples(self._run)
+        if frames:
+            write_whole(self._run / TIMELAPSE, encode_timelapse(frames))
+
+    def _log_rate(self, step: int, images: int, now_s: float) -> None:
+        before_s, before_step, before_images = self._previous
+        if step == before_step:
+            return
+        took_s = max(now_s - before_s, 1e-9)
+        timing = {
+            "step": int(step),
+            "wall_s": round(now_s - self._started_s, 3),
+            "steps_per_s": round((step - before_step) / took_s, 3),
+            "images_per_s": round((images - before_images) / took_s, 1),
+        }
+        append_row(self._run / TIMINGS, timing)
+        self._previous = (now_s, step, images)
+
+
+def list_samples(run: Path) -> list[tuple[int, Path]]:
+    """Step and path of each sample picture of a run, in the order of the steps."""
+    return sorted((int(path.stem.removeprefix("step-")), path) for path in (run / SAMPLES).glob("step-*.png"))
+
+
+def _drop_pictures(run: Path, last_step: int) -> None:
+    """Removes the samples past a step and what was drawn from them."""
+    stale = [path for step, path in list_samples(run) if step > last_step]
+    for path in [*stale, *(run / name for name in (LEARNING_CURVE, ACCURACY_CURVE, TIMELAPSE))]:
+        path.unlink(missing_ok=True)
