@@ -18,9 +18,10 @@ from rich.table import Column, Table
 from training.data import CATALOGUE as DATA
 from training.data import DataError
 from training.errors import TrainingError
-from training.job import Setting, export_run, train
+from training.job import export_run, train
 from training.plan import Plan, read_plan
 from training.recipes import CATALOGUE, DEFAULT
+from training.setting import Setting
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -97,7 +98,7 @@ class Score:
     """How many samples are drawn."""
 
     def __call__(self, console: Console) -> int:
-        from training.metrics import run_score
+        from training.metrics.command import run_score
 
         model = self.model / "model.onnx" if self.model.is_dir() else self.model
         run_score(model, data=self.data, judge_data=self.judge, samples=self.samples, environ=os.environ, console=console)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -163,9 +162,3 @@ def _parity(sampler: Sampler, levels: onnx.ModelProto, model: onnx.ModelProto, l
         raise ExportError(f"onnxruntime differs from torch by {worst['float']:.2g} (at most {FLOAT_TOLERANCE:g} is allowed) "
                           f"and {worst['output']:g} in the output (at most one grey level)")  # fmt: skip
     return worst
-
-
-def machine_traces(data: bytes) -> list[str]:
-    """Texts in an exported file that look like a path or a stack trace of the machine that made it."""
-    found = re.findall(rb"(?:/[A-Za-z0-9_.\-]+){2,}|[A-Za-z0-9_/]+\.py\b|site-packages|File \"|Traceback", data)
-    return sorted({text.decode("ascii", "replace") for text in found})

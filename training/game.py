@@ -28,7 +28,7 @@ class Game:
         self.seed = seed
         self.device = batches.data.items.device
         torch.manual_seed(seed)
-        self.nets = {name: net.to(self.device) for name, net in recipe.nets(batches.data.shape, latents).items()}
+        self.nets = {name: _placed(net, self.device) for name, net in recipe.nets(batches.data.shape, latents).items()}
         self.averages = {name: copy.deepcopy(self.nets[name]) for name in (recipe.ema.nets if recipe.ema else ())}
         self.parameters = {p.name: _trained(p, self.nets) for p in recipe.players}
         self.optimisers = {p.name: p.optimiser.make(self.parameters[p.name]) for p in recipe.players}
@@ -171,6 +171,13 @@ def _average(game: Game) -> None:
         torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - game.recipe.ema.decay)
         for kept, current in zip(average.buffers(), net.buffers(), strict=True):
             kept.copy_(current)
+
+
+def _placed(net: nn.Module, device: torch.device) -> nn.Module:
+    """On the device; on the CPU with the channels last, in which oneDNN's float32 convolutions take a quarter less time."""
+    if device.type == "cpu":
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.to(device)
 
 
 def _trained(player: Player, nets: Mapping[str, nn.Module]) -> list[nn.Parameter]:

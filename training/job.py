@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from rich.console import Console
 
-from contract import Card, Latents, draw, parameters
+from contract import Card, draw
 from training import checkpoint
-from training.alarm import Alarm, alarm_for
+from training.alarm import SEEDS, Alarm, alarm_for
 from training.batches import Batches
 from training.data import DataSet, load
 from training.errors import TrainingError
@@ -25,26 +21,15 @@ from training.game import Game, play
 from training.plan import FILE, Plan, read_plan, write_plan
 from training.recipe import Recipe
 from training.report import Progress, Recorder
-from training.samplers import Sampler, output_of, sampler_for
+from training.samplers import output_of
+from training.setting import Setting
+from training.sheet import sample, sample_sheet, sampler_of
 
 MODEL = "model.onnx"
-SAMPLES = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """Where a job runs, and who may stop it."""
-
-    run: Path
-    """The run directory; everything that comes out is written there."""
-    device: torch.device
-    """Where nets and data lie."""
-    environ: Mapping[str, str]
-    """``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME`` are looked at."""
-    console: Console
-    """What the person sees."""
-    is_stopped: Callable[[], bool] = lambda: False
-    """Asked after each step; True saves a checkpoint and ends the job."""
+GRIDS = 40
+"""Sample grids a run, and so frames of the time-lapse."""
+CHECKPOINTS = 10
+"""Checkpoints a run."""
 
 
 def train(plan: Plan, setting: Setting, *, is_fresh: bool = False) -> bool:
@@ -115,69 +100,46 @@ def _continue(game: Game, setting: Setting) -> None:
 
 def _play(game: Game, data: DataSet, setting: Setting) -> bool:
     """To the last step; False when stopped before it."""
-    recipe = game.recipe
     alarm = alarm_for(data, setting)
     points = None if data.is_image else data.items[:2000].cpu().numpy()
     recorder = Recorder(setting.run, from_step=game.step, backdrop=points, region=data.region)
-    sampled_every, saved_every = max(1, recipe.steps // 40), max(1, recipe.steps // 10)
+    title = f"{game.recipe.name} on {data.name} ({setting.device.type})"
+    try:
+        with Progress(game.recipe.steps, start=game.step, title=title, console=setting.console) as progress:
+            return _play_recorded(game, data, setting, recorder, progress, alarm)
+    finally:
+        recorder.finish()
+
+
+def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Recorder, progress: Progress, alarm: Alarm) -> bool:
+    steps = game.recipe.steps
+    sampled_every, saved_every = max(1, steps // GRIDS), max(1, steps // CHECKPOINTS)
     if game.step == 0:
         recorder.samples(0, sample_sheet(game, data))
-    title = f"{recipe.name} on {data.name} ({setting.device.type})"
-    with Progress(recipe.steps, start=game.step, title=title, console=setting.console) as progress:
-        for step in play(game, recipe.steps):
-            is_last = step == recipe.steps
-            if step % recipe.log_every == 0 or is_last:
-                scalars = game.record()
-                recorder.log(step, game.images, scalars)
-                progress.update(step, game.images, scalars)
-            if step % sampled_every == 0 or is_last:
-                recorder.samples(step, sample_sheet(game, data))
-            if step % saved_every == 0 or is_last:
-                _check(alarm, game, data, progress)
-                checkpoint.save(setting.run, game.state())
-            if setting.is_stopped() and not is_last:
-                checkpoint.save(setting.run, game.state())
-                progress.say(f"stopped at step {step}; it goes on from there when it is started again")
-                return False
-    recorder.finish()
+    for step in play(game, steps):
+        is_last = step == steps
+        if step % game.recipe.log_every == 0 or is_last:
+            scalars = game.record()
+            recorder.log(step, game.images, scalars)
+            progress.update(step, game.images, scalars)
+        if step % sampled_every == 0 or is_last:
+            recorder.samples(step, sample_sheet(game, data))
+        if step % saved_every == 0 or is_last:
+            _sound(alarm, game, data, progress)
+            checkpoint.save(setting.run, game.state())
+        if setting.is_stopped() and not is_last:
+            checkpoint.save(setting.run, game.state())
+            progress.say(f"stopped at step {step}; it goes on from there when it is started again")
+            return False
     return True
 
 
-def _check(alarm: Alarm, game: Game, data: DataSet, progress: Progress) -> None:
-    sentence = alarm(sample(game, data, range(1000)))
-    if sentence:
+def _sound(alarm: Alarm, game: Game, data: DataSet, progress: Progress) -> None:
+    samples = torch.from_numpy(sample(game, data, SEEDS))
+    samples = samples.permute(0, 3, 1, 2).contiguous() if data.is_image else samples
+    asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if game.recipe.is_conditional else None
+    if sentence := alarm(samples, asked):
         progress.say(f"step {game.step}: {sentence}")
-
-
-def sampler_of(game: Game, data: DataSet) -> Sampler:
-    """What would be exported now, sharing the game's weights, in their present mode."""
-    inner = game.recipe.sampler(game.sampling_nets())
-    return sampler_for(data, inner, tuple(game.latents), game.recipe.pixels)
-
-
-def sample(game: Game, data: DataSet, seeds: range, given: list[dict[str, float]] | None = None) -> NDArray[np.generic]:
-    """What the exported model would answer now for these seeds: uint8 [n,h,w,c] or float32 [n,k]."""
-    drawn = draw(game.latents, list(seeds), given or ())
-    sampler = sampler_of(game, data)
-    modes = [(module, module.training) for module in sampler.modules()]
-    with torch.no_grad():
-        sampler.eval()
-        made = sampler(*(torch.from_numpy(values).to(game.device) for values in drawn.values()))
-        for module, mode in modes:
-            module.training = mode
-    answer: NDArray[np.generic] = made.cpu().numpy()
-    return answer
-
-
-def sample_sheet(game: Game, data: DataSet) -> NDArray[np.generic]:
-    """Samples of fixed latents, for the eye: one column a class where there are classes, else 64, or 1,000 points."""
-    if not data.is_image:
-        return sample(game, data, range(1000))
-    columns = len(data.classes) if "y" in parameters(game.latents) and len(data.classes) <= 16 else 0
-    if not columns:
-        return sample(game, data, range(SAMPLES))
-    drawn = [sample(game, data, range(row, row + 1), [{"y": y}]) for row in range(columns) for y in range(columns)]
-    return np.concatenate(drawn)
 
 
 def model_name(recipe: Recipe, data: DataSet) -> str:
@@ -195,14 +157,13 @@ def _export(game: Game, data: DataSet, setting: Setting) -> Path:
 
 def card_of(game: Game, data: DataSet) -> Card:
     """The card of what the game is now, without goldens."""
-    latents: Latents = game.latents
     return Card(
         name=model_name(game.recipe, data),
         recipe=game.recipe.name,
         paper=game.recipe.paper,
-        latents=latents,
+        latents=game.latents,
         output=output_of(data),
-        classes=data.classes if "y" in latents else (),
+        classes=data.classes if "y" in game.latents else (),
         data=data.name,
         data_licence=data.licence,
         steps=game.step,

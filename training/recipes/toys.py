@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from contract import Latents, Uniform
-from training.losses import d_cross_entropy, d_log_clamped, g_cross_entropy, g_log_clamped
+from training.losses import d_cross_entropy, d_log_clamped, d_nonsaturating, g_cross_entropy, g_log_clamped, g_nonsaturating
 from training.nets import mlp
 from training.nets.layers import MinibatchDiscrimination, initialise, normal
 from training.optimisers import adam, rmsprop_tf
@@ -15,8 +15,13 @@ from training.round import Batch
 from training.schedules import alternate
 
 
-def toy1d(name: str, *, has_minibatch: bool, summary: str) -> Recipe:
-    """AYLIEN's gan-intro: 1-4-1 against 1-8-8-1, with minibatch discrimination in the place of a third layer."""
+def toy1d(name: str, *, has_minibatch: bool, is_clamped: bool, summary: str) -> Recipe:
+    """AYLIEN's gan-intro: 1-4-1 against 1-8-8-1, with minibatch discrimination in the place of a third layer.
+
+    Its code keeps the arguments of its logarithms at 1e-5 or more, against NaN. With weights from N(0,1) that stops some games
+    before they begin, both players beyond the clamp and without a gradient; exact logarithms need no clamp.
+    """
+    d_loss, g_loss = (d_log_clamped, g_log_clamped) if is_clamped else (d_nonsaturating, g_nonsaturating)
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         g = mlp.generator(1, [4], shape, act=nn.Softplus(), last=None)
@@ -38,8 +43,8 @@ def toy1d(name: str, *, has_minibatch: bool, summary: str) -> Recipe:
         latents=lambda classes: {"z": Uniform(1, -8.0, 8.0)},
         nets=nets,
         players=(
-            Player(name="D", nets=("D",), loss=d_log_clamped, optimiser=adam(1e-3)),
-            Player(name="G", nets=("G",), loss=g_log_clamped, optimiser=adam(1e-3)),
+            Player(name="D", nets=("D",), loss=d_loss, optimiser=adam(1e-3)),
+            Player(name="G", nets=("G",), loss=g_loss, optimiser=adam(1e-3)),
         ),
         deal=stratified,
         reals=in_order,
@@ -83,8 +88,10 @@ def parabola(name: str, data: str, summary: str) -> Recipe:
 
 
 RECIPES = (
-    toy1d("toy1d", has_minibatch=False, summary="a Gaussian of one number, the game that collapses"),
-    toy1d("toy1d_minibatch", has_minibatch=True, summary="the same with minibatch discrimination, which keeps the spread"),
+    toy1d("toy1d", has_minibatch=False, is_clamped=False, summary="a Gaussian of one number, the game that collapses"),
+    toy1d("toy1d_minibatch", has_minibatch=True, is_clamped=False, summary="the same with minibatch discrimination"),
+    toy1d("toy1d_clamped", has_minibatch=False, is_clamped=True, summary="toy1d with gan-intro's clamped logarithms"),
+    toy1d("toy1d_minibatch_clamped", has_minibatch=True, is_clamped=True, summary="toy1d_minibatch with clamped logarithms"),
     parabola("parabola", "parabola", "two numbers on a parabola, twenty moves of D to one of G"),
     parabola("parabola_norm", "parabola-norm", "the same on a parabola scaled to [-1,1]"),
 )

@@ -1,0 +1,48 @@
+"""What the training tests share: every recipe in a size that two cores play in seconds."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from training.plan import Plan
+from training.recipes import CATALOGUE
+from training.setting import Setting
+
+
+def tiny_plan(recipe: str, folder: Path, *, steps: int) -> Plan:
+    """A plan of that recipe on data that needs no download, in small batches; image folders at 16x16."""
+    data = {"mnist": "mnist5k", "folder:images": f"folder:{folder}"}.get(CATALOGUE[recipe].data)
+    size = 16 if data == f"folder:{folder}" else None
+    return Plan(recipe=recipe, data=data, size=size, steps=steps, batch=8, seed=1)
+
+
+def tiny_setting(run: Path) -> Setting:
+    """A run on the CPU whose words go nowhere; all tests of a session share its cache of classifiers."""
+    environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
+    return Setting(run=run, device=torch.device("cpu"), environ=environ, console=Console(file=io.StringIO()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEST_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve small colour pictures of noise."""
+    folder = tmp_path_factory.mktemp("pictures")
+    dice = np.random.default_rng(0)
+    for number in range(12):
+        Image.fromarray(dice.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / f"{number}.png")
+    return folder

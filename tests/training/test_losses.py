@@ -1,0 +1,160 @@
+"""Losses and penalties against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.losses import (
+    d_cross_entropy,
+    d_log,
+    d_log_clamped,
+    d_nonsaturating,
+    g_cross_entropy,
+    g_log,
+    g_log_clamped,
+    g_minimax,
+    g_nonsaturating,
+)
+from training.objective import Loss, loss, playing
+from training.penalties import r1
+from training.round import Batch, Round, Verdict
+
+
+class Scaled(nn.Module):
+    """A generator that gives its latents times a weight."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weight))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z * self.weight
+
+
+class Linear(nn.Module):
+    """A discriminator whose logit is the sum of w x."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weight))
+        self.asked = 0
+
+    def forward(self, x: Tensor) -> Verdict:
+        self.asked += 1
+        return Verdict((x * self.weight).flatten(1).sum(1), x)
+
+
+def deal(*, moving: str = "D", step: int = 0) -> Round:
+    """Reals 1 and 3, fakes 2 * (-1, 0.5), logits 1.5 x: real 1.5 and 4.5, fake -3 and 1.5."""
+    nets = {"G": Scaled(2.0), "D": Linear(1.5), "D2": Linear(-1.0)}
+    return Round(
+        nets, Batch(torch.tensor([[1.0], [3.0]])), {"z": torch.tensor([[-1.0], [0.5]])}, step=step, moving=frozenset(moving)
+    )
+
+
+def softplus(x: float) -> float:
+    return math.log1p(math.exp(x))
+
+
+REAL, FAKE = (1.5, 4.5), (-3.0, 1.5)
+D = sum(softplus(-r) for r in REAL) / 2 + sum(softplus(f) for f in FAKE) / 2
+G = sum(softplus(-f) for f in FAKE) / 2
+BY_HAND = [
+    (d_nonsaturating, D),
+    (d_cross_entropy, D),
+    (d_log, D),
+    (d_log_clamped, D),
+    (g_nonsaturating, G),
+    (g_cross_entropy, G),
+    (g_log, G),
+    (g_log_clamped, G),
+    (g_minimax, -D),
+]
+
+
+@pytest.mark.parametrize(("objective", "expected"), BY_HAND, ids=[str(o) for o, _ in BY_HAND])
+def test_a_loss_has_the_value_worked_out_by_hand(objective: Loss, expected: float) -> None:
+    """Two reals, two fakes, logits known: every formulation gives its formula's value."""
+    assert objective(deal()).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_both_formulations_have_the_same_gradient() -> None:
+    """Kristiadi's two forms differ in how they are written, not in what they teach."""
+    gradients = []
+    for objective in (d_log, d_cross_entropy):
+        round = deal()
+        gradients.append(torch.autograd.grad(objective(round), list(round.nets["D"].parameters()))[0])
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-6)
+
+
+def test_the_clamped_logarithm_stops_at_one_hundred_thousandth() -> None:
+    """A verdict of e^-40 counts as 1e-5 and teaches nothing."""
+    round = deal(moving="G")
+    round.nets["D"].weight.data.fill_(-40.0 / 1.0)
+    value = g_log_clamped(Round(round.nets, round.real, {"z": torch.ones(2, 1)}, step=0, moving=frozenset("G")))
+    assert value.item() == pytest.approx(-math.log(1e-5), rel=1e-6)
+
+
+def test_r1_is_half_gamma_times_the_squared_gradient() -> None:
+    """The gradient of w x by x is w, whatever x: gamma/2 w^2, and its derivative by w is gamma w."""
+    round = deal()
+    value = r1(3.0)(round)
+    assert value.item() == pytest.approx(1.5 * 1.5**2)
+    assert torch.autograd.grad(value, list(round.nets["D"].parameters()))[0].item() == pytest.approx(3 * 1.5)
+
+
+def test_lazy_r1_is_zero_between_and_larger_when_due() -> None:
+    """Every eighth step it counts eight times, in between not at all."""
+    assert [r1(2.0, every=8)(deal(step=step)).item() for step in (0, 1, 7, 8)] == pytest.approx([8 * 2.25, 0, 0, 8 * 2.25])
+
+
+def test_losses_add_up_and_are_weighed() -> None:
+    """``a + 2 * b`` is that sum, and says so."""
+
+    @loss
+    def one(round: Round) -> Tensor:
+        return torch.tensor(1.0)
+
+    objective = g_nonsaturating + 2.0 * one
+    assert objective(deal()).item() == pytest.approx(G + 2)
+    assert str(objective) == "g_nonsaturating + 2 one"
+
+
+def test_a_verdict_is_asked_for_once() -> None:
+    """However many losses look at it, D sees the reals once and the fakes once."""
+    round = deal()
+    (d_nonsaturating + d_log + r1(1.0))(round)
+    assert round.nets["D"].asked == 2
+
+
+def test_fakes_are_constants_while_the_discriminator_moves() -> None:
+    """No graph leads to G unless G moves; then one does."""
+    assert deal(moving="D").fake.grad_fn is None
+    assert deal(moving="G").fake.grad_fn is not None
+
+
+def test_an_objective_can_be_played_against_another_net() -> None:
+    """With D2 in D's role the logits are -x: the same fakes, another judge."""
+    round = deal(moving="G")
+    value = playing(g_nonsaturating, D="D2")(round)
+    assert value.item() == pytest.approx(F.softplus(torch.tensor([-2.0, 1.0])).mean().item())
+    assert round.nets["D"].asked == 0
+
+
+def test_accuracies_are_noted_while_the_discriminator_moves() -> None:
+    """Both reals are above 0 and one fake of two below: 1 and .5."""
+    round = deal()
+    d_nonsaturating(round)
+    assert {name: value.item() for name, value in round.notes.items()} == {"accuracy/real": 1.0, "accuracy/fake": 0.5}
+
+
+def test_a_conditional_discriminator_needs_labels() -> None:
+    """Without labels the round says so, and not with a crash inside a net."""
+    round = Round(deal().nets, Batch(torch.ones(2, 1)), {"y": torch.zeros(2)}, step=0, conditions=("y",))
+    with pytest.raises(ValueError, match="the data has no labels"):
+        round.told("real")

@@ -1,0 +1,73 @@
+"""A killed run that is started again ends as if it had never stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.conftest import tiny_plan, tiny_setting
+from training.checkpoint import load_newest
+from training.job import MODEL, train
+from training.plan import Plan
+from training.recipes import CATALOGUE
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["training.job"])
+STEPS = 20
+GATED = [(name, None) for name in CATALOGUE] + [("cdcgan_r1", "worse-only")]
+
+
+def _train(plan: Plan, run: Path) -> None:
+    torch.set_num_threads(1)
+    train(plan, tiny_setting(run))
+
+
+def _train_in_process(plan: Plan, run: Path, *, kill_after: int | None = None) -> int:
+    """Train in a process of its own; ``kill_after`` sends it SIGKILL once that step's checkpoint is there."""
+    process = PROCESSES.Process(target=_train, args=(plan, run))
+    process.start()
+    while kill_after is not None and process.is_alive():
+        steps = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.pt")]
+        if max(steps, default=0) >= kill_after:
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _differences(a: Any, b: Any, path: str = "") -> list[str]:
+    if isinstance(a, dict):
+        return [d for key in {**a, **b} for d in _differences(a.get(key), b.get(key), f"{path}.{key}")]
+    if isinstance(a, list | tuple):
+        return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in _differences(x, y, f"{path}.{i}")]
+    is_equal = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+    return [] if is_equal else [path]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "gate"), GATED)
+def test_twenty_steps_equal_ten_a_kill_and_ten_more(name: str, gate: str | None, picture_folder: Path, tmp_path: Path) -> None:
+    """Weights, optimisers, averages, counters, records, samples and the exported file are the same, bit for bit."""
+    plan = Plan(**{**vars(tiny_plan(name, picture_folder, steps=STEPS)), "gate": gate})
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert _train_in_process(plan, whole) == 0
+    assert _train_in_process(plan, broken, kill_after=STEPS // 2) == -signal.SIGKILL
+    assert not (broken / MODEL).exists()
+    assert _train_in_process(plan, broken) == 0
+
+    states = [load_newest(run, device=torch.device("cpu"))[0] for run in (whole, broken)]
+    assert states[0] is not None
+    assert states[0]["step"] == STEPS
+    assert _differences(states[0], states[1]) == []
+    for name in (MODEL, "stats.jsonl", "samples.webp", "samples/step-000020.png"):
+        assert (whole / name).read_bytes() == (broken / name).read_bytes(), name

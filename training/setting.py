@@ -1,0 +1,26 @@
+"""Where a job runs, and who may stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a job is given by its caller."""
+
+    run: Path
+    """The run directory; everything that comes out is written there."""
+    device: torch.device
+    """Where nets and data lie."""
+    environ: Mapping[str, str]
+    """``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME`` are looked at."""
+    console: Console
+    """What the person sees."""
+    is_stopped: Callable[[], bool] = lambda: False
+    """Asked after each step; True saves a checkpoint and ends the job."""
