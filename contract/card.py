@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import CardError
-from contract.latents import Latents, latents_from_json, latents_to_json, parameters
+from contract.latents import Categorical, Latents, latents_from_json, latents_to_json, parameters
 from contract.outputs import Output, output_from_json, output_to_json
-from contract.sampling import Drawn
+from contract.sampling import MAX_SEED, Drawn
 
 METADATA_KEY = "gan.card"
 SCHEMA = 1
@@ -88,7 +88,7 @@ def card_from_metadata(metadata: Mapping[str, str]) -> Card:
         raise CardError(f"the model has no card: metadata key {METADATA_KEY!r} is missing")
     try:
         value = json.loads(metadata[METADATA_KEY])
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CardError(f"the card is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise CardError(f"the card must be a JSON object, got {type(value).__name__}")
@@ -96,8 +96,9 @@ def card_from_metadata(metadata: Mapping[str, str]) -> Card:
 
 
 def _card_from_json(value: dict[str, Any]) -> Card:
-    if value.pop("schema", None) != SCHEMA:
-        raise CardError(f"card schema must be {SCHEMA}")
+    schema = value.pop("schema", None)
+    if schema != SCHEMA:
+        raise CardError(f"card.schema must be {SCHEMA}, got {schema!r}")
     known = {f.name for f in fields(Card)}
     for problem, names in (("lacks", known - value.keys()), ("has unknown", value.keys() - known)):
         if names:
@@ -108,14 +109,22 @@ def _card_from_json(value: dict[str, Any]) -> Card:
     for name in ("steps", "images"):
         if type(value[name]) is not int or value[name] < 0:
             raise CardError(f"card.{name} must be a count, got {value[name]!r}")
-    for name, kind in (("scores", (int, float)), ("versions", (str,))):
-        if not isinstance(value[name], dict) or not all(isinstance(v, kind) for v in value[name].values()):
-            raise CardError(f"card.{name} must be an object of {kind[-1].__name__}, got {value[name]!r}")
+    for name, kind, is_one in (("scores", "finite numbers", _is_number), ("versions", "text", _is_text)):
+        if not isinstance(value[name], dict) or not all(map(is_one, value[name].values())):
+            raise CardError(f"card.{name} must be an object of {kind}, got {value[name]!r}")
     output = output_from_json(value["output"])
     latents = latents_from_json(value["latents"])
     parameters(latents)
-    return Card(**{**value, "latents": latents, "output": output, "classes": _classes(value["classes"]),
+    return Card(**{**value, "latents": latents, "output": output, "classes": _classes(value["classes"], latents),
                    "goldens": tuple(_golden(g, output) for g in _list("goldens", value["goldens"]))})  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -1e300 < value < 1e300
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _list(name: str, value: Any) -> list[Any]:
@@ -124,20 +133,26 @@ def _list(name: str, value: Any) -> list[Any]:
     return value
 
 
-def _classes(value: Any) -> tuple[str, ...]:
-    if not all(isinstance(name, str) for name in _list("classes", value)):
+def _classes(value: Any, latents: Latents) -> tuple[str, ...]:
+    if not all(map(_is_text, _list("classes", value))):
         raise CardError(f"card.classes must be a list of text, got {value!r}")
+    if value and latents.get("y") != Categorical(len(value)):
+        raise CardError(f"card.classes has {len(value)} names, but the latent y is {latents.get('y')}")
     return tuple(value)
 
 
 def _golden(value: Any, output: Output) -> Golden:
+    if not isinstance(value, dict) or value.keys() != {"seed", "latents", "output"}:
+        raise CardError("card.goldens: each must have seed, latents and output and nothing else")
     try:
         data = np.frombuffer(base64.b64decode(value["output"], validate=True), output.dtype).reshape(output.shape)
         golden = Golden(seed=value["seed"], latents=value["latents"], output=data)
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (TypeError, ValueError, binascii.Error) as error:
         raise CardError(f"card.goldens: {error!r}") from None
-    if type(golden.seed) is not int or not isinstance(golden.latents, str):
-        raise CardError("card.goldens: seed must be a number and latents a SHA-256")
+    if type(golden.seed) is not int or not 0 <= golden.seed <= MAX_SEED:
+        raise CardError(f"card.goldens: seed must be 0..{MAX_SEED}, got {golden.seed!r}")
+    if not _is_text(golden.latents):
+        raise CardError(f"card.goldens: latents must be a SHA-256, got {golden.latents!r}")
     return golden
 
 

@@ -118,7 +118,7 @@ def _latent_from_json(name: str, spec: Any) -> Latent:
     kinds: dict[str, type[Latent]] = {"normal": Normal, "uniform": Uniform, "categorical": Categorical}
     if not name.isidentifier():
         raise CardError(f"latents: {name!r} is not a name")
-    if not isinstance(spec, dict) or spec.get("kind") not in kinds:
+    if not isinstance(spec, dict) or str(spec.get("kind")) not in kinds:
         raise CardError(f"latents.{name}.kind must be one of {', '.join(kinds)}, got {spec!r}")
     fields = {key: value for key, value in spec.items() if key != "kind"}
     try:

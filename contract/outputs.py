@@ -69,7 +69,7 @@ def output_from_json(value: Any) -> Output:
         CardError: naming the field and what is wrong with it.
     """
     kinds: dict[str, type[Output]] = {"image": Image, "points": Points, "tokens": Tokens}
-    if not isinstance(value, dict) or value.get("kind") not in kinds:
+    if not isinstance(value, dict) or str(value.get("kind")) not in kinds:
         raise CardError(f"output.kind must be one of {', '.join(kinds)}, got {value!r}")
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "kind"}
     try:
@@ -77,7 +77,10 @@ def output_from_json(value: Any) -> Output:
     except TypeError as error:
         raise CardError(f"output: {error}") from None
     for field, number in vars(output).items():
-        if not isinstance(number, tuple) and (type(number) is not int or not 1 <= number <= 1_000_000):
+        if field in ("low", "high"):
+            if not isinstance(number, tuple):
+                raise CardError(f"output.{field} must be a list, got {number!r}")
+        elif type(number) is not int or not 1 <= number <= 1_000_000:
             raise CardError(f"output.{field} must be 1..1000000, got {number!r}")
     if isinstance(output, Image) and output.channels not in (1, 3):
         raise CardError(f"output.channels must be 1 or 3, got {output.channels!r}")

@@ -1,0 +1,286 @@
+"""The card in a model file says all there is to know, or the file is refused by name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contract import (
+    MAX_SEED,
+    METADATA_KEY,
+    Card,
+    CardError,
+    Categorical,
+    Golden,
+    Image,
+    Latents,
+    Normal,
+    Output,
+    Parameter,
+    Points,
+    Tokens,
+    Uniform,
+    card_from_metadata,
+    card_to_json,
+    parameters,
+)
+
+numbers = st.floats(-1e29, 1e29)
+regions = st.tuples(numbers, numbers).filter(lambda pair: pair[0] != pair[1]).map(lambda pair: (min(pair), max(pair)))
+
+
+def points(region: list[tuple[float, float]]) -> Points:
+    return Points(len(region), tuple(low for low, _ in region), tuple(high for _, high in region))
+
+
+outputs: st.SearchStrategy[Output] = st.one_of(
+    st.builds(Image, st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3])),
+    st.lists(regions, min_size=1, max_size=4).map(points),
+    st.builds(Tokens, st.integers(1, 9), st.integers(1, 1000)),
+)
+latents = st.dictionaries(
+    st.from_regex(r"[a-z]{1,3}_?", fullmatch=True).filter(str.isidentifier),
+    st.one_of(
+        st.builds(Normal, st.integers(1, 1_000_000)),
+        regions.flatmap(lambda pair: st.builds(Uniform, st.integers(17, 99), st.just(pair[0]), st.just(pair[1]))),
+        st.builds(Categorical, st.integers(1, 1_000_000)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@st.composite
+def cards(draw: st.DrawFn) -> Card:
+    """Any card that keeps the rules."""
+    output = draw(outputs)
+    size = int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize
+    row = st.binary(min_size=size, max_size=size).map(lambda data: np.frombuffer(data, output.dtype).reshape(output.shape))
+    inputs: dict[str, Any] = draw(latents)
+    classes = tuple(draw(st.lists(st.text(), max_size=4)))
+    if classes:
+        inputs["y"] = Categorical(len(classes))
+    return Card(
+        **{name: draw(st.text()) for name in ("name", "recipe", "paper", "data", "data_licence", "runtime")},
+        latents=inputs,
+        output=output,
+        classes=classes,
+        steps=draw(st.integers(0, 2**60)),
+        images=draw(st.integers(0, 2**60)),
+        scores=draw(st.dictionaries(st.text(), numbers)),
+        versions=draw(st.dictionaries(st.text(), st.text())),
+        goldens=tuple(
+            draw(st.lists(st.builds(Golden, seed=st.integers(0, MAX_SEED), latents=st.text(), output=row), max_size=3))
+        ),
+    )
+
+
+def read(text: str) -> Card:
+    return card_from_metadata({METADATA_KEY: text, "other": "is none of our business"})
+
+
+EXAMPLE = Card(
+    name="cdcgan-mnist",
+    recipe="cdcgan",
+    paper="arXiv:1511.06434",
+    latents={"z": Normal(100), "y": Categorical(2), "c": Uniform(2)},
+    output=Image(2, 2, 1),
+    classes=("zero", "one"),
+    data="mnist",
+    data_licence="CC BY-SA 3.0",
+    steps=10,
+    images=640,
+    scores={"fid-lenet@3fa1c2": 1.5},
+    versions={"numpy": "2.4.6"},
+    runtime="onnxruntime-1.31-cpu-x86_64",
+    goldens=(Golden(seed=7, latents="ab" * 32, output=np.array([[[1], [2]], [[3], [255]]], np.uint8)),),
+)
+
+
+def example() -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(card_to_json(EXAMPLE))
+    return value
+
+
+@given(card=cards().filter(lambda card: _has_distinct_parameters(card.latents)))
+def test_round_trip(card: Card) -> None:
+    """Every card comes back as it was: its text, its latents in their order, its goldens bit for bit."""
+    text = card_to_json(card)
+    found = read(text)
+    assert text.isascii()
+    assert card_to_json(found) == text
+    assert list(found.latents.items()) == list(card.latents.items())
+    assert (found.output, found.classes, found.steps) == (card.output, card.classes, card.steps)
+    for ours, theirs in zip(found.goldens, card.goldens, strict=True):
+        assert (ours.seed, ours.latents, ours.output.dtype) == (theirs.seed, theirs.latents, theirs.output.dtype)
+        assert ours.output.tobytes() == theirs.output.tobytes()
+
+
+def _has_distinct_parameters(declaration: Latents) -> bool:
+    try:
+        parameters(declaration)
+    except CardError:
+        return False
+    return True
+
+
+def test_metadata_without_a_card_is_refused() -> None:
+    """The message names the key that is missing."""
+    with pytest.raises(CardError, match=r"the model has no card: metadata key 'gan.card' is missing"):
+        card_from_metadata({"producer": "someone"})
+
+
+@pytest.mark.parametrize("text", ["", "{", "nan", "[" * 100_000, '{"steps": ' + "9" * 5000 + "}"], ids=lambda text: text[:12])
+def test_what_is_no_json_is_refused(text: str) -> None:
+    """Cut, too deep or with numbers past every limit: one error of ours, none of the parser's."""
+    with pytest.raises(CardError, match="the card is not JSON"):
+        read(text)
+
+
+@pytest.mark.parametrize("text", ["null", "3", '"card"', "[]"])
+def test_json_that_is_no_object_is_refused(text: str) -> None:
+    """A card is an object."""
+    with pytest.raises(CardError, match="the card must be a JSON object, got "):
+        read(text)
+
+
+@pytest.mark.parametrize("key", example())
+def test_every_key_must_be_there(key: str) -> None:
+    """A card that lacks a key is refused, and the key is named."""
+    value = example()
+    del value[key]
+    with pytest.raises(CardError, match=rf"\b{key}\b"):
+        read(json.dumps(value))
+
+
+def test_no_other_key_may_be_there() -> None:
+    """Unknown keys are named, all of them."""
+    with pytest.raises(CardError, match="the card has unknown colour, weight"):
+        read(json.dumps(example() | {"weight": 1, "colour": "red"}))
+
+
+FALSE: list[tuple[str, Any, str]] = [
+    ("schema", 2, "card.schema must be 1, got 2"),
+    *[(key, 3, f"card.{key} must be text, got 3") for key in ("name", "recipe", "paper", "data", "data_licence", "runtime")],
+    *[
+        (key, false, f"card.{key} must be a count, got {false!r}")
+        for key in ("steps", "images")
+        for false in (-1, 1.0, "1", True, None)
+    ],
+    *[
+        ("scores", {"fid": false}, "card.scores must be an object of finite numbers")
+        for false in ("1", None, True, float("nan"))
+    ],
+    ("scores", {"fid": 10**400}, "card.scores must be an object of finite numbers"),
+    ("scores", [], "card.scores must be an object of finite numbers"),
+    ("versions", {"numpy": 2}, "card.versions must be an object of text"),
+    ("classes", "01", "card.classes must be a list, got '01'"),
+    ("classes", [0, 1], "card.classes must be a list of text"),
+    ("classes", ["zero"], "card.classes has 1 names, but the latent y is Categorical(classes=2)"),
+    ("latents", [], "latents must be a non-empty object"),
+    ("latents", {}, "latents must be a non-empty object"),
+    ("latents", {"a b": {"kind": "normal", "size": 1}}, "latents: 'a b' is not a name"),
+    ("latents", {"z": None}, "latents.z.kind must be one of normal, uniform, categorical"),
+    ("latents", {"z": {"kind": "cauchy"}}, "latents.z.kind must be one of normal, uniform, categorical"),
+    ("latents", {"z": {"kind": ["normal"]}}, "latents.z.kind must be one of normal, uniform, categorical"),
+    ("latents", {"z": {"kind": "normal"}}, "latents.z: "),
+    ("latents", {"z": {"kind": "normal", "size": 1, "mean": 0}}, "mean"),
+    ("latents", {"z": {"kind": "normal", "size": 0}}, "latents.z.size must be 1..1000000, got 0"),
+    ("latents", {"z": {"kind": "normal", "size": True}}, "latents.z.size must be 1..1000000, got True"),
+    ("latents", {"y": {"kind": "categorical", "classes": 1.5}}, "latents.y.classes must be 1..1000000, got 1.5"),
+    ("latents", {"c": {"kind": "uniform", "size": 1, "low": "0"}}, "latents.c.low must be a finite number, got '0'"),
+    ("latents", {"c": {"kind": "uniform", "size": 1, "low": float("nan")}}, "latents.c.low must be a finite number, got nan"),
+    ("latents", {"c": {"kind": "uniform", "size": 1, "low": 1.0}}, "latents.c: low must be less than high, got 1.0 and 1.0"),
+    (
+        "latents",
+        {"c": {"kind": "normal", "size": 2}, "c0": {"kind": "normal", "size": 1}},
+        "latents: two of them give the parameter 'c0'",
+    ),
+    ("output", None, "output.kind must be one of image, points, tokens, got None"),
+    ("output", {"kind": {}}, "output.kind must be one of image, points, tokens"),
+    ("output", {"kind": "image", "height": 1}, "output: "),
+    ("output", {"kind": "image", "height": 0, "width": 1, "channels": 1}, "output.height must be 1..1000000, got 0"),
+    ("output", {"kind": "image", "height": [2], "width": 1, "channels": 1}, "output.height must be 1..1000000, got (2,)"),
+    ("output", {"kind": "image", "height": 1, "width": 1, "channels": 4}, "output.channels must be 1 or 3, got 4"),
+    ("output", {"kind": "points", "size": 2, "low": [0], "high": [1]}, "output.low and output.high must each have 2 numbers"),
+    ("output", {"kind": "points", "size": 1, "low": 5, "high": [9]}, "output.low must be a list, got 5"),
+    ("output", {"kind": "points", "size": 1, "low": [1], "high": [1]}, "output: each low must be less than its high"),
+    ("output", {"kind": "points", "size": 1, "low": [None], "high": [1]}, "output: each low must be less than its high"),
+    ("output", {"kind": "tokens", "length": 1, "vocabulary": "a"}, "output.vocabulary must be 1..1000000, got 'a'"),
+    ("goldens", {}, "card.goldens must be a list"),
+    ("goldens", [1], "card.goldens: each must have seed, latents and output"),
+    ("goldens", [{"seed": 1, "latents": ""}], "card.goldens: each must have seed, latents and output"),
+    ("goldens", [{"seed": 1, "latents": "", "output": "AAAA"}], "card.goldens: "),
+    ("goldens", [{"seed": 1, "latents": "", "output": "no base64!"}], "card.goldens: "),
+    ("goldens", [{"seed": 1, "latents": "", "output": 5}], "card.goldens: "),
+    ("goldens", [{"seed": -1, "latents": "", "output": "AAAAAA=="}], "card.goldens: seed must be 0..4294967295, got -1"),
+    ("goldens", [{"seed": True, "latents": "", "output": "AAAAAA=="}], "card.goldens: seed must be 0..4294967295, got True"),
+    ("goldens", [{"seed": 1, "latents": None, "output": "AAAAAA=="}], "card.goldens: latents must be a SHA-256, got None"),
+]
+
+
+@pytest.mark.parametrize(("key", "false", "message"), FALSE, ids=lambda part: str(part)[:40])
+def test_false_values_are_refused(key: str, false: Any, message: str) -> None:
+    """Whatever a key cannot mean is refused, and key, value and what would be right are named."""
+    with pytest.raises(CardError) as caught:
+        read(json.dumps(example() | {key: false}))
+    assert message in str(caught.value)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["kind", "size", "low", "z"]), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    """The example with one value, anywhere in it, replaced by any other."""
+    value = example()
+    place: Any = value
+    while True:
+        key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], dict | list) or not place[key] or draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = draw(json_values)
+    return json.dumps(value)
+
+
+@settings(max_examples=500)
+@given(text=damaged())
+def test_a_damaged_card_is_refused_or_still_a_card(text: str) -> None:
+    """No damage gives anything but a CardError or a card that can be written and read again."""
+    try:
+        card = read(text)
+    except CardError:
+        return
+    assert card_to_json(read(card_to_json(card))) == card_to_json(card)
+
+
+@given(text=st.text() | json_values.map(json.dumps))
+def test_any_text_is_refused(text: str) -> None:
+    """What was never a card gives a CardError and nothing else."""
+    with pytest.raises(CardError):
+        read(text)
+
+
+def test_parameters_follow_from_the_declaration() -> None:
+    """One a component, numbered where there are several, in declared order, none for noise of many components."""
+    declaration: Latents = {"z": Normal(17), "y": Categorical(10), "c": Uniform(2, -2.0, 3.0), "w": Normal(1), "v": Normal(16)}
+    assert list(parameters(declaration).values())[:4] == [
+        Parameter("y", "y", 0, True, 0, 9),
+        Parameter("c0", "c", 0, False, -2.0, 3.0),
+        Parameter("c1", "c", 1, False, -2.0, 3.0),
+        Parameter("w", "w", 0, False, -8.0, 8.0),
+    ]
+    assert list(parameters(declaration))[4:] == [f"v{i}" for i in range(16)]
+    assert parameters({"z": Uniform(17)}) == {}
