@@ -1,0 +1,112 @@
+# Train a GAN, get one ONNX file, serve its images. `make` alone lists what there is.
+
+RECIPE ?= cdcgan_r1
+DATA   ?= $(if $(filter cdcgan_r1,$(RECIPE)),mnist5k)
+STEPS  ?=
+OUT    ?= runs/$(RECIPE)$(if $(DATA),-$(subst /,-,$(subst :,-,$(DATA))))
+MODEL  ?= $(OUT)/model.onnx
+PORT   ?= $(or $(GAN_PORT),8000)
+TESTS  ?= tests
+
+# What is installed: with an NVIDIA GPU the service's CUDA runtime, else the CPU one; they exclude each other.
+RUNTIME := $(or $(RUNTIME),$(if $(shell nvidia-smi -L 2>/dev/null | grep GPU),serve-gpu,serve))
+ifndef EXTRAS
+EXTRAS := train,$(RUNTIME),dev
+endif
+
+OTHER_RUNTIME := $(if $(filter serve-gpu,$(RUNTIME)),onnxruntime,onnxruntime-gpu)
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+# One stamp per content of these files: setup runs again when they change, not when a checkout touches them.
+STAMP := $(VENV)/.installed-$(shell { echo '$(EXTRAS)'; cat pyproject.toml constraints.txt; } | cksum | tr ' ' -)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# onnxruntime sends usage data home unless this is set before it is imported.
+export ORT_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup train serve score test lint check clean docker-train docker-serve
+
+help: ## Explain every target (this text)
+	@printf '\n  \033[1mTrain a GAN, get one ONNX file, serve its images.\033[0m\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36mmake %-13s\033[0m %s\n", $$1, $$2}' Makefile
+	@printf '\n  Variables and what they are now:\n'
+	@printf '    %-7s %-38s %s\n' \
+	  RECIPE '$(RECIPE)' 'which game to play; `$(BIN)/python -m training list` shows all' \
+	  DATA   '$(or $(DATA),as the recipe says)' 'what to learn; `folder:PATH` takes your own images' \
+	  STEPS  '$(or $(STEPS),as the recipe says)' 'how long to train' \
+	  OUT    '$(OUT)'    'where a run puts everything it makes' \
+	  MODEL  '$(MODEL)'  'what is served and scored' \
+	  PORT   '$(PORT)'   'where the service listens' \
+	  TESTS  '$(TESTS)'  'which tests to run'
+	@printf '\n  First steps: `make serve`, then  curl -o 42.png "localhost:$(PORT)/generate?seed=42"\n\n'
+
+setup: $(STAMP) ## Make .venv with everything at the versions of constraints.txt
+
+$(STAMP):
+	@test -x $(BIN)/python || { \
+	  for python in python3 python3.12 python3.11 python3.13 python3.14; do \
+	    $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && break || python=; \
+	  done; \
+	  test -n "$$python" || { echo 'There is no Python 3.11 to 3.14 here: install one (Debian: apt install python3 python3-venv).'; exit 1; }; \
+	  echo "Making $(VENV) with $$($$python --version)."; \
+	  $$python -m venv $(VENV) || { \
+	    rm -rf $(VENV); echo "$$python cannot make a virtual environment: apt install python3-venv, then try again."; exit 1; }; }
+	@echo 'Installing [$(EXTRAS)] at the versions of constraints.txt; the first time takes some minutes.'
+	@! $(BIN)/python -m pip show --quiet $(OTHER_RUNTIME) 2>/dev/null || \
+	  $(BIN)/python -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]' || { \
+	  echo 'The installation failed; the lines above say why. A machine without PyPI needs PIP_INDEX_URL to name a mirror.'; exit 1; }
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+	@echo 'Everything is installed in $(VENV).'
+
+train: setup ## Train RECIPE on DATA (for STEPS) into OUT; the model is OUT/model.onnx
+	@$(BIN)/python -m training train '$(RECIPE)' $(if $(DATA),--data '$(DATA)') $(if $(STEPS),--steps $(STEPS)) --out '$(OUT)'
+
+serve: setup ## Serve MODEL on PORT; trains it first if there is none yet
+	@test -f '$(MODEL)' || { \
+	  test '$(MODEL)' = '$(OUT)/model.onnx' || { echo 'There is no model at $(MODEL). `make train` makes one at $(OUT)/model.onnx.'; exit 1; }; \
+	  echo 'There is no model at $(MODEL) yet: training one.'; \
+	  $(MAKE) --no-print-directory train; }
+	@exec env GAN_MODELS='$(MODEL)' GAN_PORT='$(PORT)' $(BIN)/python -m serving
+
+score: setup ## Measure MODEL against real data: KID, FID, classes, confidence
+	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` makes one.'; exit 1; }
+	@$(BIN)/python -m training score '$(MODEL)'
+
+test: setup ## Run the tests (TESTS= narrows them)
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: setup ## Check style, types, the import rules and the Dockerfiles
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile.train Dockerfile.serve
+
+check: lint test ## lint, then test: what CI does
+
+clean: ## Remove what setup, the tests and the linters made; runs/ with your models stays
+	@rm -rf $(VENV) .build build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------------------------------------------------- containers
+DOCKER_GPU = $(if $(filter serve-gpu,$(RUNTIME)),--gpus all)
+DOCKER_CPU = $(if $(filter serve,$(RUNTIME)),--build-arg BASE=ubuntu:24.04 --build-arg RUNTIME=serve)
+
+docker-train: ## Build the training image and train in it; the run appears in runs/
+	@command -v docker >/dev/null || { echo 'There is no docker here: install it, or use `make train`.'; exit 1; }
+	@mkdir -p runs
+	docker build -f Dockerfile.train -t gan-train $(DOCKER_CPU) .
+	docker run --rm -t $(DOCKER_GPU) --user "$$(id -u):$$(id -g)" -v '$(CURDIR)/runs:/app/runs' \
+	  gan-train make train RECIPE='$(RECIPE)' DATA='$(DATA)' STEPS='$(STEPS)' OUT='$(OUT)'
+
+docker-serve: ## Build the serving image and serve MODEL from it on PORT
+	@command -v docker >/dev/null || { echo 'There is no docker here: install it, or use `make serve`.'; exit 1; }
+	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` or `make docker-train` makes one.'; exit 1; }
+	docker build -f Dockerfile.serve -t gan-serve $(DOCKER_CPU) .
+	docker run --rm $(DOCKER_GPU) --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
+	  -p '$(PORT):8000' -v '$(abspath $(MODEL)):/models/model.onnx:ro' gan-serve

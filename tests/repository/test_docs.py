@@ -1,0 +1,69 @@
+"""The documentation is complete: whatever can be asked for, set or watched is in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from serving.app import ROUTES
+from serving.metrics import Metrics
+from serving.settings import Settings
+from tests.repository.files import ROOT
+from tests.repository.test_makefile import TARGETS
+
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
+TEXT = "\n".join(page.read_text() for page in PAGES)
+
+
+def metric_names() -> list[str]:
+    """Every metric as Prometheus sees it."""
+    families = list(Metrics(None).registry.collect())
+    return [f"{family.name}_total" if family.type == "counter" else family.name for family in families]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_make_target_is_documented(target: str) -> None:
+    """As `make target`."""
+    assert f"make {target}" in TEXT
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
+def test_every_setting_is_documented(field: dataclasses.Field[object]) -> None:
+    """By the environment variable's name."""
+    assert f"`GAN_{field.name.upper()}`" in TEXT
+
+
+def test_no_setting_is_documented_that_does_not_exist() -> None:
+    """A variable that was renamed does not live on in the documentation."""
+    known = {f"GAN_{field.name.upper()}" for field in dataclasses.fields(Settings)}
+    assert set(re.findall(r"\bGAN_[A-Z_]+\b", TEXT)) <= known
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_is_documented(route: str) -> None:
+    """With its path as the table of routes has it."""
+    assert f"{route}`" in TEXT or f"{route}?" in TEXT
+
+
+@pytest.mark.parametrize("metric", metric_names())
+def test_every_metric_is_documented(metric: str) -> None:
+    """By its full name."""
+    assert f"`{metric}`" in TEXT
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link and picture of a page is a file of the repository."""
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text()) + re.findall(r'(?:src|href)="([^"#]+)"', page.read_text())
+    broken = [target for target in targets if ":" not in target and not (page.parent / target).exists()]
+    assert broken == []
+
+
+def test_readme_shows_the_tree() -> None:
+    """Every folder at the top has its line in the README."""
+    readme = (ROOT / "README.md").read_text()
+    folders = ["contract", "training", "serving", "tests", "docs", "deploy", "benchmarks"]
+    assert [folder for folder in folders if f"{folder}/" not in readme] == []
