@@ -1,0 +1,192 @@
+"""How much the service adds to its parts, and how many images a second it gives: one connection, and 64 with wrk.
+
+    python benchmarks/serving/bench.py MODEL.onnx --out figures.json
+
+Every round measures the parts in this process (latents, inference, PNG), then one connection, then 64, each asking for seeds
+that nobody asked for before; the table shows the median round, so that a round that something else disturbed does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from contract import draw
+from serving.encoders import FORMATS, Sample
+from serving.models import Model, load_model
+from serving.settings import usable_cores
+
+LUA = Path(__file__).with_name("distinct_seeds.lua")
+PARTS = ("latents", "inference", "encode")
+
+Figures = dict[str, float]
+
+
+def main() -> None:
+    """Measure, print the table, write the JSON."""
+    arguments = parse_arguments()
+    model = load_model(arguments.model, "cpu")
+    rounds: dict[str, list[Figures]] = {}
+    with server(arguments.model, arguments.port, arguments.lane, arguments.workers):
+        for turn in range(arguments.rounds):
+            rounds.setdefault("parts", []).append(measure_parts(model, arguments.requests, turn))
+            rounds.setdefault("one", []).append(measure_one_connection(arguments.port, arguments.requests, turn))
+            rounds.setdefault("many", []).append(measure_wrk(arguments.port, arguments.connections, arguments.seconds, turn))
+    report = summarise(rounds, arguments, model)
+    print_table(report)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="an ONNX file")
+    parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=2000, help="requests of one connection a round")
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--seconds", type=int, default=5, help="length of a round with many connections")
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument("--lane", choices=("on", "off"), default="on")
+    return parser.parse_args()
+
+
+@contextmanager
+def server(model: Path, port: int, lane: str, workers: int) -> Iterator[None]:
+    """The real server process, ready, and stopped at the end."""
+    settings = {"GAN_MODELS": str(model), "GAN_PORT": str(port), "GAN_PROVIDER": "cpu", "GAN_LANE": lane,
+                "GAN_WORKERS": str(workers), "GAN_DRAIN_SECONDS": "0"}  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "serving"], env=os.environ | settings, stdout=subprocess.DEVNULL)
+    try:
+        wait_until_ready(process, port)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    """Return when the port answers; each worker listens once it is ready.
+
+    Raises:
+        RuntimeError: the server ended.
+    """
+    pause = threading.Event()
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            pause.wait(2)  # the other workers
+            return
+        except ConnectionRefusedError:
+            pause.wait(0.05)
+    raise RuntimeError(f"the server ended with exit code {process.returncode}")
+
+
+def measure_parts(model: Model, count: int, turn: int) -> Figures:
+    """Median seconds of each part of one image, in this process."""
+    encode = FORMATS[model.card.output.kind]["png"].encode
+    times: dict[str, list[float]] = {part: [] for part in (*PARTS, "total")}
+    for seed in range(turn * count, (turn + 1) * count):
+        marks = [time.perf_counter()]
+        drawn = draw(model.card.latents, [seed])
+        marks.append(time.perf_counter())
+        rows = model.run(drawn)
+        marks.append(time.perf_counter())
+        encode(Sample(output=model.card.output, rows=rows, model=model.card.name, digest=model.digest,
+                      runtime=model.runtime, seed=seed))  # fmt: skip
+        marks.append(time.perf_counter())
+        for part, start, stop in zip(PARTS, marks, marks[1:], strict=False):
+            times[part].append(stop - start)
+        times["total"].append(marks[-1] - marks[0])
+    return {part: statistics.median(values) for part, values in times.items()}
+
+
+def measure_one_connection(port: int, count: int, turn: int) -> Figures:
+    """Latency of requests one after another on one connection."""
+    times = []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for seed in range(10**9 + turn * count, 10**9 + (turn + 1) * count):
+            start = time.perf_counter()
+            connection.sendall(b"GET /generate?seed=%d HTTP/1.1\r\nHost: bench\r\n\r\n" % seed)
+            read_answer(connection.recv)
+            times.append(time.perf_counter() - start)
+    times.sort()
+    return {"p50": times[count // 2], "p99": times[count * 99 // 100], "rate": count / sum(times)}
+
+
+def read_answer(receive: Callable[[int], bytes]) -> None:
+    """Read one whole answer.
+
+    Raises:
+        RuntimeError: it is not 200, or not whole.
+    """
+    data = receive(65536)
+    while b"\r\n\r\n" not in data:
+        data += receive(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    if b" 200 " not in head[:16] or length is None:
+        raise RuntimeError(head.decode())
+    missing = int(length[1]) - len(body)
+    while missing > 0:
+        chunk = receive(65536)
+        if not chunk:
+            raise RuntimeError("the server closed the connection in the middle of an answer")
+        missing -= len(chunk)
+
+
+def measure_wrk(port: int, connections: int, seconds: int, turn: int) -> Figures:
+    """Throughput with wrk, all seeds distinct."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(LUA), f"http://127.0.0.1:{port}"]
+    environment = os.environ | {"FIRST_SEED": str(2 * 10**9 + turn * 10**8)}
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", output)
+    if not found:
+        raise RuntimeError(output)
+    rate, requests, p50, p99, errors = map(float, found.groups())
+    return {"rate": rate, "requests": requests, "p50": p50, "p99": p99, "errors": errors}
+
+
+def summarise(rounds: dict[str, list[Figures]], arguments: argparse.Namespace, model: Model) -> dict[str, object]:
+    """The median of every figure, and where it was measured."""
+    medians = {name: {key: statistics.median(r[key] for r in values) for key in values[0]} for name, values in rounds.items()}
+    ratios = [one["p50"] / parts["total"] for one, parts in zip(rounds["one"], rounds["parts"], strict=True)]
+    return {
+        "model": model.card.name, "digest": model.digest, "runtime": model.runtime, "python": platform.python_version(),
+        "cores": usable_cores(), "workers": arguments.workers, "lane": arguments.lane, "connections": arguments.connections,
+        "ratio": statistics.median(ratios), "ratios": ratios, "medians": medians, "rounds": rounds,
+    }  # fmt: skip
+
+
+def print_table(report: dict[str, object]) -> None:
+    medians: dict[str, Figures] = report["medians"]  # type: ignore[assignment]
+    parts, one, many = (medians[name] for name in ("parts", "one", "many"))
+    print(f"{report['model']} on {report['runtime']}, {report['workers']} workers, lane {report['lane']}")
+    for part in (*PARTS, "total"):
+        print(f"  in process, {part:<12}{parts[part] * 1e6:>9.0f} us")
+    print(f"  one connection, p50     {one['p50'] * 1e6:>9.0f} us   {report['ratio']:.2f} x the parts")
+    print(f"  one connection, p99     {one['p99'] * 1e6:>9.0f} us   {one['rate']:.0f} requests/s")
+    print(f"  {report['connections']} connections          {many['rate']:>9.0f} requests/s   p50 {many['p50'] * 1e3:.1f} ms, "
+          f"p99 {many['p99'] * 1e3:.1f} ms, errors {many['errors']:.0f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    if shutil.which("wrk") is None:
+        sys.exit("bench: wrk is not installed (Debian: apt install wrk)")
+    main()

@@ -1,0 +1,188 @@
+"""What can go wrong in the service, as one tree; a problem is answered, a start error ends the program.
+
+ServingError
+├── StartError                exit code   the program cannot start; one line says why
+│   ├── SettingError          2           an environment variable is wrong
+│   ├── ModelError            1           a model file is refused
+│   ├── ProviderError         1           the device that was asked for is not there
+│   └── AddressError          1           the address cannot be listened on
+└── Problem                   status      the request is answered with application/problem+json
+    ├── BadQuery              400         the query string is not well formed
+    ├── UnknownParameter      400         the model has no such parameter
+    ├── RepeatedParameter     400         a parameter is given twice
+    ├── BadParameter          400         a parameter's value is wrong
+    ├── NotFound              404         no such route or model
+    ├── MethodNotAllowed      405         the route answers other methods
+    ├── NotAcceptable         406         no format that the client accepts
+    ├── InternalProblem       500         a fault of the service, known by its id in the log
+    ├── NonFinite             500         the generator gave NaN or infinity for this seed
+    ├── QueueFull             503         too much waits already
+    └── Draining              503         the service is about to stop
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import ClassVar
+
+SHOWN_LENGTH = 64
+
+
+class ServingError(Exception):
+    """Anything that the service itself says is wrong."""
+
+
+class StartError(ServingError):
+    """The program cannot start; the message is one line."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class SettingError(StartError):
+    """An environment variable is wrong; the message names it, its value and what would be right."""
+
+    exit_code = 2
+
+
+class ModelError(StartError):
+    """A model file is refused; the message names the file and what is wrong with it."""
+
+
+class ProviderError(StartError):
+    """The device that was asked for is not there."""
+
+
+class AddressError(StartError):
+    """The address cannot be listened on."""
+
+
+class Problem(ServingError):
+    """A request that is answered with an error.
+
+    Args:
+        detail: one sentence with the wrong value and the right one.
+        facts: further members of the body, the same facts for a program to read.
+        headers: further headers of the answer.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "problem"
+    title: ClassVar[str] = "Problem"
+
+    def __init__(self, detail: str, *, facts: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None):
+        super().__init__(detail)
+        self.detail = detail
+        self.facts = dict(facts or {})
+        self.headers = dict(headers or {})
+
+    def body(self) -> bytes:
+        """The answer's body, RFC 9457."""
+        first = {"type": "about:blank", "title": self.title, "status": self.status, "code": self.code, "detail": self.detail}
+        return json.dumps({**first, **self.facts}).encode() + b"\n"
+
+
+class BadQuery(Problem):
+    """The query string is not well formed."""
+
+    status, code, title = 400, "bad_query", "The query string is not well formed"
+
+
+class UnknownParameter(Problem):
+    """The chosen model has no such parameter."""
+
+    status, code, title = 400, "unknown_parameter", "There is no such parameter"
+
+    def __init__(self, name: str, known: list[str]):
+        super().__init__(
+            f"no parameter {shown(name)}; there are {', '.join(known)}", facts={"parameter": cut(name), "allowed": known}
+        )
+
+
+class RepeatedParameter(Problem):
+    """A parameter is given more than once."""
+
+    status, code, title = 400, "repeated_parameter", "A parameter is given more than once"
+
+    def __init__(self, name: str):
+        super().__init__(f"parameter {shown(name)} must be given once", facts={"parameter": cut(name)})
+
+
+class BadParameter(Problem):
+    """A parameter's value is out of range or not a value at all."""
+
+    status, code, title = 400, "bad_parameter", "A parameter has a wrong value"
+
+    def __init__(self, name: str, value: str, allowed: str):
+        super().__init__(
+            f"{name} must be {allowed}, got {shown(value)}",
+            facts={"parameter": name, "value": cut(value), "allowed": allowed},
+        )
+
+
+class NotFound(Problem):
+    """No such route or model."""
+
+    status, code, title = 404, "not_found", "There is nothing here"
+
+
+class MethodNotAllowed(Problem):
+    """The route answers other methods."""
+
+    status, code, title = 405, "method_not_allowed", "The route answers other methods"
+
+    def __init__(self, allowed: list[str]):
+        allow = ", ".join(sorted(allowed))
+        super().__init__(f"the method must be one of {allow}", facts={"allowed": sorted(allowed)}, headers={"Allow": allow})
+
+
+class NotAcceptable(Problem):
+    """The model's output exists in no format that the client accepts."""
+
+    status, code, title = 406, "not_acceptable", "No acceptable format"
+
+    def __init__(self, accept: str, media_types: list[str]):
+        super().__init__(
+            f"Accept must allow one of {', '.join(media_types)}, got {shown(accept)}",
+            facts={"value": cut(accept), "allowed": media_types},
+        )
+
+
+class InternalProblem(Problem):
+    """A fault of the service; the client learns an id only, the log has the rest."""
+
+    status, code, title = 500, "internal", "A fault of the service"
+
+
+class NonFinite(Problem):
+    """The generator gave NaN or infinity."""
+
+    status, code, title = 500, "non_finite", "The generator gave no finite output"
+
+
+class QueueFull(Problem):
+    """Too much waits already; try again later."""
+
+    status, code, title = 503, "queue_full", "The service is busy"
+
+    def __init__(self, limit: int):
+        super().__init__(f"more than {limit} images wait already", headers={"Retry-After": "1"})
+
+
+class Draining(Problem):
+    """The service is about to stop; another instance will answer."""
+
+    status, code, title = 503, "draining", "The service is about to stop"
+
+    def __init__(self) -> None:
+        super().__init__("the service takes no new work", headers={"Retry-After": "1"})
+
+
+def cut(value: str) -> str:
+    """Text from a client, escaped to printable ASCII and no longer than 64 characters."""
+    return ascii(value[: SHOWN_LENGTH + 1])[1:-1][:SHOWN_LENGTH]
+
+
+def shown(value: str) -> str:
+    """Text from a client as it stands in a message: escaped, cut and in quotes."""
+    return f"'{cut(value)}'"

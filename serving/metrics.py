@@ -1,0 +1,126 @@
+"""What the service counts and measures, under the names that dashboards and alerts rely on.
+
+No label ever takes a value from a client. With several worker processes prometheus_client keeps the values in files of one
+directory, which the launcher owns; any worker then answers for all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from serving.models import Model
+
+LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds; .25 is the service level's threshold and must stay an exact bucket."""
+STEP_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 10.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class BatchMeters:
+    """What a batcher records."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.depth: Callable[[float], None] = metrics.queue_depth.set
+        self.wait: Callable[[float], None] = metrics.queue_wait.observe
+        self.size: Callable[[float], None] = metrics.batch_size.observe
+
+
+class Metrics:
+    """Every metric of one process.
+
+    Args:
+        directory: where several processes share their values; None for a single process.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter("gan_http_requests", "Answered requests.", ["route", "method", "code"], registry=registry)
+        self.duration = Histogram(
+            "gan_http_request_duration_seconds",
+            "Time from a request's arrival in the application to its answer.",
+            ["route", "cache"],
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.queue_depth = Gauge(
+            "gan_queue_depth", "Images that wait for an inference.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.queue_wait = Histogram(
+            "gan_queue_wait_seconds",
+            "Time that a request waits for its inference to begin.",
+            buckets=STEP_BUCKETS,
+            registry=registry,
+        )
+        self.batch_size = Histogram("gan_batch_size", "Images of one inference.", buckets=BATCH_BUCKETS, registry=registry)
+        self.padding = Counter(
+            "gan_batch_padding_rows", "Rows that were run only to fill a batch of fixed size.", registry=registry
+        )
+        self.inference = Histogram(
+            "gan_inference_duration_seconds",
+            "Time of one inference, a batch.",
+            ["model", "provider"],
+            buckets=STEP_BUCKETS,
+            registry=registry,
+        )
+        self.encode = Histogram(
+            "gan_encode_duration_seconds",
+            "Time to turn one answer's pixels into bytes.",
+            ["format"],
+            buckets=STEP_BUCKETS,
+            registry=registry,
+        )
+        self.rejected = Counter("gan_rejected", "Requests that were refused unseen.", ["reason"], registry=registry)
+        self.model_info = Gauge(
+            "gan_model_info",
+            "The models that are served; always 1.",
+            ["model", "digest", "runtime", "batching", "goldens"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.ready = Gauge(
+            "gan_ready", "Whether every worker is ready for requests.", registry=registry, multiprocess_mode="livemin"
+        )
+        self.determinism = Gauge(
+            "gan_determinism_check_ok", "Whether a seed's bytes were the same alone and in any batch.", ["model"],
+            registry=registry, multiprocess_mode="livemin")  # fmt: skip
+        for reason in ("queue_full", "draining"):
+            self.rejected.labels(reason)
+
+    def record_model(self, model: Model) -> None:
+        """Say that a model is served."""
+        name = model.card.name
+        self.model_info.labels(name, model.digest, model.runtime, model.plan.name, model.goldens).set(1)
+        self.determinism.labels(name).set(1)
+
+    def record_answer(self, route: str, method: str, code: int, cache: str, seconds: float) -> None:
+        """Count an answered request."""
+        self.requests.labels(route, method if method in METHODS else "other", str(code)).inc()
+        self.duration.labels(route, cache).observe(seconds)
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text that Prometheus reads, for all processes, and its media type."""
+        registry = self.registry
+        if self._directory is not None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def forget_dead_workers(directory: Path) -> None:
+    """Drop the gauges of processes that are no more; their counters stay, so that no counter goes back."""
+    for path in directory.glob("gauge_live*_*.db"):
+        pid = int(path.stem.rsplit("_", 1)[1])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
+        except PermissionError:
+            pass

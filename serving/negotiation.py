@@ -1,0 +1,63 @@
+"""HTTP's conditional and content negotiation for one resource in several formats (RFC 9110, 12.5.1 and 13.1.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from serving.errors import BadParameter, NotAcceptable
+
+QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)
+ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+def choose_format(media_types: Mapping[str, str], wanted: str | None, accept: str | None) -> str:
+    """The name of the format to answer in.
+
+    Args:
+        media_types: by format name, the server's favourite first.
+        wanted: the ``format`` parameter; it wins over Accept.
+        accept: the Accept header.
+
+    Raises:
+        BadParameter: there is no such format.
+        NotAcceptable: Accept allows none of them.
+    """
+    if wanted is not None:
+        if wanted not in media_types:
+            raise BadParameter("format", wanted, f"one of {', '.join(media_types)}")
+        return wanted
+    if not accept or accept == "*/*":
+        return next(iter(media_types))
+    ranges = parse_accept(accept)
+    best = max(media_types, key=lambda name: quality(media_types[name], ranges))
+    if quality(media_types[best], ranges) == 0:
+        raise NotAcceptable(accept, list(media_types.values()))
+    return best
+
+
+def parse_accept(accept: str) -> dict[str, float]:
+    """By media range, its quality; a range whose quality is malformed is as good as absent."""
+    ranges: dict[str, float] = {}
+    for part in accept.split(","):
+        media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        qualities = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
+        if all(QUALITY.fullmatch(q) for q in qualities):
+            ranges[media_range] = float(qualities[0]) if qualities else 1.0
+    return ranges
+
+
+def quality(media_type: str, ranges: Mapping[str, float]) -> float:
+    """How welcome a media type is: the most specific range that covers it decides."""
+    kind = media_type.partition("/")[0]
+    for media_range in (media_type, f"{kind}/*", "*/*"):
+        if media_range in ranges:
+            return ranges[media_range]
+    return 0.0
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Whether an If-None-Match header names this entity tag, by weak comparison."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or etag in ENTITY_TAG.findall(if_none_match)

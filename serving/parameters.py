@@ -1,0 +1,122 @@
+"""The query string of ``/generate``, read strictly: what is not exactly right is refused, never guessed.
+
+A query is empty, or ``name=value`` joined by ``&``. ``%41`` stands for a byte of UTF-8 and ``+`` for itself. Each name
+may stand once. Integers are ASCII digits without sign, space or leading zero; numbers are decimal, without an exponent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from contract import MAX_SEED, Parameter
+from serving.errors import BadParameter, BadQuery, RepeatedParameter, UnknownParameter, cut
+from serving.models import RESERVED, Model
+from serving.settings import Settings
+
+MAX_QUERY = 4096
+"""Characters of a query string, at most; a longer one is refused before it is looked at."""
+
+VISIBLE = re.compile(r"[!-~]*", re.ASCII)
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
+INTEGER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+NUMBER = re.compile(r"-?(?:(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,20})?|\.[0-9]{1,20})", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a query asks for, checked but for what depends on the model's output."""
+
+    model: Model
+    seed: int | None = None
+    """The first seed; None means that any will do."""
+    n: int = 1
+    """How many seeds, from the first."""
+    scale: int = 1
+    """Enlargement of pictures."""
+    format: str | None = None
+    """The format's name; None leaves it to the Accept header."""
+    given: Mapping[str, float] = field(default_factory=dict)
+    """Values that replace drawn ones, in declared order."""
+
+
+def parse_query(query: str, models: Mapping[str, Model], settings: Settings) -> Wanted:
+    """What a raw query string asks for; the first of the models is the default one.
+
+    Raises:
+        BadQuery, UnknownParameter, RepeatedParameter, BadParameter: naming the wrong value and the right one.
+    """
+    values = split_query(query)
+    model = _model(values.pop("model", None), models)
+    for name in values:
+        if name not in model.parameters and name not in RESERVED:
+            raise UnknownParameter(name, [*RESERVED, *model.parameters])
+    n = _integer(values, "n", 1, settings.max_images) or 1
+    seed = _integer(values, "seed", 0, MAX_SEED)
+    if seed is not None and seed + n - 1 > MAX_SEED:
+        raise BadParameter("n", values["n"], f"1..{MAX_SEED - seed + 1} for this seed, as seeds end at {MAX_SEED}")
+    scale = _integer(values, "scale", 1, settings.max_scale) or 1
+    given = {name: _value(p, values[name]) for name, p in model.parameters.items() if name in values}
+    return Wanted(model=model, seed=seed, n=n, scale=scale, format=values.get("format"), given=given)
+
+
+def split_query(query: str) -> dict[str, str]:
+    """Names and values of a query string, decoded.
+
+    Raises:
+        BadQuery, RepeatedParameter: it is not well formed.
+    """
+    if not query:
+        return {}
+    if len(query) > MAX_QUERY:
+        raise BadQuery(f"the query string must have at most {MAX_QUERY} characters, has {len(query)}")
+    if not VISIBLE.fullmatch(query):
+        raise BadQuery("the query string must be visible ASCII characters, others written as %41")
+    values: dict[str, str] = {}
+    for pair in query.split("&"):
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise BadQuery("a query string is name=value joined by '&'", facts={"parameter": cut(name)})
+        name = _decode(name)
+        if name in values:
+            raise RepeatedParameter(name)
+        values[name] = _decode(value)
+    return values
+
+
+def _decode(text: str) -> str:
+    if "%" not in text:
+        return text
+    if BAD_ESCAPE.search(text):
+        raise BadQuery("a '%' must be followed by two hexadecimal digits")
+    try:
+        return unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadQuery("escaped bytes must be UTF-8") from None
+
+
+def _model(name: str | None, models: Mapping[str, Model]) -> Model:
+    if name is None:
+        return next(iter(models.values()))
+    if name not in models:
+        raise BadParameter("model", name, f"one of {', '.join(models)}")
+    return models[name]
+
+
+def _integer(values: Mapping[str, str], name: str, low: int, high: int) -> int | None:
+    if name not in values:
+        return None
+    text = values[name]
+    if not INTEGER.fullmatch(text) or not low <= int(text) <= high:
+        raise BadParameter(name, text, f"{low}..{high}")
+    return int(text)
+
+
+def _value(parameter: Parameter, text: str) -> float:
+    allowed = f"{parameter.low:g}..{parameter.high:g}"
+    pattern = INTEGER if parameter.is_integer else NUMBER
+    if not pattern.fullmatch(text) or not parameter.low <= float(text) <= parameter.high:
+        raise BadParameter(parameter.name, text, f"an integer {allowed}" if parameter.is_integer else f"a number {allowed}")
+    return int(text) if parameter.is_integer else float(text) + 0.0  # -0.0 becomes 0.0: one value, one answer

@@ -1,0 +1,105 @@
+"""As much of ONNX's protobuf as the service must read before onnxruntime does: the metadata, and whether weights lie outside.
+
+Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from serving.errors import ModelError
+
+MAX_DEPTH = 64
+"""Messages inside messages, at most; a deeper file is a trap."""
+
+CHILDREN: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 14: "entry", 20: "training", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "training": {1: "graph", 2: "graph"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+    "entry": {},
+}
+"""By message type, the fields that hold messages worth entering."""
+
+EXTERNAL_DATA, DATA_LOCATION = 13, 14
+KEY, VALUE = 1, 2
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+@dataclass
+class Contents:
+    """What a model file holds besides the graph."""
+
+    metadata: dict[str, str]
+    has_external_data: bool = False
+
+
+def read_contents(data: bytes) -> Contents:
+    """The metadata of a model file, and whether any of its tensors lies in another file.
+
+    Raises:
+        ModelError: the bytes are not a protobuf message of that shape.
+    """
+    contents = Contents({})
+    try:
+        _walk(memoryview(data), "model", contents, 0)
+    except (IndexError, UnicodeDecodeError):
+        raise ModelError("the file is truncated or not an ONNX model") from None
+    return contents
+
+
+def _walk(data: memoryview, kind: str, contents: Contents, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ModelError(f"the file nests graphs deeper than {MAX_DEPTH}")
+    entry: dict[int, str] = {}
+    for number, value in fields(data):
+        if kind == "tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value)):
+            contents.has_external_data = True
+        elif kind == "entry" and isinstance(value, memoryview):
+            entry[number] = str(value, "utf-8")
+        elif number in CHILDREN[kind] and isinstance(value, memoryview):
+            _walk(value, CHILDREN[kind][number], contents, depth + 1)
+    if kind == "entry":
+        contents.metadata[entry.get(KEY, "")] = entry.get(VALUE, "")
+
+
+def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The fields of one message: number, and an integer or the bytes.
+
+    Raises:
+        IndexError: the message ends too early.
+        ModelError: a field has a wire type that ONNX does not use.
+    """
+    place = 0
+    while place < len(data):
+        key, place = _varint(data, place)
+        number, wire = key >> 3, key & 7
+        if wire == VARINT:
+            value, place = _varint(data, place)
+            yield number, value
+        elif wire in (FIXED64, FIXED32):
+            place += 8 if wire == FIXED64 else 4
+        elif wire == BYTES:
+            length, place = _varint(data, place)
+            if place + length > len(data):
+                raise IndexError(place + length)
+            yield number, data[place : place + length]
+            place += length
+        else:
+            raise ModelError("the file is truncated or not an ONNX model")
+
+
+def _varint(data: memoryview, place: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+    raise IndexError(place)

@@ -1,0 +1,160 @@
+"""The service's settings: environment variables named ``GAN_*``, read once, checked, and passed on as one frozen value."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal
+
+from serving.errors import SettingError
+
+Provider = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set; a field ``max_batch`` is the variable ``GAN_MAX_BATCH``."""
+
+    models: tuple[str, ...] = ("models",)
+    """Model files or folders of them, comma separated; the first model is the default one."""
+    host: str = "127.0.0.1"
+    """Address to listen on; a container needs ``0.0.0.0``."""
+    port: int = 8000
+    """Port to listen on."""
+    workers: int | None = None
+    """Worker processes; unset means one for each core that the process may use, and one on CUDA."""
+    threads: int | None = None
+    """Threads of a worker, each holding one request; unset means enough for a full batch, a full queue and 16 more."""
+    intra_op_threads: int = 1
+    """Threads of one inference."""
+    provider: Provider = "auto"
+    """Where the model runs; ``cuda`` never falls back to the CPU, ``auto`` takes CUDA when it is there."""
+    max_batch: int = 64
+    """Images of one inference, at most."""
+    queue_limit: int = 128
+    """Images that may wait in a worker; a request beyond it is answered 503."""
+    max_images: int = 256
+    """The greatest ``n`` of a request."""
+    max_scale: int = 16
+    """The greatest ``scale`` of a request."""
+    max_pixels: int = 2**24
+    """Pixels of one answer, at most."""
+    lane: bool = True
+    """Whether ``GET /generate`` passes in front of Flask's dispatch; the answers are the same."""
+    backlog: int = 1024
+    """Connections that may wait to be accepted."""
+    drain_seconds: float = 1.0
+    """How long the service still answers after SIGTERM, while ``/readyz`` says 503."""
+    stop_seconds: int = 30
+    """How long running requests may take after that, before their worker is killed."""
+
+
+def from_environ(environ: Mapping[str, str]) -> Settings:
+    """The settings in an environment.
+
+    Raises:
+        SettingError: a value is wrong; the message names the variable, the value and what would be right.
+    """
+    given: dict[str, Any] = {}
+    for field, (parse, right) in _FIELDS.items():
+        variable = f"GAN_{field.upper()}"
+        if variable in environ:
+            value = parse(environ[variable])
+            if value is None:
+                raise SettingError(f"{variable} must be {right}, got {ascii(environ[variable])}")
+            given[field] = value
+    return Settings(**given)
+
+
+Parse = Callable[[str], Any]
+Field = tuple[Parse, str]
+
+
+def _count(low: int, high: int) -> Field:
+    def parse(text: str) -> int | None:
+        is_number = re.fullmatch(r"0|[1-9][0-9]{0,11}", text, re.ASCII)
+        return int(text) if is_number and low <= int(text) <= high else None
+
+    return parse, f"an integer {low}..{high}"
+
+
+def _seconds(low: float, high: float) -> Field:
+    def parse(text: str) -> float | None:
+        is_number = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII)
+        return float(text) if is_number and low <= float(text) <= high else None
+
+    return parse, f"seconds {low:g}..{high:g}"
+
+
+def _choice(**values: object) -> Field:
+    return values.get, f"one of {', '.join(values)}"
+
+
+def _paths(text: str) -> tuple[str, ...] | None:
+    paths = tuple(part.strip() for part in text.split(","))
+    return paths if all(paths) else None
+
+
+def _host(text: str) -> str | None:
+    return text if re.fullmatch(r"[A-Za-z0-9.:_-]{1,255}", text) else None
+
+
+_FIELDS: dict[str, Field] = {
+    "models": (_paths, "model files or folders, separated by commas"),
+    "host": (_host, "a host name or an IP address"),
+    "port": _count(1, 65535),
+    "workers": _count(1, 1024),
+    "threads": _count(1, 4096),
+    "intra_op_threads": _count(1, 1024),
+    "provider": _choice(auto="auto", cpu="cpu", cuda="cuda"),
+    "max_batch": _count(1, 4096),
+    "queue_limit": _count(1, 65536),
+    "max_images": _count(1, 65536),
+    "max_scale": _count(1, 256),
+    "max_pixels": _count(1, 2**30),
+    "lane": _choice(on=True, off=False),
+    "backlog": _count(128, 65535),
+    "drain_seconds": _seconds(0, 600),
+    "stop_seconds": _count(1, 1800),
+}
+
+
+def model_files(settings: Settings) -> list[Path]:
+    """The model files that the settings name, folders resolved, in order.
+
+    Raises:
+        SettingError: a path does not exist, or a folder holds no model.
+    """
+    files: list[Path] = []
+    for path in map(Path, settings.models):
+        found = sorted(path.glob("*.onnx")) if path.is_dir() else [path]
+        if not found or not found[0].exists():
+            raise SettingError(f"GAN_MODELS must name .onnx files or folders of them, got {ascii(str(path))} with none there")
+        files += found
+    return files
+
+
+def worker_threads(settings: Settings) -> int:
+    """How many requests a worker holds at once: a full batch, a full queue, and room to say that it is full."""
+    return settings.threads or settings.max_batch + settings.queue_limit + 16
+
+
+def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use, by its affinity and by the quota of its cgroup (version 2 or 1)."""
+    quota, period = _quota(cgroup)
+    allowed = len(os.sched_getaffinity(0))
+    return min(allowed, max(1, ceil(quota / period))) if quota > 0 and period > 0 else allowed
+
+
+def _quota(cgroup: Path) -> tuple[int, int]:
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+            return (0, 0) if quota == "max" else (int(quota), int(period))
+        return int((cgroup / "cpu/cpu.cfs_quota_us").read_text()), int((cgroup / "cpu/cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return 0, 0

@@ -1,0 +1,63 @@
+"""Model files, the application and real server processes for the tests of the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from serving.app import create_app, create_service
+from serving.generate import Service
+from serving.metrics import Metrics
+from serving.models import Model, load_models
+from serving.settings import Settings
+from tests.serving import tiny_onnx
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one model of each kind; ``conditional`` comes first and is the default one."""
+    folder = tmp_path_factory.mktemp("models")
+    makers = [tiny_onnx.conditional, tiny_onnx.grey, tiny_onnx.colour, tiny_onnx.points, tiny_onnx.tokens, tiny_onnx.exact]
+    for place, make in enumerate(makers):
+        (folder / f"{place}-{make.__name__}.onnx").write_bytes(make())
+    (folder / "9-curve.onnx").write_bytes(tiny_onnx.points(9))
+    (folder / "9-single.onnx").write_bytes(tiny_onnx.points(1))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings(folder: Path) -> Settings:
+    """Settings for that folder, on the CPU."""
+    return Settings(models=(str(folder),), provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def models(folder: Path) -> dict[str, Model]:
+    """The loaded models, by name."""
+    return load_models(sorted(folder.glob("*.onnx")), "cpu")
+
+
+@pytest.fixture(scope="session")
+def app(settings: Settings) -> Flask:
+    """The application as it is shipped, with the lane."""
+    return create_app(settings, log=lambda event, **facts: None)
+
+
+@pytest.fixture(scope="session")
+def flask_only(settings: Settings) -> Flask:
+    """The application without the lane."""
+    return create_app(replace(settings, lane=False), log=lambda event, **facts: None)
+
+
+@pytest.fixture
+def make_service(models: dict[str, Model], settings: Settings) -> Callable[..., Service]:
+    """A service of its own, with other models or settings where a test asks for them."""
+
+    def make(models: dict[str, Model] = models, **changes: object) -> Service:
+        return create_service(replace(settings, **changes), models, Metrics())  # type: ignore[arg-type]
+
+    return make

@@ -1,0 +1,146 @@
+"""What the formats hold: the very pixels and points, and how to make them again."""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image as Pictures
+
+from contract import Image, Points, Tokens
+from serving.encoders import FORMATS, PNG_KEYWORD, Sample, contact_sheet, fingerprints, picture_pixels
+from serving.models import Model
+from serving.plots import plot_points, ticks
+from serving.png import write_png
+
+
+def sample_of(model: Model, count: int = 1, **changes: Any) -> Sample:
+    fields = {"output": model.card.output, "rows": model.sample(range(count)), "model": model.card.name, "digest": model.digest,
+              "runtime": model.runtime, "seed": 0, **changes}  # fmt: skip
+    return Sample(**fields)
+
+
+def opened(data: bytes) -> Any:
+    with Pictures.open(io.BytesIO(data)) as picture:
+        picture.load()
+        return picture
+
+
+@settings(max_examples=60)
+@given(pixels=arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]))))
+def test_a_png_holds_the_pixels(pixels: Any) -> None:
+    """Any grey or RGB picture comes back from another PNG reader pixel for pixel."""
+    picture = opened(write_png(pixels, {"a": "b"}))
+    assert picture.mode == ("L" if pixels.shape[2] == 1 else "RGB")
+    assert np.array_equal(np.asarray(picture).reshape(pixels.shape), pixels)
+    assert picture.info["a"] == "b"
+
+
+def test_a_png_is_read_by_the_standard_librarys_zlib() -> None:
+    """The deflate stream of isal is an ordinary one."""
+    data = write_png(np.zeros((5, 4, 1), np.uint8), {})
+    place = data.index(b"IDAT")
+    size = int.from_bytes(data[place - 4 : place], "big")
+    assert zlib.decompress(data[place + 4 : place + 4 + size]) == bytes(25)
+
+
+def test_a_png_says_how_to_make_it_again(models: dict[str, Model]) -> None:
+    """The text inside a PNG names seed, parameters, model and digest."""
+    model = models["conditional"]
+    data = FORMATS["image"]["png"].encode(sample_of(model, 2, seed=0, scale=2, given={"y": 3, "c0": 0.5}))
+    assert json.loads(opened(data).info[PNG_KEYWORD]) == {
+        "model": "conditional", "digest": model.digest, "runtime": model.runtime, "seed": 0, "n": 2, "scale": 2,
+        "parameters": {"y": 3, "c0": 0.5},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["grey", "colour"])
+def test_webp_is_lossless_and_jpeg_is_near(models: dict[str, Model], name: str) -> None:
+    """WebP holds the very pixels; JPEG is a few levels off on average."""
+    sample = sample_of(models[name], 4)
+    right = contact_sheet(sample.rows, 1).astype(int)
+    webp = np.asarray(opened(FORMATS["image"]["webp"].encode(sample)).convert("RGB"))
+    assert np.array_equal(webp, np.broadcast_to(right, webp.shape))
+    jpeg = np.asarray(opened(FORMATS["image"]["jpeg"].encode(sample))).reshape(right.shape)
+    assert np.abs(jpeg - right).mean() < 8
+
+
+@pytest.mark.parametrize("name", ["grey", "points2", "tokens"])
+def test_npy_and_json_hold_the_rows(models: dict[str, Model], name: str) -> None:
+    """NPY brings the array of n rows as the model gave it; JSON the same numbers, with shape and origin."""
+    sample = sample_of(models[name], 3)
+    kind = sample.output.kind
+    assert np.array_equal(np.load(io.BytesIO(FORMATS[kind]["npy"].encode(sample)), allow_pickle=False), sample.rows)
+    value = json.loads(FORMATS[kind]["json"].encode(sample))
+    assert np.array_equal(np.array(value["data"], value["dtype"]), sample.rows)
+    assert (value["kind"], value["shape"], value["seed"], value["n"]) == (kind, list(sample.rows.shape), 0, 3)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 9, 10, 64])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_contact_sheet_holds_each_image_in_order(n: int, scale: int) -> None:
+    """Image i stands in line i // columns at place i % columns, each pixel a square of the scale; the rest is black."""
+    rows = np.random.default_rng(n).integers(1, 255, (n, 3, 2, 3), np.uint8)
+    sheet = contact_sheet(rows, scale)
+    columns = int(np.ceil(np.sqrt(n)))
+    assert sheet.shape[0] * sheet.shape[1] == picture_pixels(Image(3, 2, 3), n, scale)
+    for i in range(n):
+        top, left = i // columns * 3 * scale, i % columns * 2 * scale
+        tile = sheet[top : top + 3 * scale, left : left + 2 * scale]
+        assert np.array_equal(tile, np.kron(rows[i], np.ones((scale, scale, 1), np.uint8)))
+    assert sheet.astype(int).sum() == rows.astype(int).sum() * scale**2
+
+
+@pytest.mark.parametrize("name", ["points1", "points2", "points9"])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_points_are_plotted(models: dict[str, Model], name: str, scale: int) -> None:
+    """Points come as a square picture with something drawn in it, larger with the scale."""
+    sample = sample_of(models[name], 50, scale=scale)
+    picture = opened(FORMATS["points"]["png"].encode(sample))
+    assert picture.size == (400 * scale, 400 * scale)
+    assert picture.size[0] * picture.size[1] == picture_pixels(sample.output, 50, scale)
+    assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 10
+
+
+def test_a_point_is_drawn_at_its_place() -> None:
+    """Of a scatter over -1..1, a point at (.5, -.5) colours the lower right quarter only, and one outside colours nothing."""
+
+    def ink(*point: float) -> Any:
+        blank = plot_points(np.full((1, 2), 9, np.float32), (-1, -1), (1, 1), 200)
+        return (plot_points(np.array([point], np.float32), (-1, -1), (1, 1), 200) != blank).any(2)
+
+    drawn = ink(0.5, -0.5)
+    assert drawn[95:, 108:].sum() == drawn.sum() > 0
+    assert not ink(1.5, 0).any()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 3), (-2, 8), (0, 1e-6), (1e5, 1.1e5), (0, 1e29), (-0.37, 0.11)])
+def test_ticks_are_few_and_inside(low: float, high: float) -> None:
+    """Two to eleven ticks, evenly apart, inside the range."""
+    values = ticks(low, high)
+    slack = (high - low) * 1e-6
+    assert 2 <= len(values) <= 11
+    assert low - slack <= values[0] < values[-1] <= high + slack
+
+
+def test_fingerprints_name_every_format() -> None:
+    """Each kind and format has a fingerprint, the same each time, and no two formats of a kind share one."""
+    found = fingerprints()
+    assert found == fingerprints()
+    assert set(found) == {(kind, name) for kind, formats in FORMATS.items() for name in formats}
+    assert len(set(found.values())) == len(found)
+
+
+def test_every_output_has_its_formats() -> None:
+    """The three kinds of output are written; pictures come first for images, numbers first for the others."""
+    kinds = (Image.kind, Points.kind, Tokens.kind)
+    assert [list(FORMATS[kind]) for kind in kinds] == [
+        ["png", "webp", "jpeg", "npy", "json"], ["json", "npy", "png"], ["json", "npy"]
+    ]  # fmt: skip

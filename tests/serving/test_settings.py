@@ -1,0 +1,105 @@
+"""The settings: each variable, its range, and what is said when it is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from serving.errors import SettingError
+from serving.settings import Settings, from_environ, model_files, usable_cores, worker_threads
+
+WRONG = {
+    "GAN_MODELS": ["", "a,,b"],
+    "GAN_HOST": ["", "a b", "x\n"],
+    "GAN_PORT": ["", "0", "65536", "8e3", " 80", "٨٠", "-1", "080"],
+    "GAN_WORKERS": ["0", "auto"],
+    "GAN_THREADS": ["0", "1_000"],
+    "GAN_INTRA_OP_THREADS": ["0"],
+    "GAN_PROVIDER": ["", "CUDA", "gpu"],
+    "GAN_MAX_BATCH": ["0", "4097"],
+    "GAN_QUEUE_LIMIT": ["0", "1.5"],
+    "GAN_MAX_IMAGES": ["0"],
+    "GAN_MAX_SCALE": ["257"],
+    "GAN_MAX_PIXELS": ["0"],
+    "GAN_LANE": ["1", "ON", ""],
+    "GAN_BACKLOG": ["127"],
+    "GAN_DRAIN_SECONDS": ["-1", "601", "inf", "nan", "1e2"],
+    "GAN_STOP_SECONDS": ["0"],
+}
+
+
+@pytest.mark.parametrize(("variable", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_refused(variable: str, value: str) -> None:
+    """The message names the variable, the value and what would be right."""
+    with pytest.raises(SettingError) as refusal:
+        from_environ({variable: value})
+    assert str(refusal.value).startswith(f"{variable} must be ")
+    assert str(refusal.value).endswith(f", got {ascii(value)}")
+
+
+def test_every_setting_has_a_variable() -> None:
+    """Each field of the settings is a variable of its name, and is refused when wrong."""
+    assert {f"GAN_{field.name.upper()}" for field in fields(Settings)} == set(WRONG)
+
+
+def test_an_empty_environment_is_the_defaults() -> None:
+    """Nothing set, nothing needed; variables that are not ours are not read."""
+    assert from_environ({"PATH": "/bin", "PORT": "1"}) == Settings()
+
+
+def test_values_are_read() -> None:
+    """Values of each kind come out typed."""
+    environ = {
+        "GAN_MODELS": "a.onnx, b",
+        "GAN_PORT": "9000",
+        "GAN_LANE": "off",
+        "GAN_DRAIN_SECONDS": "0.5",
+        "GAN_PROVIDER": "cpu",
+    }
+    assert from_environ(environ) == Settings(models=("a.onnx", "b"), port=9000, lane=False, drain_seconds=0.5, provider="cpu")
+
+
+def test_folders_are_resolved_in_order(tmp_path: Path) -> None:
+    """A folder stands for its .onnx files by name; a file stands for itself; the order is that of the setting."""
+    for name in ("b.onnx", "a.onnx", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "first.onnx").touch()
+    settings = Settings(models=(str(tmp_path / "other" / "first.onnx"), str(tmp_path)))
+    assert [path.name for path in model_files(settings)] == ["first.onnx", "a.onnx", "b.onnx"]
+
+
+@pytest.mark.parametrize("name", ["missing", "missing.onnx", "empty"])
+def test_a_path_without_a_model_is_refused(tmp_path: Path, name: str) -> None:
+    """A path that does not exist, or a folder without a model, is named."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SettingError, match=f"GAN_MODELS must name .*{name}"):
+        model_files(Settings(models=(str(tmp_path / name),)))
+
+
+def test_threads_hold_a_batch_and_a_queue_and_more() -> None:
+    """A worker has room for a full batch and a full queue, and still threads to refuse the rest and tell its health."""
+    assert worker_threads(Settings(max_batch=64, queue_limit=128)) == 208
+    assert worker_threads(Settings(threads=5)) == 5
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 10**6),
+        ({"cpu.max": "max 100000\n"}, 10**6),
+        ({"cpu.max": "100000 100000\n"}, 1),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 10**6),
+        ({"cpu.max": "nonsense"}, 10**6),
+    ],
+)
+def test_cores_are_those_that_may_be_used(tmp_path: Path, files: dict[str, str], cores: int) -> None:
+    """F-19: affinity and the cgroup's quota bound the count, whatever the machine has."""
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert usable_cores(tmp_path) == min(cores, usable_cores(tmp_path / "none"))

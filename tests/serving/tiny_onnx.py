@@ -1,0 +1,242 @@
+"""ONNX files written without the onnx package: a protobuf writer and the few small generators that the tests serve.
+
+Field numbers are those of onnx.proto; the files are ordinary models that onnxruntime loads.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract import (
+    METADATA_KEY,
+    Card,
+    Categorical,
+    Golden,
+    Image,
+    Latents,
+    Normal,
+    Output,
+    Points,
+    Tokens,
+    Uniform,
+    card_to_json,
+    digest_latents,
+    draw,
+)
+from serving.runtime import open_session, runtime_class
+
+FLOAT, UINT8, INT64 = 1, 2, 7
+CODES = {"float32": FLOAT, "uint8": UINT8, "int64": INT64}
+
+
+def varint(value: int) -> bytes:
+    """An unsigned integer of protobuf; negative ones as 64-bit two's complement."""
+    value &= 2**64 - 1
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def number(field: int, value: int) -> bytes:
+    """An integer field."""
+    return varint(field << 3) + varint(value)
+
+
+def message(field: int, *parts: bytes) -> bytes:
+    """A field that holds bytes, text or a message."""
+    data = b"".join(parts)
+    return varint(field << 3 | 2) + varint(len(data)) + data
+
+
+def text(field: int, value: str) -> bytes:
+    """A text field."""
+    return message(field, value.encode())
+
+
+def tensor(name: str, values: NDArray[Any], *extra: bytes) -> bytes:
+    """A TensorProto with its values inside."""
+    dims = b"".join(number(1, size) for size in values.shape)
+    raw = b"" if extra else message(9, np.ascontiguousarray(values).tobytes())
+    return dims + number(2, CODES[str(values.dtype)]) + text(8, name) + raw + b"".join(extra)
+
+
+def attribute(name: str, value: int | float | Sequence[int]) -> bytes:
+    """An AttributeProto of a number or of integers."""
+    if isinstance(value, float):
+        return text(1, name) + varint(2 << 3 | 5) + struct.pack("<f", value) + number(20, 1)
+    if isinstance(value, int):
+        return text(1, name) + number(3, value) + number(20, 2)
+    return text(1, name) + b"".join(number(8, v) for v in value) + number(20, 7)
+
+
+def node(kind: str, inputs: Sequence[str], output: str, **attributes: int | float | Sequence[int]) -> bytes:
+    """A NodeProto with one output."""
+    named = b"".join(message(5, attribute(k, v)) for k, v in attributes.items())
+    return b"".join(text(1, i) for i in inputs) + text(2, output) + text(4, kind) + named
+
+
+def value_info(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
+    """A ValueInfoProto of a tensor; a text axis is a free one."""
+    axes = b"".join(message(1, text(2, a) if isinstance(a, str) else number(1, a)) for a in shape)
+    return text(1, name) + message(2, message(1, number(1, CODES[dtype]), message(2, axes)))
+
+
+def model(nodes: Sequence[bytes], weights: Mapping[str, NDArray[Any]], inputs: Sequence[bytes], outputs: Sequence[bytes],
+          metadata: Mapping[str, str], tensors: Sequence[bytes] = ()) -> bytes:  # fmt: skip
+    """A ModelProto."""
+    graph = [message(1, n) for n in nodes] + [text(2, "generator")]
+    graph += [message(5, tensor(name, values)) for name, values in weights.items()] + [message(5, t) for t in tensors]
+    graph += [message(11, i) for i in inputs] + [message(12, o) for o in outputs]
+    opset = message(8, text(1, ""), number(2, 17))
+    entries = [message(14, text(1, key), text(2, value)) for key, value in metadata.items()]
+    return number(1, 8) + message(7, *graph) + opset + b"".join(entries)
+
+
+class Graph:
+    """Nodes and weights under way, one line a layer."""
+
+    def __init__(self, seed: int = 7) -> None:
+        self.nodes: list[bytes] = []
+        self.weights: dict[str, NDArray[Any]] = {}
+        self._random = np.random.default_rng(seed)
+
+    def constant(self, values: NDArray[Any]) -> str:
+        """A weight; its name."""
+        name = f"w{len(self.weights)}"
+        self.weights[name] = values
+        return name
+
+    def add(self, kind: str, *inputs: str, output: str = "", **attributes: int | float | Sequence[int]) -> str:
+        """A node; its output's name."""
+        output = output or f"t{len(self.nodes)}"
+        self.nodes.append(node(kind, inputs, output, **attributes))
+        return output
+
+    def dense(self, source: str, fan_in: int, fan_out: int, gain: float = 1.4) -> str:
+        """A linear layer of fixed random weights."""
+        weight = self._random.standard_normal((fan_in, fan_out)) * gain / fan_in**0.5
+        bias = self._random.standard_normal(fan_out) * 0.1
+        return self.add("Gemm", source, self.constant(weight.astype(np.float32)), self.constant(bias.astype(np.float32)))
+
+
+def build(name: str, latents: Latents, output: Output, hidden: Sequence[int] = (48,), golden_seeds: Sequence[int] = (0, 42),
+          **changes: Any) -> bytes:  # fmt: skip
+    """A whole model file: an MLP of fixed weights from the latents to the output, its card and goldens inside.
+
+    Args:
+        name: the card's name.
+        latents: the inputs.
+        output: what the graph gives.
+        hidden: widths of the hidden layers.
+        golden_seeds: seeds of the goldens.
+        changes: other fields of the card, instead of the ordinary ones.
+    """
+    graph = Graph()
+    inputs: list[bytes] = []
+    source, width = _join(graph, latents, inputs)
+    for size in hidden:
+        source = graph.add("Relu", graph.dense(source, width, size))
+        width = size
+    _head(graph, source, width, output)
+    return finish(name, graph, latents, output, inputs, golden_seeds, **changes)
+
+
+def finish(
+    name: str, graph: Graph, latents: Latents, output: Output, inputs: Sequence[bytes], golden_seeds: Sequence[int] = (0, 42),
+    **changes: Any,
+) -> bytes:  # fmt: skip
+    """The file of a graph, its card and goldens inside."""
+    outputs = [value_info(output.kind, output.dtype, ["n", *output.shape])]
+    fields = {"name": name, "recipe": "tiny", "paper": "none", "latents": latents, "output": output, "data": "none",
+              "data_licence": "none", "steps": 1, "images": 1, "runtime": runtime_class("cpu"), **changes}  # fmt: skip
+    if "goldens" not in fields:
+        bare = model(graph.nodes, graph.weights, inputs, outputs, {})
+        fields["goldens"] = make_goldens(bare, latents, golden_seeds)
+    return model(graph.nodes, graph.weights, inputs, outputs, {METADATA_KEY: card_to_json(Card(**fields))})
+
+
+def make_goldens(data: bytes, latents: Latents, seeds: Sequence[int]) -> tuple[Golden, ...]:
+    """What a model gives here for a few seeds."""
+    session = open_session(data, "cpu", 1)
+    drawn = [(seed, draw(latents, [seed])) for seed in seeds]
+    return tuple(Golden(seed=s, latents=digest_latents(d, 0), output=session.run(None, d)[0][0]) for s, d in drawn)
+
+
+def _join(graph: Graph, latents: Latents, inputs: list[bytes]) -> tuple[str, int]:
+    """Every latent side by side, a categorical one as a looked-up vector."""
+    parts, width = [], 0
+    for name, latent in latents.items():
+        if isinstance(latent, Categorical):
+            inputs.append(value_info(name, "int64", ["n"]))
+            table = np.random.default_rng(3).standard_normal((latent.classes, 8)).astype(np.float32)
+            parts.append(graph.add("Gather", graph.constant(table), name, axis=0))
+            width += 8
+        else:
+            inputs.append(value_info(name, "float32", ["n", latent.size]))
+            parts.append(graph.add("Identity", name))
+            width += latent.size
+    return (parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)), width
+
+
+def _head(graph: Graph, source: str, width: int, output: Output) -> None:
+    size = int(np.prod(output.shape))
+    last = graph.dense(source, width, size, gain=3.0)
+    if isinstance(output, Points):
+        graph.add("Identity", last, output="points")
+        return
+    top = 255.0 if isinstance(output, Image) else float(output.vocabulary - 1)
+    scaled = graph.add("Mul", graph.add("Sigmoid", last), graph.constant(np.array(top, np.float32)))
+    rounded = graph.add("Round", scaled)
+    if isinstance(output, Image):
+        shaped = graph.add("Reshape", rounded, graph.constant(np.array([-1, *output.shape], np.int64)))
+        graph.add("Cast", shaped, output="image", to=UINT8)
+    else:
+        graph.add("Cast", rounded, output="tokens", to=INT64)
+
+
+GREY: Latents = {"z": Normal(20)}
+CONDITIONAL: Latents = {"z": Normal(20), "y": Categorical(10), "c": Uniform(2)}
+
+
+def grey(**changes: Any) -> bytes:
+    """An image model, 28x28 grey, of noise alone."""
+    return build("grey", GREY, Image(28, 28, 1), **changes)
+
+
+def conditional(**changes: Any) -> bytes:
+    """An image model with a class and two codes."""
+    return build("conditional", CONDITIONAL, Image(28, 28, 1), classes=tuple("0123456789"), **changes)
+
+
+def colour(**changes: Any) -> bytes:
+    """An image model, 16x20 RGB."""
+    return build("colour", GREY, Image(16, 20, 3), **changes)
+
+
+def points(size: int = 2, **changes: Any) -> bytes:
+    """A model of points."""
+    return build(f"points{size}", {"z": Normal(4)}, Points(size, (-6.0,) * size, (6.0,) * size), **changes)
+
+
+def tokens(**changes: Any) -> bytes:
+    """A model of token sequences."""
+    return build("tokens", GREY, Tokens(12, 30), **changes)
+
+
+def exact(**changes: Any) -> bytes:
+    """An image model whose sums are of small integers, so that every processor and runtime gives the same pixels."""
+    graph = Graph()
+    steps = graph.add("Round", graph.add("Mul", "z", graph.constant(np.array(8, np.float32))))
+    weights = (np.arange(20 * 64) * 37 % 23 - 11).astype(np.float32).reshape(20, 64)
+    sums = graph.add("Add", graph.add("MatMul", steps, graph.constant(weights)), graph.constant(np.array(128, np.float32)))
+    limits = [graph.constant(np.array(v, np.float32)) for v in (0, 255)]
+    shape = graph.constant(np.array([-1, 8, 8, 1], np.int64))
+    graph.add("Cast", graph.add("Reshape", graph.add("Clip", sums, *limits), shape), output="image", to=UINT8)
+    return finish("exact", graph, GREY, Image(8, 8, 1), [value_info("z", "float32", ["n", 20])], **changes)
