@@ -1,0 +1,146 @@
+"""The judge: how it is trained, named, kept and asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.data import DataSet, load
+from training.metrics.classifier import Classifier, classifier_for
+from training.metrics.errors import ScoreError
+from training.metrics.lenet import FEATURES, LeNet, trained
+
+
+def test_it_names_digits_that_it_has_not_seen(judge: Classifier, digits_test: DataSet) -> None:
+    """The classifier of the 8x8 digits is right on 97 % of the test part, and about so on what it held out."""
+    assert digits_test.labels is not None
+    assert judge.accuracy_on(digits_test.items, digits_test.labels) >= 0.97
+    assert judge.accuracy >= 0.95
+    assert judge.held_out == 144
+
+
+def test_it_is_named_by_its_weights(judge: Classifier) -> None:
+    """The name is lenet@ and six hex digits, and another weight is another name."""
+    assert judge.name.startswith("lenet@")
+    assert len(judge.name) == len("lenet@3fa1c2")
+    net = LeNet((1, 8, 8), 10)
+    net.load_state_dict(judge.net.state_dict())
+    same = Classifier(net, shape=(1, 8, 8), data="digits", classes=judge.classes, accuracy=1, held_out=0)
+    assert same.name == judge.name
+    with torch.no_grad():
+        next(net.parameters()).view(-1)[0] += 1e-3
+    other = Classifier(net, shape=(1, 8, 8), data="digits", classes=judge.classes, accuracy=1, held_out=0)
+    assert other.name != judge.name
+
+
+def test_training_twice_gives_the_same_weights_and_leaves_the_callers_dice(digits: DataSet) -> None:
+    """The same data and seed give the same weights; the global random state is as before."""
+    assert digits.labels is not None
+    before = torch.get_rng_state()
+    nets = [trained(digits.items[:70], digits.labels[:70], classes=10, device=torch.device("cpu")) for _ in range(2)]
+    assert torch.equal(before, torch.get_rng_state())
+    for first, second in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_it_stays_in_evaluation_mode(judge: Classifier, digits: DataSet) -> None:
+    """train() does not switch dropout on, and asking twice gives the same answer."""
+    before = judge.see(digits.items[:50])
+    assert not judge.train().training
+    assert not any(module.training for module in judge.modules())
+    after = judge.see(digits.items[:50])
+    assert torch.equal(before.probabilities, after.probabilities)
+    assert not any(parameter.requires_grad for parameter in judge.parameters())
+
+
+def test_what_it_sees_has_the_promised_shape(judge: Classifier, digits: DataSet) -> None:
+    """Features are float64 [N,128], not negative; probabilities sum to one; a slice is a slice of both."""
+    seen = judge.see(digits.items[:7])
+    assert seen.features.shape == (7, FEATURES)
+    assert seen.features.dtype == torch.float64
+    assert float(seen.features.min()) >= 0
+    assert float(judge.see(digits.items).features.square().mean()) == pytest.approx(1, rel=0.1)
+    torch.testing.assert_close(seen.probabilities.sum(1), torch.ones(7, dtype=torch.float64))
+    assert len(seen[:3]) == 3
+    torch.testing.assert_close(judge(digits.items[:7]), seen.features)
+
+
+def test_the_second_time_it_comes_from_the_cache(digits: DataSet, judge: Classifier, cache: Path) -> None:
+    """Nothing is trained again: same name, same accuracy, nothing said, one file."""
+    said: list[str] = []
+    again = classifier_for(digits, cache=cache, say=said.append)
+    assert (again.name, again.accuracy, said) == (judge.name, judge.accuracy, [])
+    assert len(list(cache.iterdir())) == 1
+
+
+def _few(digits: DataSet) -> DataSet:
+    assert digits.labels is not None
+    return dataclasses.replace(digits, items=digits.items[:60], labels=digits.labels[:60])
+
+
+@pytest.mark.parametrize("damage", ["cut short", "other weights", "not a file of weights", "another key"])
+def test_a_damaged_cache_is_said_and_made_anew(digits: DataSet, tmp_path: Path, damage: str) -> None:
+    """Whatever is wrong with the file, the classifier comes out the same, and the file is whole again."""
+    data = _few(digits)
+    first = classifier_for(data, cache=tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    saved = torch.load(path, weights_only=True)
+    match damage:
+        case "cut short":
+            path.write_bytes(whole[: len(whole) // 2])
+        case "other weights":
+            saved["weights"]["last.bias"][0] += 1
+            torch.save(saved, path)
+        case "another key":
+            torch.save(saved | {"key": "0" * 64}, path)
+        case _:
+            path.write_bytes(b"")
+    said: list[str] = []
+    again = classifier_for(data, cache=tmp_path, say=said.append)
+    assert again.name == first.name
+    assert "is damaged and is trained again" in said[0]
+    said.clear()
+    assert classifier_for(data, cache=tmp_path, say=said.append).name == first.name
+    assert said == []
+
+
+def test_other_data_has_another_file(digits: DataSet, tmp_path: Path) -> None:
+    """One pixel of difference is another classifier."""
+    data = _few(digits)
+    classifier_for(data, cache=tmp_path)
+    other = data.items.clone()
+    other[0, 0, 0, 0] = 255 - other[0, 0, 0, 0]
+    classifier_for(dataclasses.replace(data, items=other), cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_points_and_unlabelled_images_have_no_classifier(digits: DataSet, tmp_path: Path) -> None:
+    """The error says what is missing."""
+    with pytest.raises(ScoreError, match="ring8 has none"):
+        classifier_for(load("ring8", environ={}), cache=tmp_path)
+    with pytest.raises(ScoreError, match="needs labelled images"):
+        classifier_for(dataclasses.replace(digits, labels=None, classes=()), cache=tmp_path)
+
+
+def test_images_of_another_shape_are_refused(judge: Classifier) -> None:
+    """The error holds both shapes."""
+    with pytest.raises(ScoreError, match=r"\[1, 8, 8\], got torch.uint8 of \[1, 28, 28\]"):
+        judge.see(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (1, 32, 32), (3, 64, 64), (1, 8, 30), (3, 65, 9)])
+def test_the_net_takes_any_size(shape: tuple[int, ...]) -> None:
+    """From 8x8 on, any channels, square or not."""
+    net = LeNet(shape, 5)
+    images = torch.zeros(2, *shape, dtype=torch.uint8)
+    assert net.logits(net.features(images)).shape == (2, 5)
+
+
+def test_images_too_small_are_refused() -> None:
+    """Below 8x8 there is nothing to pool."""
+    with pytest.raises(ValueError, match="at least 8x8, got 7x9"):
+        LeNet((1, 7, 9), 10)

@@ -1,0 +1,156 @@
+"""Measures of images against closed forms and short oracles."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from training.data import DataSet, load
+from training.metrics import images
+from training.metrics.classifier import Classifier, Seen
+
+
+def _seen(features: NDArray[np.float64]) -> Seen:
+    return Seen(torch.from_numpy(features), torch.full((len(features), 2), 0.5, dtype=torch.float64))
+
+
+def _kid_oracle(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    def kernel(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray((a @ b.T / a.shape[1] + 1) ** 3)
+
+    m = len(x)
+    xx, yy, xy = kernel(x, x), kernel(y, y), kernel(x, y)
+    within = (xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / (m * (m - 1))
+    return float(within - 2 * xy.mean())
+
+
+def test_kid_is_the_unbiased_estimate_of_the_cubic_kernel() -> None:
+    """One subset of all images equals the formula."""
+    dice = np.random.default_rng(0)
+    x, y = dice.normal(0, 1, (60, 5)), dice.normal(0.5, 1.2, (60, 5))
+    value, deviation = images.kid(_seen(x), _seen(y), subsets=1, subset_size=60)
+    assert value == pytest.approx(_kid_oracle(x, y), rel=1e-10)
+    assert deviation == 0
+
+
+def test_kid_of_one_distribution_is_zero_on_average() -> None:
+    """Over 30 pairs of fresh samples, the mean is within 3 standard errors of 0, and both signs occur."""
+    dice = np.random.default_rng(1)
+    values = np.array([images.kid(*(_seen(dice.normal(size=(80, 6))) for _ in "ab"), subsets=1)[0] for _ in range(30)])
+    assert abs(values.mean()) < 3 * values.std() / math.sqrt(30)
+    assert values.min() < 0 < values.max()
+
+
+def test_kid_repeats_itself_and_leaves_the_callers_dice() -> None:
+    """Random subsets are the same each time, and the global random state is as before."""
+    dice = np.random.default_rng(2)
+    x, y = _seen(dice.normal(size=(50, 4))), _seen(dice.normal(size=(70, 4)))
+    before = torch.get_rng_state()
+    first = images.kid(x, y, subsets=5, subset_size=20)
+    assert images.kid(x, y, subsets=5, subset_size=20) == first
+    assert first[1] > 0
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_fid_of_two_gaussians_is_the_closed_form() -> None:
+    """With moments made exact: |m1 - m2|^2 + sum of (s1 - s2)^2 for diagonal covariances."""
+    dice = np.random.default_rng(3)
+    white = dice.normal(size=(500, 4))
+    white -= white.mean(0)
+    white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T
+    s1, s2, m = np.array([1, 2, 3, 0.5]), np.array([2, 1, 0.5, 0.5]), np.array([1, 0, -1, 2])
+    expected = (m**2).sum() + ((s1 - s2) ** 2).sum()
+    assert images.fid(_seen(white * s1), _seen(white * s2 + m)) == pytest.approx(expected, rel=1e-9)
+    assert images.fid(_seen(white), _seen(white)) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_classifier_is_a_feature_module_of_torchmetrics(judge: Classifier, digits: DataSet, digits_test: DataSet) -> None:
+    """On uint8 images it gives torchmetrics the same FID as the features that were seen before."""
+    metric = FrechetInceptionDistance(judge)
+    metric.update(digits_test.items, real=True)
+    metric.update(digits.items[:300], real=False)
+    assert not judge.training
+    expected = images.fid(judge.see(digits_test.items), judge.see(digits.items[:300]))
+    assert float(metric.compute()) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("counts", "nats"), [([5, 5, 5, 5], math.log(4)), ([20, 0, 0, 0], 0), ([10, 10, 0, 0], math.log(2))])
+def test_entropy_of_known_histograms(counts: list[int], nats: float) -> None:
+    """ln K for equal shares, 0 for a single class; both without error."""
+    classes = torch.repeat_interleave(torch.arange(4), torch.tensor(counts))
+    value, error = images.entropy(images.class_shares(classes, 4), 20)
+    assert value == pytest.approx(nats)
+    assert error == pytest.approx(0, abs=1e-7)
+
+
+def test_the_error_of_the_entropy_is_its_spread_over_samples() -> None:
+    """The standard error agrees with the standard deviation over 300 samples within 15 %."""
+    dice = np.random.default_rng(4)
+    shares = np.array([0.6, 0.3, 0.1])
+    values = [images.entropy(torch.from_numpy(dice.multinomial(400, shares) / 400), 400)[0] for _ in range(300)]
+    assert images.entropy(torch.from_numpy(shares), 400)[1] == pytest.approx(float(np.std(values)), rel=0.15)
+
+
+def test_confidence_and_agreement_are_shares() -> None:
+    """Of four images, two are confident, three show what was asked."""
+    probabilities = torch.tensor([[0.95, 0.05], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], dtype=torch.float64)
+    seen = Seen(torch.zeros(4, 1), probabilities)
+    assert images.confidence(seen) == (0.5, 0.25)
+    assert images.agreement(seen, torch.tensor([0, 0, 0, 0]))[0] == 0.75
+
+
+def test_spread_is_the_distance_from_the_mean() -> None:
+    """Of -1 and 1 it is 1; around each group's own mean it can be 0."""
+    items = torch.tensor([[-1.0], [1.0], [-1.0], [1.0]])
+    assert images.spread(items) == 1
+    assert images.spread(items, torch.tensor([0, 1, 0, 1])) == 0
+
+
+def test_no_alarm_for_the_data_itself(judge: Classifier, digits: DataSet, digits_test: DataSet) -> None:
+    """Real images, asked for by their labels, are no collapse; nor without judge and labels."""
+    assert images.collapse_alarm(digits_test.items, digits, judge=judge, asked=digits_test.labels) is None
+    assert images.collapse_alarm(digits_test.items, digits) is None
+
+
+def test_alarm_for_a_few_classes(judge: Classifier, digits: DataSet) -> None:
+    """All ones: the sentence holds the entropy, the bound and the class."""
+    assert digits.labels is not None
+    ones = digits.items[digits.labels == 1]
+    alarm = images.collapse_alarm(ones, digits, judge=judge)
+    assert alarm is not None
+    assert "of 10 classes" in alarm
+    assert "alarm below 1.79" in alarm
+    assert "'1'" in alarm
+
+
+def test_alarm_for_one_picture_a_class(judge: Classifier, digits: DataSet) -> None:
+    """All classes are there, but each looks always the same."""
+    assert digits.labels is not None
+    asked = torch.arange(10).repeat(20)
+    firsts = torch.tensor([int((digits.labels == label).nonzero()[0]) for label in range(10)])
+    samples = digits.items[firsts[asked]]
+    alarm = images.collapse_alarm(samples, digits, judge=judge, asked=asked)
+    assert alarm is not None
+    assert "spread within a class 0% as wide as digits" in alarm
+
+
+def test_alarm_for_toys() -> None:
+    """A narrow line and a ring of which two opposite modes are left are collapses; the true distributions are not."""
+    line, ring = load("gaussian1d", environ={}), load("ring8", environ={})
+    assert images.collapse_alarm(line.items[:1000], line) is None
+    assert images.collapse_alarm(ring.items[:1000], ring) is None
+    assert "10% as wide" in str(images.collapse_alarm(4 + 0.1 * (line.items[:1000] - 4), line))
+    assert ring.modes is not None
+    assert "hit 2 of 8 modes" in str(images.collapse_alarm(ring.modes[[0, 4]].repeat(500, 1), ring))
+
+
+def test_no_alarm_where_the_data_is_one_picture(digits: DataSet) -> None:
+    """Data without any spread cannot be spread too little."""
+    data = dataclasses.replace(digits, items=digits.items[:1].repeat(20, 1, 1, 1), labels=None, classes=())
+    assert images.collapse_alarm(data.items, data) is None

@@ -1,0 +1,152 @@
+"""Scores of model files: the ONNX itself runs, the measures follow its card, each has its floor."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from contract import CardError, draw
+from tests.training.metrics.conftest import ModelFile
+from training.data import DataSet
+from training.metrics.classifier import Classifier
+from training.metrics.command import run_score
+from training.metrics.errors import ScoreError
+from training.metrics.sampled import sample
+from training.metrics.score import score
+
+
+def test_samples_are_those_of_seeds_from_zero(picker: ModelFile) -> None:
+    """Row i is what the contract draws for seed i, as channels first, over more seeds than a batch."""
+    sampled = sample(picker(), 130)
+    assert sampled.items.shape == (130, 1, 8, 8)
+    assert sampled.items.dtype == torch.uint8
+    assert sampled.asked is not None
+    assert sampled.asked.tolist() == draw(sampled.card.latents, range(130))["y"].tolist()
+    same = sampled.asked == sampled.asked[0]
+    assert torch.equal(sampled.items[same][0], sampled.items[same][-1])
+
+
+def test_a_conditional_image_model(picker: ModelFile, digits: DataSet, digits_test: DataSet, judge: Classifier) -> None:
+    """All rows are there with floors; real digits of each class are agreed on; one picture a class is a collapse."""
+    scores = score(picker(), digits, digits_test, samples=300, judge=judge)
+    tail = judge.name
+    judged = ("kid", "fid", "confidence", "entropy", "least-class", "agreement")
+    assert [row.measure for row in scores.rows] == [*(f"{name}-{tail}" for name in judged), "parzen"]
+    rows = {row.measure: row for row in scores.rows}
+    assert all(row.floor is not None for row in scores.rows)
+    assert rows[f"agreement-{tail}"].value == 1
+    assert rows[f"fid-{tail}"].value > 3 * (rows[f"fid-{tail}"].floor or 0)
+    assert rows[f"kid-{tail}"].value > 10 * abs(rows[f"kid-{tail}"].floor or 0)
+    assert rows["parzen"].value < (rows["parzen"].floor or 0)
+    assert sum(scores.histogram.values()) == pytest.approx(1)
+    assert scores.alarm is not None
+    assert "within a class" in scores.alarm
+    assert scores.judge is not None
+    assert scores.judge["accuracy_reference"] >= 0.97
+    assert scores.notes == ()
+    assert scores.values["parzen"] == rows["parzen"].value
+
+
+def test_without_a_test_part_the_data_is_halved(picker: ModelFile, digits: DataSet, judge: Classifier) -> None:
+    """Reference and floor are disjoint halves, and a note says so."""
+    scores = score(picker(), digits, None, samples=50, judge=judge)
+    assert "no test part here: the reference is one half of its 1,442 items" in scores.notes[0]
+    assert all(row.floor is not None for row in scores.rows)
+
+
+def test_without_a_judge_what_needs_one_is_left_out(picker: ModelFile, digits: DataSet, digits_test: DataSet) -> None:
+    """Parzen windows remain, and a note says what is missing."""
+    scores = score(picker(), digits, digits_test, samples=50)
+    assert [row.measure for row in scores.rows] == ["parzen"]
+    assert "KID, FID, classes and confidence are left out" in scores.notes[0]
+    assert scores.judge is None
+    assert scores.histogram == {}
+
+
+def test_a_judge_of_other_classes_does_not_compare_them(picker: ModelFile, digits: DataSet, judge: Classifier) -> None:
+    """No agreement where the classes are called otherwise."""
+    scores = score(picker(tuple("abcdefghij")), digits, None, samples=50, judge=judge)
+    assert not any(row.measure.startswith("agreement") for row in scores.rows)
+    assert any("other classes" in note for note in scores.notes)
+
+
+def test_a_perfect_point_model_scores_its_floor(line: ModelFile, tmp_path: Path) -> None:
+    """4 + z/2 against gaussian1d: mean 4, sd .5, distances near those of real points, no alarm; the file holds the same."""
+    out = io.StringIO()
+    written = run_score(line(), samples=3000, environ={}, console=Console(file=out, width=200))
+    rows = {row["measure"]: row for row in written["rows"]}
+    assert list(rows) == ["mean", "sd", "sliced-w2", "w1"]
+    assert rows["mean"]["value"] == pytest.approx(4, abs=4 * rows["mean"]["error"])
+    assert rows["sd"]["value"] == pytest.approx(0.5, abs=4 * rows["sd"]["error"])
+    assert rows["w1"]["value"] < 3 * rows["w1"]["floor"]
+    assert written["alarm"] is None
+    assert json.loads((tmp_path / "scores.json").read_text()) == json.loads(json.dumps(written))
+    assert "sliced-w2" in out.getvalue()
+
+
+def test_a_narrow_point_model_alarms(line: ModelFile) -> None:
+    """A tenth of the spread is printed as a collapse."""
+    out = io.StringIO()
+    run_score(line(0.05), samples=1000, environ={}, console=Console(file=out, width=200))
+    assert "10% as wide as gaussian1d" in out.getvalue()
+
+
+def test_the_command_does_everything(picker: ModelFile, judge: Classifier, cache: Path, tmp_path: Path) -> None:
+    """Data and judge follow the card; the classifier is kept under the cache; the table shows value, error and floor."""
+    kept = tmp_path / "gan-serve" / "classifiers"
+    kept.mkdir(parents=True)
+    for path in cache.iterdir():
+        (kept / path.name).write_bytes(path.read_bytes())
+    out = io.StringIO()
+    written = run_score(picker(), samples=100, environ={"XDG_CACHE_HOME": str(tmp_path)}, console=Console(file=out, width=200))
+    assert written["data"] == "digits"
+    assert written["judge"]["name"] == judge.name
+    text = out.getvalue()
+    for expected in (f"kid-{judge.name}", "±", "floor", "learned from digits", "classes: 0 ", "collapse:"):
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda path: path.unlink(), "there is no model"),
+        (lambda path: path.write_bytes(b"not a model"), "is not a model that onnxruntime runs"),
+    ],
+)
+def test_what_is_no_model_is_refused(line: ModelFile, break_it: object, message: str) -> None:
+    """The error names the file."""
+    path = line()
+    assert callable(break_it)
+    break_it(path)
+    with pytest.raises(ScoreError, match=message):
+        sample(path, 1)
+
+
+def test_a_model_without_a_card_is_refused(line: ModelFile, tmp_path: Path) -> None:
+    """The contract's own error."""
+    import onnx
+
+    model = onnx.load(line())
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "bare.onnx")
+    with pytest.raises(CardError, match="no card"):
+        sample(tmp_path / "bare.onnx", 1)
+
+
+def test_data_of_another_shape_are_refused(picker: ModelFile, digits: DataSet) -> None:
+    """The error holds both shapes."""
+    wide = dataclasses.replace(digits, items=torch.zeros(10, 1, 9, 9, dtype=torch.uint8), labels=None)
+    with pytest.raises(ScoreError, match=r"\[1, 8, 8\], digits has \[1, 9, 9\]"):
+        score(picker(), wide, None, samples=10)
+
+
+def test_one_sample_is_too_few(picker: ModelFile, digits: DataSet) -> None:
+    """Two are the least for which a spread is defined."""
+    with pytest.raises(ScoreError, match="at least 2, got 1"):
+        score(picker(), digits, None, samples=1)

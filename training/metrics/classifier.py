@@ -1,0 +1,188 @@
+"""The judge: a classifier of the data set itself, trained here with a fixed seed, kept in a cache, named by its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.data import DataSet
+from training.metrics import lenet
+from training.metrics.errors import ScoreError
+
+log = logging.getLogger(__name__)
+
+HELD_OUT = 2_000
+"""At most so many images of its own data, and at most a tenth of them, are kept from the classifier to examine it."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a classifier saw in N images; both on the CPU."""
+
+    features: Tensor
+    """float64 [N,128], the penultimate layer."""
+    probabilities: Tensor
+    """float64 [N,K], the softmax."""
+
+    @property
+    def classes(self) -> Tensor:
+        """int64 [N], the likeliest class of each image."""
+        return self.probabilities.argmax(1)
+
+    def __getitem__(self, rows: slice | Tensor) -> Seen:
+        return Seen(self.features[rows], self.probabilities[rows])
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+class Classifier(nn.Module):
+    """A trained LeNet that can only be asked. It is torchmetrics' ``feature`` module too: uint8 images in, features out.
+
+    It stays in evaluation mode whatever is said to it: dropout left on would change every score.
+    """
+
+    num_features = lenet.FEATURES
+
+    def __init__(self, net: lenet.LeNet, *, shape: tuple[int, ...], data: str, classes: tuple[str, ...],
+                 accuracy: float, held_out: int) -> None:  # fmt: skip
+        super().__init__()
+        self.net = net
+        self.shape = shape
+        """[C,H,W] of the images it knows."""
+        self.data = data
+        """The data set that it was trained on."""
+        self.classes = classes
+        """What its K answers are called."""
+        self.accuracy = accuracy
+        """Share of ``held_out`` images of its own data, never trained on, that it names right."""
+        self.held_out = held_out
+        self.name = f"lenet@{weights_digest(net.state_dict())[:6]}"
+        """``lenet@3fa1c2``: the net and the first digits of the SHA-256 of its weights."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Stays in evaluation mode."""
+        super().train(False)
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features float64 [N,128] of uint8 images [N,C,H,W]."""
+        return self.net.features(self._checked(images)).double()
+
+    @torch.no_grad()
+    def see(self, images: Tensor, *, batch: int = 500) -> Seen:
+        """Features and class probabilities of uint8 images [N,C,H,W], wherever they lie.
+
+        Raises:
+            ScoreError: the images have another shape than those it knows.
+        """
+        device = next(self.net.parameters()).device
+        features = [self.net.features(self._checked(part).to(device)) for part in torch.split(images, batch)]
+        logits = [self.net.logits(part) for part in features]
+        return Seen(torch.cat(features).double().cpu(), torch.cat(logits).double().softmax(1).cpu())
+
+    def accuracy_on(self, images: Tensor, labels: Tensor) -> float:
+        """Share of images [N,C,H,W] that it gives their label [N]."""
+        return float((self.see(images).classes == labels.cpu()).double().mean())
+
+    def _checked(self, images: Tensor) -> Tensor:
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
+            raise ScoreError(
+                f"{self.name} knows uint8 images of {list(self.shape)}, got {images.dtype} of {list(images.shape[1:])}"
+            )
+        return images
+
+
+def classifier_for(data: DataSet, *, cache: Path, device: torch.device | str = "cpu",
+                   say: Callable[[str], None] = log.info) -> Classifier:  # fmt: skip
+    """The classifier of a labelled image data set, from the cache or else trained now and put there.
+
+    Args:
+        data: uint8 images at least 8x8, with labels.
+        cache: directory, made if need be; one small file a data set.
+        device: where to train and to judge.
+        say: told a sentence when it takes time or when the cached file was not usable.
+
+    Raises:
+        ScoreError: the data has no labels, or is not images.
+    """
+    if data.labels is None or not data.is_image:
+        raise ScoreError(f"a classifier needs labelled images; {data.name} has none")
+    key = content_digest(data)
+    path = cache / f"lenet-v{lenet.VERSION}-{key[:16]}.pt"
+    held_out = min(HELD_OUT, len(data.items) // 10)
+    saved = _load(path, key, say)
+    if saved is None:
+        say(f"training the classifier of {data.name} on {len(data.items) - held_out:,} images; once, then it is cached")
+        saved = _train(data, held_out, torch.device(device)) | {"key": key}
+        _save(path, saved)
+    net = lenet.LeNet(data.shape, len(data.classes))
+    net.load_state_dict(saved["weights"])
+    return Classifier(net.to(device), shape=data.shape, data=data.name, classes=tuple(data.classes),
+                      accuracy=saved["accuracy"], held_out=held_out)  # fmt: skip
+
+
+def _train(data: DataSet, held_out: int, device: torch.device) -> dict[str, Any]:
+    assert data.labels is not None
+    order = torch.randperm(len(data.items), generator=torch.Generator().manual_seed(0)).to(data.items.device)
+    known, unknown = order[held_out:], order[:held_out]
+    net = lenet.trained(data.items[known], data.labels[known], classes=len(data.classes), device=device)
+    judge = Classifier(net, shape=data.shape, data=data.name, classes=tuple(data.classes),
+                       accuracy=0.0, held_out=held_out)  # fmt: skip
+    accuracy = judge.accuracy_on(data.items[unknown], data.labels[unknown]) if held_out else float("nan")
+    weights = {name: value.cpu() for name, value in net.state_dict().items()}
+    return {"weights": weights, "digest": weights_digest(weights), "accuracy": accuracy}
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names, shapes and little-endian values of all weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        array = value.detach().cpu().contiguous().numpy()
+        digest.update(f"{name}{array.shape}".encode() + array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def content_digest(data: DataSet) -> str:
+    """SHA-256 over name, classes, images and labels: what a classifier's weights depend on, beside its recipe."""
+    assert data.labels is not None
+    digest = hashlib.sha256(repr((lenet.VERSION, data.name, tuple(data.classes), tuple(data.items.shape))).encode())
+    digest.update(data.items.cpu().contiguous().numpy().tobytes())
+    digest.update(data.labels.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _load(path: Path, key: str, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """What was saved, or None where nothing is or where it is not what it says."""
+    if not path.exists():
+        return None
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved["key"] == key and saved["digest"] == weights_digest(saved["weights"]) and 0 <= saved["accuracy"] <= 1:
+            return dict(saved)
+        reason = "its digest does not match its weights"
+    except Exception as error:  # torch.load has no error of its own: whatever is wrong with a cached file, it is made anew
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    say(f"the cached classifier {path.name} is damaged and is trained again: {reason}")
+    return None
+
+
+def _save(path: Path, saved: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+        torch.save(saved, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(file.name, path)

@@ -1,0 +1,123 @@
+"""``python -m training score``: find data and judge, measure, write scores.json beside the model, print the table."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from contract import Card, Image
+from training.data import DataError, DataSet, load
+from training.metrics.classifier import Classifier, classifier_for
+from training.metrics.rows import Row
+from training.metrics.sampled import sample
+from training.metrics.score import Scores, score
+
+WHOLE = {"mnist5k": "mnist"}
+"""A data set that is a part of another, against which a model of it is measured where that one is on this machine."""
+
+
+def run_score(model: Path, *, data: str | None = None, judge_data: str | None = None, samples: int = 10_000,
+              environ: Mapping[str, str], console: Console, device: torch.device | str = "cpu") -> dict[str, Any]:  # fmt: skip
+    """Score a model file: print the table, write ``scores.json`` beside the file, return what was written.
+
+    Args:
+        model: an exported ONNX file.
+        data: what to measure against; None takes the data set on the model's card, and for mnist5k all of MNIST where that
+            is on this machine.
+        judge_data: the labelled data set that the classifier learns from; None takes ``data``, and where that has no labels,
+            no classifier.
+        samples: how many seeds, from 0.
+        environ: the environment, for ``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME``.
+        console: where to print.
+        device: where the classifier and the Parzen windows run; the model itself always runs on the CPU.
+
+    Raises:
+        ScoreError, CardError, DataError: one sentence with what is wrong and what would do.
+    """
+    card = sample(model, 1).card
+    size = card.output.height if isinstance(card.output, Image) else None
+    name = data or _reference(card, environ)
+    train = load(name, size=size, environ=environ)
+    judge = _judge(judge_data, train, size, environ, console, device)
+    scores = score(model, train, _test(name, size, environ), samples=samples, judge=judge, device=device)
+    print_scores(scores, console)
+    written = scores.to_json()
+    write_json(model.with_name("scores.json"), written)
+    return written
+
+
+def _reference(card: Card, environ: Mapping[str, str]) -> str:
+    whole = WHOLE.get(card.data)
+    return whole if whole is not None and _test(card.data, None, environ) is not None else card.data
+
+
+def _test(name: str, size: int | None, environ: Mapping[str, str]) -> DataSet | None:
+    try:
+        return load(name, split="test", size=size, environ=environ)
+    except DataError:
+        return None
+
+
+def _judge(judge_data: str | None, data: DataSet, size: int | None, environ: Mapping[str, str], console: Console,
+           device: torch.device | str) -> Classifier | None:  # fmt: skip
+    known = data if judge_data is None else load(judge_data, size=size, environ=environ)
+    if judge_data is None and (known.labels is None or not known.is_image):
+        return None
+    return classifier_for(
+        known, cache=cache_folder(environ), device=device, say=partial(console.print, markup=False, highlight=False)
+    )
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Where classifiers are kept, beside fetched data."""
+    home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
+    return Path(home) / "gan-serve" / "classifiers"
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    os.replace(partial, path)
+
+
+def print_scores(scores: Scores, console: Console) -> None:
+    """The table, what the judge is worth, the classes, the alarm and the notes."""
+    table = Table(title=f"{scores.model} ({scores.digest[:12]}) against {scores.data}")
+    for column, justify in (("measure", "left"), ("value", "right"), ("floor", "right"), ("samples", "right"), ("by", "left")):
+        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=column == "measure")
+    for row in scores.rows:
+        table.add_row(row.measure, _number(row.value, row.error), _floor(row), f"{row.samples:,}", row.by)
+    console.print(table)
+    if scores.judge is not None:
+        console.print(_about_judge(scores.judge), markup=False, highlight=False)
+    if scores.histogram:
+        console.print("classes: " + ", ".join(f"{name} {share:.1%}" for name, share in scores.histogram.items()), markup=False)
+    for note in scores.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    if scores.alarm is not None:
+        console.print(scores.alarm, style="bold red", markup=False, highlight=False)
+
+
+def _about_judge(judge: Mapping[str, Any]) -> str:
+    learned = f"{judge['name']} learned from {judge['data']}"
+    text = f"{learned}; right on {judge['accuracy_held_out']:.2%} of {judge['held_out']:,} held out"
+    if judge["accuracy_reference"] is None:
+        return text
+    return f"{text}, on {judge['accuracy_reference']:.2%} of the {judge['reference']:,} of the reference"
+
+
+def _floor(row: Row) -> str:
+    return "-" if row.floor is None else _number(row.floor, row.floor_error)
+
+
+def _number(value: float, error: float | None) -> str:
+    return f"{value:.4g}" if error is None else f"{value:.4g} ± {error:.2g}"

@@ -1,0 +1,174 @@
+"""Measures of images by what a classifier sees in them: KID, FID, classes, confidence, and the alarm for a collapse."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from training.data import DataSet
+from training.metrics.classifier import Classifier, Seen
+from training.metrics.points import modes_hit
+
+SUBSETS = 100
+"""KID is the mean over so many random subsets."""
+SUBSET_SIZE = 1_000
+"""Images a subset, or as many as there are."""
+CONFIDENT = 0.9
+"""A classifier is confident from this probability of its likeliest class."""
+ALARM_EFFECTIVE_CLASSES = 0.6
+"""Samples whose classes are fewer than this share of the data's are called collapsed; a class counts by exp(entropy)."""
+ALARM_SPREAD = 0.4
+"""Samples spread less than this share of the data's spread are called collapsed."""
+
+Estimate = tuple[float, float]
+"""A value and its error."""
+
+
+class _Given(nn.Module):
+    """torchmetrics' feature module for features that are there already."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_features = width
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def kid(real: Seen, fake: Seen, *, subsets: int = SUBSETS, subset_size: int = SUBSET_SIZE, seed: int = 0) -> Estimate:
+    """Kernel Inception Distance (Binkowski et al., arXiv:1801.01401): unbiased MMD^2 with the kernel (x.y/d + 1)^3.
+
+    Returns:
+        Mean and standard deviation over ``subsets`` random subsets of ``subset_size`` images of each side, float64 throughout;
+        around zero, and on either side of it, where both come from one distribution.
+    """
+    size = min(subset_size, len(real), len(fake))
+    with warnings.catch_warnings(), torch.random.fork_rng([]):
+        warnings.filterwarnings("ignore", message=".*will save all extracted features", category=UserWarning)
+        torch.default_generator.manual_seed(seed)
+        metric = KernelInceptionDistance(_Given(real.features.shape[1]), subsets=subsets, subset_size=size)
+        metric.update(real.features, real=True)
+        metric.update(fake.features, real=False)
+        mean, deviation = metric.compute()
+    return float(mean), float(deviation)
+
+
+def fid(real: Seen, fake: Seen) -> float:
+    """Frechet distance of two Gaussians fitted to the features (Heusel et al., arXiv:1706.08500, eq. 6), in float64.
+
+    It is biased upwards by few images: compare only equal counts, and with the floor at that count.
+    """
+    metric = FrechetInceptionDistance(_Given(real.features.shape[1]))
+    metric.update(real.features, real=True)
+    metric.update(fake.features, real=False)
+    return float(metric.compute())
+
+
+def class_shares(classes: Tensor, count: int) -> Tensor:
+    """The share of each of ``count`` classes, float64 [K], of int64 [N]."""
+    return torch.bincount(classes.cpu(), minlength=count).double() / len(classes)
+
+
+def entropy(shares: Tensor, samples: int) -> Estimate:
+    """Entropy in nats of a class histogram [K], between 0 and ln K, and its standard error for so many samples."""
+    shares = shares[shares > 0]
+    surprise = -shares.log()
+    mean = float((shares * surprise).sum())
+    variance = max(0.0, float((shares * surprise.square()).sum()) - mean * mean)
+    return mean, math.sqrt(variance / samples)
+
+
+def confidence(seen: Seen, *, bar: float = CONFIDENT) -> Estimate:
+    """Share of images in which the likeliest class has at least that probability, and its standard error."""
+    return share(seen.probabilities.amax(1) >= bar)
+
+
+def agreement(seen: Seen, asked: Tensor) -> Estimate:
+    """Share of images in which the class seen is the class asked for, int64 [N], and its standard error."""
+    return share(seen.classes == asked.cpu())
+
+
+def share(is_so: Tensor) -> Estimate:
+    """Share of true among bool [N], and its standard error."""
+    value = float(is_so.double().mean())
+    return value, math.sqrt(value * (1 - value) / len(is_so))
+
+
+def spread(items: Tensor, groups: Tensor | None = None) -> float:
+    """Root mean square distance from the mean, or from the mean of the own group: [N,...] of any kind, groups int64 [N].
+
+    It is the root mean square distance of two random items over sqrt(2).
+    """
+    flat = items.flatten(1).double()
+    if groups is None:
+        return float((flat - flat.mean(0)).square().sum(1).mean().sqrt())
+    parts = [flat[groups == group] for group in torch.unique(groups)]
+    total = sum(float((part - part.mean(0)).square().sum()) for part in parts)
+    return math.sqrt(total / len(flat))
+
+
+def collapse_alarm(
+    samples: Tensor, data: DataSet, *, judge: Classifier | None = None, asked: Tensor | None = None
+) -> str | None:
+    """The sentence to print when a generator has collapsed, or None.
+
+    Three signs, the first that holds is told. The samples show fewer than 60 % of the data's classes, a class counted by
+    exp(entropy) of what the judge sees; of a mixture, fewer than 60 % of the modes. The samples are spread less than 40 % as
+    wide as the data; for a conditional generator, around the mean of each class asked for, since one picture a class
+    would look wide. 1,000 samples are enough.
+
+    Args:
+        samples: uint8 [N,C,H,W] or float32 [N,k], as the data's items.
+        data: what the generator was trained on.
+        judge: a classifier of the data; None looks at the spread alone.
+        asked: int64 [N], the class that each sample was asked to show; None for an unconditional generator.
+    """
+    samples = samples.to(data.items.device)
+    return (
+        _few_classes(samples, judge)
+        or _few_modes(samples, data)
+        or _narrow(samples, data, None if asked is None else asked.to(samples.device))
+    )
+
+
+def _few_classes(samples: Tensor, judge: Classifier | None) -> str | None:
+    if judge is None:
+        return None
+    shares = class_shares(judge.see(samples).classes, len(judge.classes))
+    nats, _ = entropy(shares, len(samples))
+    bound = math.log(ALARM_EFFECTIVE_CLASSES * len(judge.classes))
+    if nats >= bound:
+        return None
+    top = int(shares.argmax())
+    return (
+        f"collapse: {len(samples):,} samples show {math.exp(nats):.1f} of {len(judge.classes)} classes "
+        f"(entropy {nats:.2f} nats, alarm below {bound:.2f}); {float(shares[top]):.0%} are {judge.classes[top]!r}"
+    )
+
+
+def _few_modes(samples: Tensor, data: DataSet) -> str | None:
+    if data.modes is None or data.mode_sd is None:
+        return None
+    hit, count = modes_hit(samples, data.modes, data.mode_sd), len(data.modes)
+    if hit >= ALARM_EFFECTIVE_CLASSES * count:
+        return None
+    return f"collapse: {len(samples):,} samples hit {hit} of {count} modes (alarm below {ALARM_EFFECTIVE_CLASSES * count:g})"
+
+
+def _narrow(samples: Tensor, data: DataSet, asked: Tensor | None) -> str | None:
+    is_asked = asked is not None and data.labels is not None
+    stride = max(1, len(data) // 5_000)
+    real = spread(data.items[::stride], data.labels[::stride] if is_asked and data.labels is not None else None)
+    ratio = spread(samples, asked if is_asked else None) / real if real > 0 else 1.0
+    if ratio >= ALARM_SPREAD:
+        return None
+    within = " within a class" if is_asked else ""
+    return (
+        f"collapse: {len(samples):,} samples are spread{within} {ratio:.0%} as wide as {data.name} "
+        f"(alarm below {ALARM_SPREAD:.0%})"
+    )

@@ -1,0 +1,132 @@
+"""The rows of a score: one measure each, of the samples and, as its floor, of real items in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.data import DataSet
+from training.metrics import images, points
+from training.metrics.classifier import Classifier
+from training.metrics.images import Estimate
+from training.metrics.parzen import CENTRES, VALIDATION, parzen
+from training.metrics.sampled import Sampled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measure of the model."""
+
+    measure: str
+    """Its name; it says by which classifier's weights, ``kid-lenet@3fa1c2``."""
+    value: float
+    error: float | None = None
+    """Standard error, or what ``by`` says; None where there is none."""
+    floor: float | None = None
+    """What real data score in the model's place."""
+    floor_error: float | None = None
+    samples: int
+    """How many of the model's samples it was taken on."""
+    by: str
+    """How it was taken, in a few words."""
+
+
+@dataclass(frozen=True)
+class Reals:
+    """Two disjoint sets of real items: the reference, and those that stand in the model's place for the floor."""
+
+    reference: Tensor
+    labels: Tensor | None
+    """int64 [N] of the reference, or None."""
+    others: Tensor
+    note: str | None = None
+
+
+def judged_rows(sampled: Sampled, reals: Reals, judge: Classifier) -> tuple[list[Row], dict[str, float]]:
+    """What the judge says of the samples, and the share of each class that it sees."""
+    fake, real = judge.see(sampled.items), judge.see(reals.reference)
+    n = min(len(fake), len(reals.others))
+    others = judge.see(reals.others[:n])
+    tail, count = f"-{judge.name}", len(judge.classes)
+    subsets = f"{images.SUBSETS} subsets of {min(images.SUBSET_SIZE, n, len(real)):,}, error is their sd"
+    shares, real_shares = (images.class_shares(seen.classes, count) for seen in (fake, real))
+    rows = [
+        _row("kid" + tail, images.kid(real, fake[:n]), images.kid(real, others), n, f"torchmetrics, {subsets}"),
+        _row("fid" + tail, images.fid(real, fake[:n]), images.fid(real, others), n, f"torchmetrics, {len(real):,} real"),
+        _row("confidence" + tail, images.confidence(fake), images.confidence(real), len(fake),
+             f"share with a class at >= {images.CONFIDENT:g}"),
+        _row("entropy" + tail, images.entropy(shares, len(fake)), images.entropy(real_shares, len(real)), len(fake),
+             "of the class histogram, nats"),
+        _row("least-class" + tail, float(shares.min()), float(real_shares.min()), len(fake), "share of the rarest class"),
+    ]  # fmt: skip
+    if sampled.asked is not None and sampled.card.classes == judge.classes:
+        floor = None if reals.labels is None else images.agreement(real, reals.labels)
+        rows.append(
+            _row("agreement" + tail, images.agreement(fake, sampled.asked), floor, len(fake), "class asked = class seen")
+        )
+    return rows, dict(zip(judge.classes, shares.tolist(), strict=True))
+
+
+def parzen_row(items: Tensor, reals: Reals, device: torch.device) -> Row:
+    """The last sixth of the training images chooses sigma and gives no centres (MNIST: 50,000 to 60,000)."""
+    others, test = reals.others.to(device), reals.reference.to(device)
+    known = len(others) - max(1, len(others) // 6)
+    validation = others[known:][:VALIDATION]
+    n = min(len(items), CENTRES, known)
+    value = parzen(items[:n].to(device), validation, test)
+    floor = parzen(others[:n], validation, test)
+    return _row("parzen", (value.mean, value.error), (floor.mean, floor.error), n,
+                f"nats, sigma {value.sigma:.3g} (floor's {floor.sigma:.3g}), {len(test):,} test images")  # fmt: skip
+
+
+def point_rows(items: Tensor, reals: Reals, data: DataSet) -> list[Row]:
+    """Moments, distances, and what suits the toy: the curve's fit and coverage, or the modes."""
+    n = min(len(items), len(reals.reference), len(reals.others))
+    fake, real, other = items[:n], reals.reference[:n], reals.others[:n]
+    rows = _moments(fake, other)
+    rows.append(_of_both("sliced-w2", lambda items: points.sliced_w2(items, real), fake, other, "units of the data"))
+    if fake.shape[1] == 1:
+        rows.append(_of_both("w1", lambda items: points.w1(items, real), fake, other, "scipy, units of the data"))
+    if data.name in points.PARABOLAS:
+        fake, other = (points.PARABOLAS[data.name](part) for part in (fake, other))
+        rows += [
+            _of_both("curve-distance", points.curve_distance, fake, other, "median |y - (10 + x^2)| / 2500"),
+            _of_both("x-coverage", points.x_coverage, fake, other, f"of {points.BINS} bins over -50..50"),
+        ]
+    if data.modes is not None and data.mode_sd is not None:
+        rows += _mode_rows(fake, other, data.modes, data.mode_sd)
+    return rows
+
+
+def _moments(fake: Tensor, other: Tensor) -> list[Row]:
+    rows = []
+    for axis in range(fake.shape[1]):
+        tail = "" if fake.shape[1] == 1 else f"-{axis}"
+        own, real = fake[:, axis], other[:, axis]
+        rows += [
+            _of_both("mean" + tail, points.mean, own, real, "units of the data"),
+            _of_both("sd" + tail, points.deviation, own, real, "units of the data"),
+        ]
+    return rows
+
+
+def _mode_rows(fake: Tensor, other: Tensor, modes: Tensor, sd: float) -> list[Row]:
+    near = f"within {points.HIGH_QUALITY:g} sd of a mode"
+    return [
+        _of_both("modes", lambda items: points.modes_hit(items, modes, sd), fake, other, f"of {len(modes)}, a sample {near}"),
+        _of_both("high-quality", lambda items: points.high_quality(items, modes, sd), fake, other, f"share {near}"),
+        _of_both("reverse-kl", lambda items: points.reverse_kl(items, modes), fake, other, "nearest modes to uniform, nats"),
+    ]
+
+
+def _of_both(name: str, measure: Callable[[Tensor], Estimate | float], fake: Tensor, other: Tensor, by: str) -> Row:
+    return _row(name, measure(fake), measure(other), len(fake), by)
+
+
+def _row(name: str, value: Estimate | float, floor: Estimate | float | None, samples: int, by: str) -> Row:
+    number, error = value if isinstance(value, tuple) else (value, None)
+    floor_number, floor_error = floor if isinstance(floor, tuple) else (floor, None)
+    return Row(measure=name, value=number, error=error, floor=floor_number, floor_error=floor_error, samples=samples, by=by)

@@ -1,0 +1,62 @@
+"""Samples of an exported model as the service would give them: the file itself runs on onnxruntime, seeds 0, 1, 2, ..."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from contract import Card, Categorical, Image, Tokens, card_from_metadata, draw
+from training.metrics.errors import ScoreError
+
+BATCH = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """What a model file gave."""
+
+    card: Card
+    digest: str
+    """SHA-256 of the file."""
+    items: Tensor
+    """uint8 [N,C,H,W] or float32 [N,k]."""
+    asked: Tensor | None
+    """int64 [N], the class that each sample was drawn for; None for an unconditional model."""
+
+
+def sample(model: Path, count: int) -> Sampled:
+    """The samples of seeds 0..count-1, on the CPU.
+
+    Raises:
+        ScoreError: the file is not there, is no ONNX model, or makes what has no measures here.
+        CardError: it has no card, or a false one.
+    """
+    if not model.is_file():
+        raise ScoreError(f"there is no model {model}")
+    content = model.read_bytes()
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own errors share no base class
+        raise ScoreError(f"{model} is not a model that onnxruntime runs: {str(error).splitlines()[0]}") from error
+    card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
+    if isinstance(card.output, Tokens):
+        raise ScoreError(f"{model} makes tokens; only images and points have measures here")
+    is_conditional = bool(card.classes) and isinstance(card.latents.get("y"), Categorical)
+    outputs, asked = [], []
+    for start in range(0, count, BATCH):
+        drawn = draw(card.latents, range(start, min(start + BATCH, count)))
+        outputs.append(session.run(None, drawn)[0])
+        asked += [drawn["y"]] if is_conditional else []
+    items = torch.from_numpy(np.concatenate(outputs))
+    return Sampled(
+        card=card,
+        digest=hashlib.sha256(content).hexdigest(),
+        items=items.permute(0, 3, 1, 2).contiguous() if isinstance(card.output, Image) else items,
+        asked=torch.from_numpy(np.concatenate(asked)) if asked else None,
+    )
