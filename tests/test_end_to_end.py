@@ -1,0 +1,135 @@
+"""The whole way with the commands that a person types: make train, make serve, curl, promtool."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("make") or not shutil.which("curl"), reason="needs make and curl"),
+]
+
+
+def make(*arguments: str) -> list[str]:
+    return ["make", "--no-print-directory", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Without what an outer make and the tests' own settings would tell the inner one."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "GAN_", "MFLAGS", "PYTEST"))}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory made by ``make train`` on the smallest data set, in a few seconds."""
+    out = tmp_path_factory.mktemp("run")
+    command = make("train", "RECIPE=cdcgan_r1", "DATA=digits", "STEPS=60", f"OUT={out}")
+    done = subprocess.run(command, cwd=ROOT, env=environment(), text=True, capture_output=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"exported {out}/model.onnx" in done.stdout.replace("\n", "")
+    return out
+
+
+@pytest.fixture(scope="module")
+def service(run: Path) -> Iterator[str]:
+    """The address of ``make serve``, once it is ready; Ctrl-C ends it without a stack trace."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = make("serve", f"MODEL={run / 'model.onnx'}", f"PORT={port}")
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        assert process.stdout is not None
+        while not _is_ready(address):
+            assert process.poll() is None, process.stdout.read()
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+    assert "Traceback" not in said
+    assert not _is_ready(address)
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def curl(*arguments: str) -> bytes:
+    return subprocess.run(["curl", "--silent", "--show-error", *arguments], check=True, capture_output=True, timeout=60).stdout
+
+
+def test_a_run_leaves_everything_a_person_looks_at(run: Path) -> None:
+    """Model, plan, numbers, TensorBoard events, grids, a time-lapse and both curves."""
+    assert {"model.onnx", "recipe.json", "stats.jsonl", "samples.webp", "learning-curve.png", "accuracy-curve.png"} <= {
+        path.name for path in run.iterdir()
+    }
+    assert list(run.glob("*tfevents*"))
+    assert json.loads((run / "recipe.json").read_text())["plan"]["data"] == "digits"
+    with Image.open(run / "samples.webp") as lapse:
+        assert getattr(lapse, "n_frames", 1) > 10
+
+
+def test_the_same_seed_gives_the_same_bytes(service: str) -> None:
+    """curl for seed 42, ten times: one PNG of 8x8; for seed 43 another."""
+    images = {curl(f"{service}/generate?seed=42") for _ in range(10)}
+    assert len(images) == 1
+    with Image.open(io.BytesIO(images.pop())) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "L", (8, 8))
+        first = np.asarray(image)
+    with Image.open(io.BytesIO(curl(f"{service}/generate?seed=43"))) as image:
+        assert (np.asarray(image) != first).any()
+
+
+def test_a_class_can_be_asked_for(service: str) -> None:
+    """y=3 and y=4 differ for one seed, and both say what they are."""
+    three, four = (curl("-i", f"{service}/generate?seed=42&y={y}") for y in (3, 4))
+    assert three != four
+    assert b"200" in three.splitlines()[0]
+    assert re.search(rb"(?i)^x-seed: 42\r?$", three, re.MULTILINE)
+
+
+def test_nonsense_is_answered_with_what_would_be_right(service: str) -> None:
+    """seed=abc is 400, as problem+json that names the value and the range."""
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{service}/generate?seed=abc", timeout=10)
+    problem = json.loads(caught.value.read())
+    assert (caught.value.code, caught.value.headers["Content-Type"]) == (400, "application/problem+json")
+    assert "abc" in problem["detail"]
+    assert "4294967295" in problem["detail"]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")
+def test_the_metrics_are_what_prometheus_wants(service: str) -> None:
+    """After real requests promtool finds nothing to say, and the requests were counted."""
+    for seed in range(5):
+        curl(f"{service}/generate?seed={seed}")
+    text = curl(f"{service}/metrics")
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+    counted = re.findall(
+        rb'^gan_http_requests_total\{(?=[^}]*code="200")(?=[^}]*route="/generate")[^}]*\} (\S+)', text, re.MULTILINE
+    )
+    assert sum(map(float, counted)) >= 5
