@@ -22,7 +22,7 @@ METADATA_KEY = "gan.card"
 SCHEMA = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Golden:
     """One row that the exporter computed, by which a reader knows the file and its own runtime."""
 
@@ -31,6 +31,14 @@ class Golden:
     """SHA-256 of the drawn latents (``digest_latents``): tells a change of NumPy or of ``draw``."""
     output: NDArray[Any]
     """The graph's output for this seed, one row: tells a change of weights or of runtime."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Golden):
+            return NotImplemented
+        return (self.seed, self.latents) == (other.seed, other.latents) and np.array_equal(self.output, other.output)
+
+    def __hash__(self) -> int:
+        return hash((self.seed, self.latents))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,7 +122,7 @@ def load_worker(settings: Settings, metrics_directory: Path, draining: Event, re
 
     try:
         app = create_app(settings, is_draining=draining.is_set, metrics_directory=metrics_directory)
-        pass
+        atexit.register(_leave)
         return app
     except StartError as error:
         if not refused.is_set():

@@ -154,7 +154,7 @@ def _device(name: Device) -> torch.device:
 
 def main(arguments: list[str]) -> int:
     """Run the command line; the answer is the exit code, as ``training.errors`` lists them."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 132)
     command = tyro.extras.subcommand_cli_from_dict(
         {"train": Train, "resume": Resume, "export": Export, "score": Score, "list": List},
         prog="python -m training", args=arguments,

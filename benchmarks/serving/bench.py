@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from contract import draw
@@ -41,15 +41,31 @@ def main() -> None:
     arguments = parse_arguments()
     model = load_model(arguments.model, "cpu")
     rounds: dict[str, list[Figures]] = {}
-    with server(arguments.model, arguments.port, arguments.lane, arguments.workers):
+    with ExitStack() as servers:
+        ports = {lane: arguments.port + place for place, lane in enumerate(arguments.lane)}
+        for lane, port in ports.items():
+            servers.enter_context(server(arguments.model, port, lane, arguments.workers))
         for turn in range(arguments.rounds):
-            rounds.setdefault("parts", []).append(measure_parts(model, arguments.requests, turn))
-            rounds.setdefault("one", []).append(measure_one_connection(arguments.port, arguments.requests, turn))
-            rounds.setdefault("many", []).append(measure_wrk(arguments.port, arguments.connections, arguments.seconds, turn))
+            measure_round(model, ports, arguments, turn, rounds)
     report = summarise(rounds, arguments, model)
     print_table(report)
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def measure_round(
+    model: Model, ports: dict[str, int], arguments: argparse.Namespace, turn: int, rounds: dict[str, list[Figures]]
+) -> None:
+    """One round: the parts, then each server, so that what disturbs one disturbs all."""
+    parts = measure_parts(model, arguments.requests, turn)
+    rounds.setdefault("parts", []).append(parts)
+    for lane, port in ports.items():
+        one = measure_one_connection(port, arguments.requests, turn)
+        one["ratio"] = one["p50"] / parts["total"]
+        rounds.setdefault(f"one, lane {lane}", []).append(one)
+    for lane, port in ports.items():
+        many = measure_wrk(port, arguments.connections, arguments.seconds, turn)
+        rounds.setdefault(f"many, lane {lane}", []).append(many)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -62,7 +78,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=5, help="length of a round with many connections")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument("--lane", choices=("on", "off"), default="on")
+    parser.add_argument("--lane", nargs="+", choices=("on", "off"), default=["on"], help="with both, they take turns")
     return parser.parse_args()
 
 
@@ -166,24 +182,26 @@ def measure_wrk(port: int, connections: int, seconds: int, turn: int) -> Figures
 def summarise(rounds: dict[str, list[Figures]], arguments: argparse.Namespace, model: Model) -> dict[str, object]:
     """The median of every figure, and where it was measured."""
     medians = {name: {key: statistics.median(r[key] for r in values) for key in values[0]} for name, values in rounds.items()}
-    ratios = [one["p50"] / parts["total"] for one, parts in zip(rounds["one"], rounds["parts"], strict=True)]
     return {
         "model": model.card.name, "digest": model.digest, "runtime": model.runtime, "python": platform.python_version(),
-        "cores": usable_cores(), "workers": arguments.workers, "lane": arguments.lane, "connections": arguments.connections,
-        "ratio": statistics.median(ratios), "ratios": ratios, "medians": medians, "rounds": rounds,
+        "cores": usable_cores(), "workers": arguments.workers, "connections": arguments.connections,
+        "load": os.getloadavg(), "medians": medians, "rounds": rounds,
     }  # fmt: skip
 
 
 def print_table(report: dict[str, object]) -> None:
     medians: dict[str, Figures] = report["medians"]  # type: ignore[assignment]
-    parts, one, many = (medians[name] for name in ("parts", "one", "many"))
-    print(f"{report['model']} on {report['runtime']}, {report['workers']} workers, lane {report['lane']}")
+    print(f"{report['model']} on {report['runtime']}, {report['cores']} cores, {report['workers']} workers; medians of rounds")
     for part in (*PARTS, "total"):
-        print(f"  in process, {part:<12}{parts[part] * 1e6:>9.0f} us")
-    print(f"  one connection, p50     {one['p50'] * 1e6:>9.0f} us   {report['ratio']:.2f} x the parts")
-    print(f"  one connection, p99     {one['p99'] * 1e6:>9.0f} us   {one['rate']:.0f} requests/s")
-    print(f"  {report['connections']} connections          {many['rate']:>9.0f} requests/s   p50 {many['p50'] * 1e3:.1f} ms, "
-          f"p99 {many['p99'] * 1e3:.1f} ms, errors {many['errors']:.0f}")  # fmt: skip
+        print(f"  in process, {part:<20}{medians['parts'][part] * 1e6:>9.0f} us")
+    for name, row in medians.items():
+        if name.startswith("one"):
+            print(f"  {'connection ' + name:<32}{row['p50'] * 1e6:>9.0f} us p50   {row['p99'] * 1e6:.0f} us p99   "
+                  f"{row['ratio']:.2f} x the parts")  # fmt: skip
+        elif name.startswith("many"):
+            title = name.replace("many", f"{report['connections']} connections")
+            print(f"  {title:<32}{row['rate']:>9.0f} requests/s   {row['p50'] * 1e3:.1f} ms p50   "
+                  f"{row['p99'] * 1e3:.1f} ms p99   {row['errors']:.0f} errors")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import TextIO
 
 TIMEOUT = 60
 
@@ -24,6 +25,7 @@ class Server:
 
     process: subprocess.Popen[str]
     port: int
+    log: TextIO
 
     def get(self, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
         """One request on a connection of its own."""
@@ -48,6 +50,11 @@ class Server:
         """Process ids of the workers: the launcher's children that listen."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+    def errors(self) -> str:
+        """What it has written to standard error."""
+        self.log.seek(0)
+        return self.log.read()
 
     def stop(self, sign: int = signal.SIGTERM) -> int:
         """Tell it to end; its exit code."""
@@ -80,7 +87,7 @@ def running(root: Path, **settings: object) -> Iterator[Server]:
         )
         try:
             wait_for_workers(process, port, int(str(given["workers"])))
-            yield Server(process, port)
+            yield Server(process, port, log)
         finally:
             process.kill()
             process.communicate()

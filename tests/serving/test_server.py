@@ -221,6 +221,7 @@ def test_sigterm_under_load_loses_nothing(root: Path, folder: Path, drain_second
         while sum(client.counts["answered"] for client in clients) < 500:
             threading.Event().wait(0.01)
         assert server.stop() == 0
+        assert server.errors() == ""
         for client in clients:
             client.join(TIMEOUT)
         total = sum((client.counts for client in clients), collections.Counter())

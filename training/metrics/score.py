@@ -107,7 +107,7 @@ def _reals(train: DataSet, test: DataSet | None) -> Reals:
     half = len(items) // 2
     note = (
         f"{train.name} has no test part here: the reference is one half of its {len(items):,} items, the floor the other; "
-        "the model may have seen both"
+        "model and classifier may have seen both"
     )
     return Reals(items[:half], None if labels is None else labels[:half], items[half:], note)
 
