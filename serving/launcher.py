@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,13 @@ from granian.log import LogLevels
 from serving.errors import AddressError, StartError
 from serving.logs import print_event
 from serving.settings import Provider, Settings, from_environ, model_files, usable_cores, worker_threads
-from serving.signals import wake_main_thread_on_signals
+from serving.signals import Flag, wake_main_thread_on_signals
 
 
 class Server(Granian):  # type: ignore[misc, valid-type]
     """Granian, which on SIGTERM first says that it is not ready and still answers for a while."""
 
-    def drain_first(self, draining: Event, seconds: float) -> None:
+    def drain_first(self, draining: Flag, seconds: float) -> None:
         """Set how SIGTERM is answered; SIGINT, or a second SIGTERM, ends the service without that delay."""
         self._draining, self._drain_seconds = draining, seconds
 
@@ -49,6 +48,7 @@ class Server(Granian):  # type: ignore[misc, valid-type]
 
 def main(environ: Mapping[str, str]) -> int:
     """Serve until told to stop; the exit code."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports usage unless a worker finds this at its import
     try:
         settings = _resolve(from_environ(environ))
         files = model_files(settings)
@@ -98,7 +98,7 @@ def find_address(host: str, port: int) -> str:
 def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
     wake_main_thread_on_signals()
     multiprocessing.set_start_method("spawn", force=True)  # onnxruntime and CUDA do not survive a fork
-    draining, refused = multiprocessing.Event(), multiprocessing.Event()
+    draining, refused = Flag(), Flag()
     server = Server(
         "serving", address, settings.port, interface=Interfaces.WSGI, workers=settings.workers,
         blocking_threads=worker_threads(settings), backpressure=settings.backlog, backlog=settings.backlog,
@@ -113,7 +113,7 @@ def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
     return int(refused.is_set())
 
 
-def load_worker(settings: Settings, metrics_directory: Path, draining: Event, refused: Event) -> Callable[..., Any]:
+def load_worker(settings: Settings, metrics_directory: Path, draining: Flag, refused: Flag) -> Callable[..., Any]:
     """The application of one worker, made in its process; a refused model ends the whole service with one line."""
     wake_main_thread_on_signals()
     os.setpgid(0, 0)  # a signal to the launcher's group is the launcher's to pass on

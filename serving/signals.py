@@ -6,6 +6,7 @@ that waits on a lock is not woken by a signal that another thread received: unde
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -26,3 +27,21 @@ def _pass_on(receiver: int, main_thread: int) -> None:
     while numbers := os.read(receiver, 64):
         if set(numbers) != {WAKE}:
             signal.pthread_kill(main_thread, WAKE)
+
+
+class Flag:
+    """A claim that processes share: one byte and no lock, so that a signal handler may make it at any moment.
+
+    An Event holds a lock while it is set or asked; a second signal, or a process killed there, would hold it for ever.
+    """
+
+    def __init__(self) -> None:
+        self._byte = multiprocessing.get_context("spawn").RawValue("b", 0)
+
+    def set(self) -> None:
+        """From now on it holds, in every process."""
+        self._byte.value = 1
+
+    def is_set(self) -> bool:
+        """Whether any process has set it."""
+        return bool(self._byte.value)

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -23,6 +22,8 @@ from training.checkpoint import write_whole
 from training.errors import ExportError
 from training.fold import fold_batch_norm
 from training.samplers import Sampler
+from training.session import onnxruntime_version, open_session
+from training.subpixel import rewrite_transposed
 
 OPSET = 20
 GOLDEN_SEEDS = (0, 42, 2**31, 2**32 - 1)
@@ -30,9 +31,11 @@ PARITY_SEEDS = range(64)
 PARITY_BATCHES = (1, 2, 7)
 FLOAT_TOLERANCE = 1e-4
 """Greatest difference allowed between torch and onnxruntime, relative to the output's range (images) or to 1 + |value|."""
+Upsampling = Literal["convtranspose", "depthtospace"]
+"""How transposed convolutions of stride 2 are written. As they are, they are faster on a CPU; rewritten, they are the same."""
 
 
-def export(sampler: Sampler, card: Card, path: Path) -> dict[str, float]:
+def export(sampler: Sampler, card: Card, path: Path, *, upsampling: Upsampling = "convtranspose") -> dict[str, float]:
     """Write the sampler as ``path``, with ``card`` and its goldens inside, once it was seen to do what torch does.
 
     Returns:
@@ -43,9 +46,11 @@ def export(sampler: Sampler, card: Card, path: Path) -> dict[str, float]:
     """
     sampler = sampler.cpu().eval()
     folded = cast(Sampler, fold_batch_norm(sampler))
+    if upsampling == "depthtospace":
+        folded = cast(Sampler, rewrite_transposed(folded))
     model = _to_onnx(folded, card.latents, card.output.kind)
     difference = _parity(sampler, _to_onnx(_Levels(folded), card.latents, "levels"), model, card.latents)
-    session = _session(model)
+    session = open_session(model.SerializeToString())
     card = replace(card, runtime=runtime_class(), goldens=tuple(_golden(session, card.latents, seed) for seed in GOLDEN_SEEDS))
     write_whole(path, _with_card(model, card).SerializeToString(deterministic=True))
     return difference
@@ -53,13 +58,14 @@ def export(sampler: Sampler, card: Card, path: Path) -> dict[str, float]:
 
 def runtime_class() -> str:
     """What computes the goldens: outputs are promised bit for bit within one class only."""
-    major_minor = ".".join(version("onnxruntime").split(".")[:2])
+    major_minor = ".".join(onnxruntime_version().split(".")[:2])
     return f"onnxruntime-{major_minor}-cpu-{platform.machine()}"
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what makes a file."""
-    return {name: version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")}
+    """Versions of what makes a file; the package of onnxruntime has another name where it has CUDA."""
+    found = {name: version(name) for name in ("torch", "onnx", "onnxscript", "numpy")}
+    return {**found, "onnxruntime": onnxruntime_version()}
 
 
 class _Levels(nn.Module):
@@ -127,15 +133,11 @@ def _with_card(model: onnx.ModelProto, card: Card) -> onnx.ModelProto:
     return finished
 
 
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-
-
-def _run(session: onnxruntime.InferenceSession, latents: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+def _run(session: Any, latents: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     return cast(NDArray[Any], session.run(None, dict(latents))[0])
 
 
-def _golden(session: onnxruntime.InferenceSession, latents: Latents, seed: int) -> Golden:
+def _golden(session: Any, latents: Latents, seed: int) -> Golden:
     drawn = draw(latents, [seed])
     return Golden(seed=seed, latents=digest_latents(drawn, 0), output=_run(session, drawn)[0])
 
@@ -149,7 +151,7 @@ def _parity(sampler: Sampler, levels: onnx.ModelProto, model: onnx.ModelProto, l
     is_image = seen.dtype == np.uint8
     scale = np.full_like(exact, 255.0) if is_image else 1 + np.abs(exact)
     worst = {"float": 0.0, "output": 0.0}
-    float_session, session = _session(levels), _session(model)
+    float_session, session = open_session(levels.SerializeToString()), open_session(model.SerializeToString())
     for batch in PARITY_BATCHES:
         for start in range(0, len(PARITY_SEEDS), batch):
             rows = slice(start, start + batch)

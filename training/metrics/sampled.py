@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor
 
 from contract import Card, Categorical, Image, Tokens, card_from_metadata, draw
 from training.metrics.errors import ScoreError
+from training.session import open_session
 
 BATCH = 100
 
@@ -41,7 +41,7 @@ def sample(model: Path, count: int) -> Sampled:
         raise ScoreError(f"there is no model {model}")
     content = model.read_bytes()
     try:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        session = open_session(content)
     except Exception as error:  # onnxruntime's own errors share no base class
         raise ScoreError(f"{model} is not a model that onnxruntime runs: {str(error).splitlines()[0]}") from error
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
