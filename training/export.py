@@ -39,7 +39,8 @@ def export(sampler: Sampler, card: Card, path: Path, *, upsampling: Upsampling =
     """Write the sampler as ``path``, with ``card`` and its goldens inside, once it was seen to do what torch does.
 
     Returns:
-        ``parity_levels`` or ``parity_points``, the greatest difference seen between torch and onnxruntime.
+        The greatest differences seen between torch and onnxruntime: ``float``, before rounding, as a share of the range
+        (images) or of 1 + |value| (points), and ``output``, in grey levels or the units of the points.
 
     Raises:
         ExportError: onnxruntime differs from torch by more than 1e-4, or by more than one grey level; nothing was written.
