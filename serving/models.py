@@ -17,7 +17,7 @@ from contract import Card, CardError, Categorical, Drawn, Given, Parameter, card
 from serving.errors import ModelError, StartError
 from serving.promise import Plan, compare_goldens, find_plan, probe_outputs
 from serving.protobuf import read_contents
-from serving.runtime import Array, Session, open_session, runtime_class
+from serving.runtime import Array, Device, Session, open_session, runtime_class
 
 MAX_FILE_BYTES = 2**31 - 1
 RESERVED = ("seed", "n", "format", "scale", "model")
@@ -31,7 +31,7 @@ class Model:
     card: Card
     digest: str
     """SHA-256 of the file: the model's version."""
-    provider: str
+    provider: Device
     runtime: str
     """Runtime class, what computes."""
     session: Session
@@ -53,7 +53,7 @@ class Model:
         return self.run(draw(self.card.latents, seeds, given))
 
 
-def load_model(path: Path, provider: str, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:
+def load_model(path: Path, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:
     """The model in a file.
 
     Raises:
@@ -81,7 +81,7 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"cannot be read: {error.strerror}") from None
 
 
-def model_from_bytes(data: bytes, provider: str, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:
+def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:
     """The model in the bytes of a file; see ``load_model``."""
     digest = hashlib.sha256(data).hexdigest()
     contents = read_contents(data)
@@ -148,13 +148,13 @@ def _compare(role: str, found: Sequence[object], expected: dict[str, tuple[str, 
             raise ModelError(f"{role} {name} must have a dynamic batch, got {shape}")
 
 
-def _fingerprint(session: Session, plan: Plan, card: Card, digest: str, provider: str) -> str:
+def _fingerprint(session: Session, plan: Plan, card: Card, digest: str, provider: Device) -> str:
     hashed = hashlib.sha256(f"{digest}\n{runtime_class(provider)}\n".encode())
     hashed.update(np.ascontiguousarray(probe_outputs(session, plan, card)).tobytes())
     return hashed.hexdigest()
 
 
-def load_models(files: Sequence[Path], provider: str, *, intra_op_threads: int = 1, max_batch: int = 64) -> dict[str, Model]:
+def load_models(files: Sequence[Path], provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> dict[str, Model]:
     """The models in files, by name, in order.
 
     Raises:

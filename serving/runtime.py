@@ -17,7 +17,12 @@ Array = NDArray[Any]
 
 Device = Literal["cpu", "cuda"]
 
-PROVIDERS: dict[str, list[str]] = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+PROVIDERS: dict[Device, dict[str, dict[str, str]]] = {
+    "cpu": {"CPUExecutionProvider": {}},
+    "cuda": {"CUDAExecutionProvider": {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}, "CPUExecutionProvider": {}},
+}
+"""By device, onnxruntime's providers with their options. On CUDA full float32 and one convolution algorithm for all shapes: the
+default search times several and may take another one in the next process."""
 
 
 class Session(Protocol):
@@ -59,7 +64,7 @@ def _why_no_cuda() -> str | None:
     return None
 
 
-def open_session(data: bytes, provider: str, intra_op_threads: int) -> Session:
+def open_session(data: bytes, provider: Device, intra_op_threads: int) -> Session:
     """A session on exactly the device that was asked for: a failure there is an error, never a quiet move to the CPU.
 
     Raises:
@@ -71,11 +76,14 @@ def open_session(data: bytes, provider: str, intra_op_threads: int) -> Session:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if provider == "cuda":
+        onnxruntime.preload_dlls()  # CUDA and cuDNN as their wheels have them, which the dynamic linker does not find
+    providers = PROVIDERS[provider]
     try:
-        session: Session = onnxruntime.InferenceSession(data, options, providers=PROVIDERS[provider], enable_fallback=0)
+        session: Session = onnxruntime.InferenceSession(data, options, providers=list(providers.items()), enable_fallback=0)
     except Exception as error:  # onnxruntime has a class for each status and no common base below Exception
         raise ModelError(f"onnxruntime refuses it: {_first_line(error)}") from None
-    if session.get_providers()[0] != PROVIDERS[provider][0]:
+    if session.get_providers()[0] != next(iter(providers)):
         raise ProviderError(f"onnxruntime could not use {provider}; it offers {', '.join(session.get_providers())}")
     return session
 
