@@ -54,11 +54,7 @@ def _neighbour(leaves: list[tuple[nn.Sequential, str]], place: int, direction: i
 def _can_absorb(layer: nn.Module | None, norm: Norm) -> bool:
     if isinstance(layer, nn.Linear):
         return layer.out_features % norm.num_features == 0
-    return isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and _channels_out(layer) == norm.num_features
-
-
-def _channels_out(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
-    return layer.out_channels
+    return isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.out_channels == norm.num_features
 
 
 def _absorb(layer: nn.Module | None, norm: Norm) -> nn.Module:

@@ -153,7 +153,7 @@ def _step(game: Game, player: Player, gradient: tuple[Tensor, ...]) -> None:
     optimiser = game.optimisers[player.name]
     if player.tune:
         for group in optimiser.param_groups:
-            group.update(player.tune(game.step))
+            group.update(player.tune(game.step, game.recipe.steps))
     for parameter, value in zip(game.parameters[player.name], gradient, strict=True):
         parameter.grad = value
     optimiser.step()

@@ -19,6 +19,7 @@ from training.schedules import Schedule, alternate
 
 Pixels = Literal["unit", "tanh"]
 Nets = dict[str, nn.Module]
+Tune = Callable[[int, int], Mapping[str, float]]
 Deal = Callable[[Latents, int, torch.device], dict[str, Tensor]]
 
 
@@ -34,8 +35,8 @@ class Player:
     """What it minimises."""
     optimiser: Optimiser
     """How it moves."""
-    tune: Callable[[int], Mapping[str, float]] | None = None
-    """Optimiser settings as a function of the step: ``lambda step: {"lr": ...}``; None keeps them."""
+    tune: Tune | None = None
+    """Optimiser settings as a function of the step and of how many there will be; None keeps them."""
     after: Callable[[Mapping[str, nn.Module]], None] | None = None
     """What happens after its step, to the nets in place (weight clipping); None does nothing."""
 

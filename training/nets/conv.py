@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import TypeVar, cast
 
@@ -114,25 +113,25 @@ def _dcgan_init(net: T) -> T:
 
 
 def small_generator(z: int, classes: int, shape: tuple[int, ...], *, width: int) -> ConvGenerator:
-    """dense - BN - ReLU - [deconv4 s2 - BN - ReLU]... down to ``width`` channels at full size - conv3 - tanh."""
+    """dense - BN - ReLU - [deconv4 s2 - BN - ReLU]... - deconv4 s2 - tanh, with ``2 * width`` channels before the image."""
     channels, size, _ = shape
-    up = [2 * c for c in widths(size, width, smallest=4)] + [width]
-    start = size // 2 ** (len(up) - 1)
+    up = [2 * c for c in widths(size, width, smallest=4)]
+    start = size // 2 ** len(up)
     stem = nn.Sequential(nn.Linear(z + classes, up[0] * start * start), nn.Unflatten(1, (up[0], start, start)))
     body: list[nn.Module] = [nn.BatchNorm2d(up[0]), nn.ReLU()]
     for a, b in pairwise(up):
         body += [nn.ConvTranspose2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU()]
-    return ConvGenerator(stem, nn.Sequential(*body, nn.Conv2d(width, channels, 3, 1, 1), nn.Tanh()), classes)
+    return ConvGenerator(stem, nn.Sequential(*body, nn.ConvTranspose2d(up[-1], channels, 4, 2, 1), nn.Tanh()), classes)
 
 
 def small_discriminator(classes: int, shape: tuple[int, ...], *, width: int) -> ProjectionDiscriminator:
-    """[conv4 s2 - LReLU .2]... with doubled channels - flat - dense 8*width - LReLU .2; no batch normalisation."""
+    """[conv4 s2 - LReLU .2]... from ``width`` channels, doubling - dense 8 * width - LReLU .2; no batch normalisation."""
     channels, size, _ = shape
-    down = [2 * c for c in widths(size, width, smallest=4)[::-1]]
+    down = widths(size, width, smallest=4)[::-1]
     end = size // 2 ** len(down)
     body: list[nn.Module] = []
     for a, b in pairwise([channels, *down]):
         body += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2)]
     features = 8 * width
-    body += [nn.Flatten(), nn.Linear(math.prod((down[-1], end, end)), features), nn.LeakyReLU(0.2)]
+    body += [nn.Flatten(), nn.Linear(down[-1] * end * end, features), nn.LeakyReLU(0.2)]
     return ProjectionDiscriminator(nn.Sequential(*body), features, classes)

@@ -53,9 +53,16 @@ def _dense(sizes: list[int], act: nn.Module) -> list[nn.Module]:
 
 
 def generator_norm_first(z: int, hidden: list[int], shape: tuple[int, ...]) -> Generator:
-    """ReNom's generator: batch normalisation before each dense layer, the one on z included; ReLU; sigmoid at the end."""
+    """ReNom's generator: batch normalisation before each dense layer, the one on z included; ReLU; sigmoid at the end.
+
+    ReNom draws the gains of batch normalisation as if they were a weight of shape [1,n], from N(0, sqrt(2 / (1 + n)))
+    (``BatchNormalize(initializer=GlorotNormal())``); from gains of 1 its published curves are not found again.
+    """
     sizes = [z, *hidden, math.prod(shape)]
     layers = [layer for a, b in pairwise(sizes) for layer in (nn.BatchNorm1d(a), nn.Linear(a, b), nn.ReLU())][:-1]
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm1d):
+            nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (1 + layer.num_features)))
     return Generator(nn.Sequential(*layers, nn.Sigmoid()), shape)
 
 

@@ -58,12 +58,12 @@ def cdcgan_r1(name: str, summary: str) -> Recipe:
         latents=lambda classes: {"z": Normal(64), "y": Categorical(classes)},
         nets=nets,
         players=(
-            Player(name="D", nets=("D",), loss=d_nonsaturating + r1(1.0, every=8), optimiser=adam(5e-4, (0.5, 0.99))),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=adam(5e-4, (0.5, 0.99))),
+            Player(name="D", nets=("D",), loss=d_nonsaturating + r1(1.0, every=8), optimiser=adam(1.5e-3, (0.5, 0.99))),
+            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=adam(1.5e-3, (0.5, 0.99))),
         ),
-        ema=Ema(0.99),
+        ema=Ema(0.995),
         batch=64,
-        steps=2000,
+        steps=2400,
         conditions=("y",),
     )
 
