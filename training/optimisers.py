@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,16 +25,6 @@ def adam(rate: float, betas: tuple[float, float] = (0.9, 0.999), *, weight_decay
     """Kingma and Ba, arXiv:1412.6980; ``weight_decay`` is an l2 term in the gradient."""
     name = f"adam({rate:g}, {betas}{f', l2={weight_decay:g}' if weight_decay else ''})"
     return Optimiser(name, lambda p: torch.optim.Adam(p, rate, betas, weight_decay=weight_decay, fused=True))
-
-
-def linear_decay(rate: float, *, after: float, to: float = 0.0) -> Callable[[int, int], Mapping[str, float]]:
-    """A player's ``tune``: the rate for a share ``after`` of the steps, then on a line down to ``to`` times the rate."""
-
-    def tune(step: int, steps: int) -> Mapping[str, float]:
-        left = (1 - step / steps) / (1 - after)
-        return {"lr": rate * max(to, min(1.0, left))}
-
-    return tune
 
 
 def rmsprop_tf(rate: float, *, decay: float = 0.9, epsilon: float = 1e-10) -> Optimiser:

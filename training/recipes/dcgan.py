@@ -61,9 +61,9 @@ def cdcgan_r1(name: str, summary: str) -> Recipe:
             Player(name="D", nets=("D",), loss=d_nonsaturating + r1(1.0, every=8), optimiser=adam(1.5e-3, (0.5, 0.99))),
             Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=adam(1.5e-3, (0.5, 0.99))),
         ),
-        ema=Ema(0.995),
+        ema=Ema(0.998),
         batch=64,
-        steps=2400,
+        steps=2700,
         conditions=("y",),
     )
 

@@ -1,0 +1,77 @@
+"""Twenty seeds of the one-number game, with and without minibatch discrimination: mean, spread, distance to the truth.
+
+    python benchmarks/training/toy1d.py --seeds 20 --out runs/toy1d.jsonl
+
+Each line of the output is one finished game; a second call goes on where the first stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from training.batches import Batches
+from training.data import DataSet, load
+from training.game import Game, play
+from training.metrics.points import deviation, mean, w1
+from training.recipes import CATALOGUE
+from training.sheet import sample
+
+RECIPES = ("toy1d", "toy1d_minibatch", "toy1d_clamped", "toy1d_minibatch_clamped")
+SAMPLES = 10_000
+
+
+def measure(name: str, seed: int, data: DataSet, truth: DataSet, steps: int | None) -> dict[str, object]:
+    """Play one game to its end and measure 10,000 samples as they would be served."""
+    recipe = CATALOGUE[name]
+    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=seed, pixels=recipe.pixels), seed=seed)
+    for _ in play(game, steps or recipe.steps):
+        pass
+    points = torch.from_numpy(sample(game, data, range(SAMPLES)))
+    real = truth.items[:SAMPLES]
+    return {"recipe": name, "seed": seed, "mean": mean(points)[0], "std": deviation(points)[0], "w1": w1(points, real)}
+
+
+def summarise(rows: list[Mapping[str, object]]) -> None:
+    """A line a recipe: medians over the seeds, and how many games met the bar."""
+    print(f"{'recipe':26} {'seeds':>5} {'median std':>10} {'|mean-4|':>9} {'W1':>7}  std >= .35 and |mean-4| <= .25")
+    for name in RECIPES:
+        mine = [{key: float(str(row[key])) for key in ("mean", "std", "w1")} for row in rows if row["recipe"] == name]
+        if not mine:
+            continue
+        std, w = (statistics.median(row[key] for row in mine) for key in ("std", "w1"))
+        off = statistics.median(abs(row["mean"] - 4) for row in mine)
+        good = sum(row["std"] >= 0.35 and abs(row["mean"] - 4) <= 0.25 for row in mine)
+        print(f"{name:26} {len(mine):5} {std:10.3f} {off:9.3f} {w:7.3f}  {good}")
+
+
+def main() -> None:
+    """Play what is not played yet, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seeds", type=int, default=20, help="games a recipe")
+    parser.add_argument("--steps", type=int, default=None, help="steps a game; the recipe's own unless given")
+    parser.add_argument("--out", type=Path, default=Path("runs/toy1d.jsonl"), help="where each game's line goes")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    data, truth = (load("gaussian1d", split=split, environ=os.environ) for split in ("train", "test"))
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    played = {(row["recipe"], row["seed"]) for row in rows}
+    with given.out.open("a") as file:
+        for seed in range(given.seeds):
+            for name in RECIPES:
+                if (name, seed) not in played:
+                    rows.append(measure(name, seed, data, truth, given.steps))
+                    file.write(json.dumps(rows[-1]) + "\n")
+                    file.flush()
+    summarise(rows)
+
+
+if __name__ == "__main__":
+    main()
