@@ -51,6 +51,11 @@ class Game:
         """The nets to draw samples from: the averages where there are any. In their present mode, not copies."""
         return {**self.nets, **self.averages}
 
+    def note(self, name: str, value: Tensor) -> None:
+        """Count a scalar towards the next record."""
+        total, count = self.tally.get(name, (torch.zeros_like(value), 0))
+        self.tally[name] = (total + value, count + 1)
+
     def record(self) -> dict[str, float]:
         """The mean of every note since the last record, which it empties."""
         means = {name: float(total) / count for name, (total, count) in self.tally.items()}
@@ -139,8 +144,7 @@ def _state_loss(game: Game, player: Player, round: Round) -> Tensor:
             round.note(f"{player.name}/{name}", value)
     game.standing.update(round.notes)
     for name, value in round.notes.items():
-        total, count = game.tally.get(name, (torch.zeros_like(value), 0))
-        game.tally[name] = (total + value, count + 1)
+        game.note(name, value)
     round.notes.clear()
     return loss
 

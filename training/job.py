@@ -118,14 +118,16 @@ def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Record
         recorder.samples(0, sample_sheet(game, data))
     for step in play(game, steps):
         is_last = step == steps
+        is_saved = step % saved_every == 0 or is_last
+        if is_saved:
+            _sound(alarm, game, data, progress)
         if step % game.recipe.log_every == 0 or is_last:
             scalars = game.record()
             recorder.log(step, game.images, scalars)
             progress.update(step, game.images, scalars)
         if step % sampled_every == 0 or is_last:
             recorder.samples(step, sample_sheet(game, data))
-        if step % saved_every == 0 or is_last:
-            _sound(alarm, game, data, progress)
+        if is_saved:
             checkpoint.save(setting.run, game.state())
         if setting.is_stopped() and not is_last:
             checkpoint.save(setting.run, game.state())
@@ -138,7 +140,9 @@ def _sound(alarm: Alarm, game: Game, data: DataSet, progress: Progress) -> None:
     samples = torch.from_numpy(sample(game, data, SEEDS))
     samples = samples.permute(0, 3, 1, 2).contiguous() if data.is_image else samples
     asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if game.recipe.is_conditional else None
-    if sentence := alarm(samples, asked):
+    sentence = alarm(samples, asked)
+    game.note("alarm/collapse", torch.tensor(float(sentence is not None)))
+    if sentence:
         progress.say(f"step {game.step}: {sentence}")
 
 

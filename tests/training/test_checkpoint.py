@@ -213,3 +213,26 @@ def test_a_signal_saves_at_the_next_step_and_tells_by_its_exit_code(number: sign
     assert process.returncode == 128 + number, said
     assert step_of(tmp_path) > 0
     assert not (tmp_path / MODEL).exists()
+
+
+def test_a_collapse_is_told_and_recorded(tmp_path: Path) -> None:
+    """A generator that gives one point for every seed sounds the alarm, on the console and in stats.jsonl."""
+    import io
+    import json
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    said = io.StringIO()
+    setting = replace(tiny_setting(tmp_path), console=Console(file=said, width=200))
+    plan = Plan(recipe="toy1d", steps=2, batch=8, seed=1)
+    train(plan, setting)
+    loaded, _ = load_newest(tmp_path, device=CPU)
+    assert loaded is not None
+    loaded["nets"]["G"]["body.2.weight"].zero_()
+    save(tmp_path, {**loaded, "step": 1})
+    (tmp_path / "checkpoint-000000002.pt").unlink()
+    train(plan, setting)
+    last = json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])
+    assert "collapse" in said.getvalue()
+    assert last["alarm/collapse"] == 1.0
