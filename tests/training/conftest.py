@@ -20,7 +20,7 @@ from training.setting import Setting
 
 def tiny_plan(recipe: str, folder: Path, *, steps: int) -> Plan:
     """A plan of that recipe on data that needs no download, in small batches; image folders at 16x16."""
-    data = {"mnist": "mnist5k", "folder:images": f"folder:{folder}"}.get(CATALOGUE[recipe].data)
+    data = {"mnist": "mnist5k", "mnist50k": "mnist5k", "folder:images": f"folder:{folder}"}.get(CATALOGUE[recipe].data)
     size = 16 if data == f"folder:{folder}" else None
     return Plan(recipe=recipe, data=data, size=size, steps=steps, batch=8, seed=1)
 

@@ -44,6 +44,7 @@ CATALOGUE: Mapping[str, Entry] = {
         about="70,000 digits, 28x28 grey, 10 classes; $DATA_ROOT/mnist or fetched",
         load=partial(mnist.load_idx, mnist.MNIST),
     ),
+    "mnist50k": Entry(about="the same 70,000 shuffled once, 50,000 to train and 20,000 to test", load=mnist.load_mnist50k),
     "fashion-mnist": Entry(
         about="70,000 pieces of clothing, 28x28 grey, 10 classes; $DATA_ROOT/fashion-mnist, Debian's package or fetched",
         load=partial(mnist.load_idx, mnist.FASHION_MNIST),

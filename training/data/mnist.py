@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,18 @@ def load_idx(source: IdxSource, request: Request) -> DataSet:
     if folder is None:
         folder = fetch(source, cache_folder(source, request.environ))
     return load_files(source, folder, request.split, request.size)
+
+
+def load_mnist50k(request: Request) -> DataSet:
+    """All 70,000 digits shuffled, 50,000 to train and 20,000 to test, as scikit-learn users split "MNIST original".
+
+    The shuffle is frozen (NumPy's RandomState(0)). Raises as ``load_idx``.
+    """
+    parts = [load_idx(MNIST, replace(request, split=split)) for split in ("train", "test")]
+    order = torch.from_numpy(np.random.RandomState(0).permutation(sum(map(len, parts))))
+    rows = order[:50_000] if request.split == "train" else order[50_000:]
+    labels = torch.cat([part.labels for part in parts if part.labels is not None])[rows]
+    return replace(parts[0], name="mnist50k", items=torch.cat([part.items for part in parts])[rows], labels=labels)
 
 
 def find_folder(source: IdxSource, environ: Mapping[str, str]) -> Path | None:

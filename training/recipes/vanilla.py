@@ -54,7 +54,7 @@ def renom(name: str, g_loss: Loss, summary: str) -> Recipe:
         name=name,
         summary=summary,
         paper=f"{GOODFELLOW}; nets of ReNom's GAN tutorial 2017",
-        data="mnist",
+        data="mnist50k",
         latents=lambda classes: {"z": Uniform(100, 0.0, 1.0)},
         nets=nets,
         players=(

@@ -237,6 +237,17 @@ def test_mnist5k_is_of_mnists_training_part() -> None:
     assert len(load("mnist5k", split="test", environ=os.environ)) == 10_000
 
 
+@has_mnist
+def test_mnist50k_is_all_of_mnist_split_anew() -> None:
+    """50,000 and 20,000 digits that together are MNIST's 70,000, the same split each time."""
+    parts = [load("mnist50k", split=split, environ=os.environ) for split in ("train", "test")]
+    whole = [load("mnist", split=split, environ=os.environ) for split in ("train", "test")]
+    assert [len(part) for part in parts] == [50_000, 20_000]
+    sums = [torch.cat([d.items.flatten(1).long().sum(1) for d in group]).sort().values for group in (parts, whole)]
+    assert torch.equal(*sums)
+    assert torch.equal(parts[0].items[:50], load("mnist50k", environ=os.environ).items[:50])
+
+
 @has_fashion
 def test_fashion_mnist_is_fashion_mnist() -> None:
     """Debian's files give 6,000 pieces of each class to train on and 1,000 of each to test on."""
