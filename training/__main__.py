@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -65,11 +65,14 @@ class Resume:
 
     run: tyro.conf.Positional[Path]
     """Run directory."""
+    steps: int | None = None
+    """Play to this step instead of the one that was planned."""
     device: Device = "auto"
     """auto takes CUDA where there is a GPU."""
 
     def __call__(self, console: Console) -> int:
-        return _run(read_plan(self.run), self.run, self.device, console)
+        plan = read_plan(self.run)
+        return _run(plan if self.steps is None else replace(plan, steps=self.steps), self.run, self.device, console)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -95,6 +96,10 @@ def _continue(game: Game, setting: Setting) -> None:
         game.restore(state)
     except (RuntimeError, KeyError, ValueError) as error:
         raise TrainingError(f"the checkpoint in {setting.run} is of other nets: {error}") from None
+    if game.step > game.recipe.steps:
+        raise TrainingError(
+            f"{setting.run} is at step {game.step} already, past {game.recipe.steps}; use --fresh to start over"
+        )
     setting.console.print(f"going on from step {game.step} of {game.recipe.steps}")
 
 
@@ -178,7 +183,8 @@ def card_of(game: Game, data: DataSet) -> Card:
 
 
 def _refuse_other_plan(plan: Plan, run: Path) -> None:
-    if (run / FILE).exists() and (before := read_plan(run)) != plan:
+    """A run directory belongs to one plan; only how long it is played may change."""
+    if (run / FILE).exists() and (before := read_plan(run)) != replace(plan, steps=before.steps):
         raise TrainingError(f"{run} holds a run of another plan ({before}); use another --out, or --fresh to replace it")
 
 

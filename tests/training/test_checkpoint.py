@@ -185,8 +185,18 @@ def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     setting = tiny_setting(tmp_path)
     train(Plan(recipe="toy1d", steps=2, batch=8), setting)
     with pytest.raises(TrainingError, match="another plan.*--fresh"):
-        train(Plan(recipe="toy1d", steps=4, batch=8), setting)
-    assert train(Plan(recipe="toy1d", steps=4, batch=8), setting, is_fresh=True)
+        train(Plan(recipe="toy1d", steps=2, batch=4), setting)
+    assert train(Plan(recipe="toy1d", steps=2, batch=4), setting, is_fresh=True)
+
+
+def test_a_finished_run_may_be_played_longer_and_not_shorter(tmp_path: Path) -> None:
+    """Only the number of steps may change, and not to fewer than were played."""
+    setting = tiny_setting(tmp_path)
+    train(Plan(recipe="toy1d", steps=2, batch=8), setting)
+    assert train(Plan(recipe="toy1d", steps=4, batch=8), setting)
+    assert step_of(tmp_path) == 4
+    with pytest.raises(TrainingError, match="at step 4 already, past 2"):
+        train(Plan(recipe="toy1d", steps=2, batch=8), setting)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
