@@ -54,7 +54,7 @@ def service(run: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     command = make("serve", f"MODEL={run / 'model.onnx'}", f"PORT={port}")
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=ROOT, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0
     )
     address = f"http://127.0.0.1:{port}"
     try:

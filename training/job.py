@@ -27,10 +27,6 @@ from training.setting import Setting
 from training.sheet import sample, sample_sheet, sampler_of
 
 MODEL = "model.onnx"
-GRIDS = 40
-"""Sample grids a run, and so frames of the time-lapse."""
-CHECKPOINTS = 10
-"""Checkpoints a run."""
 
 
 def train(plan: Plan, setting: Setting, *, is_fresh: bool = False) -> bool:
@@ -118,7 +114,7 @@ def _play(game: Game, data: DataSet, setting: Setting) -> bool:
 
 def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Recorder, progress: Progress, alarm: Alarm) -> bool:
     steps = game.recipe.steps
-    sampled_every, saved_every = max(1, steps // GRIDS), max(1, steps // CHECKPOINTS)
+    sampled_every, saved_every = max(1, steps // setting.grids), max(1, steps // setting.checkpoints)
     if game.step == 0:
         recorder.samples(0, sample_sheet(game, data))
     for step in play(game, steps):

@@ -22,5 +22,9 @@ class Setting:
     """``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME`` are looked at."""
     console: Console
     """What the person sees."""
+    grids: int = 40
+    """Sample grids a run, and so frames of the time-lapse."""
+    checkpoints: int = 10
+    """Checkpoints a run, each after a look whether the samples have collapsed."""
     is_stopped: Callable[[], bool] = lambda: False
     """Asked after each step; True saves a checkpoint and ends the job."""

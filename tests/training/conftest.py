@@ -28,7 +28,8 @@ def tiny_plan(recipe: str, folder: Path, *, steps: int) -> Plan:
 def tiny_setting(run: Path) -> Setting:
     """A run on the CPU whose words go nowhere; all tests of a session share its cache of classifiers."""
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
-    return Setting(run=run, device=torch.device("cpu"), environ=environ, console=Console(file=io.StringIO()))
+    console = Console(file=io.StringIO())
+    return Setting(run=run, device=torch.device("cpu"), environ=environ, console=console, grids=4, checkpoints=4)
 
 
 @pytest.fixture(scope="session", autouse=True)
