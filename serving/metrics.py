@@ -91,6 +91,8 @@ class Metrics:
         self.determinism = Gauge(
             "gan_determinism_check_ok", "Whether a seed's bytes were the same alone and in any batch.", ["model"],
             registry=registry, multiprocess_mode="livemin")  # fmt: skip
+        self._answered: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
+        self._encoded: dict[str, Histogram] = {}
         for reason in ("queue_full", "draining"):
             self.rejected.labels(reason)
 
@@ -102,8 +104,18 @@ class Metrics:
 
     def record_answer(self, route: str, method: str, code: int, cache: str, seconds: float) -> None:
         """Count an answered request."""
-        self.requests.labels(route, method if method in METHODS else "other", str(code)).inc()
-        self.duration.labels(route, cache).observe(seconds)
+        key = (route, method if method in METHODS else "other", str(code), cache)
+        if key not in self._answered:  # a labelled child is looked up once: it costs as much as counting
+            self._answered[key] = (self.requests.labels(*key[:3]), self.duration.labels(route, cache))
+        count, duration = self._answered[key]
+        count.inc()
+        duration.observe(seconds)
+
+    def record_encoding(self, name: str, seconds: float) -> None:
+        """Count the encoding of an answer in the format of that name."""
+        if name not in self._encoded:
+            self._encoded[name] = self.encode.labels(name)
+        self._encoded[name].observe(seconds)
 
     def exposition(self) -> tuple[bytes, str]:
         """The text that Prometheus reads, for all processes, and its media type."""

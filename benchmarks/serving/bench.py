@@ -1,4 +1,4 @@
-"""How much the service adds to its parts, and how many images a second it gives: one connection, and 64 with wrk.
+"""How much the service adds to its parts, and how many images a second it gives: one connection and 64, both with wrk.
 
     python benchmarks/serving/bench.py MODEL.onnx --out figures.json
 
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -60,11 +60,11 @@ def measure_round(
     parts = measure_parts(model, arguments.requests, turn)
     rounds.setdefault("parts", []).append(parts)
     for lane, port in ports.items():
-        one = measure_one_connection(port, arguments.requests, turn)
+        one = measure_wrk(port, 1, arguments.seconds, 10**9 + turn * 10**7)
         one["ratio"] = one["p50"] / parts["total"]
         rounds.setdefault(f"one, lane {lane}", []).append(one)
     for lane, port in ports.items():
-        many = measure_wrk(port, arguments.connections, arguments.seconds, turn)
+        many = measure_wrk(port, arguments.connections, arguments.seconds, 2 * 10**9 + turn * 10**8)
         rounds.setdefault(f"many, lane {lane}", []).append(many)
 
 
@@ -73,7 +73,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("model", type=Path, help="an ONNX file")
     parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=2000, help="requests of one connection a round")
+    parser.add_argument("--requests", type=int, default=2000, help="times that the parts are measured a round")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=int, default=5, help="length of a round with many connections")
     parser.add_argument("--port", type=int, default=8765)
@@ -132,45 +132,10 @@ def measure_parts(model: Model, count: int, turn: int) -> Figures:
     return {part: statistics.median(values) for part, values in times.items()}
 
 
-def measure_one_connection(port: int, count: int, turn: int) -> Figures:
-    """Latency of requests one after another on one connection."""
-    times = []
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for seed in range(10**9 + turn * count, 10**9 + (turn + 1) * count):
-            start = time.perf_counter()
-            connection.sendall(b"GET /generate?seed=%d HTTP/1.1\r\nHost: bench\r\n\r\n" % seed)
-            read_answer(connection.recv)
-            times.append(time.perf_counter() - start)
-    times.sort()
-    return {"p50": times[count // 2], "p99": times[count * 99 // 100], "rate": count / sum(times)}
-
-
-def read_answer(receive: Callable[[int], bytes]) -> None:
-    """Read one whole answer.
-
-    Raises:
-        RuntimeError: it is not 200, or not whole.
-    """
-    data = receive(65536)
-    while b"\r\n\r\n" not in data:
-        data += receive(65536)
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = re.search(rb"content-length: (\d+)", head.lower())
-    if b" 200 " not in head[:16] or length is None:
-        raise RuntimeError(head.decode())
-    missing = int(length[1]) - len(body)
-    while missing > 0:
-        chunk = receive(65536)
-        if not chunk:
-            raise RuntimeError("the server closed the connection in the middle of an answer")
-        missing -= len(chunk)
-
-
-def measure_wrk(port: int, connections: int, seconds: int, turn: int) -> Figures:
-    """Throughput with wrk, all seeds distinct."""
+def measure_wrk(port: int, connections: int, seconds: int, first_seed: int) -> Figures:
+    """Throughput and latency with wrk, all seeds distinct."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(LUA), f"http://127.0.0.1:{port}"]
-    environment = os.environ | {"FIRST_SEED": str(2 * 10**9 + turn * 10**8)}
+    environment = os.environ | {"FIRST_SEED": str(first_seed)}
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     found = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", output)
     if not found:
