@@ -82,19 +82,25 @@ def test_the_file_is_one_and_its_graph_is_plain(exported: Path) -> None:
     assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
 
+def without_weights(path: Path) -> bytes:
+    """The file but for its weights, whose bytes spell short words by chance."""
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")
+    return bytes(model.SerializeToString())
+
+
 def traces_of_the_machine(data: bytes) -> list[str]:
     """Names of this machine, and anything that looks like a source file or a stack trace, in a file's bytes."""
-    names = {str(Path.cwd()), str(Path.home()), sys.prefix, platform.node(), str(Path(torch.__file__).parent)} - {"", "/"}
-    found = [name for name in names if name.encode() in data]
-    marks = (
-        rb"[A-Za-z0-9_]+\.py\b|site-packages|File \"|Traceback|stack_trace|/(?:home|root|usr|tmp|opt|var|Users)/[A-Za-z0-9_]"
-    )
+    names = {str(Path.cwd()), str(Path.home()), sys.prefix, platform.node(), str(Path(torch.__file__).parent)}
+    found = [name for name in names if len(name) > 4 and name.encode() in data]
+    marks = rb"[A-Za-z0-9_]+\.py\b|site-packages|File \"|Traceback|stack_trace|/(?:home|root|usr|tmp|opt|var|Users)/\w"
     return found + [text.decode() for text in re.findall(marks, data)]
 
 
 def test_the_file_says_nothing_of_the_machine(exported: Path) -> None:
     """No path, module file or stack trace is in its bytes; the same search finds one in bytes that have it."""
-    assert traces_of_the_machine(exported.read_bytes()) == []
+    assert traces_of_the_machine(without_weights(exported)) == []
     assert traces_of_the_machine(b'..File "/home/me/x.py", line 3') != []
 
 
