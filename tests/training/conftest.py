@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from rich.console import Console
 from training.plan import Plan
 from training.recipes import CATALOGUE
 from training.setting import Setting
+
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Makes processes that may be killed, each with the job and the exporter imported already."""
+PROCESSES.set_forkserver_preload(["training.job", "onnxscript", "torch._dynamo", "torch.onnx._internal.exporter._core"])
 
 
 def tiny_plan(recipe: str, folder: Path, *, steps: int) -> Plan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import pickle
 import signal
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.conftest import tiny_setting
+from tests.training.conftest import PROCESSES, tiny_setting
 from training.checkpoint import load_newest, remove_leftovers, save, write_whole
 from training.errors import CheckpointError, TrainingError
 from training.job import MODEL, train
@@ -130,12 +129,10 @@ def _save_for_ever(folder: Path) -> None:
 
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     """Twenty writers killed at random moments: each time the newest whole checkpoint is there."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.checkpoint"])
     for attempt in range(20):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        process = context.Process(target=_save_for_ever, args=(folder,))
+        process = PROCESSES.Process(target=_save_for_ever, args=(folder,))
         process.start()
         while len(list(folder.glob("checkpoint-*.pt"))) < 1 + attempt % 2:
             time.sleep(0.001)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -12,14 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.conftest import tiny_plan, tiny_setting
+from tests.training.conftest import PROCESSES, tiny_plan, tiny_setting
 from training.checkpoint import load_newest
 from training.job import MODEL, train
 from training.plan import Plan
 from training.recipes import CATALOGUE
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["training.job"])
 STEPS = 20
 GATED = [(name, None) for name in CATALOGUE] + [("cdcgan_r1", "worse-only")]
 
