@@ -74,6 +74,7 @@ class Batcher:
         self._idle = threading.Condition(self._lock)
         self._waiting: deque[Job] = deque()
         self._waiting_rows = 0
+        self._shown_rows = 0
         self._is_led = False
         self._is_closed = False
 
@@ -113,7 +114,7 @@ class Batcher:
             leads = not self._is_led
             self._is_led = True
             if not leads:
-                self._meters.depth(self._waiting_rows)
+                self._show_depth()
             return leads
 
     def _lead(self) -> None:
@@ -138,8 +139,13 @@ class Batcher:
                 jobs.append(self._waiting.popleft())
                 rows += len(jobs[-1].seeds)
             self._waiting_rows -= rows
-            self._meters.depth(self._waiting_rows)
+            self._show_depth()
         return jobs
+
+    def _show_depth(self) -> None:
+        if self._waiting_rows != self._shown_rows:
+            self._shown_rows = self._waiting_rows
+            self._meters.depth(self._shown_rows)
 
     def _run_batch(self, jobs: list[Job]) -> None:
         now = time.perf_counter()

@@ -147,7 +147,7 @@ FORMATS: dict[str, dict[str, Format]] = {
 def fingerprints() -> dict[tuple[str, str], str]:
     """By kind and format, a hash of what this process's encoder makes of fixed samples.
 
-    Another version of Pillow or isal, or another processor, may write other bytes for the same pixels; then this differs.
+    Another version of Pillow or zlib may write other bytes for the same pixels; then this differs.
     """
     found: dict[tuple[str, str], str] = {}
     for kind, formats in FORMATS.items():

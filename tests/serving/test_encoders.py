@@ -44,7 +44,7 @@ def test_a_png_holds_the_pixels(pixels: Any) -> None:
 
 
 def test_a_png_is_read_by_the_standard_librarys_zlib() -> None:
-    """The deflate stream of isal is an ordinary one."""
+    """The deflate stream of the PNG writer is an ordinary one."""
     data = write_png(np.zeros((5, 4, 1), np.uint8), {})
     place = data.index(b"IDAT")
     size = int.from_bytes(data[place - 4 : place], "big")
