@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, cast
 import torch
 
 from training.errors import CheckpointError
+from training.files import write_whole
 
 KEEP = 2
 _NAME = re.compile(r"checkpoint-(\d{9})\.pt")
@@ -55,28 +55,6 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
     if passed_over:
         raise CheckpointError(f"no checkpoint in {folder} is whole: {'; '.join(passed_over)}")
     return None, []
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete what an interrupted write left behind."""
-    for path in folder.glob("*.partial"):
-        path.unlink()
-
-
-def write_whole(path: Path, *parts: bytes | memoryview) -> None:
-    """The file with these bytes, or, if interrupted at any point, the file as it was before."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _found(folder: Path) -> list[Path]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from contract import METADATA_KEY, Card, Categorical, Golden, Latent, Latents, card_to_json, digest_latents, draw
-from training.checkpoint import write_whole
 from training.errors import ExportError
+from training.files import write_whole
 from training.fold import fold_batch_norm
 from training.samplers import Sampler
 from training.session import onnxruntime_version, open_session

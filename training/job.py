@@ -18,6 +18,7 @@ from training.batches import Batches
 from training.data import DataSet, load
 from training.errors import TrainingError
 from training.export import export, package_versions
+from training.files import remove_leftovers
 from training.game import Game, play
 from training.plan import FILE, Plan, read_plan, write_plan
 from training.recipe import Recipe
@@ -49,7 +50,7 @@ def train(plan: Plan, setting: Setting, *, is_fresh: bool = False) -> bool:
         if is_fresh:
             _forget(setting.run)
         _refuse_other_plan(plan, setting.run)
-        checkpoint.remove_leftovers(setting.run)
+        remove_leftovers(setting.run)
         game, data = _set_up(plan, setting)
         write_plan(setting.run, plan, game.recipe, data, package_versions())
         _continue(game, setting)

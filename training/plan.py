@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import write_whole
 from training.data import DataSet
 from training.errors import TrainingError
+from training.files import write_json
 from training.gates import GATES
 from training.recipe import Recipe
 from training.recipes import CATALOGUE
@@ -67,7 +67,7 @@ def write_plan(run: Path, plan: Plan, recipe: Recipe, data: DataSet, versions: M
         "data": {"name": data.name, "samples": len(data), "shape": list(data.shape), "classes": list(data.classes)},
         "versions": dict(versions),
     }
-    write_whole(run / FILE, (json.dumps(about, indent=2) + "\n").encode())
+    write_json(run / FILE, about)
 
 
 def read_plan(run: Path) -> Plan:

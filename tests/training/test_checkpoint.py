@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from tests.training.conftest import PROCESSES, tiny_setting
-from training.checkpoint import load_newest, remove_leftovers, save, write_whole
+from training.checkpoint import load_newest, save
 from training.errors import CheckpointError, TrainingError
+from training.files import remove_leftovers, write_whole
 from training.job import MODEL, train
 from training.plan import Plan
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.data import DataSet
+from training.files import write_whole
 from training.metrics import lenet
 from training.metrics.errors import ScoreError
 
@@ -179,10 +179,7 @@ def _load(path: Path, key: str, say: Callable[[str], None]) -> dict[str, Any] | 
 
 
 def _save(path: Path, saved: dict[str, Any]) -> None:
-    """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        torch.save(saved, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, path)
+    buffer = io.BytesIO()
+    torch.save(saved, buffer)
+    write_whole(path, buffer.getbuffer())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ from rich.table import Table
 
 from contract import Card, Image
 from training.data import DataError, DataSet, load
+from training.files import write_json
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.rows import Row
 from training.metrics.sampled import sample
@@ -80,13 +79,6 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     """Where classifiers are kept, beside fetched data."""
     home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
     return Path(home) / "gan-serve" / "classifiers"
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)
 
 
 def print_scores(scores: Scores, console: Console) -> None:

@@ -1,10 +1,8 @@
-"""Pictures as files: PNG bytes, figures drawn without a screen, and files that are whole or absent."""
+"""Pictures as files: PNG bytes, and figures drawn without a screen."""
 
 from __future__ import annotations
 
 import io
-import os
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,13 +20,6 @@ def png_bytes(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="png", compress_level=6)
     return buffer.getvalue()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes ``path`` such that a reader, or a kill, finds the old file or the new one and never a part."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 def new_figure(width_px: int, height_px: int, *, dpi: int = 144) -> Figure:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from training.files import write_whole
 from training.report.curves import draw_accuracy_curve, draw_learning_curve
 from training.report.events import Events
 from training.report.journal import append_row, cut_journal, read_rows
-from training.report.pictures import png_bytes, write_whole
+from training.report.pictures import png_bytes
 from training.report.samples import Region, draw_samples
 from training.report.timelapse import encode_timelapse
 

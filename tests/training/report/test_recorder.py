@@ -158,7 +158,7 @@ def test_no_part_of_a_picture_is_left(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
     play(recorder, STEPS)
     recorder.finish()
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_points_are_drawn_over_the_real_ones(tmp_path: Path) -> None:
