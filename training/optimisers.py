@@ -27,6 +27,19 @@ def adam(rate: float, betas: tuple[float, float] = (0.9, 0.999), *, weight_decay
     return Optimiser(name, lambda p: torch.optim.Adam(p, rate, betas, weight_decay=weight_decay, fused=True))
 
 
+@dataclass(frozen=True)
+class LinearDecay:
+    """A player's ``tune``: ``rate`` until ``hold`` of all steps are done, then in a straight line to zero at the last."""
+
+    rate: float
+    hold: float = 0.5
+
+    def __call__(self, step: int, steps: int) -> dict[str, float]:
+        """The rate of the step that comes after ``step`` of ``steps``."""
+        left = (steps - step) / (steps * (1 - self.hold))
+        return {"lr": self.rate * min(1.0, max(0.0, left))}
+
+
 def rmsprop_tf(rate: float, *, decay: float = 0.9, epsilon: float = 1e-10) -> Optimiser:
     """RMSProp as TensorFlow 1 has it: epsilon inside the root, mean square starting at one."""
     return Optimiser(f"rmsprop_tf({rate:g}, {decay:g})", lambda p: RMSpropTF(p, rate, decay, epsilon))
