@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from granian import Granian
-from granian.constants import Interfaces, RuntimeModes
+from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from serving.errors import AddressError, StartError
@@ -100,7 +100,7 @@ def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
     multiprocessing.set_start_method("spawn", force=True)  # onnxruntime and CUDA do not survive a fork
     draining, refused = Flag(), Flag()
     server = Server(
-        "serving", address, settings.port, interface=Interfaces.WSGI, workers=settings.workers, runtime_mode=RuntimeModes.st,
+        "serving", address, settings.port, interface=Interfaces.WSGI, workers=settings.workers,
         blocking_threads=worker_threads(settings), backpressure=settings.backlog, backlog=settings.backlog,
         respawn_failed_workers=True, respawn_interval=0.1, workers_kill_timeout=settings.stop_seconds,
         websockets=False, log_level=LogLevels.error,
