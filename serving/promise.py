@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from contract import Card, Drawn, Golden, Image, Points, digest_latents, draw
+from contract import Card, Drawn, Golden, Image, Points, Tokens, digest_latents, draw
 from serving.encoders import FORMATS, Sample, fingerprint
 from serving.errors import ModelError, cut
 from serving.runtime import Array, Session
@@ -18,6 +18,8 @@ PROBE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
 PROBE_SIZES = (2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64)
 POINT_TOLERANCE = 1e-4
 """Difference from a golden that another processor may make: of the plotted region's size, and of the value."""
+
+ALLOWED = {Image.kind: "1 grey level", Points.kind: f"{POINT_TOLERANCE:g} of the region and of the value", Tokens.kind: "none"}
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def compare_goldens(session: Session, plan: Plan, card: Card, digest: str, runti
         if not _is_close(row, golden, card):
             raise ModelError(
                 f"golden seed {golden.seed}: the latents are right, but {runtime} gives another output than "
-                f"{cut(card.runtime)} gave the exporter, or the weights are damaged; {_difference(row, golden)}"
+                f"{cut(card.runtime)} gave the exporter, or the weights are damaged; {_difference(row, golden)}, "
+                f"allowed is {ALLOWED[card.output.kind]}"
             )
     is_exact = all(row.tobytes() == golden.output.tobytes() for golden, row in zip(card.goldens, rows, strict=True))
     has_png = "png" in FORMATS[card.output.kind]
