@@ -25,6 +25,7 @@ from serving.parameters import Wanted, parse_query
 from serving.registry import Registry
 from serving.runtime import Array
 from serving.settings import Settings
+from serving.vitals import Vitals
 
 Headers = list[tuple[str, str]]
 
@@ -70,6 +71,7 @@ class Service:
     threads: ThreadPoolExecutor
     """Where large answers are encoded and models are loaded."""
     bridge: Bridge = field(default_factory=Bridge)
+    vitals: Vitals = field(default_factory=Vitals)
     media_types: Mapping[str, Mapping[str, str]] = field(
         default_factory=lambda: {kind: {name: f.media_type for name, f in formats.items()} for kind, formats in FORMATS.items()}
     )

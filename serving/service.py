@@ -69,6 +69,7 @@ async def answer(service: Service, log: Log, query: str, conditions: Conditions,
     except ClientGone:
         raise
     except Exception as error:  # the edge: a fault answers its own request and the service goes on
+        service.vitals.look_at(error, log)
         return problem_reply(fault(error, log))
 
 
