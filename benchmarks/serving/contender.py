@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Literal
+from typing import Any, Literal
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -64,12 +64,11 @@ def load_contenders(folder: Path = FOLDER) -> dict[str, Contender]:
 
 
 def _load(file: Path) -> Contender:
-    values = tomllib.loads(file.read_text())
-    name = file.parent.name
-    prepare = tuple(map(tuple, values.pop("prepare", ())))
-    lists = {key: tuple(values.pop(key, ())) for key in ("start", "body", "templates")}
+    values: dict[str, Any] = {"venv": file.parent.name, **tomllib.loads(file.read_text())}
+    values["prepare"] = tuple(map(tuple, values.get("prepare", ())))
+    values |= {key: tuple(values.get(key, ())) for key in ("start", "body", "templates")}
     try:
-        return Contender(name=name, venv=values.pop("venv", name), prepare=prepare, **lists, **values)
+        return Contender(name=file.parent.name, **values)
     except TypeError as error:
         raise ValueError(f"{file}: {error}") from None
 

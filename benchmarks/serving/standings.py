@@ -28,10 +28,12 @@ def read_report(path: Path, plan: dict[str, Any], machine: dict[str, Any], diges
         return {"plan": plan, "machine": machine, "digests": digests, "runs": [], "limits": [], "summary": {}}
     report: Report = json.loads(path.read_text())
     if report["plan"] != plan:
-        raise ValueError(f"{path} belongs to the plan {report['plan']}, not {plan}: take another --out, or --fresh to replace it")
+        raise ValueError(
+            f"{path} belongs to the plan {report['plan']}, not {plan}: take another --out, or --fresh to replace it"
+        )
     for name in digests.keys() & report["digests"].keys():
         if report["digests"][name] != digests[name]:
-            raise ValueError(f"{path} was measured with another {name}: take another --out, or --fresh to replace it")
+            raise ValueError(f"{path} was measured with another {name}: take another --out, or --fresh")
     report["digests"] |= digests
     report["runs"] = [run for run in report["runs"] if "failed" not in run]
     return report
@@ -70,28 +72,31 @@ def _ratio(ours: float, theirs: float) -> float | None:
 
 
 def _medians(runs: Sequence[Run]) -> dict[str, Any]:
-    loads = {
-        c: {key: statistics.median(run["loads"][c][key] for run in runs) for key in runs[0]["loads"][c]} for c in runs[0]["loads"]
-    }
-    for c, load in loads.items():
-        load["errors"] = sum(run["loads"][c]["errors"] for run in runs)
+    loads: dict[str, dict[str, float]] = {}
+    for c, figures in runs[0]["loads"].items():
+        loads[c] = {key: statistics.median(run["loads"][c][key] for run in runs) for key in figures}
+        loads[c]["errors"] = sum(run["loads"][c]["errors"] for run in runs)
     plain = {key: statistics.median(run[key] for run in runs) for key in ("startup_s", "memory_bytes", "png_bytes")}
     return {"runs": len(runs), **plain, "loads": loads}
 
 
 def _page(report: Report, model: str, contenders: dict[str, Contender]) -> str:
     summary, connections = report["summary"][model], [str(c) for c in report["plan"]["connections"]]
-    rows = sorted(summary["contenders"].items(), key=lambda item: -item[1].get("loads", {}).get(connections[-1], {"rate": 0})["rate"])
+    rows = sorted(summary["contenders"].items(), key=lambda item: -_rate(item[1], connections[-1]))
     heads = [f"{c} connection{'s' * (c != '1')}: req/s, p50 / p99 ms" for c in connections]
     lines = [f"## {model}, {report['machine']['cores']} cores, medians of {report['plan']['repeats']} repeats", ""]
     lines += [_line("", *heads, "errors", "memory MiB", "first answer s", "ours is (at " + ", ".join(connections) + ")")]
     lines += ["|" + "---|" * (len(heads) + 5)]
-    lines += [_row(contenders[name].title if name in contenders else name, row, connections) for name, row in rows]
+    lines += [_row(contenders[name].title, row, connections) for name, row in rows]
     lines += ["", *_best(summary["contenders"], connections, contenders)]
     if summary["limits"]:
         lines += ["", _line("limit, all cores, no server", "images/s"), "|---|---|"]
         lines += [_line(name, f"{rate:,.0f}") for name, rate in summary["limits"].items()]
     return "\n".join(lines)
+
+
+def _rate(row: dict[str, Any], connections: str) -> float:
+    return float(row["loads"][connections]["rate"]) if "loads" in row else 0.0
 
 
 def _row(title: str, row: dict[str, Any], connections: Sequence[str]) -> str:
@@ -106,11 +111,13 @@ def _row(title: str, row: dict[str, Any], connections: Sequence[str]) -> str:
 
 def _best(rows: dict[str, Any], connections: Sequence[str], contenders: dict[str, Contender]) -> list[str]:
     """A sentence for each number of connections: who is best but for us, and how many times that ours is."""
-    others = {n: r for n, r in rows.items() if "ours_is" in r and n != OURS and n in contenders and contenders[n].role != "limit"}
+    rivals = [
+        name for name, one in contenders.items() if name != OURS and one.role != "limit" and "ours_is" in rows.get(name, {})
+    ]
     lines = []
-    for c in connections if others else []:
-        name = max(others, key=lambda n: others[n]["loads"][c]["rate"])
-        lines.append(f"- at {c}: ours is {others[name]['ours_is'][c]} × the best contender, {contenders[name].title}")
+    for c in connections if rivals else []:
+        best = max(rivals, key=lambda name: _rate(rows[name], c))
+        lines.append(f"- at {c}: ours is {rows[best]['ours_is'][c]} × the best contender, {contenders[best].title}")
     return lines
 
 

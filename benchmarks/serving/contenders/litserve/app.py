@@ -1,6 +1,7 @@
 """LitServe's API: batches of seeds in, PNGs out."""
 
 import os
+
 import litserve
 from fastapi import Response
 

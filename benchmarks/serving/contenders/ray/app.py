@@ -13,9 +13,9 @@ from starlette.responses import Response
 from benchmarks.serving.contenders.generator import Generator
 
 CORES = int(os.environ["BENCH_CORES"])
+QUIET = LoggingConfig(enable_access_log=False, log_level="ERROR")
 
 
-@serve.deployment(num_replicas=CORES, max_ongoing_requests=128, ray_actor_options={"num_cpus": 1})
 class Images:
     """What a replica loads."""
 
@@ -35,9 +35,11 @@ class Images:
 def main() -> None:
     """Serve until told to end."""
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False)
-    quiet = LoggingConfig(enable_access_log=False, log_level="ERROR")
-    serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["BENCH_PORT"])}, logging_config=quiet)
-    serve.run(Images.options(logging_config=quiet).bind(), blocking=True)
+    serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["BENCH_PORT"])}, logging_config=QUIET)
+    replicated = serve.deployment(
+        num_replicas=CORES, max_ongoing_requests=128, ray_actor_options={"num_cpus": 1}, logging_config=QUIET
+    )
+    serve.run(replicated(Images).bind(), blocking=True)
 
 
 if __name__ == "__main__":
