@@ -63,7 +63,8 @@ def test_ratios_are_of_medians_and_errors_are_summed(tmp_path: Path) -> None:
     """Ours over each contender; who failed keeps its reason and has no figures; the best is named."""
     report = read_report(tmp_path / "r.json", PLAN, {"cores": 2}, {"m": "digest"})
     report["runs"] = [visit_of(OURS, 0, 900), visit_of(OURS, 1, 1100), visit_of("gunicorn", 0, 500), visit_of("ray", 0, 400)]
-    report["runs"] += [visit_of("constant", 0, 9000), {"model": "m", "contender": "pytriton", "repeat": 0, "failed": "no wheel"}]
+    failed = {"model": "m", "contender": "pytriton", "repeat": 0, "failed": "no wheel"}
+    report["runs"] += [visit_of("constant", 0, 9000), failed]
     rows = summarise(report, "m")["contenders"]
     assert rows["gunicorn"]["ours_is"] == {"1": 2.0, "4": 2.0}
     assert rows[OURS]["loads"]["4"]["errors"] == 2
