@@ -13,6 +13,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def main() -> None:
         sys.exit(f"contest: {error}")
     load = Load(arguments.seconds, tuple(arguments.connections), arguments.warm)
     adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever runs is ended
     for repeat in range(arguments.repeats):
         for model_name, (path, model) in models.items():
             if arguments.limits and not is_done(report["limits"], model=model_name, repeat=repeat):

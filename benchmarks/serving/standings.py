@@ -12,7 +12,7 @@ from benchmarks.serving.contender import OURS, Contender
 
 Run = dict[str, Any]
 """One visit to a contender: model, contender, repeat; then either failed, or startup_s, memory_bytes, png_bytes and, by number
-of connections, loads with rate, p50, p99, requests, errors."""
+of connections, loads with rate, p50, p99, requests, errors; load_average is the machine's at its end."""
 
 Report = dict[str, Any]
 """plan, machine, digests by model, runs, limits (model, repeat, rates), and the summary by model."""

@@ -55,7 +55,7 @@ def visit(contender: Contender, path: Path, model: Model, load: Load, repeat: in
         start = time.monotonic()
         with running(command, environment, work) as server:
             return measure(contender, server, int(names["port"]), start, model, load, repeat)
-    except (InstallError, StartError, AnswerError, OSError) as error:
+    except (InstallError, StartError, AnswerError, OSError, RuntimeError, subprocess.SubprocessError) as error:
         return {"failed": str(error) or repr(error)}
 
 
@@ -118,7 +118,8 @@ def measure(contender: Contender, server: Server, port: int, start: float, model
         loads[str(connections)] = measure_wrk(port, connections, load.seconds, first_seed, contender.request)
     if server.process.poll() is not None:
         raise StartError(f"it ended under load: {server.last_words()}")
-    return {"startup_s": startup, "memory_bytes": memory(server.pids()), "png_bytes": len(first), "loads": loads}
+    return {"startup_s": startup, "memory_bytes": memory(server.pids()), "png_bytes": len(first), "loads": loads,
+            "load_average": os.getloadavg()[0]}  # fmt: skip
 
 
 def row_of(model: Model, seed: int) -> NDArray[np.uint8]:
