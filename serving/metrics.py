@@ -77,11 +77,18 @@ class Metrics:
             buckets=STEP_BUCKETS,
             registry=registry,
         )
+        self.cached = Counter(
+            "gan_cache_requests", "Samples asked for, by where they came from.", ["result"], registry=registry
+        )
+        self.cache_bytes = Gauge(
+            "gan_cache_bytes", "Finished answers that are kept.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.cancelled = Counter("gan_cancelled", "Requests whose client had gone before the answer.", registry=registry)
         self.rejected = Counter("gan_rejected", "Requests that were refused unseen.", ["reason"], registry=registry)
         self.model_info = Gauge(
             "gan_model_info",
             "The models that are served; always 1.",
-            ["model", "digest", "runtime", "batching", "goldens"],
+            ["model", "digest", "runtime", "batching", "goldens", "encoder", "files"],
             registry=registry,
             multiprocess_mode="livemax",
         )
@@ -93,13 +100,16 @@ class Metrics:
             registry=registry, multiprocess_mode="livemin")  # fmt: skip
         self._answered: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
         self._encoded: dict[str, Histogram] = {}
-        for reason in ("queue_full", "draining"):
+        self.came_from = {result: self.cached.labels(result) for result in ("hit", "miss", "coalesced")}
+        for reason in ("queue_full", "draining", "deadline"):
             self.rejected.labels(reason)
 
     def record_model(self, model: Model) -> None:
         """Say that a model is served."""
-        name = model.card.name
-        self.model_info.labels(name, model.digest, model.runtime, model.plan.name, model.goldens).set(1)
+        name, goldens = model.card.name, model.goldens
+        self.model_info.labels(
+            name, model.digest, model.runtime, model.plan.name, goldens.pixels, goldens.encoder or "none", goldens.digest
+        ).set(1)
         self.determinism.labels(name).set(1)
 
     def record_answer(self, route: str, method: str, code: int, cache: str, seconds: float) -> None:

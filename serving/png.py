@@ -28,11 +28,12 @@ def write_png(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> bytes:
     lines = np.zeros((height, 1 + width * channels), np.uint8)  # each line begins with its filter, 0: none
     lines[:, 1:] = pixels.reshape(height, width * channels)
     header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels], 0, 0, 0)
-    chunks = [_chunk(b"tEXt", keyword.encode("ascii") + b"\0" + text.encode("ascii")) for keyword, text in texts.items()]
-    body = _chunk(b"IDAT", zlib.compress(lines.data, LEVEL))
-    return b"".join([SIGNATURE, _chunk(b"IHDR", header), *chunks, body, _chunk(b"IEND", b"")])
+    chunks = [write_chunk(b"tEXt", keyword.encode("ascii") + b"\0" + text.encode("ascii")) for keyword, text in texts.items()]
+    body = write_chunk(b"IDAT", zlib.compress(lines.data, LEVEL))
+    return b"".join([SIGNATURE, write_chunk(b"IHDR", header), *chunks, body, write_chunk(b"IEND", b"")])
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def write_chunk(kind: bytes, data: bytes) -> bytes:
+    """One chunk: length, kind, content, checksum."""
     tagged = kind + data
     return b"".join([struct.pack(">I", len(data)), tagged, struct.pack(">I", zlib.crc32(tagged))])
