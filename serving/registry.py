@@ -64,18 +64,16 @@ class Registry(Mapping[str, Served]):
         """Current and kept ones."""
         return [*self._current.values(), *self._replaced]
 
-    def put(self, model: Model, instead_of: str | None = None) -> list[Served]:
+    def put(self, model: Model, instead_of: str | None = None) -> None:
         """Serve a model from now on, in the place of the one of that name, else of its own name, else as the last one.
 
-        What it replaces is kept for its digest address, for a while.
-
-        Returns:
-            Those that are kept no longer; what runs on them still ends.
+        What it replaces is kept for its digest address, for a while. One that is kept no longer is not closed: requests that
+        hold it still end on it, and it goes with the last of them.
         """
         place = instead_of if instead_of in self._current else model.card.name
         old = self._current.get(place)
         if old is not None and old.model.digest == model.digest:
-            return []
+            return
         returning = [served for served in self._replaced if served.model.digest == model.digest]
         self._replaced = [served for served in self._replaced if served not in returning]
         new = returning[0] if returning else Served(model, self._make_batcher(model))
@@ -87,4 +85,3 @@ class Registry(Mapping[str, Served]):
         surplus = max(0, len(self._replaced) - self._keep)
         dropped, self._replaced = self._replaced[:surplus], self._replaced[surplus:]
         self._gone.update(served.model.digest for served in dropped)
-        return dropped

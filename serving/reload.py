@@ -111,8 +111,7 @@ class Reloader:
         name, old_name = model.card.name, self._names.get(path)
         if any(other != path and taken == name for other, taken in self._names.items()):
             raise ModelError(f"{path}: another file's model is called {name!r}, too")
-        for dropped in self._service.registry.put(model, instead_of=old_name):
-            asyncio.get_running_loop().create_task(dropped.batcher.close())
+        self._service.registry.put(model, instead_of=old_name)
         if old_name not in (None, name):
             self._service.metrics.forget_model(str(old_name))
         self._names[path] = name
