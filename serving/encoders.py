@@ -188,7 +188,7 @@ def image_formats(*, has_avif: bool) -> dict[str, Format]:
 
 
 FORMATS: dict[str, dict[str, Format]] = {
-    Image.kind: image_formats(has_avif=features.check("avif")),
+    Image.kind: image_formats(has_avif=bool(features.check("avif"))),
     Points.kind: {"json": JSON, "npy": NPY, "png": Format("image/png", _plot_png, is_picture=True)},
     Tokens.kind: {"json": JSON, "npy": NPY},
 }

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,52 @@ NO_ANGLE = 1e-6
 """Sine of the angle below which no great circle is told apart from another: there the way is straight."""
 
 Doubles = NDArray[np.float64]
+
+
+class Place(NamedTuple):
+    """A place between two seeds."""
+
+    a: int
+    b: int
+    t: float
+    """0 (what ``a`` draws) to 1 (what ``b`` draws)."""
+
+
+Source = int | Place
+"""What a row is made from: a seed, or a place between two."""
+
+
+def draw_sources(latents: Latents, sources: Sequence[Source], given: Sequence[Given] = ()) -> Drawn:
+    """The latents of seeds and of places between seeds, one row each, side by side in one batch.
+
+    Args:
+        latents: the declaration.
+        sources: n seeds or places.
+        given: nothing, or n mappings from parameter name to the value that the row has instead.
+
+    Returns:
+        As ``contract.draw``; a row is the same whatever stands beside it.
+
+    Raises:
+        DrawError: a seed, a place or a given value is out of range, or no such parameter is declared.
+    """
+    if not any(isinstance(source, Place) for source in sources):
+        return draw(latents, sources, given)  # type: ignore[arg-type]
+    fixed = given or [{}] * len(sources)
+    parts: list[Drawn] = []
+    for ends, rows in groupby(range(len(sources)), key=lambda row: _ends(sources[row], fixed[row])):
+        chosen = list(rows)
+        if ends is None:
+            parts.append(draw(latents, [sources[row] for row in chosen], [fixed[row] for row in chosen]))  # type: ignore[misc]
+        else:
+            places = [sources[row].t for row in chosen]  # type: ignore[union-attr]
+            parts.append(between(latents, *ends[:2], places, fixed[chosen[0]]))
+    return {name: np.concatenate([part[name] for part in parts]) for name in latents}
+
+
+def _ends(source: Source, given: Given) -> tuple[int, int, tuple[tuple[str, float], ...]] | None:
+    """What rows of one way have in common; None for a seed."""
+    return (source.a, source.b, tuple(given.items())) if isinstance(source, Place) else None
 
 
 def mix(latents: Latents, a: int, b: int, t: float, given: Given | None = None) -> Drawn:

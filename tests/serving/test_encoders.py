@@ -104,7 +104,7 @@ def test_a_tar_holds_the_files_of_its_seeds(models: dict[str, Model], given: dic
     rows = model.sample(range(5, 9), [given] * 4)
     data = FORMATS["image"]["tar"].encode(sample_of(model, rows=rows, seed=5, scale=scale, given=given))
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        found = {member.name: archive.extractfile(member).read() for member in archive.getmembers()}  # type: ignore[union-attr]
+        found = {member.name: archive.extractfile(member).read() for member in archive.getmembers()}
     png = FORMATS["image"]["png"].encode
     assert found == {
         f"{seed}.png": png(sample_of(model, rows=rows[i : i + 1], seed=seed, scale=scale, given=given))

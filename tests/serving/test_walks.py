@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract import MAX_SEED, Categorical, DrawError, Latents, Normal, Uniform, digest_latents, draw
-from serving.walks import angle_between, between, frame_places, mix, sine, walk
+from serving.walks import Place, angle_between, between, draw_sources, frame_places, mix, sine, walk
 
 LATENTS: Latents = {"z": Normal(100), "y": Categorical(10), "c": Uniform(2), "x": Normal(1), "w": Normal(3)}
 SEEDS = st.integers(0, MAX_SEED)
@@ -57,6 +57,18 @@ def test_a_given_value_holds_all_the_way_and_moves_nothing_else(a: int, b: int, 
             assert held[latent][place] == expected[latent][place]
             held[latent][place] = free[latent][place]
     assert same(held, free)
+
+
+SOURCES = SEEDS | st.builds(Place, st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 0.25, 1.0]))
+
+
+@given(rows=st.lists(st.tuples(SOURCES, VALUES), min_size=1, max_size=9))
+def test_seeds_and_places_share_a_batch(rows: list[tuple[int | Place, dict[str, float]]]) -> None:
+    """In any company a seed's row is that of ``draw`` and a place's row that of ``mix``, each with its own given values."""
+    found = draw_sources(LATENTS, [source for source, _ in rows], [values for _, values in rows])
+    for row, (source, values) in enumerate(rows):
+        alone = mix(LATENTS, *source, values) if isinstance(source, Place) else draw(LATENTS, [source], [values])
+        assert same({name: value[row : row + 1] for name, value in found.items()}, alone)
 
 
 def test_a_class_changes_half_way() -> None:
