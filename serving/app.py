@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,18 +14,24 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
-from contract import Given, card_to_json
-from serving.batcher import Batcher, Run
-from serving.encoders import FORMATS, fingerprints
-from serving.errors import Draining, InternalProblem, MethodNotAllowed, NotFound, Problem, QueueFull, shown
-from serving.generate import Conditions, Reply, Service, generate, problem_reply
-from serving.lane import ROUTE, Lane, conditions_of
+from contract import card_to_json
+from serving.encoders import FORMATS
+from serving.errors import (
+    Draining,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    shown,
+)
+from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front
+from serving.generate import Conditions, Reply, Service, problem_reply
 from serving.logs import Log, print_event
-from serving.metrics import BatchMeters, Metrics, forget_dead_workers
+from serving.metrics import Metrics, forget_dead_workers
 from serving.models import Model, load_models
 from serving.page import render_page
-from serving.runtime import Array, resolve_provider
-from serving.settings import Settings, model_files
+from serving.runtime import resolve_provider
+from serving.service import answer, create_service, fault
+from serving.settings import Settings, model_files, worker_threads
 
 NO_PATH = "no such path; / shows what there is"
 
@@ -37,7 +41,7 @@ class Parts:
     """What the views answer from."""
 
     service: Service
-    answer: Callable[[str, Conditions], Reply]
+    answer: Answer
     is_draining: Callable[[], bool]
 
 
@@ -47,8 +51,8 @@ def create_app(
     is_draining: Callable[[], bool] = lambda: False,
     metrics_directory: Path | None = None,
     log: Log = print_event,
-) -> Flask:
-    """The whole service, ready: models loaded, proven and waiting.
+) -> Front:
+    """The whole service, ready: models loaded, proven and waiting; an ASGI application around ``.flask``.
 
     Args:
         settings: all that can be set.
@@ -66,56 +70,12 @@ def create_app(
     models = load_models(
         model_files(settings), provider, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch
     )
-    service = create_service(settings, models, metrics)
+    service = create_service(settings, models.values(), metrics)
     for model in models.values():
         _announce(model, metrics, log)
     parts = Parts(service=service, answer=partial(answer, service, log), is_draining=is_draining)
     metrics.ready.set(1)
-    return _create_flask(parts, log)
-
-
-def create_service(settings: Settings, models: Mapping[str, Model], metrics: Metrics) -> Service:
-    """What ``generate`` needs: a batcher in front of each model, and the encoders' fingerprints."""
-    meters = BatchMeters(metrics)
-    batchers = {
-        name: Batcher(timed_run(model, metrics), max_batch=settings.max_batch, queue_limit=settings.queue_limit, meters=meters)
-        for name, model in models.items()
-    }
-    return Service(settings=settings, models=models, batchers=batchers, fingerprints=fingerprints(), metrics=metrics)
-
-
-def timed_run(model: Model, metrics: Metrics) -> Run:
-    """The model as the batcher runs it: latents for the whole batch, one inference, its time taken."""
-    duration = metrics.inference.labels(model.card.name, model.provider)
-
-    def run(seeds: Sequence[int], given: Sequence[Given]) -> Array:
-        start = time.perf_counter()
-        rows = model.sample(seeds, given)
-        duration.observe(time.perf_counter() - start)
-        padding = model.plan.padding(len(seeds))
-        if padding:
-            metrics.padding.inc(padding)
-        return rows
-
-    return run
-
-
-def answer(service: Service, log: Log, query: str, conditions: Conditions) -> Reply:
-    """The reply to a request for samples, whatever happens: problems are told, faults are logged under an id."""
-    try:
-        return generate(service, query, conditions)
-    except Problem as problem:
-        if isinstance(problem, QueueFull | Draining):
-            service.metrics.rejected.labels(problem.code).inc()
-        return problem_reply(problem)
-    except Exception as error:  # the edge: a fault answers its own request and the service goes on
-        return problem_reply(_fault(error, log))
-
-
-def _fault(error: Exception, log: Log) -> InternalProblem:
-    fault_id = secrets.token_hex(8)
-    log("fault", id=fault_id, error="".join(traceback.format_exception(error)))
-    return InternalProblem("the service failed; its log has more under this id", facts={"id": fault_id})
+    return Front(_create_flask(parts, log), service, parts.answer, worker_threads(settings))
 
 
 def _announce(model: Model, metrics: Metrics, log: Log) -> None:
@@ -133,8 +93,6 @@ def _create_flask(parts: Parts, log: Log) -> Flask:
     app.before_request(_begin)
     app.after_request(partial(_finish, parts.service.metrics))
     app.extensions["serving"] = parts
-    if parts.service.settings.lane:
-        app.wsgi_app = Lane(app.wsgi_app, parts.answer, parts.service.metrics)  # type: ignore[method-assign]
     return app
 
 
@@ -147,7 +105,7 @@ def _begin() -> None:
 def _finish(metrics: Metrics, response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "none"
     seconds = time.perf_counter() - request.environ["serving.start"]
-    cache = "not_modified" if response.status_code == 304 else "miss"
+    cache = request.environ.get("serving.cache", "miss")
     if request.method == "OPTIONS":
         response.headers["Allow"] = ", ".join(sorted(response.allow))
     metrics.record_answer(route, request.method, response.status_code, cache, seconds)
@@ -165,7 +123,7 @@ def _tell(log: Log, error: Exception) -> Response:
         case HTTPException(code=int(code)) if code < 500:
             problem = NotFound(error.description or "the request is wrong")
         case _:
-            problem = _fault(error, log)
+            problem = fault(error, log)
     return _response(problem_reply(problem))
 
 
@@ -188,19 +146,36 @@ def _json(value: object, status: int = 200) -> Response:
 
 def show_sample(parts: Parts) -> Response:
     """The reference way to ``generate``."""
-    return _response(parts.answer(request.environ.get("QUERY_STRING", ""), conditions_of(request.environ)))
+    return _show(parts, None)
+
+
+def show_addressed_sample(parts: Parts, digest: str) -> Response:
+    """The same from the model of that digest, for ever."""
+    return _show(parts, digest)
+
+
+def _show(parts: Parts, digest: str | None) -> Response:
+    headers = request.headers
+    conditions = Conditions(
+        accept=headers.get("Accept"), if_none_match=headers.get("If-None-Match"),
+        timeout_ms=headers.get("X-Request-Timeout-Ms"), is_head=request.method == "HEAD",
+    )  # fmt: skip
+    query = request.environ.get("QUERY_STRING", "")
+    reply = parts.service.bridge.ask(parts.answer(query, conditions, digest))
+    request.environ["serving.cache"] = reply.cache
+    return _response(reply)
 
 
 def list_models(parts: Parts) -> Response:
     """Every model: what it is and what it can be asked."""
-    return _json({"models": [describe(model) for model in parts.service.models.values()]})
+    return _json({"models": [describe(served.model) for served in parts.service.registry.values()]})
 
 
 def show_model(parts: Parts, name: str) -> Response:
     """One model."""
-    if name not in parts.service.models:
-        raise NotFound(f"no model {shown(name)}; there are {', '.join(parts.service.models)}")
-    return _json(describe(parts.service.models[name]))
+    if name not in parts.service.registry:
+        raise NotFound(f"no model {shown(name)}; there are {', '.join(parts.service.registry)}")
+    return _json(describe(parts.service.registry[name].model))
 
 
 def describe(model: Model) -> dict[str, object]:
@@ -225,7 +200,7 @@ def show_readiness(parts: Parts) -> Response:
     if parts.is_draining():
         parts.service.metrics.ready.set(0)
         raise Draining()
-    return _json({"status": "ready", "models": list(parts.service.models)})
+    return _json({"status": "ready", "models": list(parts.service.registry)})
 
 
 def show_metrics(parts: Parts) -> Response:
@@ -236,7 +211,9 @@ def show_metrics(parts: Parts) -> Response:
 
 def show_page(parts: Parts) -> Response:
     """A page to look at."""
-    response = Response(render_page(list(parts.service.models.values()), parts.service.settings), mimetype="text/html")
+    response = Response(
+        render_page([served.model for served in parts.service.registry.values()], parts.service.settings), mimetype="text/html"
+    )
     response.headers["Content-Security-Policy"] = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
@@ -245,6 +222,7 @@ def show_page(parts: Parts) -> Response:
 ROUTES: dict[str, Callable[..., Response]] = {
     "/": show_page,
     ROUTE: show_sample,
+    ADDRESSED_ROUTE: show_addressed_sample,
     "/models": list_models,
     "/models/<name>": show_model,
     "/healthz": show_health,

@@ -1,16 +1,18 @@
-"""Batching without waiting: whoever is free runs the model for all that wait.
+"""Batching without waiting: whoever is free takes all that waits.
 
-There is no thread of its own and no timer. The first request's thread becomes the leader and runs a batch; requests that come
-meanwhile wait. When the batch is done, the leader makes the first of them the next leader, who takes all that wait, and so on.
-A lone request therefore waits for nobody, and under load batches grow by themselves.
+A batcher lives on one event loop. A lone request is run in the loop's next turn, together with whatever arrived in this one;
+what comes while a batch runs makes the next batch. There is no timer. A batch that is expected to be quick runs on the loop
+itself, since handing it to a thread and back costs as much as a small model; any other runs in a thread of the batcher's own.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from contract import Given
 from serving.errors import Draining, QueueFull
@@ -19,151 +21,158 @@ from serving.runtime import Array
 
 Run = Callable[[Sequence[int], Sequence[Given]], Array]
 """Seeds and what each fixes, to one row a seed."""
+Deliver = Callable[[Array | None, Exception | None], None]
+"""Takes the rows, or what went wrong; must not raise."""
+
+QUICK_SECONDS = 0.004
+"""A batch that is expected to take longer does not run on the event loop."""
 
 
 class Job:
-    """The rows that one request wants, and the thread that waits for them."""
+    """The rows that one caller wants, and where they go."""
 
-    __slots__ = ("seeds", "given", "rows", "error", "is_done", "_woken", "submitted")
+    __slots__ = ("seeds", "given", "deliver", "submitted")
 
-    def __init__(self, seeds: Sequence[int], given: Given) -> None:
+    def __init__(self, seeds: Sequence[int], given: Given, deliver: Deliver) -> None:
         self.seeds = seeds
         self.given = given
-        self.rows: Array | None = None
-        self.error: BaseException | None = None
-        self.is_done = False
+        self.deliver = deliver
         self.submitted = time.perf_counter()
-        self._woken = threading.Lock()  # a lock used as a one-time event costs a tenth of an Event
-        self._woken.acquire()
-
-    def wait(self) -> None:
-        """Wait to be answered, or to be made the leader."""
-        self._woken.acquire()
-
-    def wake(self) -> None:
-        self._woken.release()
-
-    def answer(self) -> Array:
-        """The rows.
-
-        Raises:
-            Exception: what the run raised for the whole batch.
-        """
-        if self.error is not None:
-            raise self.error
-        assert self.rows is not None
-        return self.rows
 
 
 class Batcher:
-    """The queue in front of one model.
+    """The queue in front of one model; every method is called on the event loop.
 
     Args:
         run: the model; seeds and given values to rows.
         max_batch: rows of one run, at most; a job must not have more.
-        queue_limit: rows that may wait, at most.
+        queue_limit: rows that may wait while a batch runs, at most.
         meters: where depth, waits and sizes are recorded.
+        quick_seconds: how long a batch may be expected to take and still run on the loop.
     """
 
-    def __init__(self, run: Run, *, max_batch: int, queue_limit: int, meters: BatchMeters) -> None:
+    def __init__(
+        self, run: Run, *, max_batch: int, queue_limit: int, meters: BatchMeters, quick_seconds: float = QUICK_SECONDS
+    ) -> None:
         self._run = run
         self._max_batch = max_batch
         self._queue_limit = queue_limit
         self._meters = meters
-        self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
+        self._quick_seconds = quick_seconds
+        # What the last batch took, by the bits of its size; one of unknown cost runs in the thread.
+        self._seconds: dict[int, float] = {}
+        self._thread: ThreadPoolExecutor | None = None
         self._waiting: deque[Job] = deque()
         self._waiting_rows = 0
         self._shown_rows = 0
-        self._is_led = False
+        self._is_due = False
         self._is_closed = False
+        self._closers: list[asyncio.Future[None]] = []
+        self.running_since: float | None = None
+        """When the batch began that runs now (``time.monotonic``); None when none does."""
 
-    def submit(self, seeds: Sequence[int], given: Given) -> Array:
-        """The rows of seeds that all fix the same values; blocks until they are there.
+    def submit(self, job: Job) -> None:
+        """Put a job into the queue; its ``deliver`` is called once, later, unless it is withdrawn.
 
         Raises:
             QueueFull: too much waits already.
             Draining: the batcher is closed.
-            Exception: the run failed; every member of the batch gets the same error.
         """
-        if not 1 <= len(seeds) <= self._max_batch:
-            raise ValueError(f"a job must have 1..{self._max_batch} seeds, got {len(seeds)}")
-        job = Job(seeds, given)
-        if not self._enter(job):
-            job.wait()
-        if not job.is_done:
-            self._lead()
-        return job.answer()
+        rows = len(job.seeds)
+        if not 1 <= rows <= self._max_batch:
+            raise ValueError(f"a job must have 1..{self._max_batch} seeds, got {rows}")
+        if self._is_closed:
+            raise Draining()
+        room = self._queue_limit + (0 if self.running_since else self._max_batch)
+        if self._waiting_rows + rows > room:
+            raise QueueFull(self._queue_limit)
+        self._waiting.append(job)
+        self._waiting_rows += rows
+        if self.running_since:
+            self._show_depth()
+        elif not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._next)
 
-    def close(self) -> None:
+    def withdraw(self, job: Job) -> None:
+        """Forget a job that nobody wants any more; one that runs already, or has been delivered, is left alone."""
+        if job in self._waiting:
+            self._waiting.remove(job)
+            self._waiting_rows -= len(job.seeds)
+            self._show_depth()
+
+    async def close(self) -> None:
         """Take no more work, and return when all that was accepted has been answered."""
-        with self._lock:
-            self._is_closed = True
-            while self._is_led:
-                self._idle.wait()
+        self._is_closed = True
+        if self._waiting or self.running_since:
+            closer = asyncio.get_running_loop().create_future()
+            self._closers.append(closer)
+            await closer
+        if self._thread:
+            self._thread.shutdown(wait=False)
 
-    def _enter(self, job: Job) -> bool:
-        """Put a job in the queue; whether its thread now leads."""
-        with self._lock:
-            if self._is_closed:
-                raise Draining()
-            if self._is_led and self._waiting_rows + len(job.seeds) > self._queue_limit:
-                raise QueueFull(self._queue_limit)
-            self._waiting.append(job)
-            self._waiting_rows += len(job.seeds)
-            leads = not self._is_led
-            self._is_led = True
-            if not leads:
-                self._show_depth()
-            return leads
-
-    def _lead(self) -> None:
-        """Run one batch for all that wait, hand the lead on, and answer the batch; the leader's own job is its first."""
+    def _next(self) -> None:
+        self._is_due = False
+        if not self._waiting:
+            return self._rest()
         jobs = self._take()
+        seeds = [seed for job in jobs for seed in job.seeds]
+        given = [job.given for job in jobs for _ in job.seeds]
+        self._meters.size(len(seeds))
+        self.running_since = time.monotonic()
+        if self._seconds.get(len(seeds).bit_length(), self._quick_seconds) < self._quick_seconds:
+            self._finish(jobs, *self._attempt(seeds, given))
+        else:
+            self._thread = self._thread or ThreadPoolExecutor(1, "inference")
+            running = asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, seeds, given)
+            running.add_done_callback(partial(self._land, jobs))
+        return None
+
+    def _land(self, jobs: Sequence[Job], running: asyncio.Future[tuple[Array | None, Exception | None]]) -> None:
+        self._finish(jobs, *running.result())
+
+    def _attempt(self, seeds: Sequence[int], given: Sequence[Given]) -> tuple[Array | None, Exception | None]:
+        start = time.perf_counter()
         try:
-            self._run_batch(jobs)
-        except BaseException as error:  # whoever accepted work answers it, whatever happened
-            for job in jobs:
-                job.error = error
-        self._hand_on()
+            rows = self._run(seeds, given)
+        except Exception as error:  # every member of the batch is told, and the next batch is another matter
+            return None, error
+        self._seconds[len(seeds).bit_length()] = time.perf_counter() - start
+        return rows, None
+
+    def _finish(self, jobs: Sequence[Job], rows: Array | None, error: Exception | None) -> None:
+        self.running_since = None
+        if self._waiting:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._next)
+        start = 0
         for job in jobs:
-            job.is_done = True
-        for job in jobs[1:]:
-            job.wake()
+            job.deliver(None if rows is None else rows[start : start + len(job.seeds)], error)
+            start += len(job.seeds)
+        if not self._waiting:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing waits and nothing runs: whoever closes may go on."""
+        closers, self._closers = self._closers, []
+        for closer in closers:
+            if not closer.done():
+                closer.set_result(None)
 
     def _take(self) -> list[Job]:
         jobs: list[Job] = []
         rows = 0
-        with self._lock:
-            while self._waiting and rows + len(self._waiting[0].seeds) <= self._max_batch:
-                jobs.append(self._waiting.popleft())
-                rows += len(jobs[-1].seeds)
-            self._waiting_rows -= rows
-            self._show_depth()
+        now = time.perf_counter()
+        while self._waiting and rows + len(self._waiting[0].seeds) <= self._max_batch:
+            job = self._waiting.popleft()
+            jobs.append(job)
+            rows += len(job.seeds)
+            self._meters.wait(now - job.submitted)
+        self._waiting_rows -= rows
+        self._show_depth()
         return jobs
 
     def _show_depth(self) -> None:
         if self._waiting_rows != self._shown_rows:
             self._shown_rows = self._waiting_rows
             self._meters.depth(self._shown_rows)
-
-    def _run_batch(self, jobs: list[Job]) -> None:
-        now = time.perf_counter()
-        for job in jobs:
-            self._meters.wait(now - job.submitted)
-        seeds = [seed for job in jobs for seed in job.seeds]
-        given = [job.given for job in jobs for _ in job.seeds]
-        self._meters.size(len(seeds))
-        rows = self._run(seeds, given)
-        start = 0
-        for job in jobs:
-            job.rows = rows[start : start + len(job.seeds)]
-            start += len(job.seeds)
-
-    def _hand_on(self) -> None:
-        with self._lock:
-            if self._waiting:
-                self._waiting[0].wake()
-            else:
-                self._is_led = False
-                self._idle.notify_all()

@@ -1,6 +1,7 @@
 """What can go wrong in the service, as one tree; a problem is answered, a start error ends the program.
 
 ServingError
+├── ClientGone                            nobody is there to be answered
 ├── StartError                exit code   the program cannot start; one line says why
 │   ├── SettingError          2           an environment variable is wrong
 │   ├── ModelError            1           a model file is refused
@@ -12,12 +13,14 @@ ServingError
     ├── RepeatedParameter     400         a parameter is given twice
     ├── BadParameter          400         a parameter's value is wrong
     ├── NotFound              404         no such route or model
+    ├── Gone                  410         the model has been replaced
     ├── MethodNotAllowed      405         the route answers other methods
     ├── NotAcceptable         406         no format that the client accepts
     ├── InternalProblem       500         a fault of the service, known by its id in the log
     ├── NonFinite             500         the generator gave NaN or infinity for this seed
     ├── QueueFull             503         too much waits already
-    └── Draining              503         the service is about to stop
+    ├── Draining              503         the service is about to stop
+    └── DeadlinePassed        504         the answer was not there in time
 """
 
 from __future__ import annotations
@@ -31,6 +34,10 @@ SHOWN_LENGTH = 64
 
 class ServingError(Exception):
     """Anything that the service itself says is wrong."""
+
+
+class ClientGone(ServingError):
+    """The client has closed its connection; nobody is there to be answered."""
 
 
 class StartError(ServingError):
@@ -126,6 +133,12 @@ class NotFound(Problem):
     status, code, title = 404, "not_found", "There is nothing here"
 
 
+class Gone(Problem):
+    """The model was served once, and is not any more."""
+
+    status, code, title = 410, "gone", "This model is gone"
+
+
 class MethodNotAllowed(Problem):
     """The route answers other methods."""
 
@@ -176,6 +189,15 @@ class Draining(Problem):
 
     def __init__(self) -> None:
         super().__init__("the service takes no new work", headers={"Retry-After": "1"})
+
+
+class DeadlinePassed(Problem):
+    """The answer was not there in time."""
+
+    status, code, title = 504, "deadline", "The answer was not there in time"
+
+    def __init__(self, seconds: float):
+        super().__init__(f"no answer within {seconds:g} s", headers={"Retry-After": "1"})
 
 
 def cut(value: str) -> str:

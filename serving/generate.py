@@ -1,27 +1,35 @@
-"""``/generate`` as one pure function: a query string and conditional headers in, status, headers and bytes out."""
+"""``/generate`` as one function: a query string and a few headers in, status, headers and bytes out."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from contract import MAX_SEED
-from serving.batcher import Batcher
+from serving.bridge import Bridge
+from serving.cache import Cache
 from serving.encoders import FORMATS, Sample, picture_pixels
 from serving.errors import BadParameter, NonFinite, Problem
+from serving.flights import Flight, Flights, Land, Patience
 from serving.metrics import Metrics
-from serving.models import Model
 from serving.negotiation import choose_format, matches
 from serving.parameters import Wanted, parse_query
+from serving.registry import Registry
 from serving.runtime import Array
 from serving.settings import Settings
 
 Headers = list[tuple[str, str]]
+
+MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +38,11 @@ class Conditions:
 
     accept: str | None = None
     if_none_match: str | None = None
+    timeout_ms: str | None = None
+    """``X-Request-Timeout-Ms``."""
     is_head: bool = False
+    until_gone: Callable[[], Awaitable[None]] | None = None
+    """Returns when the client is gone; None where that cannot be known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,48 +53,91 @@ class Reply:
     headers: Headers
     body: bytes = b""
     cache: str = "miss"
-    """Where it came from, for the metrics: ``miss`` or ``not_modified``."""
+    """Where it came from, for the metrics: ``hit``, ``miss``, ``coalesced`` or ``not_modified``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What ``generate`` answers from."""
+    """What ``generate`` answers from; everything but the settings is used on one event loop."""
 
     settings: Settings
-    models: Mapping[str, Model]
-    batchers: Mapping[str, Batcher]
+    registry: Registry
     fingerprints: Mapping[tuple[str, str], str]
     """By kind and format, the encoder's."""
     metrics: Metrics
+    cache: Cache
+    flights: Flights
+    threads: ThreadPoolExecutor
+    """Where large answers are encoded and models are loaded."""
+    bridge: Bridge = field(default_factory=Bridge)
     media_types: Mapping[str, Mapping[str, str]] = field(
         default_factory=lambda: {kind: {name: f.media_type for name, f in formats.items()} for kind, formats in FORMATS.items()}
     )
 
 
-def generate(service: Service, query: str, conditions: Conditions) -> Reply:
+async def generate(service: Service, query: str, conditions: Conditions, digits: str | None = None) -> Reply:
     """Answer a request for samples.
 
     The same query gives the same bytes for as long as the model, the runtime and the encoder are the same, which is what the
     entity tag says. 304 and HEAD run no inference; HEAD therefore has no Content-Length.
 
+    Args:
+        service: what there is.
+        query: the raw query string.
+        conditions: of the request.
+        digits: the first digits of a model's digest, where the address names it; the answer then never changes.
+
     Raises:
         Problem: the request is wrong, or cannot be answered now.
+        ClientGone: nobody waits for the answer any more.
     """
-    wanted = parse_query(query, service.models, service.settings)
+    wanted = parse_query(query, service.registry, service.settings, service.registry.by_digest(digits) if digits else None)
     kind = wanted.model.card.output.kind
     name = choose_format(service.media_types[kind], wanted.format, conditions.accept)
     _check_picture(wanted, name, service.settings)
     seed = secrets.randbelow(MAX_SEED + 2 - wanted.n) if wanted.seed is None else wanted.seed
     etag = entity_tag(wanted, seed, name, service.fingerprints[kind, name])
-    headers = _headers(wanted, seed, etag)
+    headers = _headers(wanted, seed, etag, is_immutable=digits is not None)
     if wanted.seed is not None and matches(conditions.if_none_match, etag):
         return Reply(status=304, headers=headers, cache="not_modified")
     headers.append(("Content-Type", service.media_types[kind][name]))
     if conditions.is_head:
         return Reply(status=200, headers=headers)
-    body = _encode(service, name, _sample(service, wanted, seed))
+    body, came_from = await _body(service, wanted, seed, name, etag, conditions)
+    service.metrics.came_from[came_from].inc()
     headers.append(("Content-Length", str(len(body))))
-    return Reply(status=200, headers=headers, body=body)
+    return Reply(status=200, headers=headers, body=body, cache=came_from)
+
+
+async def _body(service: Service, wanted: Wanted, seed: int, name: str, etag: str, conditions: Conditions) -> tuple[bytes, str]:
+    """The answer's bytes, and where they came from."""
+    patience = Patience(_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
+    key = etag if wanted.seed is not None else None
+    if key is not None:
+        kept = service.cache.find(key)
+        if kept is not None:
+            return kept, "hit"
+        flight = service.flights.find(key)
+        if flight is not None:
+            return await flight.wait(patience), "coalesced"
+    flight = service.flights.launch(key, partial(_make, service, wanted, seed, name))
+    return await flight.wait(patience), "miss"
+
+
+def _make(service: Service, wanted: Wanted, seed: int, name: str, land: Land) -> Flight:
+    return Flight(
+        range(seed, seed + wanted.n), wanted.given, batcher=wanted.served.batcher, max_batch=service.settings.max_batch,
+        encode=partial(_encode, service.metrics, wanted, seed, name), land=land, threads=service.threads,
+    )  # fmt: skip
+
+
+def _seconds(timeout_ms: str | None, limit: float) -> float:
+    """The client's own deadline, if it is nearer than the service's."""
+    if timeout_ms is None:
+        return limit
+    if not MILLISECONDS.fullmatch(timeout_ms):
+        raise BadParameter("X-Request-Timeout-Ms", timeout_ms, "an integer from 1")
+    return min(int(timeout_ms) / 1000, limit)
 
 
 def entity_tag(wanted: Wanted, seed: int, name: str, encoder: str) -> str:
@@ -114,35 +169,24 @@ def _check_picture(wanted: Wanted, name: str, settings: Settings) -> None:
         raise BadParameter(blame, value, f"so small that the picture has at most {settings.max_pixels} pixels, not {pixels}")
 
 
-def _headers(wanted: Wanted, seed: int, etag: str) -> Headers:
-    """Any seed's answer is not kept; a named seed's answer is kept, and asked again whether the model is still the same."""
+def _headers(wanted: Wanted, seed: int, etag: str, *, is_immutable: bool) -> Headers:
+    """Any seed's answer is not kept; a named seed's is, and is asked again unless the model cannot change."""
+    kept = IMMUTABLE if is_immutable else "public, no-cache"
     return [
-        ("ETag", etag), ("Cache-Control", "no-store" if wanted.seed is None else "public, no-cache"), ("Vary", "Accept"),
+        ("ETag", etag), ("Cache-Control", "no-store" if wanted.seed is None else kept), ("Vary", "Accept"),
         ("X-Seed", str(seed)), ("X-Model-Digest", wanted.model.digest), ("X-Content-Type-Options", "nosniff"),
     ]  # fmt: skip
 
 
-def _sample(service: Service, wanted: Wanted, seed: int) -> Sample:
-    model = wanted.model
-    rows = _rows(service, wanted, range(seed, seed + wanted.n))
+def _encode(metrics: Metrics, wanted: Wanted, seed: int, name: str, rows: Array) -> bytes:
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise NonFinite("the generator gave NaN or infinity for this request")
-    return Sample(
+    model = wanted.model
+    sample = Sample(
         output=model.card.output, rows=rows, model=model.card.name, digest=model.digest, runtime=model.runtime,
         seed=seed, scale=wanted.scale, given=wanted.given,
     )  # fmt: skip
-
-
-def _rows(service: Service, wanted: Wanted, seeds: range) -> Array:
-    """The outputs, a batch at a time, so that a large request lets others in between."""
-    submit, size = service.batchers[wanted.model.card.name].submit, service.settings.max_batch
-    if len(seeds) <= size:
-        return submit(seeds, wanted.given)
-    return np.concatenate([submit(seeds[i : i + size], wanted.given) for i in range(0, len(seeds), size)])
-
-
-def _encode(service: Service, name: str, sample: Sample) -> bytes:
     start = time.perf_counter()
     body = FORMATS[sample.output.kind][name].encode(sample)
-    service.metrics.record_encoding(name, time.perf_counter() - start)
+    metrics.record_encoding(name, time.perf_counter() - start)
     return body

@@ -24,7 +24,7 @@ from granian.log import LogLevels
 
 from serving.errors import AddressError, StartError
 from serving.logs import print_event
-from serving.settings import Provider, Settings, from_environ, model_files, usable_cores, worker_threads
+from serving.settings import Provider, Settings, from_environ, model_files, usable_cores
 from serving.signals import Flag, wake_main_thread_on_signals
 
 
@@ -100,8 +100,8 @@ def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
     multiprocessing.set_start_method("spawn", force=True)  # onnxruntime and CUDA do not survive a fork
     draining, refused = Flag(), Flag()
     server = Server(
-        "serving", address, settings.port, interface=Interfaces.WSGI, workers=settings.workers,
-        blocking_threads=worker_threads(settings), backpressure=settings.backlog, backlog=settings.backlog,
+        "serving", address, settings.port, interface=Interfaces.ASGI, workers=settings.workers,
+        backpressure=settings.backlog, backlog=settings.backlog,
         respawn_failed_workers=True, respawn_interval=0.1, workers_kill_timeout=settings.stop_seconds,
         websockets=False, log_level=LogLevels.error,
     )  # fmt: skip
@@ -115,7 +115,6 @@ def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
 
 def load_worker(settings: Settings, metrics_directory: Path, draining: Flag, refused: Flag) -> Callable[..., Any]:
     """The application of one worker, made in its process; a refused model ends the whole service with one line."""
-    wake_main_thread_on_signals()
     os.setpgid(0, 0)  # a signal to the launcher's group is the launcher's to pass on
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     from serving.app import create_app

@@ -77,6 +77,13 @@ class Metrics:
             buckets=STEP_BUCKETS,
             registry=registry,
         )
+        self.cached = Counter(
+            "gan_cache_requests", "Samples asked for, by where they came from.", ["result"], registry=registry
+        )
+        self.cache_bytes = Gauge(
+            "gan_cache_bytes", "Finished answers that are kept.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.cancelled = Counter("gan_cancelled", "Requests whose client had gone before the answer.", registry=registry)
         self.rejected = Counter("gan_rejected", "Requests that were refused unseen.", ["reason"], registry=registry)
         self.model_info = Gauge(
             "gan_model_info",
@@ -93,7 +100,8 @@ class Metrics:
             registry=registry, multiprocess_mode="livemin")  # fmt: skip
         self._answered: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
         self._encoded: dict[str, Histogram] = {}
-        for reason in ("queue_full", "draining"):
+        self.came_from = {result: self.cached.labels(result) for result in ("hit", "miss", "coalesced")}
+        for reason in ("queue_full", "draining", "deadline"):
             self.rejected.labels(reason)
 
     def record_model(self, model: Model) -> None:

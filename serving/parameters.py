@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from contract import MAX_SEED, Parameter
 from serving.errors import BadParameter, BadQuery, RepeatedParameter, UnknownParameter, cut
 from serving.models import RESERVED, Model
+from serving.registry import Served
 from serving.settings import Settings
 
 MAX_QUERY = 4096
@@ -29,7 +30,7 @@ NUMBER = re.compile(r"-?(?:(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,20})?|\.[0-9]{1,20}
 class Wanted:
     """What a query asks for, checked but for what depends on the model's output."""
 
-    model: Model
+    served: Served
     seed: int | None = None
     """The first seed; None means that any will do."""
     n: int = 1
@@ -41,25 +42,34 @@ class Wanted:
     given: Mapping[str, float] = field(default_factory=dict)
     """Values that replace drawn ones, in declared order."""
 
+    @property
+    def model(self) -> Model:
+        """What makes the samples."""
+        return self.served.model
 
-def parse_query(query: str, models: Mapping[str, Model], settings: Settings) -> Wanted:
+
+def parse_query(query: str, models: Mapping[str, Served], settings: Settings, addressed: Served | None = None) -> Wanted:
     """What a raw query string asks for; the first of the models is the default one.
+
+    Where the address names the model already (``addressed``), there is no parameter ``model``.
 
     Raises:
         BadQuery, UnknownParameter, RepeatedParameter, BadParameter: naming the wrong value and the right one.
     """
     values = split_query(query)
-    model = _model(values.pop("model", None), models)
+    served = addressed or _find(values.pop("model", None), models)
+    model = served.model
+    known = [*(name for name in RESERVED if name != "model" or not addressed), *model.parameters]
     for name in values:
-        if name not in model.parameters and name not in RESERVED:
-            raise UnknownParameter(name, [*RESERVED, *model.parameters])
+        if name not in known:
+            raise UnknownParameter(name, known)
     n = _integer(values, "n", 1, settings.max_images) or 1
     seed = _integer(values, "seed", 0, MAX_SEED)
     if seed is not None and seed + n - 1 > MAX_SEED:
         raise BadParameter("n", values["n"], f"1..{MAX_SEED - seed + 1} for this seed, as seeds end at {MAX_SEED}")
     scale = _integer(values, "scale", 1, settings.max_scale) or 1
     given = {name: _value(p, values[name]) for name, p in model.parameters.items() if name in values}
-    return Wanted(model=model, seed=seed, n=n, scale=scale, format=values.get("format"), given=given)
+    return Wanted(served=served, seed=seed, n=n, scale=scale, format=values.get("format"), given=given)
 
 
 def split_query(query: str) -> dict[str, str]:
@@ -97,7 +107,7 @@ def _decode(text: str) -> str:
         raise BadQuery("escaped bytes must be UTF-8") from None
 
 
-def _model(name: str | None, models: Mapping[str, Model]) -> Model:
+def _find(name: str | None, models: Mapping[str, Served]) -> Served:
     if name is None:
         return next(iter(models.values()))
     if name not in models:

@@ -45,6 +45,12 @@ class Settings:
     """Pixels of one answer, at most."""
     lane: bool = True
     """Whether ``GET /generate`` passes in front of Flask's dispatch; the answers are the same."""
+    deadline_seconds: float = 30.0
+    """How long a request may wait for its answer; ``X-Request-Timeout-Ms`` may ask for less."""
+    cache_bytes: int = 2**25
+    """Finished answers that a worker keeps, in bytes; 0 keeps none."""
+    keep_models: int = 1
+    """How many replaced models stay at hand for their digest addresses."""
     backlog: int = 1024
     """Connections that may wait to be accepted."""
     drain_seconds: float = 1.0
@@ -117,6 +123,9 @@ _FIELDS: dict[str, Field] = {
     "max_scale": _count(1, 256),
     "max_pixels": _count(1, 2**30),
     "lane": _choice(on=True, off=False),
+    "deadline_seconds": _seconds(0.001, 3600),
+    "cache_bytes": _count(0, 2**40),
+    "keep_models": _count(0, 64),
     "backlog": _count(128, 65535),
     "drain_seconds": _seconds(0, 600),
     "stop_seconds": _count(1, 1800),

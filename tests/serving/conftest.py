@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from serving.app import create_app, create_service
+from serving.app import create_app
+from serving.front import Front
 from serving.generate import Service
 from serving.metrics import Metrics
 from serving.models import Model, load_models
+from serving.service import create_service
 from serving.settings import Settings
 from tests.serving import tiny_onnx
 
@@ -42,7 +44,7 @@ def models(folder: Path) -> dict[str, Model]:
 
 
 @pytest.fixture(scope="session")
-def app(settings: Settings) -> Flask:
+def app(settings: Settings) -> Front:
     """The application as it is shipped, with the lane."""
     return create_app(settings, log=lambda event, **facts: None)
 
@@ -50,14 +52,14 @@ def app(settings: Settings) -> Flask:
 @pytest.fixture(scope="session")
 def flask_only(settings: Settings) -> Flask:
     """The application without the lane."""
-    return create_app(replace(settings, lane=False), log=lambda event, **facts: None)
+    return create_app(replace(settings, lane=False), log=lambda event, **facts: None).flask
 
 
 @pytest.fixture
 def make_service(models: dict[str, Model], settings: Settings) -> Callable[..., Service]:
-    """A service of its own, with other models or settings where a test asks for them."""
+    """A service of its own that keeps no answers, with other models or settings where a test asks for them."""
 
     def make(models: dict[str, Model] = models, **changes: object) -> Service:
-        return create_service(replace(settings, **changes), models, Metrics())  # type: ignore[arg-type]
+        return create_service(replace(settings, **{"cache_bytes": 0, **changes}), models.values(), Metrics())  # type: ignore[arg-type]
 
     return make

@@ -9,22 +9,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from flask import Flask
 
-from serving.app import ROUTES, answer
+from serving.app import ROUTES
 from serving.errors import Problem
+from serving.front import Front
 from serving.generate import Conditions, Service
 from serving.models import Model
-from tests.serving.wsgi import ask
+from serving.service import answer
+from tests.serving.client import ask, service_of
 
 
-def test_the_routes_are_those_of_the_table(app: Flask) -> None:
+def test_the_routes_are_those_of_the_table(app: Front) -> None:
     """S-03: there is no route that the table does not name, and each answers GET, HEAD and OPTIONS only."""
-    assert {rule.rule for rule in app.url_map.iter_rules()} == set(ROUTES)
-    assert {method for rule in app.url_map.iter_rules() for method in rule.methods or ()} == {"GET", "HEAD", "OPTIONS"}
+    assert {rule.rule for rule in app.flask.url_map.iter_rules()} == set(ROUTES)
+    assert {method for rule in app.flask.url_map.iter_rules() for method in rule.methods or ()} == {"GET", "HEAD", "OPTIONS"}
 
 
-def test_models_are_listed_with_what_they_can_be_asked(app: Flask, models: dict[str, Model]) -> None:
+def test_models_are_listed_with_what_they_can_be_asked(app: Front, models: dict[str, Model]) -> None:
     """``/models`` lists every model, the default one first, with digest, formats and the range of each parameter."""
     listed = json.loads(ask(app, path="/models").body)["models"]
     assert [model["name"] for model in listed] == list(models)
@@ -38,7 +39,7 @@ def test_models_are_listed_with_what_they_can_be_asked(app: Flask, models: dict[
     assert "goldens" not in listed[0]["card"]
 
 
-def test_one_model_is_shown(app: Flask) -> None:
+def test_one_model_is_shown(app: Front) -> None:
     """``/models/<name>`` is the list's entry; another name is 404 and named."""
     listed = json.loads(ask(app, path="/models").body)["models"]
     assert json.loads(ask(app, path="/models/grey").body) == next(model for model in listed if model["name"] == "grey")
@@ -48,12 +49,12 @@ def test_one_model_is_shown(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_a_running_service_is_alive_and_ready(app: Flask, path: str) -> None:
+def test_a_running_service_is_alive_and_ready(app: Front, path: str) -> None:
     """Both probes answer 200."""
     assert ask(app, path=path).status == 200
 
 
-def test_the_page_shows_every_model(app: Flask, models: dict[str, Model]) -> None:
+def test_the_page_shows_every_model(app: Front, models: dict[str, Model]) -> None:
     """``/`` is a page whose pictures are there and whose policy allows no script."""
     page = ask(app, path="/")
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
@@ -67,9 +68,9 @@ def value(service: Service, name: str, **labels: str) -> float:
     return service.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
-def test_answers_are_counted_by_route_method_and_code(app: Flask) -> None:
+def test_answers_are_counted_by_route_method_and_code(app: Front) -> None:
     """The lane and Flask count into the same metrics, under the route's name and never the path's."""
-    service: Service = app.extensions["serving"].service
+    service = service_of(app)
     counted = [
         ("seed=1", "GET", "/generate", {"route": "/generate", "method": "GET", "code": "200"}),
         ("seed=x", "GET", "/generate", {"route": "/generate", "method": "GET", "code": "400"}),
@@ -84,29 +85,30 @@ def test_answers_are_counted_by_route_method_and_code(app: Flask) -> None:
         assert value(service, "gan_http_requests_total", **labels) == before + 1
 
 
-def test_an_answer_without_inference_is_told_apart(app: Flask) -> None:
+def test_an_answer_without_inference_is_told_apart(app: Front) -> None:
     """A 304 is counted as ``not_modified`` in the histogram of durations."""
-    service: Service = app.extensions["serving"].service
+    service = service_of(app)
     labels = {"route": "/generate", "cache": "not_modified"}
     before = value(service, "gan_http_request_duration_seconds_count", **labels)
     ask(app, "seed=1", headers={"If-None-Match": ask(app, "seed=1").headers["ETag"]})
     assert value(service, "gan_http_request_duration_seconds_count", **labels) == before + 1
 
 
-def test_every_metric_is_there_under_its_name(app: Flask) -> None:
+def test_every_metric_is_there_under_its_name(app: Front) -> None:
     """The names that dashboards rely on are exposed, and .25 seconds is an exact bucket."""
     ask(app, "seed=1")
     text = ask(app, path="/metrics").body.decode()
     for name in (
         "gan_http_requests_total", "gan_http_request_duration_seconds_bucket", "gan_queue_depth", "gan_queue_wait_seconds_sum",
         "gan_batch_size_bucket", "gan_batch_padding_rows_total", "gan_inference_duration_seconds_count",
-        "gan_encode_duration_seconds_count", "gan_rejected_total", "gan_model_info", "gan_ready", "gan_determinism_check_ok",
+        "gan_encode_duration_seconds_count", "gan_rejected_total", "gan_cache_requests_total", "gan_cache_bytes",
+        "gan_cancelled_total", "gan_model_info", "gan_ready", "gan_determinism_check_ok",
     ):  # fmt: skip
         assert re.search(rf"^{name}[ {{]", text, re.MULTILINE), name
     assert re.search(r'^gan_http_request_duration_seconds_bucket{.*le="0.25"', text, re.MULTILINE)
 
 
-def test_no_label_takes_a_value_from_a_client(app: Flask) -> None:
+def test_no_label_takes_a_value_from_a_client(app: Front) -> None:
     """O-14: after requests full of a marker in every place, no metric holds it."""
     for query in ("seed=canary", "canary=1", "model=canary", "format=canary"):
         ask(app, query, headers={"User-Agent": "canary", "Accept": "canary/canary", "If-None-Match": "canary"})
@@ -129,7 +131,8 @@ def test_a_fault_is_told_by_an_id_only(make_service: Callable[..., Service], mod
     def log(event: str, **facts: object) -> None:
         events.append((event, facts))
 
-    reply = answer(make_service({"grey": broken}), log, "seed=1", Conditions())
+    service = make_service({"grey": broken})
+    reply = service.bridge.ask(answer(service, log, "seed=1", Conditions()))
     problem = json.loads(reply.body)
     assert (reply.status, problem["code"]) == (500, "internal")
     assert b"secret" not in reply.body
@@ -141,9 +144,9 @@ def test_a_fault_is_told_by_an_id_only(make_service: Callable[..., Service], mod
 def test_a_closed_service_refuses_and_counts(make_service: Callable[..., Service]) -> None:
     """After its batchers closed, a request is 503 with Retry-After, and counted as refused."""
     service = make_service()
-    for batcher in service.batchers.values():
-        batcher.close()
-    reply = answer(service, lambda event, **facts: None, "seed=1", Conditions())
+    for served in service.registry.values():
+        service.bridge.ask(served.batcher.close())
+    reply = service.bridge.ask(answer(service, lambda event, **facts: None, "seed=1", Conditions()))
     assert reply.status == 503
     assert dict(reply.headers)["Retry-After"] == "1"
     assert value(service, "gan_rejected_total", reason="draining") == 1
@@ -158,6 +161,6 @@ def test_codes_are_stable_and_tell_problems_apart() -> None:
     assert {problem.code: problem.status for problem in all_problems()} == {
         "bad_query": 400, "unknown_parameter": 400, "repeated_parameter": 400, "bad_parameter": 400, "not_found": 404,
         "method_not_allowed": 405, "not_acceptable": 406, "internal": 500, "non_finite": 500,
-        "queue_full": 503, "draining": 503,
+        "queue_full": 503, "draining": 503, "deadline": 504, "gone": 410,
     }  # fmt: skip
     assert len({problem.code for problem in all_problems()}) == len(all_problems())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract import Given
-from serving.batcher import Batcher, Run
+from serving.batcher import Batcher, Job, Run
 from serving.errors import Draining, QueueFull
 from serving.metrics import BatchMeters, Metrics
 
@@ -38,81 +39,114 @@ class Gate:
         assert self._let.acquire(timeout=30)
         return self._run(seeds, given)
 
-    def wait_begun(self) -> None:
-        assert self._begun.acquire(timeout=30)
+    async def wait_begun(self) -> None:
+        assert await asyncio.to_thread(self._begun.acquire, timeout=30)
 
     def let(self, count: int = 1) -> None:
         self._let.release(count)
 
 
-def make_batcher(run: Run, max_batch: int = 8, queue_limit: int = 1000) -> tuple[Batcher, Metrics]:
+def make_batcher(run: Run, max_batch: int = 8, queue_limit: int = 1000, quick_seconds: float = 0) -> tuple[Batcher, Metrics]:
+    """A batcher that runs in its thread, unless it may call something quick."""
     metrics = Metrics()
-    return Batcher(run, max_batch=max_batch, queue_limit=queue_limit, meters=BatchMeters(metrics)), metrics
+    meters = BatchMeters(metrics)
+    return Batcher(run, max_batch=max_batch, queue_limit=queue_limit, meters=meters, quick_seconds=quick_seconds), metrics
 
 
-def wait_for_depth(metrics: Metrics, depth: int) -> None:
-    """Return when so many rows wait."""
-    pause = threading.Event()
-    for _ in range(30_000):
-        if metrics.registry.get_sample_value("gan_queue_depth") == depth:
-            return
-        pause.wait(0.001)
-    raise AssertionError(f"the queue never held {depth}")
+def depth(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value("gan_queue_depth")
 
 
-def submit_in_order(pool: ThreadPoolExecutor, batcher: Batcher, metrics: Metrics, sizes: Sequence[int]) -> list[Future[Any]]:
-    """Jobs that wait behind a running one, in this order; job i has the seeds 100i, 100i+1, ..."""
-    futures = []
-    depth = 0
-    for place, size in enumerate(sizes, 1):
-        futures.append(pool.submit(batcher.submit, range(100 * place, 100 * place + size), {}))
-        depth += size
-        wait_for_depth(metrics, depth)
-    return futures
+def put(batcher: Batcher, seeds: Sequence[int], given: Given | None = None) -> asyncio.Future[list[int]]:
+    """Submit a job; the future has its rows or its error, and fails when it is delivered twice."""
+    future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+
+    def deliver(rows: Any, error: Exception | None) -> None:
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(rows.tolist())
+
+    batcher.submit(Job(seeds, given or {}, deliver))
+    return future
 
 
-def test_a_lone_request_is_run_at_once() -> None:
-    """A request on an idle batcher runs in its own thread, alone."""
-    threads = []
+def on_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run a test on an event loop, for half a minute at most."""
+
+    @wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(30):
+                await test(*args, **kwargs)
+
+        asyncio.run(bounded())
+
+    return run
+
+
+@on_a_loop
+async def test_what_arrives_in_one_turn_is_one_batch() -> None:
+    """Requests that are there when the loop turns are run together, and a lone one alone."""
+    batches: list[list[int]] = []
 
     def run(seeds: Sequence[int], given: Sequence[Given]) -> Any:
-        threads.append(threading.current_thread())
+        batches.append(list(seeds))
         return echo(seeds, given)
 
     batcher, _ = make_batcher(run)
-    assert batcher.submit([7], {}).tolist() == [7]
-    assert threads == [threading.current_thread()]
+    assert list(await asyncio.gather(put(batcher, [1]), put(batcher, [2, 3]))) == [[1], [2, 3]]
+    assert await put(batcher, [4]) == [4]
+    assert batches == [[1, 2, 3], [4]]
 
 
-def test_what_waits_is_run_together_in_order() -> None:
+@on_a_loop
+async def test_a_quick_batch_runs_on_the_loop_and_any_other_in_a_thread() -> None:
+    """The first batch of a size is measured in the thread; once known to be quick it runs where it was asked for."""
+    threads = []
+
+    def run(seeds: Sequence[int], given: Sequence[Given]) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return echo(seeds, given)
+
+    quick, _ = make_batcher(run, quick_seconds=30)
+    for _ in range(3):
+        await put(quick, [1])
+    slow, _ = make_batcher(run, quick_seconds=0)
+    for _ in range(2):
+        await put(slow, [1])
+    assert threads == [False, True, True, False, False]
+
+
+@on_a_loop
+async def test_what_waits_is_run_together_in_order() -> None:
     """Eight requests that wait while one runs make one batch of eight, first come first."""
     gate = Gate()
-    batcher, metrics = make_batcher(gate)
-    with ThreadPoolExecutor(16) as pool:
-        first = pool.submit(batcher.submit, [1], {})
-        gate.wait_begun()
-        futures = submit_in_order(pool, batcher, metrics, [1] * 8)
-        gate.let(2)
-        assert first.result(30).tolist() == [1]
-        assert [f.result(30).tolist() for f in futures] == [[100 * i] for i in range(1, 9)]
+    batcher, _ = make_batcher(gate)
+    first = put(batcher, [1])
+    await gate.wait_begun()
+    waiting = [put(batcher, [100 * i]) for i in range(1, 9)]
+    gate.let(2)
+    assert await first == [1]
+    assert await asyncio.gather(*waiting) == [[100 * i] for i in range(1, 9)]
     assert gate.batches == [[1], [100 * i for i in range(1, 9)]]
 
 
-def test_batches_are_no_larger_than_allowed() -> None:
+@on_a_loop
+async def test_batches_are_no_larger_than_allowed() -> None:
     """Jobs are taken whole while they fit; the next one waits for the next batch."""
     gate = Gate()
-    batcher, metrics = make_batcher(gate, max_batch=4)
-    with ThreadPoolExecutor(16) as pool:
-        first = pool.submit(batcher.submit, [1], {})
-        gate.wait_begun()
-        futures = submit_in_order(pool, batcher, metrics, [2, 1, 2, 4, 1])
-        gate.let(10)
-        for future in (first, *futures):
-            future.result(30)
+    batcher, _ = make_batcher(gate, max_batch=4)
+    first = put(batcher, [1])
+    await gate.wait_begun()
+    waiting = [put(batcher, range(100, 100 + size)) for size in (2, 1, 2, 4, 1)]
+    gate.let(10)
+    await asyncio.gather(first, *waiting)
     assert [len(batch) for batch in gate.batches] == [1, 3, 2, 4, 1]
 
 
-def test_given_values_stay_with_their_rows() -> None:
+@on_a_loop
+async def test_given_values_stay_with_their_rows() -> None:
     """Each row of a batch gets the values that its own request fixed."""
     seen: list[tuple[int, Given]] = []
 
@@ -120,22 +154,15 @@ def test_given_values_stay_with_their_rows() -> None:
         seen.extend(zip(seeds, given, strict=True))
         return echo(seeds, given)
 
-    gate = Gate(run)
-    batcher, metrics = make_batcher(gate)
-    with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(batcher.submit, [1], {})]
-        gate.wait_begun()
-        futures.append(pool.submit(batcher.submit, [2, 3], {"y": 4}))
-        wait_for_depth(metrics, 2)
-        futures.append(pool.submit(batcher.submit, [5], {}))
-        wait_for_depth(metrics, 3)
-        gate.let(2)
-        assert [f.result(30).tolist() for f in futures] == [[1], [2, 3], [5]]
+    batcher, _ = make_batcher(run)
+    answers = await asyncio.gather(put(batcher, [1]), put(batcher, [2, 3], {"y": 4}), put(batcher, [5]))
+    assert list(answers) == [[1], [2, 3], [5]]
     assert seen == [(1, {}), (2, {"y": 4}), (3, {"y": 4}), (5, {})]
 
 
-def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right() -> None:
-    """An error in one run answers every member of that batch with it; the batch after is answered rightly."""
+@on_a_loop
+async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right() -> None:
+    """O-09: an error in one run answers every member of that batch with it; the batch after is answered rightly."""
 
     def run(seeds: Sequence[int], given: Sequence[Given]) -> Any:
         if 100 in seeds:
@@ -143,77 +170,107 @@ def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right() -> No
         return echo(seeds, given)
 
     gate = Gate(run)
-    batcher, metrics = make_batcher(gate, max_batch=3)
-    with ThreadPoolExecutor(16) as pool:
-        first = pool.submit(batcher.submit, [1], {})
-        gate.wait_begun()
-        futures = submit_in_order(pool, batcher, metrics, [1] * 6)
-        gate.let(3)
-        assert first.result(30).tolist() == [1]
-        assert [str(f.exception(30)) for f in futures[:3]] == ["the run failed"] * 3
-        assert [f.result(30).tolist() for f in futures[3:]] == [[400], [500], [600]]
+    batcher, _ = make_batcher(gate, max_batch=3)
+    first = put(batcher, [1])
+    await gate.wait_begun()
+    waiting = [put(batcher, [100 * i]) for i in range(1, 7)]
+    gate.let(3)
+    answers = await asyncio.gather(first, *waiting, return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["[1]", *["the run failed"] * 3, "[400]", "[500]", "[600]"]
     gate.let()
-    assert batcher.submit([9], {}).tolist() == [9]
+    assert await put(batcher, [9]) == [9]
 
 
 @pytest.mark.parametrize("excess", [1, 5])
-def test_exactly_the_excess_is_refused(excess: int) -> None:
-    """With one batch running and the queue full, exactly the requests beyond it are refused, and the rest is answered."""
+@on_a_loop
+async def test_exactly_the_excess_is_refused(excess: int) -> None:
+    """O-02, O-03: with one batch running and the queue full, exactly the requests beyond it are refused, at once."""
     gate = Gate()
     batcher, metrics = make_batcher(gate, max_batch=4, queue_limit=6)
-    with ThreadPoolExecutor(32) as pool:
-        first = pool.submit(batcher.submit, [1], {})
-        gate.wait_begun()
-        futures = submit_in_order(pool, batcher, metrics, [1] * 6)
-        refused = [pool.submit(batcher.submit, [50 + i], {}) for i in range(excess)]
-        assert [type(f.exception(30)) for f in refused] == [QueueFull] * excess
-        gate.let(10)
-        assert [f.result(30).tolist() for f in (first, *futures)] == [[1], *([100 * i] for i in range(1, 7))]
-    assert metrics.registry.get_sample_value("gan_queue_depth") == 0
+    first = put(batcher, [1])
+    await gate.wait_begun()
+    waiting = [put(batcher, [100 * i]) for i in range(1, 7)]
+    for i in range(excess):
+        with pytest.raises(QueueFull):
+            put(batcher, [50 + i])
+    assert depth(metrics) == 6
+    gate.let(10)
+    assert await asyncio.gather(first, *waiting) == [[1], *([100 * i] for i in range(1, 7))]
+    assert depth(metrics) == 0
 
 
-def test_close_answers_what_was_accepted_and_refuses_the_rest() -> None:
+@on_a_loop
+async def test_a_withdrawn_job_is_never_run_and_makes_room() -> None:
+    """O-07: a job that is withdrawn while it waits leaves the queue; one that runs already is delivered as ever."""
+    gate = Gate()
+    batcher, metrics = make_batcher(gate, queue_limit=2)
+    delivered: list[str] = []
+    running, waiting = (Job([seed], {}, lambda rows, error, seed=seed: delivered.append(str(rows))) for seed in (1, 2))  # type: ignore[misc]
+    batcher.submit(running)
+    await gate.wait_begun()
+    batcher.submit(waiting)
+    batcher.withdraw(waiting)
+    batcher.withdraw(waiting)
+    batcher.withdraw(running)
+    assert depth(metrics) == 0
+    last = [put(batcher, [3]), put(batcher, [4])]
+    gate.let(2)
+    assert await asyncio.gather(*last) == [[3], [4]]
+    assert (delivered, gate.batches) == (["[1]"], [[1], [3, 4]])
+
+
+@on_a_loop
+async def test_close_answers_what_was_accepted_and_refuses_the_rest() -> None:
     """Closing lets the running and the waiting finish, returns after them, and every later request is refused."""
     gate = Gate()
-    batcher, metrics = make_batcher(gate, max_batch=2)
-    with ThreadPoolExecutor(16) as pool:
-        accepted = [pool.submit(batcher.submit, [1], {})]
-        gate.wait_begun()
-        accepted += submit_in_order(pool, batcher, metrics, [1] * 5)
-        closing = pool.submit(batcher.close)
-        while not batcher._is_closed:
-            threading.Event().wait(0.001)
-        with pytest.raises(Draining):
-            batcher.submit([2], {})
-        assert not closing.done()
-        gate.let(10)
-        closing.result(30)
-        assert all(future.result(30) is not None for future in accepted)
+    batcher, _ = make_batcher(gate, max_batch=2)
+    accepted = [put(batcher, [1])]
+    await gate.wait_begun()
+    accepted += [put(batcher, [i]) for i in range(5)]
+    closing = asyncio.create_task(batcher.close())
+    await asyncio.sleep(0)
     with pytest.raises(Draining):
-        batcher.submit([3], {})
+        put(batcher, [2])
+    assert not closing.done()
+    gate.let(10)
+    await closing
+    assert all(future.done() for future in accepted)
+    with pytest.raises(Draining):
+        put(batcher, [3])
 
 
-def test_closing_an_idle_batcher_returns() -> None:
-    """Nothing waits, so nothing is waited for."""
+@on_a_loop
+async def test_closing_an_idle_batcher_returns() -> None:
+    """Nothing waits, so nothing is waited for; nor is a second closing."""
     batcher, _ = make_batcher(echo)
-    batcher.close()
+    await put(batcher, [1])
+    await batcher.close()
+    await batcher.close()
 
 
-def test_a_job_too_large_is_a_fault_of_the_caller() -> None:
+@on_a_loop
+async def test_a_job_too_large_is_a_fault_of_the_caller() -> None:
     """A job must fit one batch."""
     batcher, _ = make_batcher(echo, max_batch=4)
     with pytest.raises(ValueError, match="1..4 seeds, got 5"):
-        batcher.submit(range(5), {})
+        put(batcher, range(5))
 
 
-@settings(max_examples=25)
+@settings(max_examples=50, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=40),
-    max_batch=st.integers(5, 16),
+    turns=st.lists(st.booleans(), min_size=40, max_size=40),
+    withdrawn=st.sets(st.integers(0, 39), max_size=8),
     bad=st.sets(st.integers(0, 39), max_size=4),
+    max_batch=st.integers(5, 16),
+    quick_seconds=st.sampled_from([0.0, 30.0]),
 )
-def test_everyone_gets_their_own_answer(sizes: list[int], max_batch: int, bad: set[int]) -> None:
-    """Whatever the mix of sizes and failing runs, each request gets its own rows or its batch's error, and batches fit."""
+def test_everyone_gets_their_own_answer(
+    sizes: list[int], turns: list[bool], withdrawn: set[int], bad: set[int], max_batch: int, quick_seconds: float
+) -> None:
+    """Whatever the mix of sizes, pauses, failing runs and withdrawals, each request is answered once with its own rows or its
+    batch's error, or was withdrawn in time; no batch is too large.
+    """
     batches: list[int] = []
 
     def run(seeds: Sequence[int], given: Sequence[Given]) -> Any:
@@ -222,19 +279,28 @@ def test_everyone_gets_their_own_answer(sizes: list[int], max_batch: int, bad: s
             raise RuntimeError("the run failed")
         return echo(seeds, given)
 
-    batcher, _ = make_batcher(run, max_batch=max_batch)
+    @on_a_loop
+    async def play() -> None:
+        batcher, metrics = make_batcher(run, max_batch=max_batch, quick_seconds=quick_seconds)
+        answers: dict[int, list[Any]] = {}
+        for place, size in enumerate(sizes):
+            mine = answers.setdefault(place, [])
+            job = Job(range(100 * place, 100 * place + size), {}, lambda rows, error, mine=mine: mine.append((rows, error)))  # type: ignore[misc]
+            batcher.submit(job)
+            if place in withdrawn:
+                batcher.withdraw(job)
+            if turns[place]:
+                await asyncio.sleep(0)
+        await batcher.close()
+        for place, size in enumerate(sizes):
+            if place in withdrawn:
+                assert answers[place] == []
+                continue
+            ((rows, error),) = answers[place]
+            right = list(range(100 * place, 100 * place + size))
+            assert str(error) == "the run failed" if place in bad or rows is None else rows.tolist() == right
+        assert depth(metrics) == 0
 
-    def ask(place: int) -> Callable[[], Any] | list[int] | str:
-        try:
-            rows: list[int] = batcher.submit(range(100 * place, 100 * place + sizes[place]), {}).tolist()
-        except RuntimeError as error:
-            return str(error)
-        return rows
-
-    with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(ask, range(len(sizes))))
-    for place, (size, answer) in enumerate(zip(sizes, answers, strict=True)):
-        right = list(range(100 * place, 100 * place + size))
-        assert answer == "the run failed" if place in bad else answer in (right, "the run failed")
-    assert max(batches) <= max_batch
-    assert sum(batches) == sum(sizes)
+    play()
+    assert max(batches, default=0) <= max_batch
+    assert sum(batches) == sum(size for place, size in enumerate(sizes) if place not in withdrawn)

@@ -18,34 +18,35 @@ import pytest
 
 from contract import digest_latents, draw
 from serving.encoders import fingerprints
-from serving.generate import Conditions, Service, generate
+from serving.generate import Conditions, Service
 from serving.models import Model, load_model
 from serving.runtime import Session
+from tests.serving.client import fetch
 
 GOLDEN = Path(__file__).with_name("golden.json")
 SEEDS = [0, 1, 2, 3, 5, 8, 42, 99, 1000, 65535, 123456789, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 2, 2**32 - 1]
 NAMES = ["conditional", "grey", "colour", "points2", "tokens", "exact"]
 
 
-def fetch(service: Service, query: str) -> bytes:
-    return generate(service, query, Conditions()).body
+def image(service: Service, query: str) -> bytes:
+    return fetch(service, query).body
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_gives_one_answer_a_thousand_times(make_service: Callable[..., Service], name: str) -> None:
     """D-01: seed 42, asked a thousand times, has one SHA-256."""
     service = make_service()
-    assert len({fetch(service, f"model={name}&seed=42") for _ in range(1000)}) == 1
+    assert len({image(service, f"model={name}&seed=42") for _ in range(1000)}) == 1
 
 
 def test_a_seed_gives_the_same_among_others(make_service: Callable[..., Service]) -> None:
     """D-02: in 200 random mixes asked by 32 threads at once, seed 42 brings the bytes that it brings alone."""
     service = make_service()
-    alone = fetch(service, "seed=42")
+    alone = image(service, "seed=42")
     numbers = random.Random(1)
     queries = ["seed=42" if numbers.random() < 0.3 else f"seed={numbers.randrange(2**32)}&y=3" for _ in range(200 * 32)]
     with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda query: fetch(service, query), queries))
+        answers = list(pool.map(lambda query: image(service, query), queries))
     assert {answer for query, answer in zip(queries, answers, strict=True) if query == "seed=42"} == {alone}
     batch_sizes = service.metrics.registry.get_sample_value("gan_batch_size_count")
     assert batch_sizes is not None
@@ -68,12 +69,12 @@ def test_a_seed_gives_the_same_from_every_place_in_the_queue(make_service: Calla
     """64 threads wait together and run as one batch; each gets the bytes that it gets alone, the one in this slot too."""
     service = make_service()
     seeds = [1000 + place if place != slot else 42 for place in range(64)]
-    alone = [fetch(service, f"model=grey&seed={seed}") for seed in seeds]
+    alone = [image(service, f"model=grey&seed={seed}") for seed in seeds]
     barrier = threading.Barrier(64)
 
     def ask(seed: int) -> bytes:
         barrier.wait(30)
-        return fetch(service, f"model=grey&seed={seed}")
+        return image(service, f"model=grey&seed={seed}")
 
     with ThreadPoolExecutor(64) as pool:
         assert list(pool.map(ask, seeds)) == alone
@@ -82,8 +83,8 @@ def test_a_seed_gives_the_same_from_every_place_in_the_queue(make_service: Calla
 def test_a_contact_sheet_shows_the_single_images(make_service: Callable[..., Service]) -> None:
     """With n=70, more than a batch, each row is the row of its seed alone."""
     service = make_service()
-    sheet = json.loads(fetch(service, "model=grey&seed=10&n=70&format=json"))["data"]
-    singles = [json.loads(fetch(service, f"model=grey&seed={seed}&format=json"))["data"][0] for seed in range(10, 80)]
+    sheet = json.loads(image(service, "model=grey&seed=10&n=70&format=json"))["data"]
+    singles = [json.loads(image(service, f"model=grey&seed={seed}&format=json"))["data"][0] for seed in range(10, 80)]
     assert sheet == singles
 
 
@@ -121,27 +122,27 @@ def test_a_request_is_one_run_of_its_own_latents(counted: tuple[Service, Countin
     """D-05: eight requests, one after another, are eight runs of one row, each fed the latents of its seed."""
     service, session = counted
     for seed in range(8):
-        fetch(service, f"seed={seed}")
+        image(service, f"seed={seed}")
     assert [digest_latents(fed, 0) for fed in session.fed] == [
-        digest_latents(draw(service.models["grey"].card.latents, [seed]), 0) for seed in range(8)
+        digest_latents(draw(service.registry["grey"].model.card.latents, [seed]), 0) for seed in range(8)
     ]
 
 
 def test_a_large_request_is_run_in_full_batches(counted: tuple[Service, CountingSession]) -> None:
     """D-05: n=150 is three runs of 64, 64 and 22 rows."""
     service, session = counted
-    fetch(service, "seed=0&n=150")
+    image(service, "seed=0&n=150")
     assert [len(fed["z"]) for fed in session.fed] == [64, 64, 22]
 
 
 def test_304_and_head_never_run_the_model(counted: tuple[Service, CountingSession]) -> None:
     """D-10: the entity tag is known without inference, so HEAD and a matching If-None-Match cost none."""
     service, session = counted
-    head = generate(service, "seed=42", Conditions(is_head=True))
+    head = fetch(service, "seed=42", Conditions(is_head=True))
     etag = dict(head.headers)["ETag"]
-    not_modified = generate(service, "seed=42", Conditions(if_none_match=f'"x", W/{etag}'))
+    not_modified = fetch(service, "seed=42", Conditions(if_none_match=f'"x", W/{etag}'))
     assert (head.status, not_modified.status, session.fed) == (200, 304, [])
-    answer = generate(service, "seed=42", Conditions())
+    answer = fetch(service, "seed=42")
     assert [h for h in answer.headers if h[0] != "Content-Length"] == head.headers
     assert dict(not_modified.headers)["ETag"] == dict(answer.headers)["ETag"] == etag
     assert not not_modified.body
@@ -152,7 +153,7 @@ def test_wrong_requests_never_run_the_model(counted: tuple[Service, CountingSess
     service, session = counted
     for query in ("seed=x", "seed=1&format=gif", "seed=1&n=256&scale=16", "seed=1&foo=1"):
         with pytest.raises(Exception, match="must be|no parameter"):
-            generate(service, query, Conditions())
+            fetch(service, query)
     assert session.fed == []
 
 
@@ -161,9 +162,9 @@ def test_another_models_entity_tag_does_not_match(make_service: Callable[..., Se
     service = make_service()
     queries = ["seed=42", "seed=43", "seed=42&n=2", "seed=42&scale=2", "seed=42&format=webp", "seed=42&y=3", "seed=42&y=4",
                "seed=42&c0=.5", "seed=42&c1=.5", "seed=42&model=grey", "seed=42&model=colour"]  # fmt: skip
-    etags = [dict(generate(service, query, Conditions(is_head=True)).headers)["ETag"] for query in queries]
+    etags = [dict(fetch(service, query, Conditions(is_head=True)).headers)["ETag"] for query in queries]
     assert len(set(etags)) == len(queries)
-    assert generate(service, queries[0], Conditions(if_none_match=", ".join(etags[1:]))).status == 200
+    assert fetch(service, queries[0], Conditions(if_none_match=", ".join(etags[1:]))).status == 200
 
 
 @pytest.mark.parametrize(
@@ -172,14 +173,14 @@ def test_another_models_entity_tag_does_not_match(make_service: Callable[..., Se
 def test_two_ways_to_say_the_same_have_one_answer(make_service: Callable[..., Service], one: str, other: str) -> None:
     """Order, notation and defaults spelt out change neither entity tag nor bytes."""
     service = make_service()
-    replies = [generate(service, f"seed=5&{query}", Conditions()) for query in (one, other)]
+    replies = [fetch(service, f"seed=5&{query}") for query in (one, other)]
     assert replies[0] == replies[1]
 
 
 def test_the_ends_of_the_range_are_different_images(make_service: Callable[..., Service]) -> None:
     """D-07: seeds 0, 1, 2^31-1, 2^31 and 2^32-1 give five images: no sign, no overflow."""
     service = make_service()
-    assert len({fetch(service, f"model=grey&seed={seed}&format=npy") for seed in (0, 1, 2**31 - 1, 2**31, 2**32 - 1)}) == 5
+    assert len({image(service, f"model=grey&seed={seed}&format=npy") for seed in (0, 1, 2**31 - 1, 2**31, 2**32 - 1)}) == 5
 
 
 def sha(data: bytes) -> str:
@@ -210,7 +211,7 @@ def test_golden_files(models: dict[str, Model], make_service: Callable[..., Serv
     if encoder != golden["encoder"]:
         pytest.skip(f"the encoder's fingerprint is {encoder}, the golden file's is {golden['encoder']}")
     service = make_service()
-    files = [fetch(service, f"model=exact&seed={seed}") for seed in SEEDS]
+    files = [image(service, f"model=exact&seed={seed}") for seed in SEEDS]
     assert [sha(without_text(data)) for data in files] == golden["png"]
 
 
@@ -237,5 +238,5 @@ def test_a_row_that_is_not_finite_fails_alone(make_service: Callable[..., Servic
     bad = digest_latents(draw(model.card.latents, [13]), 0)
     service = make_service({"points2": replace(model, session=NotANumber(model.session))})
     with pytest.raises(Exception, match="NaN or infinity"):
-        fetch(service, "seed=13")
-    assert fetch(service, "seed=14") == fetch(make_service(), "model=points2&seed=14")
+        image(service, "seed=13")
+    assert image(service, "seed=14") == image(make_service(), "model=points2&seed=14")

@@ -19,9 +19,9 @@ import pytest
 from flask import Flask
 
 from tests.serving import tiny_onnx
+from tests.serving.client import ask
 from tests.serving.corpus import CASES, Case
 from tests.serving.process import TIMEOUT, Server, environment, free_port, running
-from tests.serving.wsgi import ask
 
 
 @pytest.fixture(scope="module")

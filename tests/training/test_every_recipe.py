@@ -60,7 +60,7 @@ def test_what_is_trained_is_exported_and_served(name: str, picture_folder: Path,
     tolerance = 1e-4 * (1 + np.abs(expected)) if isinstance(card.output, Points) else 1
     assert (np.abs(given.astype(float) - expected.astype(float)) <= tolerance).all()
 
-    client = create_app(Settings(models=(str(path),), workers=1)).test_client()
+    client = create_app(Settings(models=(str(path),), workers=1)).flask.test_client()
     answer = client.get("/generate?seed=3&format=npy")
     assert answer.status_code == 200
     assert (np.load(io.BytesIO(answer.data)).reshape(given[3].shape) == given[3]).all()

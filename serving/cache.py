@@ -1,0 +1,44 @@
+"""Finished answers, kept while there is room for them; the least recently used goes first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+OVERHEAD = 512
+"""Bytes that an entry takes beside its body, roughly."""
+
+
+class Cache:
+    """Bodies by entity tag, bounded in bytes; used on one thread.
+
+    Args:
+        limit: bytes of all entries; 0 keeps nothing.
+        meter: told the bytes in use after each change.
+    """
+
+    def __init__(self, limit: int, meter: Callable[[float], None]) -> None:
+        self._limit = limit
+        self._meter = meter
+        self._bodies: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+
+    def find(self, key: str) -> bytes | None:
+        """The body of that key, which becomes the most recently used one."""
+        body = self._bodies.get(key)
+        if body is not None:
+            self._bodies.move_to_end(key)
+        return body
+
+    def keep(self, key: str, body: bytes) -> None:
+        """Keep a body; one of more than a quarter of the room is not worth what it would push out."""
+        cost = len(body) + OVERHEAD
+        if cost > self._limit // 4:
+            return
+        old = self._bodies.pop(key, None)
+        self._size += cost - (len(old) + OVERHEAD if old is not None else 0)
+        self._bodies[key] = body
+        while self._size > self._limit:
+            _, dropped = self._bodies.popitem(last=False)
+            self._size -= len(dropped) + OVERHEAD
+        self._meter(self._size)

@@ -1,0 +1,79 @@
+"""What samples come from, put together: queues, kept answers, and the edge where faults are caught."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from contract import Given
+from serving.batcher import Batcher, Run
+from serving.cache import Cache
+from serving.encoders import fingerprints
+from serving.errors import ClientGone, DeadlinePassed, Draining, InternalProblem, Problem, QueueFull
+from serving.flights import Flights
+from serving.generate import Conditions, Reply, Service, generate, problem_reply
+from serving.logs import Log
+from serving.metrics import BatchMeters, Metrics
+from serving.models import Model
+from serving.registry import Registry
+from serving.runtime import Array
+from serving.settings import Settings
+
+
+def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics) -> Service:
+    """What ``generate`` needs: a batcher in front of each model, kept answers, and the encoders' fingerprints."""
+    meters = BatchMeters(metrics)
+
+    def make_batcher(model: Model) -> Batcher:
+        run = timed_run(model, metrics)
+        return Batcher(run, max_batch=settings.max_batch, queue_limit=settings.queue_limit, meters=meters)
+
+    cache = Cache(settings.cache_bytes, metrics.cache_bytes.set)
+    return Service(
+        settings=settings, registry=Registry(models, make_batcher, keep=settings.keep_models), fingerprints=fingerprints(),
+        metrics=metrics, cache=cache, flights=Flights(cache.keep), threads=ThreadPoolExecutor(1, "encoding"),
+    )  # fmt: skip
+
+
+def timed_run(model: Model, metrics: Metrics) -> Run:
+    """The model as the batcher runs it: latents for the whole batch, one inference, its time taken."""
+    duration = metrics.inference.labels(model.card.name, model.provider)
+
+    def run(seeds: Sequence[int], given: Sequence[Given]) -> Array:
+        start = time.perf_counter()
+        rows = model.sample(seeds, given)
+        duration.observe(time.perf_counter() - start)
+        padding = model.plan.padding(len(seeds))
+        if padding:
+            metrics.padding.inc(padding)
+        return rows
+
+    return run
+
+
+async def answer(service: Service, log: Log, query: str, conditions: Conditions, digits: str | None = None) -> Reply:
+    """The reply to a request for samples, whatever happens: problems are told, faults are logged under an id.
+
+    Raises:
+        ClientGone: nobody is there to be answered.
+    """
+    try:
+        return await generate(service, query, conditions, digits)
+    except Problem as problem:
+        if isinstance(problem, QueueFull | Draining | DeadlinePassed):
+            service.metrics.rejected.labels(problem.code).inc()
+        return problem_reply(problem)
+    except ClientGone:
+        raise
+    except Exception as error:  # the edge: a fault answers its own request and the service goes on
+        return problem_reply(fault(error, log))
+
+
+def fault(error: Exception, log: Log) -> InternalProblem:
+    """A fault as the client may know it; the log has the rest under the same id."""
+    fault_id = secrets.token_hex(8)
+    log("fault", id=fault_id, error="".join(traceback.format_exception(error)))
+    return InternalProblem("the service failed; its log has more under this id", facts={"id": fault_id})

@@ -1,0 +1,71 @@
+"""A request put to the application exactly as it is written: nothing is encoded, merged or sorted on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flask import Flask
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from serving.front import Front
+from serving.generate import Conditions, Reply, Service, generate
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def service_of(app: Front | Flask) -> Service:
+    """What an application answers from."""
+    flask = app if isinstance(app, Flask) else app.flask
+    service: Service = flask.extensions["serving"].service
+    return service
+
+
+def ask(app: Front | Flask, query: str = "", method: str = "GET", path: str = "/generate",
+        headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:  # fmt: skip
+    """One request, one answer: through the whole ASGI application, or through Flask alone."""
+    if isinstance(app, Front):
+        return service_of(app).bridge.ask(_ask(app, query, method, path, headers or {}, body))
+    environ = EnvironBuilder(method=method, headers=Headers(headers or {}), data=body or None).get_environ()
+    environ |= {"PATH_INFO": path, "QUERY_STRING": query}
+    chunks, status, answered = run_wsgi_app(app, environ, buffered=True)
+    return Answer(int(status.split()[0]), answered, b"".join(chunks))
+
+
+async def _ask(app: Front, query: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    messages: list[dict[str, Any]] = []
+    requests = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> dict[str, Any]:
+        for message in requests:
+            return message
+        await asyncio.Event().wait()  # the client stays
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    sent = [(b"host", b"test"), *((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items())]
+    if body:
+        sent.append((b"content-length", str(len(body)).encode()))
+    scope: dict[str, Any] = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http", "path": path,
+        "raw_path": path.encode(), "query_string": query.encode("latin-1"), "root_path": "", "headers": sent,
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000),
+    }  # fmt: skip
+    await app(scope, receive, send)
+    answered = Headers([(name.decode(), value.decode("latin-1")) for name, value in messages[0]["headers"]])
+    return Answer(messages[0]["status"], answered, b"".join(message.get("body", b"") for message in messages[1:]))
+
+
+def fetch(service: Service, query: str, conditions: Conditions | None = None, digits: str | None = None) -> Reply:
+    """The reply of ``generate``, asked from a test's own thread."""
+    return service.bridge.ask(generate(service, query, conditions or Conditions(), digits))
