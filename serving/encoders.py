@@ -64,6 +64,8 @@ class Format:
     """Whether ``cols`` means something: several images stand in one picture."""
     is_bulk: bool = False
     """Whether it is for programs, which may ask for more samples than a person can look at."""
+    is_slow: bool = False
+    """Whether even a small picture takes long to encode."""
     max_side: int = 2**31 - 1
     """Pixels of the picture's width or height, at most."""
 
@@ -179,7 +181,7 @@ def image_formats(*, has_avif: bool) -> dict[str, Format]:
         "png": Format("image/png", _image_png, is_picture=True, is_sheet=True),
         "webp": Format("image/webp", _webp, is_picture=True, is_sheet=True, max_side=16383),
         "jpeg": Format("image/jpeg", _jpeg, is_picture=True, is_sheet=True, max_side=65500),
-        "avif": Format("image/avif", _avif, is_picture=True, is_sheet=True, max_side=32768),
+        "avif": Format("image/avif", _avif, is_picture=True, is_sheet=True, is_slow=True, max_side=32768),
         "npy": NPY,
         "json": JSON,
         "tar": Format("application/x-tar", _tar, is_picture=True, is_bulk=True),
