@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -81,8 +81,8 @@ def create_app(
 
 def _announce(model: Model, metrics: Metrics, log: Log) -> None:
     metrics.record_model(model)
-    log("model", name=model.card.name, digest=model.digest, runtime=model.runtime, goldens=model.goldens,
-        batching=model.plan.name)  # fmt: skip
+    log("model", name=model.card.name, digest=model.digest, runtime=model.runtime, goldens=model.goldens.pixels,
+        encoder=model.goldens.encoder, files=model.goldens.digest, batching=model.plan.name)  # fmt: skip
 
 
 def _create_flask(parts: Parts, log: Log) -> Flask:
@@ -197,8 +197,8 @@ def describe(model: Model) -> dict[str, object]:
     formats, walks = list(FORMATS[model.card.output.kind]), list(walk_formats(model))
     return {
         "name": model.card.name, "digest": model.digest, "serving_runtime": model.runtime, "provider": model.provider,
-        "goldens": model.goldens, "batching": model.plan.name, "formats": formats, "walk_formats": walks, "parameters": ranges,
-        "card": card,
+        "goldens": asdict(model.goldens), "batching": model.plan.name, "formats": formats, "walk_formats": walks,
+        "parameters": ranges, "card": card,
     }  # fmt: skip
 
 

@@ -198,16 +198,17 @@ FORMATS: dict[str, dict[str, Format]] = {
 
 
 def fingerprints() -> dict[tuple[str, str], str]:
-    """By kind and format, a hash of what this process's encoder makes of fixed samples.
+    """By kind and format, ``fingerprint``."""
+    return {(kind, name): fingerprint(kind, name) for kind, formats in FORMATS.items() for name in formats}
+
+
+def fingerprint(kind: str, name: str) -> str:
+    """A hash of what this process's encoder of a kind and format makes of fixed samples.
 
     Another version of Pillow or zlib may write other bytes for the same pixels; then this differs.
     """
-    found: dict[tuple[str, str], str] = {}
-    for kind, formats in FORMATS.items():
-        for name, form in formats.items():
-            encoded = b"".join(form.encode(probe) for probe in _probes() if probe.output.kind == kind)
-            found[kind, name] = hashlib.sha256(encoded).hexdigest()[:16]
-    return found
+    encoded = b"".join(FORMATS[kind][name].encode(probe) for probe in _probes() if probe.output.kind == kind)
+    return hashlib.sha256(encoded).hexdigest()[:16]
 
 
 def _probes() -> list[Sample]:

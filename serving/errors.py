@@ -1,4 +1,4 @@
-"""What can go wrong in the service, as one tree; a problem is answered, a start error ends the program.
+"""What can go wrong in the service, as one tree; a problem is answered, the others end the program.
 
 ServingError
 ├── ClientGone                            nobody is there to be answered
@@ -7,6 +7,7 @@ ServingError
 │   ├── ModelError            1           a model file is refused
 │   ├── ProviderError         1           the device that was asked for is not there
 │   └── AddressError          1           the address cannot be listened on
+├── VerifyError               2           a file cannot be compared with what a model makes; one line says why
 └── Problem                   status      the request is answered with application/problem+json
     ├── BadQuery              400         the query string is not well formed
     ├── UnknownParameter      400         the model has no such parameter
@@ -63,6 +64,12 @@ class ProviderError(StartError):
 
 class AddressError(StartError):
     """The address cannot be listened on."""
+
+
+class VerifyError(ServingError):
+    """A file cannot be compared with what a model makes; the message is one line."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class Problem(ServingError):

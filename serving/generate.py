@@ -17,7 +17,7 @@ import numpy as np
 from contract import MAX_SEED, Given
 from serving.bridge import Bridge
 from serving.cache import Cache
-from serving.encoders import FORMATS, Format, Sample
+from serving.encoders import FORMATS, Format
 from serving.errors import BadParameter, NonFinite, Problem
 from serving.flights import Flight, Flights, Land, Patience
 from serving.limits import check_size, is_slow
@@ -27,8 +27,9 @@ from serving.negotiation import choose_format, matches
 from serving.parameters import Wanted, parse_query
 from serving.registry import Registry, Served
 from serving.runtime import Array
+from serving.samples import sample_of
 from serving.settings import Settings
-from serving.walks import Place, Source
+from serving.walks import Source
 
 Headers = list[tuple[str, str]]
 
@@ -217,12 +218,7 @@ def _headers(order: Order, *, is_immutable: bool) -> Headers:
 
 def encode_sample(form: Format, wanted: Wanted, source: Source, rows: Array) -> bytes:
     """Rows in a format; they are those of seeds from ``source`` on, or the one of a place between two."""
-    model = wanted.model
-    seed, way = (0, source._asdict()) if isinstance(source, Place) else (source, None)
-    return form.encode(Sample(
-        output=model.card.output, rows=rows, model=model.card.name, digest=model.digest, runtime=model.runtime,
-        seed=seed, scale=wanted.scale, columns=wanted.columns, given=wanted.given, way=way,
-    ))  # fmt: skip
+    return form.encode(sample_of(wanted.model, rows, source, wanted.given, scale=wanted.scale, columns=wanted.columns))
 
 
 def _encode(metrics: Metrics, order: Order, rows: Array) -> bytes:

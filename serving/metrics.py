@@ -88,7 +88,7 @@ class Metrics:
         self.model_info = Gauge(
             "gan_model_info",
             "The models that are served; always 1.",
-            ["model", "digest", "runtime", "batching", "goldens"],
+            ["model", "digest", "runtime", "batching", "goldens", "encoder", "files"],
             registry=registry,
             multiprocess_mode="livemax",
         )
@@ -106,8 +106,10 @@ class Metrics:
 
     def record_model(self, model: Model) -> None:
         """Say that a model is served."""
-        name = model.card.name
-        self.model_info.labels(name, model.digest, model.runtime, model.plan.name, model.goldens).set(1)
+        name, goldens = model.card.name, model.goldens
+        self.model_info.labels(
+            name, model.digest, model.runtime, model.plan.name, goldens.pixels, goldens.encoder or "none", goldens.digest
+        ).set(1)
         self.determinism.labels(name).set(1)
 
     def record_answer(self, route: str, method: str, code: int, cache: str, seconds: float) -> None:

@@ -9,13 +9,12 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from contract import Card, CardError, Categorical, Drawn, Given, Parameter, card_from_metadata, parameters
 from serving.errors import ModelError, StartError
-from serving.promise import Plan, compare_goldens, find_plan, probe_outputs
+from serving.promise import Goldens, Plan, compare_goldens, find_plan, probe_outputs
 from serving.protobuf import read_contents
 from serving.runtime import Array, Device, Session, open_session, runtime_class
 from serving.walks import Source, draw_sources
@@ -38,8 +37,8 @@ class Model:
     session: Session
     plan: Plan
     """How rows are put into a batch so that a row never depends on its neighbours."""
-    goldens: Literal["exact", "close", "none"]
-    """How this machine's outputs compare with those of the exporter."""
+    goldens: Goldens
+    """How latents, outputs and files here compare with those of the exporter and of other machines."""
     fingerprint: str
     """Hash of outputs computed here: two machines that differ in a bit have different ones."""
     parameters: dict[str, Parameter]
@@ -95,7 +94,8 @@ def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1
         plan = find_plan(session, card, max_batch)
         return Model(
             card=card, digest=digest, provider=provider, runtime=runtime_class(provider), session=session, plan=plan,
-            goldens=compare_goldens(session, plan, card), fingerprint=_fingerprint(session, plan, card, digest, provider),
+            goldens=compare_goldens(session, plan, card, digest, runtime_class(provider)),
+            fingerprint=_fingerprint(session, plan, card, digest, provider),
             parameters=parameters(card.latents),
         )  # fmt: skip
     except StartError:

@@ -25,7 +25,7 @@ def write_png(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> bytes:
         pixels: [height, width, channels], 1 channel is grey, 3 are RGB.
         texts: ASCII texts by keyword, kept inside the file.
     """
-    return b"".join([*_beginning(pixels, texts), _chunk(b"IDAT", _deflated(pixels)), END])
+    return b"".join([*_beginning(pixels, texts), write_chunk(b"IDAT", _deflated(pixels)), END])
 
 
 def write_apng(frames: NDArray[np.uint8], texts: Mapping[str, str], fps: int, plays: int) -> bytes:
@@ -38,20 +38,20 @@ def write_apng(frames: NDArray[np.uint8], texts: Mapping[str, str], fps: int, pl
         plays: how often it is played; 0 is for ever.
     """
     n, height, width, _ = frames.shape
-    chunks = [*_beginning(frames[0], texts), _chunk(b"acTL", struct.pack(">II", n, plays))]
+    chunks = [*_beginning(frames[0], texts), write_chunk(b"acTL", struct.pack(">II", n, plays))]
     numbers = itertools.count()  # control and data chunks are numbered together
     for place, pixels in enumerate(frames):
-        chunks.append(_chunk(b"fcTL", struct.pack(">IIIIIHHBB", next(numbers), width, height, 0, 0, 1, fps, 0, 0)))
+        chunks.append(write_chunk(b"fcTL", struct.pack(">IIIIIHHBB", next(numbers), width, height, 0, 0, 1, fps, 0, 0)))
         data = _deflated(pixels)
-        chunks.append(_chunk(b"fdAT", struct.pack(">I", next(numbers)) + data) if place else _chunk(b"IDAT", data))
+        chunks.append(write_chunk(b"fdAT", struct.pack(">I", next(numbers)) + data) if place else write_chunk(b"IDAT", data))
     return b"".join([*chunks, END])
 
 
 def _beginning(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> list[bytes]:
     height, width, channels = pixels.shape
     header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels], 0, 0, 0)
-    chunks = [_chunk(b"tEXt", keyword.encode("ascii") + b"\0" + text.encode("ascii")) for keyword, text in texts.items()]
-    return [SIGNATURE, _chunk(b"IHDR", header), *chunks]
+    chunks = [write_chunk(b"tEXt", keyword.encode("ascii") + b"\0" + text.encode("ascii")) for keyword, text in texts.items()]
+    return [SIGNATURE, write_chunk(b"IHDR", header), *chunks]
 
 
 def _deflated(pixels: NDArray[np.uint8]) -> bytes:
@@ -61,9 +61,10 @@ def _deflated(pixels: NDArray[np.uint8]) -> bytes:
     return zlib.compress(lines.data, LEVEL)
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def write_chunk(kind: bytes, data: bytes) -> bytes:
+    """One chunk: length, kind, content, checksum."""
     tagged = kind + data
     return b"".join([struct.pack(">I", len(data)), tagged, struct.pack(">I", zlib.crc32(tagged))])
 
 
-END = _chunk(b"IEND", b"")
+END = write_chunk(b"IEND", b"")

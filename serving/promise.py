@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from contract import Card, Drawn, Golden, Image, Points, digest_latents, draw
-from serving.errors import ModelError
+from contract import Card, Drawn, Golden, Image, Points, Tokens, digest_latents, draw
+from serving.encoders import FORMATS, Sample, fingerprint
+from serving.errors import ModelError, cut
 from serving.runtime import Array, Session
 
 PROBE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
 PROBE_SIZES = (2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64)
 POINT_TOLERANCE = 1e-4
 """Difference from a golden that another processor may make: of the plotted region's size, and of the value."""
+
+ALLOWED = {Image.kind: "1 grey level", Points.kind: f"{POINT_TOLERANCE:g} of the region and of the value", Tokens.kind: "none"}
 
 
 @dataclass(frozen=True)
@@ -101,26 +105,69 @@ def probe_outputs(session: Session, plan: Plan, card: Card) -> Array:
     return plan.run(session, draw(card.latents, PROBE_SEEDS))
 
 
-def compare_goldens(session: Session, plan: Plan, card: Card) -> Literal["exact", "close", "none"]:
-    """Compare what is computed here with what the exporter computed.
+@dataclass(frozen=True, kw_only=True)
+class Goldens:
+    """What became of a card's goldens here, told apart by what may have changed since the export."""
+
+    latents: Literal["exact", "none"]
+    """NumPy, or ``draw``: other latents are refused; ``none`` if the card has no goldens."""
+    pixels: Literal["exact", "close", "none"]
+    """onnxruntime, or the processor: ``close`` is another rounding, anything worse is refused."""
+    encoder: str | None
+    """Fingerprint of what writes the PNG: zlib, and Pillow for a plot; None where there is no PNG."""
+    files: Mapping[str, str]
+    """By seed, the SHA-256 of the PNG that ``/generate`` answers: equal wherever pixels, runtime and encoder are."""
+
+    @property
+    def digest(self) -> str:
+        """All files as one short hash."""
+        return hashlib.sha256(repr(sorted(self.files.items())).encode()).hexdigest()[:16]
+
+
+def compare_goldens(session: Session, plan: Plan, card: Card, digest: str, runtime: str) -> Goldens:
+    """Compare what is drawn and computed here with what the exporter drew and computed, and write it as the service would.
 
     Another processor may round differently, so one grey level (or 1e-4 of a point) is close enough; tokens must be equal.
 
     Raises:
-        ModelError: latents are drawn differently here, or the output is worse than close.
+        ModelError: latents are drawn differently here, or the output is worse than close; the message says which.
     """
-    is_exact = True
-    for golden in card.goldens:
-        drawn = draw(card.latents, [golden.seed])
-        if digest_latents(drawn, 0) != golden.latents:
-            raise ModelError(f"golden seed {golden.seed}: the latents drawn here are not those that the card promises")
-        row = plan.run(session, drawn)[0]
-        is_exact = is_exact and row.tobytes() == golden.output.tobytes()
+    drawn = [_draw_golden(golden, card) for golden in card.goldens]
+    rows = [plan.run(session, latents)[0] for latents in drawn]
+    for golden, row in zip(card.goldens, rows, strict=True):
         if not _is_close(row, golden, card):
-            raise ModelError(f"golden seed {golden.seed}: the output is not what the card promises; {_difference(row, golden)}")
-    if not card.goldens:
-        return "none"
-    return "exact" if is_exact else "close"
+            raise ModelError(
+                f"golden seed {golden.seed}: the latents are right, but {runtime} gives another output than "
+                f"{cut(card.runtime)} gave the exporter, or the weights are damaged; {_difference(row, golden)}, "
+                f"allowed is {ALLOWED[card.output.kind]}"
+            )
+    is_exact = all(row.tobytes() == golden.output.tobytes() for golden, row in zip(card.goldens, rows, strict=True))
+    has_png = "png" in FORMATS[card.output.kind]
+    samples = [
+        Sample(output=card.output, rows=row[None], model=card.name, digest=digest, runtime=runtime, seed=golden.seed)
+        for golden, row in zip(card.goldens, rows, strict=True)
+    ]
+    return Goldens(
+        latents="exact" if card.goldens else "none",
+        pixels=("exact" if is_exact else "close") if card.goldens else "none",
+        encoder=fingerprint(card.output.kind, "png") if has_png else None,
+        files={str(sample.seed): _hash_png(sample) for sample in samples} if has_png else {},
+    )
+
+
+def _draw_golden(golden: Golden, card: Card) -> Drawn:
+    drawn = draw(card.latents, [golden.seed])
+    found = digest_latents(drawn, 0)
+    if found != golden.latents:
+        raise ModelError(
+            f"golden seed {golden.seed}: the latents must have the SHA-256 {cut(golden.latents)}, "
+            f"those drawn here have {found}: NumPy's Philox or our draw is not what it was, which must never be"
+        )
+    return drawn
+
+
+def _hash_png(sample: Sample) -> str:
+    return hashlib.sha256(FORMATS[sample.output.kind]["png"].encode(sample)).hexdigest()
 
 
 def _is_close(row: Array, golden: Golden, card: Card) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from serving.front import Front
 from serving.generate import Conditions, Reply, Service, generate
+from serving.metrics import Metrics
 
 
 class Answer(NamedTuple):
@@ -69,3 +71,13 @@ async def _ask(app: Front, query: str, method: str, path: str, headers: Mapping[
 def fetch(service: Service, query: str, conditions: Conditions | None = None, digits: str | None = None) -> Reply:
     """The reply of ``generate``, asked from a test's own thread."""
     return service.bridge.ask(generate(service, query, conditions or Conditions(), digits))
+
+
+def wait_for_depth(metrics: Metrics, depth: int) -> None:
+    """Return when so many rows wait."""
+    pause = threading.Event()
+    for _ in range(30_000):
+        if metrics.registry.get_sample_value("gan_queue_depth") == depth:
+            return
+        pause.wait(0.001)
+    raise AssertionError(f"the queue never held {depth}")

@@ -177,10 +177,19 @@ def test_two_ways_to_say_the_same_have_one_answer(make_service: Callable[..., Se
     assert replies[0] == replies[1]
 
 
-def test_the_ends_of_the_range_are_different_images(make_service: Callable[..., Service]) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_the_ends_of_the_range_are_different_images(make_service: Callable[..., Service], name: str) -> None:
     """D-07: seeds 0, 1, 2^31-1, 2^31 and 2^32-1 give five images: no sign, no overflow."""
     service = make_service()
-    assert len({image(service, f"model=grey&seed={seed}&format=npy") for seed in (0, 1, 2**31 - 1, 2**31, 2**32 - 1)}) == 5
+    assert len({image(service, f"model={name}&seed={seed}&format=npy") for seed in (0, 1, 2**31 - 1, 2**31, 2**32 - 1)}) == 5
+
+
+@pytest.mark.parametrize("seed", [2**31 - 2, 2**32 - 4])
+def test_a_sheet_counts_on_over_the_sign_bit_and_to_the_end(make_service: Callable[..., Service], seed: int) -> None:
+    """D-07: four rows from 2^31-2, or up to 2^32-1, are those of the four seeds alone."""
+    service = make_service()
+    sheet = json.loads(image(service, f"model=grey&seed={seed}&n=4&format=json"))["data"]
+    assert sheet == [json.loads(image(service, f"model=grey&seed={seed + i}&format=json"))["data"][0] for i in range(4)]
 
 
 def sha(data: bytes) -> str:

@@ -240,3 +240,17 @@ def exact(**changes: Any) -> bytes:
     shape = graph.constant(np.array([-1, 8, 8, 1], np.int64))
     graph.add("Cast", graph.add("Reshape", graph.add("Clip", sums, *limits), shape), output="image", to=UINT8)
     return finish("exact", graph, GREY, Image(8, 8, 1), [value_info("z", "float32", ["n", 20])], **changes)
+
+
+def convolutional(**changes: Any) -> bytes:
+    """An image model, 28x28 grey, of transposed convolutions: what an inference shares out among threads."""
+    graph = Graph()
+    wide = graph.add("Relu", graph.dense("z", 20, 32 * 7 * 7))
+    layer = graph.add("Reshape", wide, graph.constant(np.array([-1, 32, 7, 7], np.int64)))
+    for fan_in, fan_out in ((32, 16), (16, 1)):
+        kernel = np.random.default_rng(fan_in).standard_normal((fan_in, fan_out, 4, 4)).astype(np.float32) / fan_in**0.5
+        layer = graph.add("ConvTranspose", layer, graph.constant(kernel), strides=[2, 2], pads=[1, 1, 1, 1])
+    shaped = graph.add("Transpose", graph.add("Sigmoid", layer), perm=[0, 2, 3, 1])
+    scaled = graph.add("Mul", shaped, graph.constant(np.array(255, np.float32)))
+    graph.add("Cast", graph.add("Round", scaled), output="image", to=UINT8)
+    return finish("convolutional", graph, GREY, Image(28, 28, 1), [value_info("z", "float32", ["n", 20])], **changes)

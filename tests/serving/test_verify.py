@@ -1,0 +1,304 @@
+"""``python -m serving verify``: a picture is made again from what is written inside it, and no file brings a traceback."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Pictures
+from PIL.PngImagePlugin import PngInfo
+
+from serving.__main__ import main
+from serving.encoders import PNG_KEYWORD
+from serving.generate import Conditions, Service
+from serving.models import Model
+from serving.png import SIGNATURE, write_chunk, write_png
+from serving.png_reader import read_png
+from serving.ways import mix
+from tests.serving.client import fetch as ask_service
+
+Check = Callable[..., tuple[int, str]]
+Chunk = tuple[bytes, bytes]
+
+
+@pytest.fixture
+def fetch(make_service: Callable[..., Service]) -> Callable[[str], bytes]:
+    """The PNG that the service answers to a query."""
+    service = make_service()
+    return lambda query: ask_service(service, f"{query}&format=png").body
+
+
+@pytest.fixture
+def check(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
+    """Exit code and the one line that is said of a file; the line is on stderr exactly when the code is 2."""
+
+    def run(data: bytes, *, models: str = str(folder), **variables: str) -> tuple[int, str]:
+        path = tmp_path / "x.png"
+        path.write_bytes(data)
+        capsys.readouterr()
+        code = main(["verify", str(path), "--models", models], {"GAN_PROVIDER": "cpu", **variables})
+        out, err = capsys.readouterr()
+        assert (out if code == 2 else err) == ""
+        line = err if code == 2 else out
+        assert line.startswith(f"{path}: ")
+        assert line.endswith("\n")
+        assert line.count("\n") == 1
+        assert line.isascii()
+        assert len(line) < 1000
+        return code, line.removeprefix(f"{path}: ")[:-1]
+
+    return run
+
+
+def with_text(data: bytes, content: bytes, kind: bytes = b"tEXt", times: int = 1) -> bytes:
+    """A PNG with another text chunk in its text chunk's place."""
+    chunks = [[chunk] if chunk[0] != b"tEXt" else [(kind, content)] * times for chunk in read_png(data).chunks]
+    return joined([chunk for group in chunks for chunk in group])
+
+
+def with_origin(data: bytes, **changes: object) -> bytes:
+    """A PNG that says something else of how it was made."""
+    origin = {**json.loads(read_png(data).text(PNG_KEYWORD)), **changes}
+    return with_text(data, b"gan\0" + json.dumps(origin).encode())
+
+
+def joined(chunks: Sequence[Chunk]) -> bytes:
+    return SIGNATURE + b"".join(write_chunk(*chunk) for chunk in chunks)
+
+
+def with_chunk(data: bytes, chunk: Chunk, place: int) -> bytes:
+    chunks = list(read_png(data).chunks)
+    return joined([*chunks[:place], chunk, *chunks[place:]])
+
+
+def with_header(data: bytes, **changes: int) -> bytes:
+    fields = dict(zip(("width", "height", "depth", "colour", "compression", "filter", "interlace"),
+                      struct.unpack(">IIBBBBB", read_png(data).header), strict=True)) | changes  # fmt: skip
+    return joined([(b"IHDR", struct.pack(">IIBBBBB", *fields.values())), *read_png(data).chunks[1:]])
+
+
+def with_pixels(data: bytes, pixels: Any) -> bytes:
+    return write_png(pixels, {PNG_KEYWORD: read_png(data).text(PNG_KEYWORD)})
+
+
+def with_lines(data: bytes, lines: bytes) -> bytes:
+    """A PNG with other bytes to inflate."""
+    return joined([chunk if chunk[0] != b"IDAT" else (b"IDAT", lines) for chunk in read_png(data).chunks])
+
+
+QUERIES = [
+    "seed=42", "seed=4294967295&y=3", "seed=7&n=70&scale=2&y=3&c0=-.25", "model=grey&seed=1&n=3", "model=colour&seed=5&scale=3",
+    "seed=7&n=5&cols=5", "model=points2&seed=42&n=100", "model=points1&seed=1&n=9", "model=points9&seed=3&scale=2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_picture_of_the_service_matches(fetch: Callable[[str], bytes], check: Check, query: str) -> None:
+    """What the service answered is made again byte for byte: images and plots, sheets, enlarged, with given values."""
+    code, line = check(fetch(query))
+    assert (code, line[:19]) == (0, "match, bytes equal:")
+
+
+@pytest.mark.parametrize("query", ["a=1&b=2", "a=1&b=2&t=0&y=3&scale=2", "a=5&b=5&t=.3&model=points2&format=png"])
+def test_a_place_between_two_seeds_matches(make_service: Callable[..., Service], check: Check, query: str) -> None:
+    """What ``/mix`` answered is made again byte for byte, too."""
+    service = make_service()
+    code, line = check(service.bridge.ask(mix(service, query, Conditions())).body)
+    assert (code, line[:20]) == (0, "match, bytes equal: ")
+    assert " of the way from seed " in line
+
+
+def test_a_wrong_place_or_count_of_columns_is_refused(make_service: Callable[..., Service], check: Check) -> None:
+    """A place that is not 0..1, a seed that is none, and columns beyond the number of images are named."""
+    service = make_service()
+    mixed = service.bridge.ask(mix(service, "a=1&b=2&t=.25", Conditions())).body
+    assert check(with_origin(mixed, t=1.5)) == (2, "the text chunk's t must be 0..1, got 1.5")
+    assert check(with_origin(mixed, t=True)) == (2, "the text chunk's t must be 0..1, got true")
+    assert check(with_origin(mixed, b=-1)) == (2, "the text chunk's b must be 0..4294967295, got -1")
+    assert "perhaps cols, parameters, has" in check(with_origin(mixed, cols=1))[1]
+    sheet = ask_service(service, "seed=1&n=3&cols=3").body
+    assert check(with_origin(sheet, cols=4)) == (2, "the text chunk's cols must be 1..3 for this n, got 4")
+    assert check(with_origin(sheet, cols=None)) == (2, "the text chunk's cols must be 1..3 for this n, got null")
+
+
+def test_the_verdict_says_of_what(fetch: Callable[[str], bytes], check: Check, models: dict[str, Model]) -> None:
+    """The line names the seeds, the model and its digest's beginning."""
+    line = check(fetch("model=grey&seed=10&n=3"))[1]
+    assert line == f"match, bytes equal: seeds 10..12 of grey {models['grey'].digest[:12]}"
+
+
+def test_deflated_anew_the_pixels_match(fetch: Callable[[str], bytes], check: Check) -> None:
+    """The same pixels in another deflate stream are told as equal pixels in other bytes."""
+    data = fetch("model=grey&seed=42")
+    inflated = zlib.decompress(read_png(data).deflated)
+    code, line = check(with_lines(data, zlib.compress(inflated, 9)))
+    assert (code, line[:32]) == (0, "match, pixels equal, bytes not: ")
+    assert line.endswith("another zlib or another program wrote the file")
+
+
+@pytest.mark.parametrize("query", ["seed=42&n=5", "model=colour&seed=42", "model=points2&seed=1&n=20"])
+def test_written_anew_by_another_program_the_pixels_match(fetch: Callable[[str], bytes], check: Check, query: str) -> None:
+    """A file that Pillow wrote anew, with filtered lines, holds the same pixels."""
+    data = fetch(query)
+    buffer, texts = io.BytesIO(), PngInfo()
+    with Pictures.open(io.BytesIO(data)) as picture:
+        texts.add_text(PNG_KEYWORD, picture.info[PNG_KEYWORD])
+        picture.save(buffer, "PNG", pnginfo=texts, optimize=True)
+    assert check(buffer.getvalue())[1].startswith("match, pixels equal, bytes not: ")
+
+
+def test_another_runtime_is_named(fetch: Callable[[str], bytes], check: Check, models: dict[str, Model]) -> None:
+    """Where the file was written by another runtime class, the line names both."""
+    code, line = check(with_origin(fetch("seed=42"), runtime="onnxruntime-9.9-cuda-riscv"))
+    assert code == 0
+    assert line.endswith(f"written by onnxruntime-9.9-cuda-riscv, compared on {models['conditional'].runtime}")
+
+
+def test_pixels_that_differ_are_counted(fetch: Callable[[str], bytes], check: Check) -> None:
+    """Three pixels of an RGB picture, one of them by seven levels in one channel: exit code 1, the count and the seven."""
+    data = fetch("model=colour&seed=42")
+    pixels = read_png(data).pixels().astype(int)
+    for place, levels in (((0, 0, 0), 1), ((3, 4, 1), 7), ((15, 19, 2), 2)):
+        pixels[place] += levels if pixels[place] < 128 else -levels
+    code, line = check(with_pixels(data, pixels.astype(np.uint8)))
+    assert (code, line[:62]) == (1, "pixel difference: 3 of 320 pixels by at most 7 grey levels: se")
+
+
+def test_another_seeds_picture_is_a_pixel_difference(fetch: Callable[[str], bytes], check: Check) -> None:
+    """A file that names another seed than its own is found out."""
+    assert check(with_origin(fetch("seed=42"), seed=43))[0] == 1
+
+
+def test_another_model_is_named_with_what_is_there(
+    fetch: Callable[[str], bytes], check: Check, folder: Path, models: dict[str, Model]
+) -> None:
+    """A digest that no model file has ends with exit code 2; the line says which it is and which there are."""
+    code, line = check(fetch("model=grey&seed=42"), models=f"{folder}/2-colour.onnx,{folder}/3-points.onnx")
+    assert code == 2
+    assert line == (
+        f"other model: made by grey {models['grey'].digest[:12]}, there are "
+        f"{folder}/2-colour.onnx {models['colour'].digest[:12]}, {folder}/3-points.onnx {models['points2'].digest[:12]}"
+    )
+
+
+def test_two_versions_of_a_model_may_stand_side_by_side(fetch: Callable[[str], bytes], check: Check, folder: Path,
+                                                        tmp_path: Path) -> None:  # fmt: skip
+    """A broken neighbour, or one of the same name, does not matter: only the file with the digest is loaded."""
+    (tmp_path / "broken.onnx").write_bytes(b"broken")
+    assert check(fetch("seed=42"), models=f"{tmp_path}/broken.onnx,{folder}")[0] == 0
+
+
+def test_limits_are_the_services(fetch: Callable[[str], bytes], check: Check) -> None:
+    """What a service with higher limits wrote is compared once the same variables are set here."""
+    data = fetch("model=grey&seed=1&n=5&scale=2")
+    assert check(data, GAN_MAX_IMAGES="4") == (2, "the text chunk's n must be 1..4 by GAN_MAX_IMAGES, got 5")
+    assert check(data, GAN_MAX_SCALE="1") == (2, "the text chunk's scale must be 1..1 by GAN_MAX_SCALE, got 2")
+    assert "at most 18815 pixels by GAN_MAX_PIXELS, seeds 1..5" in check(data, GAN_MAX_PIXELS="18815")[1]
+    assert check(data, GAN_MAX_IMAGES="5", GAN_MAX_PIXELS="18816")[0] == 0
+
+
+REFUSED: list[tuple[str, Callable[[bytes], bytes], str]] = [
+    ("empty", lambda data: b"", "not a PNG: it must begin with the bytes 89504e470d0a1a0a, begins with none"),
+    ("HTML", lambda data: b"<!doctype html>", "not a PNG"),
+    ("signature alone", lambda data: data[:8], "truncated: it ends at byte 8 without an IEND"),
+    ("cut in half", lambda data: data[: len(data) // 2], "truncated: the IDAT chunk at byte"),
+    ("one byte short", lambda data: data[:-1], "truncated"),
+    ("a byte more", lambda data: data + b"x", "1 bytes follow its end"),
+    ("wrong CRC", lambda data: data[:-20] + b"\0" + data[-19:], "must have CRC"),
+    ("a length of 4 GB", lambda data: data[:33] + b"\xff\xff\xff\xff" + data[37:], "says 4294967295 bytes"),
+    ("a type of no letters", lambda data: with_chunk(data, (b"a1bc", b""), 1), "four letters, got b'a1bc'"),
+    ("many chunks", lambda data: joined([*read_png(data).chunks[:1], *[(b"abcd", b"")] * 70_000]), "at most 65536 chunks"),
+    ("no header", lambda data: joined(read_png(data).chunks[1:]), "its only IHDR chunk, has 0 and begins with tEXt"),
+    ("two headers", lambda data: with_chunk(data, read_png(data).chunks[0], 1), "its only IHDR chunk, has 2"),
+    ("header of 12 bytes", lambda data: joined([(b"IHDR", bytes(12)), *read_png(data).chunks[1:]]), "13 bytes, has 12"),
+    ("no width", lambda data: with_header(data, width=0), "width and height must be 1..2147483647, got 0 and 28"),
+    ("very wide", lambda data: with_header(data, width=2**31 - 1), "must be 28x28 grey, is 2147483647x28 grey"),
+    ("RGB", lambda data: with_header(data, colour=2), "must be 28x28 grey, is 28x28 RGB"),
+    ("a palette", lambda data: with_header(data, colour=3), "8-bit grey or RGB"),
+    ("16 bits", lambda data: with_header(data, depth=16), "got bit depth 16"),
+    ("interlaced", lambda data: with_header(data, interlace=1), "interlacing 1"),
+    ("an unknown critical chunk", lambda data: with_chunk(data, (b"ABCD", b""), 1), "no ABCD chunk"),
+    ("no pixels", lambda data: joined([c for c in read_png(data).chunks if c[0] != b"IDAT"]), "an IDAT chunk, has none"),
+    ("pixels apart", lambda data: with_chunk(data, (b"IDAT", b""), 1), "side by side"),
+    ("pixels that are no deflate stream", lambda data: with_lines(data, b"\0" * 99), "cannot be inflated"),
+    ("too few pixels", lambda data: with_lines(data, zlib.compress(bytes(811))), "must inflate to 812 bytes"),
+    ("pixels that are a bomb", lambda data: with_lines(data, zlib.compress(bytes(10**8))), "must inflate to 812 bytes"),
+    ("bytes behind the pixels", lambda data: with_lines(data, read_png(data).deflated + b"x"), "must inflate to 812 bytes"),
+    ("no checksum of the pixels", lambda data: with_lines(data, read_png(data).deflated[:-4]), "must inflate to 812 bytes"),
+    ("a filter of 5", lambda data: with_lines(data, zlib.compress(b"\5" * 812)), "filter must be 0..4, got 5"),
+    ("no text", lambda data: joined([c for c in read_png(data).chunks if c[0] != b"tEXt"]), "one text chunk 'gan', which says"),
+    ("another text", lambda data: with_text(data, b"gan2\0{}"), "one text chunk 'gan'"),
+    ("two texts", lambda data: with_text(data, b"gan\0{}", times=2), "how it was made, has 2"),
+    ("a compressed bomb of a text", lambda data: with_text(data, b"gan\0\0" + zlib.compress(bytes(10**8)), b"zTXt"), "is zTXt"),
+    ("a long text", lambda data: with_text(data, b"gan\0" + b" " * 10**6), "at most 65536 bytes, has 1000004"),
+    ("a text that is not JSON", lambda data: with_text(data, b"gan\0{"), "must be JSON"),
+    ("a text of other bytes", lambda data: with_text(data, b"gan\0\xff\n\0"), "must be JSON"),
+    ("nested lists", lambda data: with_text(data, b"gan\0" + b"[" * 60_000), "must be JSON"),
+    ("a number of 60000 digits", lambda data: with_text(data, b'gan\0{"seed":' + b"9" * 60_000 + b"}"), "must be JSON"),
+    ("a list", lambda data: with_text(data, b"gan\0[]"), "must be a JSON object of model, digest"),
+    ("an empty object", lambda data: with_text(data, b"gan\0{}"), "has nothing"),
+    ("a further name", lambda data: with_origin(data, truncation=0.5), "scale, parameters, truncation"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "reason"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_a_damaged_or_hostile_file_is_refused(
+    fetch: Callable[[str], bytes], check: Check, change: Callable[[bytes], bytes], reason: str
+) -> None:
+    """Whatever is wrong with a file, the exit code is 2 and one line says what is wrong and what would be right."""
+    code, line = check(change(fetch("model=grey&seed=42")))
+    assert code == 2
+    assert reason in line
+
+
+WRONG_VALUES: list[tuple[dict[str, object], str]] = [
+    ({"seed": -1}, "the text chunk's seed must be 0..4294967295, got -1"),
+    ({"seed": 2**32}, "got 4294967296"),
+    ({"seed": True}, "got true"),
+    ({"seed": "42"}, "seed must be 0..4294967295, got \"42\""),
+    ({"seed": 1.0}, "got 1.0"),
+    ({"seed": float("nan")}, "got NaN"),
+    ({"seed": 10**3000}, "seed must be 0..4294967295, got 1000"),
+    ({"n": 0}, "n must be 1..256 by GAN_MAX_IMAGES, got 0"),
+    ({"n": 10**9}, "got 1000000000"),
+    ({"seed": 2**32 - 1, "n": 2}, "n must be 1..1 for this seed"),
+    ({"scale": 17}, "scale must be 1..16 by GAN_MAX_SCALE, got 17"),
+    ({"n": 256, "scale": 16}, "at most 16777216 pixels by GAN_MAX_PIXELS"),
+    ({"n": 4}, "must be 56x56 grey, is 28x28 grey"),
+    ({"digest": "../../etc"}, "digest must be 64 hexadecimal digits, got \"../../etc\""),
+    ({"digest": "A" * 64}, "digest must be 64"),
+    ({"model": 3}, "model must be text, got 3"),
+    ({"runtime": None}, "runtime must be text, got null"),
+    ({"parameters": []}, "parameters must be an object of numbers, got []"),
+    ({"parameters": {"y": "3"}}, "parameter y must be a finite number, got \"3\""),
+    ({"parameters": {"y": float("inf")}}, "parameter y must be a finite number, got Infinity"),
+    ({"parameters": {"y": False}}, "parameter y must be a finite number, got false"),
+    ({"parameters": {"y": 10}}, "y must be 0..9, got 10"),
+    ({"parameters": {"y": 3.5}}, "y must be 0..9, got 3.5"),
+    ({"parameters": {"c0": 1.5}}, "c0 must be -1..1, got 1.5"),
+    ({"parameters": {"z0\n": 1}}, "no parameter 'z0\\n'; declared are y, c0, c1"),
+    ({"parameters": {"\u0661" * 40: 1}}, "at most 32 characters, got '\\u0661"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "reason"), WRONG_VALUES, ids=lambda value: str(value)[:40])
+def test_an_absurd_value_is_refused(
+    fetch: Callable[[str], bytes], check: Check, changes: dict[str, object], reason: str
+) -> None:
+    """A text chunk's value that no service writes is told beside the right one, before anything of its size is made."""
+    code, line = check(with_origin(fetch("seed=42"), **changes))
+    assert code == 2
+    assert reason in line
+
+
+def test_a_model_without_pictures_is_refused(fetch: Callable[[str], bytes], check: Check, models: dict[str, Model]) -> None:
+    """A file that names a model of tokens is not compared: there is no PNG of them."""
+    code, line = check(with_origin(fetch("seed=42"), model="tokens", digest=models["tokens"].digest))
+    assert (code, line) == (2, "tokens gives tokens, of which there is no PNG")
