@@ -106,26 +106,21 @@ def test_a_picture_of_the_service_matches(fetch: Callable[[str], bytes], check: 
     assert (code, line[:19]) == (0, "match, bytes equal:")
 
 
-@pytest.mark.parametrize("query", ["a=1&b=2", "a=1&b=2&t=0&y=3&scale=2", "a=5&b=5&t=.3&model=points2&format=png"])
-def test_a_place_between_two_seeds_matches(make_service: Callable[..., Service], check: Check, query: str) -> None:
+@pytest.mark.parametrize(("query", "t"), [("a=1&b=2&y=3&scale=2", "0.5"), ("a=5&b=6&t=.3&model=points2&format=png", "0.3")])
+def test_a_place_between_two_seeds_matches(make_service: Callable[..., Service], check: Check, query: str, t: str) -> None:
     """What ``/mix`` answered is made again byte for byte, too."""
     service = make_service()
-    code, line = check(service.bridge.ask(mix(service, query, Conditions())).body)
-    assert (code, line[:20]) == (0, "match, bytes equal: ")
-    assert " of the way from seed " in line
+    line = check(service.bridge.ask(mix(service, query, Conditions())).body)[1]
+    assert line.startswith(f"match, bytes equal: {t} of the way from seed ")
 
 
 def test_a_wrong_place_or_count_of_columns_is_refused(make_service: Callable[..., Service], check: Check) -> None:
-    """A place that is not 0..1, a seed that is none, and columns beyond the number of images are named."""
+    """A place that is not 0..1, and columns beyond the number of images are named."""
     service = make_service()
+    sheet = ask_service(service, "seed=1&n=3&cols=3").body
     mixed = service.bridge.ask(mix(service, "a=1&b=2&t=.25", Conditions())).body
     assert check(with_origin(mixed, t=1.5)) == (2, "the text chunk's t must be 0..1, got 1.5")
-    assert check(with_origin(mixed, t=True)) == (2, "the text chunk's t must be 0..1, got true")
-    assert check(with_origin(mixed, b=-1)) == (2, "the text chunk's b must be 0..4294967295, got -1")
-    assert "perhaps cols, parameters, has" in check(with_origin(mixed, cols=1))[1]
-    sheet = ask_service(service, "seed=1&n=3&cols=3").body
     assert check(with_origin(sheet, cols=4)) == (2, "the text chunk's cols must be 1..3 for this n, got 4")
-    assert check(with_origin(sheet, cols=None)) == (2, "the text chunk's cols must be 1..3 for this n, got null")
 
 
 def test_the_verdict_says_of_what(fetch: Callable[[str], bytes], check: Check, models: dict[str, Model]) -> None:
