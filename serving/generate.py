@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,8 +80,7 @@ class Service:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
+class Order(NamedTuple):
     """What a request asks for, checked and complete: all that its answer depends on."""
 
     served: Served
@@ -98,7 +97,7 @@ class Order:
     """The strong entity tag, known before any inference."""
     is_repeatable: bool = True
     """Whether the same request asks for the same thing again."""
-    headers: Headers = field(default_factory=list)
+    headers: Sequence[tuple[str, str]] = ()
     """Further headers of the answer."""
 
 
@@ -149,13 +148,13 @@ def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
     kind = wanted.model.card.output.kind
     name = choose_format(service.media_types[kind], wanted.format, accept)
     form = FORMATS[kind][name]
-    check_size(wanted, name, form, service.settings)
+    pixels = check_size(wanted, name, form, service.settings)
     seed = secrets.randbelow(MAX_SEED + 2 - wanted.n) if wanted.seed is None else wanted.seed
     etag = entity_tag(wanted.model, service.fingerprints[kind, name], name, wanted.given,
                       seed, wanted.n, wanted.scale, wanted.columns)  # fmt: skip
     return Order(
         served=wanted.served, sources=range(seed, seed + wanted.n), given=wanted.given, format=name, media_type=form.media_type,
-        encode=partial(encode_sample, form, wanted, seed), is_slow=is_slow(wanted, form), etag=etag,
+        encode=partial(encode_sample, form, wanted, seed), is_slow=is_slow(form, pixels), etag=etag,
         is_repeatable=wanted.seed is not None, headers=[("X-Seed", str(seed))],
     )  # fmt: skip
 

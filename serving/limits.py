@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contract import Image
 from serving.animations import AnimationFormat
-from serving.encoders import Format, picture_pixels, picture_sides
+from serving.encoders import Format, picture_sides
 from serving.errors import BadParameter
 from serving.parameters import Wanted, counts
 from serving.settings import Settings
@@ -13,8 +13,11 @@ QUICK_PIXELS = 2**16
 """A picture of more pixels is encoded in a thread: everyone else on the event loop would wait for it."""
 
 
-def check_size(wanted: Wanted, name: str, form: Format, settings: Settings) -> None:
+def check_size(wanted: Wanted, name: str, form: Format, settings: Settings) -> int:
     """See that an answer in the format of that name is not too large, and that all that is asked means something there.
+
+    Returns:
+        How many pixels the answer has, of all its images; 0 if it is no images.
 
     Raises:
         BadParameter: naming the parameter that must be another, or smaller.
@@ -25,10 +28,17 @@ def check_size(wanted: Wanted, name: str, form: Format, settings: Settings) -> N
         raise BadParameter("scale", str(wanted.scale), f"1 for {name}; pictures only can be enlarged")
     if wanted.columns is not None and not form.is_sheet:
         raise BadParameter("cols", str(wanted.columns), f"left out for {name}; contact sheets only have columns")
-    blame, value = _largest(wanted)
-    check_pixels(blame, value, answer_pixels(wanted, form), settings)
-    sides = picture_sides(wanted.model.card.output, wanted.n, wanted.scale, wanted.columns) if form.is_sheet else (0, 0)
-    check_sides(blame, value, sides, name, form)
+    output = wanted.model.card.output
+    if not (form.is_picture or isinstance(output, Image)):
+        return 0
+    is_apart = isinstance(output, Image) and not form.is_sheet  # images one by one, with nothing left over in black
+    height, width = picture_sides(output, wanted.n, wanted.scale, wanted.n if is_apart else wanted.columns)
+    pixels = height * width
+    if pixels > settings.max_pixels:
+        check_pixels(*_largest(wanted), pixels, settings)
+    if not is_apart and max(height, width) > form.max_side:
+        check_sides(*_largest(wanted), (height, width), name, form)
+    return pixels
 
 
 def check_pixels(blame: str, value: int, pixels: int, settings: Settings) -> None:
@@ -54,17 +64,9 @@ def check_sides(blame: str, value: int, sides: tuple[int, int], name: str, form:
         raise BadParameter(blame, str(value), allowed)
 
 
-def answer_pixels(wanted: Wanted, form: Format) -> int:
-    """How many pixels an answer has: those of the one picture, of all images one by one, or none."""
-    output = wanted.model.card.output
-    if form.is_sheet or (form.is_picture and not isinstance(output, Image)):
-        return picture_pixels(output, wanted.n, wanted.scale, wanted.columns)
-    return picture_pixels(output, wanted.n, wanted.scale, wanted.n) if isinstance(output, Image) else 0
-
-
-def is_slow(wanted: Wanted, form: Format) -> bool:
-    """Whether an answer is to be encoded in a thread."""
-    return form.is_slow or answer_pixels(wanted, form) > QUICK_PIXELS
+def is_slow(form: Format, pixels: int) -> bool:
+    """Whether an answer of so many pixels is to be encoded in a thread."""
+    return form.is_slow or pixels > QUICK_PIXELS
 
 
 def _largest(wanted: Wanted) -> tuple[str, int]:

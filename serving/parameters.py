@@ -62,16 +62,24 @@ def parse_query(query: str, models: Mapping[str, Served], settings: Settings, ad
         BadQuery, UnknownParameter, RepeatedParameter, BadParameter: naming the wrong value and the right one.
     """
     values, served = read_query(query, models, GENERATE, addressed)
-    n = integer(values, "n", 1, max(settings.max_images, settings.max_bulk), allowed=counts(settings)) or 1
+    n = _count(values, settings)
     seed = integer(values, "seed", 0, MAX_SEED)
     if seed is not None and seed + n - 1 > MAX_SEED:
         raise BadParameter("n", values["n"], f"1..{MAX_SEED - seed + 1} for this seed, as seeds end at {MAX_SEED}")
     columns = integer(values, "cols", 1, n)
+    if columns == sheet_columns(n):
+        columns = None
     return Wanted(
         served=served, seed=seed, n=n, scale=integer(values, "scale", 1, settings.max_scale) or 1,
-        columns=None if columns == sheet_columns(n) else columns, format=values.get("format"),
+        columns=columns, format=values.get("format"),
         given=given_values(values, served.model, GENERATE),
     )  # fmt: skip
+
+
+def _count(values: Mapping[str, str], settings: Settings) -> int:
+    if "n" not in values:
+        return 1
+    return integer(values, "n", 1, max(settings.max_images, settings.max_bulk), allowed=counts(settings)) or 1
 
 
 def counts(settings: Settings) -> str:

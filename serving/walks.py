@@ -55,7 +55,7 @@ def draw_sources(latents: Latents, sources: Sequence[Source], given: Sequence[Gi
     Raises:
         DrawError: a seed, a place or a given value is out of range, or no such parameter is declared.
     """
-    if not any(isinstance(source, Place) for source in sources):
+    if Place not in set(map(type, sources)):
         return draw(latents, sources, given)  # type: ignore[arg-type]
     fixed = given or [{}] * len(sources)
     parts: list[Drawn] = []

@@ -76,11 +76,11 @@ async def mix(service: Service, query: str, conditions: Conditions, digits: str 
     media_types = {name: media_type for name, media_type in service.media_types[kind].items() if name != "tar"}
     name = choose_format(media_types, wanted.format, conditions.accept)
     form = FORMATS[kind][name]
-    check_size(wanted, name, form, service.settings)
+    pixels = check_size(wanted, name, form, service.settings)
     etag = entity_tag(wanted.model, service.fingerprints[kind, name], name, wanted.given, "mix", place, wanted.scale)
     return await fulfil(service, Order(
         served=wanted.served, sources=[place], given=wanted.given, format=name, media_type=form.media_type,
-        encode=partial(encode_sample, form, wanted, place), is_slow=is_slow(wanted, form), etag=etag,
+        encode=partial(encode_sample, form, wanted, place), is_slow=is_slow(form, pixels), etag=etag,
     ), conditions)  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """How fast many samples come in one answer, against onnxruntime alone: ``n`` rows as npy, and as a tar of PNGs.
 
-    python benchmarks/serving/bulk.py MODEL.onnx --n 1024
+    python -m benchmarks.serving.bulk MODEL.onnx --n 1024
 
-Every round runs onnxruntime in this process, with latents drawn before, in batches as large as the service's; then asks a server
-of one worker once a format, for seeds that nobody asked for before. The table shows the median round, in images a second.
+Every round runs onnxruntime in this process, with latents drawn before, in batches as large as the service's; then it asks a
+server of one worker once a format, for seeds that nobody asked for before. The table shows medians in images a second.
 """
 
 from __future__ import annotations
