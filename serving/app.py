@@ -15,6 +15,7 @@ from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
 from contract import card_to_json
+from serving.admin import Gatekeeper
 from serving.encoders import FORMATS
 from serving.errors import (
     Draining,
@@ -29,9 +30,11 @@ from serving.logs import Log, print_event
 from serving.metrics import Metrics, forget_dead_workers
 from serving.models import Model, load_models
 from serving.page import render_page
+from serving.reload import Reloader
 from serving.runtime import resolve_provider
 from serving.service import answer, create_service, fault
 from serving.settings import Settings, model_files, worker_threads
+from serving.signals import Tally
 from serving.ways import mix, walk, walk_formats
 
 NO_PATH = "no such path; / shows what there is"
@@ -44,12 +47,16 @@ class Parts:
     service: Service
     answer: Answer
     is_draining: Callable[[], bool]
+    reloader: Reloader
+    generation: Tally
+    gatekeeper: Gatekeeper | None
 
 
 def create_app(
     settings: Settings,
     *,
     is_draining: Callable[[], bool] = lambda: False,
+    generation: Tally | None = None,
     metrics_directory: Path | None = None,
     log: Log = print_event,
 ) -> Front:
@@ -58,6 +65,7 @@ def create_app(
     Args:
         settings: all that can be set.
         is_draining: whether the process is about to stop.
+        generation: raised when one of several worker processes is told to reload, watched by all.
         metrics_directory: where several worker processes share their metrics.
         log: where events go.
 
@@ -68,18 +76,26 @@ def create_app(
         forget_dead_workers(metrics_directory)
     metrics = Metrics(metrics_directory)
     provider = resolve_provider(settings.provider)
-    models = load_models(
-        model_files(settings), provider, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch
-    )
+    files = model_files(settings)
+    models = load_models(files, provider, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch)
     service = create_service(settings, models.values(), metrics)
     for model in models.values():
-        _announce(model, metrics, log)
-    parts = Parts(service=service, answer=partial(answer, service, log), is_draining=is_draining)
+        _announce(metrics, log, model)
+    generation = generation or Tally()
+    reloader = Reloader(
+        service, dict(zip(files, models, strict=True)), provider, announce=partial(_announce, metrics, log), log=log,
+        generation=generation.value,
+    )  # fmt: skip
+    parts = Parts(
+        service=service, answer=partial(answer, service, log), is_draining=is_draining, reloader=reloader,
+        generation=generation, gatekeeper=Gatekeeper(settings.admin_token) if settings.admin_token else None,
+    )  # fmt: skip
+    service.vitals.watch(lambda: [s.batcher.running_since for s in service.registry.all()], settings.stall_seconds, log)
     metrics.ready.set(1)
-    return Front(_create_flask(parts, log), service, parts.answer, worker_threads(settings))
+    return Front(_create_flask(parts, log), service, parts.answer, worker_threads(settings), reloader.watch)
 
 
-def _announce(model: Model, metrics: Metrics, log: Log) -> None:
+def _announce(metrics: Metrics, log: Log, model: Model) -> None:
     metrics.record_model(model)
     log("model", name=model.card.name, digest=model.digest, runtime=model.runtime, goldens=model.goldens.pixels,
         encoder=model.goldens.encoder, files=model.goldens.digest, batching=model.plan.name)  # fmt: skip
@@ -90,6 +106,9 @@ def _create_flask(parts: Parts, log: Log) -> Flask:
     app.url_map.merge_slashes = False
     for rule, view in ROUTES.items():
         app.add_url_rule(rule, rule, partial(view, parts), methods=["GET"])
+    if parts.gatekeeper:
+        for rule, view in ADMIN_ROUTES.items():
+            app.add_url_rule(rule, rule, partial(view, parts), methods=["POST"])
     app.register_error_handler(Exception, partial(_tell, log))
     app.before_request(_begin)
     app.after_request(partial(_finish, parts.service.metrics))
@@ -209,7 +228,7 @@ def show_health(parts: Parts) -> Response:
 
 def show_readiness(parts: Parts) -> Response:
     """Ready for requests."""
-    if parts.is_draining():
+    if parts.is_draining() or parts.service.vitals.is_lost:
         parts.service.metrics.ready.set(0)
         raise Draining()
     return _json({"status": "ready", "models": list(parts.service.registry)})
@@ -231,6 +250,16 @@ def show_page(parts: Parts) -> Response:
     return response
 
 
+def reload_models(parts: Parts) -> Response:
+    """Load changed model files here and now, and tell the other workers; 422 when one of them is refused."""
+    assert parts.gatekeeper is not None
+    parts.gatekeeper.check(request.headers.get("Authorization"))
+    outcomes = parts.service.bridge.ask(parts.reloader.reload())
+    parts.generation.raise_it()
+    is_refused = any(outcome.result == "refused" for outcome in outcomes)
+    return _json({"outcomes": [outcome.facts() for outcome in outcomes]}, 422 if is_refused else 200)
+
+
 ROUTES: dict[str, Callable[..., Response]] = {
     "/": show_page,
     ROUTE: show_sample,
@@ -243,4 +272,7 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/readyz": show_readiness,
     "/metrics": show_metrics,
 }
-"""Every route that there is; each answers GET, HEAD and OPTIONS."""
+"""Every route that there is for all; each answers GET, HEAD and OPTIONS."""
+
+ADMIN_ROUTES: dict[str, Callable[..., Response]] = {"/admin/reload": reload_models}
+"""Routes that exist only with ``GAN_ADMIN_TOKEN``; each answers POST and OPTIONS."""

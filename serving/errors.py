@@ -14,10 +14,12 @@ ServingError
     ├── RepeatedParameter     400         a parameter is given twice
     ├── MissingParameter      400         a parameter that the route needs is not there
     ├── BadParameter          400         a parameter's value is wrong
+    ├── Unauthorised          401         the admin's token is missing or wrong
     ├── NotFound              404         no such route or model
     ├── Gone                  410         the model has been replaced
     ├── MethodNotAllowed      405         the route answers other methods
     ├── NotAcceptable         406         no format that the client accepts
+    ├── TooManyTries          429         the admin's token has been wrong too often
     ├── InternalProblem       500         a fault of the service, known by its id in the log
     ├── NonFinite             500         the generator gave NaN or infinity for this seed
     ├── QueueFull             503         too much waits already
@@ -29,6 +31,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import ceil
 from typing import ClassVar
 
 SHOWN_LENGTH = 64
@@ -142,6 +145,24 @@ class BadParameter(Problem):
             f"{name} must be {allowed}, got {shown(value)}",
             facts={"parameter": name, "value": cut(value), "allowed": allowed},
         )
+
+
+class Unauthorised(Problem):
+    """The admin's token is missing or wrong."""
+
+    status, code, title = 401, "unauthorised", "Not authorised"
+
+    def __init__(self) -> None:
+        super().__init__("Authorization must be 'Bearer' and the token", headers={"WWW-Authenticate": "Bearer"})
+
+
+class TooManyTries(Problem):
+    """The admin's token has been wrong too often."""
+
+    status, code, title = 429, "too_many_tries", "Too many tries"
+
+    def __init__(self, seconds: float):
+        super().__init__("the token has been wrong too often", headers={"Retry-After": str(ceil(seconds))})
 
 
 class NotFound(Problem):

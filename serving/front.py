@@ -32,6 +32,8 @@ class Answer(Protocol):
         """The reply."""
 
 
+Background = Callable[[], Coroutine[Any, Any, None]]
+
 ROUTE = "/generate"
 ADDRESSED_ROUTE = "/models/<digest>/generate"
 ADDRESSED = re.compile(r"/models/([^/]+)/generate")
@@ -47,10 +49,12 @@ class Front:
         service: what the samples come from; it lives on the loop that this application runs on.
         answer: query string, conditions and digest to a reply; raises ``ClientGone`` only.
         threads: that Flask may use.
+        background: runs beside the requests from start-up to shutdown.
     """
 
-    def __init__(self, flask: Flask, service: Service, answer: Answer, threads: int) -> None:
+    def __init__(self, flask: Flask, service: Service, answer: Answer, threads: int, background: Background) -> None:
         self.flask = flask
+        self._background = background
         self._service = service
         self._answer = answer
         self._has_lane = service.settings.lane
@@ -91,8 +95,10 @@ class Front:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._service.bridge.attach(asyncio.get_running_loop())
+        background = asyncio.get_running_loop().create_task(self._background())
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        background.cancel()
         await send({"type": "lifespan.shutdown.complete"})
 
 

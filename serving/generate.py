@@ -29,6 +29,7 @@ from serving.registry import Registry, Served
 from serving.runtime import Array
 from serving.samples import sample_of
 from serving.settings import Settings
+from serving.vitals import Vitals
 from serving.walks import Source
 
 Headers = list[tuple[str, str]]
@@ -75,6 +76,7 @@ class Service:
     threads: ThreadPoolExecutor
     """Where large answers are encoded and models are loaded."""
     bridge: Bridge = field(default_factory=Bridge)
+    vitals: Vitals = field(default_factory=Vitals)
     media_types: Mapping[str, Mapping[str, str]] = field(
         default_factory=lambda: {kind: {name: f.media_type for name, f in formats.items()} for kind, formats in FORMATS.items()}
     )

@@ -87,6 +87,7 @@ async def answer(
     except ClientGone:
         raise
     except Exception as error:  # the edge: a fault answers its own request and the service goes on
+        service.vitals.look_at(error, log)
         return problem_reply(fault(error, log))
 
 

@@ -105,7 +105,7 @@ def test_every_metric_is_there_under_its_name(app: Front) -> None:
         "gan_http_requests_total", "gan_http_request_duration_seconds_bucket", "gan_queue_depth", "gan_queue_wait_seconds_sum",
         "gan_batch_size_bucket", "gan_batch_padding_rows_total", "gan_inference_duration_seconds_count",
         "gan_encode_duration_seconds_count", "gan_rejected_total", "gan_cache_requests_total", "gan_cache_bytes",
-        "gan_cancelled_total", "gan_model_info", "gan_ready", "gan_determinism_check_ok",
+        "gan_cancelled_total", "gan_model_swaps_total", "gan_model_info", "gan_ready", "gan_determinism_check_ok",
     ):  # fmt: skip
         assert re.search(rf"^{name}[ {{]", text, re.MULTILINE), name
     assert re.search(r'^gan_http_request_duration_seconds_bucket{.*le="0.25"', text, re.MULTILINE)
@@ -165,5 +165,6 @@ def test_codes_are_stable_and_tell_problems_apart() -> None:
         "bad_query": 400, "unknown_parameter": 400, "repeated_parameter": 400, "bad_parameter": 400, "missing_parameter": 400,
         "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406, "internal": 500, "non_finite": 500,
         "queue_full": 503, "draining": 503, "deadline": 504, "gone": 410,
+        "unauthorised": 401, "too_many_tries": 429,
     }  # fmt: skip
     assert len({problem.code for problem in all_problems()}) == len(all_problems())
