@@ -25,7 +25,7 @@ from serving.errors import (
     shown,
 )
 from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front
-from serving.generate import Conditions, Reply, Service, problem_reply
+from serving.generate import Conditions, Make, Reply, Service, generate, problem_reply
 from serving.logs import Log, print_event
 from serving.metrics import Metrics, forget_dead_workers
 from serving.models import Model, load_models
@@ -35,6 +35,7 @@ from serving.runtime import resolve_provider
 from serving.service import answer, create_service, fault
 from serving.settings import Settings, model_files, worker_threads
 from serving.signals import Tally
+from serving.ways import mix, walk, walk_formats
 
 NO_PATH = "no such path; / shows what there is"
 
@@ -173,14 +174,24 @@ def show_addressed_sample(parts: Parts, digest: str) -> Response:
     return _show(parts, digest)
 
 
-def _show(parts: Parts, digest: str | None) -> Response:
+def show_walk(parts: Parts) -> Response:
+    """The way from one seed to another, moving."""
+    return _show(parts, None, walk)
+
+
+def show_mix(parts: Parts) -> Response:
+    """One place between two seeds."""
+    return _show(parts, None, mix)
+
+
+def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
     headers = request.headers
     conditions = Conditions(
         accept=headers.get("Accept"), if_none_match=headers.get("If-None-Match"),
         timeout_ms=headers.get("X-Request-Timeout-Ms"), is_head=request.method == "HEAD",
     )  # fmt: skip
     query = request.environ.get("QUERY_STRING", "")
-    reply = parts.service.bridge.ask(parts.answer(query, conditions, digest))
+    reply = parts.service.bridge.ask(parts.answer(query, conditions, digest, make))
     request.environ["serving.cache"] = reply.cache
     return _response(reply)
 
@@ -202,10 +213,11 @@ def describe(model: Model) -> dict[str, object]:
     card = json.loads(card_to_json(model.card))
     del card["goldens"]
     ranges = {p.name: {"low": p.low, "high": p.high, "is_integer": p.is_integer} for p in model.parameters.values()}
-    formats = list(FORMATS[model.card.output.kind])
+    formats, walks = list(FORMATS[model.card.output.kind]), list(walk_formats(model))
     return {
         "name": model.card.name, "digest": model.digest, "serving_runtime": model.runtime, "provider": model.provider,
-        "goldens": asdict(model.goldens), "batching": model.plan.name, "formats": formats, "parameters": ranges, "card": card,
+        "goldens": asdict(model.goldens), "batching": model.plan.name, "formats": formats, "walk_formats": walks,
+        "parameters": ranges, "card": card,
     }  # fmt: skip
 
 
@@ -251,6 +263,8 @@ def reload_models(parts: Parts) -> Response:
 ROUTES: dict[str, Callable[..., Response]] = {
     "/": show_page,
     ROUTE: show_sample,
+    "/walk": show_walk,
+    "/mix": show_mix,
     ADDRESSED_ROUTE: show_addressed_sample,
     "/models": list_models,
     "/models/<name>": show_model,

@@ -12,6 +12,7 @@ ServingError
     ├── BadQuery              400         the query string is not well formed
     ├── UnknownParameter      400         the model has no such parameter
     ├── RepeatedParameter     400         a parameter is given twice
+    ├── MissingParameter      400         a parameter that the route needs is not there
     ├── BadParameter          400         a parameter's value is wrong
     ├── Unauthorised          401         the admin's token is missing or wrong
     ├── NotFound              404         no such route or model
@@ -123,6 +124,15 @@ class RepeatedParameter(Problem):
 
     def __init__(self, name: str):
         super().__init__(f"parameter {shown(name)} must be given once", facts={"parameter": cut(name)})
+
+
+class MissingParameter(Problem):
+    """A parameter that the route needs is not given."""
+
+    status, code, title = 400, "missing_parameter", "A parameter is missing"
+
+    def __init__(self, name: str, allowed: str):
+        super().__init__(f"{name} must be given: {allowed}", facts={"parameter": name, "allowed": allowed})
 
 
 class BadParameter(Problem):

@@ -10,18 +10,27 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 
 from serving.errors import ClientGone
-from serving.generate import Conditions, Reply, Service
+from serving.generate import Conditions, Make, Reply, Service, generate
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Answer = Callable[[str, Conditions, str | None], Coroutine[Any, Any, Reply]]
+
+
+class Answer(Protocol):
+    """Query string, conditions, digest's digits, and what the route does, to a reply; raises ``ClientGone`` only."""
+
+    def __call__(
+        self, query: str, conditions: Conditions, digits: str | None = None, make: Make = generate
+    ) -> Coroutine[Any, Any, Reply]:
+        """The reply."""
+
 
 Background = Callable[[], Coroutine[Any, Any, None]]
 

@@ -39,6 +39,10 @@ class Settings:
     """Images that may wait in a worker; a request beyond it is answered 503."""
     max_images: int = 256
     """The greatest ``n`` of a request."""
+    max_bulk: int = 4096
+    """The greatest ``n`` of a request for ``npy`` or ``tar``."""
+    max_frames: int = 256
+    """The greatest ``frames`` of a request."""
     max_scale: int = 16
     """The greatest ``scale`` of a request."""
     max_pixels: int = 2**24
@@ -135,6 +139,8 @@ _FIELDS: dict[str, Field] = {
     "max_batch": _count(1, 4096),
     "queue_limit": _count(1, 65536),
     "max_images": _count(1, 65536),
+    "max_bulk": _count(1, 65536),
+    "max_frames": _count(2, 65536),
     "max_scale": _count(1, 256),
     "max_pixels": _count(1, 2**30),
     "lane": _choice(on=True, off=False),

@@ -37,6 +37,7 @@ def test_models_are_listed_with_what_they_can_be_asked(app: Front, models: dict[
     }
     assert listed[0]["card"]["classes"] == list("0123456789")
     assert "goldens" not in listed[0]["card"]
+    assert listed[0]["walk_formats"] == ["webp", "apng", "gif", "npy", "json"]
 
 
 def test_one_model_is_shown(app: Front) -> None:
@@ -60,8 +61,10 @@ def test_the_page_shows_every_model(app: Front, models: dict[str, Model]) -> Non
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
     text = page.body.decode()
     assert all(f"<h2>{name}</h2>" in text for name in models)
-    for source in re.findall(r'src="/generate\?([^"]+)"', text):
-        assert ask(app, source.replace("&amp;", "&")).status == 200
+    sources = re.findall(r'src="(/[a-z]+)\?([^"]+)"', text)
+    assert {path for path, _ in sources} == {"/generate", "/walk"}
+    for path, query in sources:
+        assert ask(app, query.replace("&amp;", "&"), path=path).status == 200
 
 
 def value(service: Service, name: str, **labels: str) -> float:
@@ -159,8 +162,8 @@ def all_problems(kind: type[Problem] = Problem) -> list[type[Problem]]:
 def test_codes_are_stable_and_tell_problems_apart() -> None:
     """Each problem has a code of its own, the words that clients may rely on."""
     assert {problem.code: problem.status for problem in all_problems()} == {
-        "bad_query": 400, "unknown_parameter": 400, "repeated_parameter": 400, "bad_parameter": 400, "not_found": 404,
-        "method_not_allowed": 405, "not_acceptable": 406, "internal": 500, "non_finite": 500,
+        "bad_query": 400, "unknown_parameter": 400, "repeated_parameter": 400, "bad_parameter": 400, "missing_parameter": 400,
+        "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406, "internal": 500, "non_finite": 500,
         "queue_full": 503, "draining": 503, "deadline": 504, "gone": 410,
         "unauthorised": 401, "too_many_tries": 429,
     }  # fmt: skip

@@ -21,6 +21,8 @@ WRONG = {
     "GAN_MAX_BATCH": ["0", "4097"],
     "GAN_QUEUE_LIMIT": ["0", "1.5"],
     "GAN_MAX_IMAGES": ["0"],
+    "GAN_MAX_BULK": ["0", "65537"],
+    "GAN_MAX_FRAMES": ["1"],
     "GAN_MAX_SCALE": ["257"],
     "GAN_MAX_PIXELS": ["0"],
     "GAN_LANE": ["1", "ON", ""],
