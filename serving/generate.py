@@ -74,7 +74,7 @@ class Service:
     cache: Cache
     flights: Flights
     threads: ThreadPoolExecutor
-    """Where large answers are encoded and models are loaded."""
+    """Where large answers are encoded."""
     bridge: Bridge = field(default_factory=Bridge)
     vitals: Vitals = field(default_factory=Vitals)
     media_types: Mapping[str, Mapping[str, str]] = field(

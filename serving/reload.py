@@ -98,7 +98,7 @@ class Reloader:
         self._loaded[path] = found  # a refused file is not tried again until it changes
         loop = asyncio.get_running_loop()
         try:
-            model = await loop.run_in_executor(self._service.threads, self._load, path, self._service.settings)
+            model = await loop.run_in_executor(None, self._load, path, self._service.settings)
             self._put(path, model)
         except ModelError as error:
             return self._tell(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=str(error)))
