@@ -60,14 +60,14 @@ class Patience:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._seconds - GRACE_SECONDS, self._expire, waiter)
         if self._until_gone:
-            self._watcher = loop.create_task(self._watch(self._until_gone(), waiter))
+            self._watcher = loop.create_task(self._watch(self._until_gone, waiter))
 
     def _expire(self, waiter: asyncio.Future[bytes]) -> None:
         if not waiter.done():
             waiter.set_exception(DeadlinePassed(self._seconds))
 
-    async def _watch(self, gone: Awaitable[None], waiter: asyncio.Future[bytes]) -> None:
-        await gone
+    async def _watch(self, until_gone: Callable[[], Awaitable[None]], waiter: asyncio.Future[bytes]) -> None:
+        await until_gone()
         if not waiter.done():
             waiter.set_exception(ClientGone())
 
