@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from typing import Protocol
 
 
@@ -19,4 +21,7 @@ def print_event(event: str, **facts: object) -> None:
         sys.stdout.write(json.dumps({"event": event, **facts}, default=str) + "\n")
         sys.stdout.flush()
     except OSError:
-        pass
+        with suppress(OSError, ValueError):  # what is left in the buffer must go somewhere, or the next flush fails elsewhere
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)

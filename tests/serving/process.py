@@ -63,8 +63,8 @@ class Server:
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """This process's environment with the server's settings, ``models=...`` being GAN_MODELS."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GAN_")}
+    """This process's environment with the server's settings, ``models=...`` being GAN_MODELS, and Python's own buffering."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GAN_", "PYTHONUNBUFFERED"))}
     return clean | {f"GAN_{name.upper()}": str(value) for name, value in settings.items()}
 
 
