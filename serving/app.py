@@ -15,6 +15,7 @@ from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
 from contract import card_to_json
+from serving.docs_page import render_docs
 from serving.encoders import FORMATS
 from serving.errors import (
     Draining,
@@ -28,6 +29,7 @@ from serving.generate import Conditions, Reply, Service, problem_reply
 from serving.logs import Log, print_event
 from serving.metrics import Metrics, forget_dead_workers
 from serving.models import Model, load_models
+from serving.openapi import document, split_route
 from serving.page import render_page
 from serving.runtime import resolve_provider
 from serving.service import answer, create_service, fault
@@ -87,8 +89,9 @@ def _announce(model: Model, metrics: Metrics, log: Log) -> None:
 def _create_flask(parts: Parts, log: Log) -> Flask:
     app = Flask("serving", static_folder=None)
     app.url_map.merge_slashes = False
-    for rule, view in ROUTES.items():
-        app.add_url_rule(rule, rule, partial(view, parts), methods=["GET"])
+    for route, view in ROUTES.items():
+        method, rule = split_route(route)
+        app.add_url_rule(rule, route, partial(view, parts), methods=[method])
     app.register_error_handler(Exception, partial(_tell, log))
     app.before_request(_begin)
     app.after_request(partial(_finish, parts.service.metrics))
@@ -211,9 +214,21 @@ def show_metrics(parts: Parts) -> Response:
 
 def show_page(parts: Parts) -> Response:
     """A page to look at."""
-    response = Response(
-        render_page([served.model for served in parts.service.registry.values()], parts.service.settings), mimetype="text/html"
-    )
+    return _page(render_page([served.model for served in parts.service.registry.values()], parts.service.settings))
+
+
+def show_document(parts: Parts) -> Response:
+    """What there is to ask for, as OpenAPI."""
+    return _json(document(ROUTES, parts.service))
+
+
+def show_docs(parts: Parts) -> Response:
+    """The same to read."""
+    return _page(render_docs(document(ROUTES, parts.service)))
+
+
+def _page(html: str) -> Response:
+    response = Response(html, mimetype="text/html")
     response.headers["Content-Security-Policy"] = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
@@ -228,5 +243,7 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/healthz": show_health,
     "/readyz": show_readiness,
     "/metrics": show_metrics,
+    "/openapi.json": show_document,
+    "/docs": show_docs,
 }
-"""Every route that there is; each answers GET, HEAD and OPTIONS."""
+"""Every route that there is; each answers GET, HEAD and OPTIONS, or what stands before it (``POST /path``) and OPTIONS."""

@@ -1,0 +1,209 @@
+"""The OpenAPI document of the service, made from its routes, its settings and the models that it holds now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from contract import MAX_SEED
+from serving.encoders import FORMATS
+from serving.errors import (
+    BadParameter,
+    BadQuery,
+    DeadlinePassed,
+    Draining,
+    Gone,
+    MethodNotAllowed,
+    NonFinite,
+    NotAcceptable,
+    NotFound,
+    QueueFull,
+    RepeatedParameter,
+    UnknownParameter,
+)
+from serving.generate import MILLISECONDS, Service
+from serving.models import RESERVED, Model
+from serving.operations import Operation, answer, header_components, parameter, path_item, problem_content
+from serving.registry import LEAST_DIGITS
+from serving.schemas import TEXT, Schema, integer, parameter_value, record, ref, sample_of, shared_schemas
+from serving.settings import Settings
+
+JSON = "application/json"
+DESCRIPTION = """The same seed gives the same bytes, always.
+
+Queries are read strictly: a parameter that the model does not declare, that is given twice, or whose value is written in
+another way than `x-text-pattern` has it, is answered 400. A path that is not exactly one of these is 404; a path that answers
+GET answers HEAD and OPTIONS, too, and any other method is 405 with `Allow`. Which parameters and formats there are depends on
+the model: paths that name a model's digest show its own, `/generate` those of all models together."""
+PLAIN = ("Cache-Control", "X-Content-Type-Options")
+SAMPLE = ("ETag", "Cache-Control", "Vary", "X-Seed", "X-Model-Digest", "X-Content-Type-Options")
+SAMPLE_PROBLEMS = (BadQuery, UnknownParameter, RepeatedParameter, BadParameter, NotAcceptable, NonFinite, QueueFull, Draining,
+                   DeadlinePassed)  # fmt: skip
+
+
+def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Schema:
+    """The whole document.
+
+    Args:
+        routes: the table of contents: ``/path/<variable>``, or ``POST /path`` for another method than GET, to a view whose
+            docstring says what it shows.
+        service: what is served.
+    """
+    paths: Schema = {}
+    for route, view in routes.items():
+        method, rule = split_route(route)
+        summary = (view.__doc__ or "").strip().splitlines()[0]
+        paths[re.sub(r"<(\w+)>", r"{\1}", rule)] = path_item(OPERATIONS[route](service), method, view.__name__, summary)
+    for model in models_of(service):
+        name = model.card.name
+        item = path_item(addressed(service, model), "GET", f"show_sample_of_{name}", f"A sample of {name}, for ever the same.")
+        paths[f"/models/{model.digest}/generate"] = item
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "gan-serve", "version": version("gan-serve"), "description": DESCRIPTION, "license": {"name": "MIT"}},
+        "paths": paths,
+        "components": {
+            "schemas": shared_schemas(), "headers": header_components(),
+            "responses": {
+                "NotFound": answer("No such path.", problem_content([NotFound]), "Cache-Control", "Vary"),
+                "MethodNotAllowed": answer("Another method.", problem_content([MethodNotAllowed]), "Allow", "Cache-Control"),
+            },
+        },
+    }  # fmt: skip
+
+
+def split_route(route: str) -> tuple[str, str]:
+    """Method and rule of a row of the table of contents."""
+    method, _, rule = route.rpartition(" ")
+    return method or "GET", rule
+
+
+def models_of(service: Service) -> list[Model]:
+    """The models that are served, the default one first."""
+    return [served.model for served in service.registry.values()]
+
+
+def _page(service: Service) -> Operation:
+    return Operation(
+        tag="about", answers={"200": answer("HTML.", {"text/html": {}}, "Content-Security-Policy", "X-Content-Type-Options")}
+    )
+
+
+def _shown(tag: str, schema: Schema, **rest: Any) -> Operation:
+    """A route that shows some JSON."""
+    return Operation(tag=tag, answers={"200": answer("JSON.", {JSON: {"schema": schema}}, *PLAIN)}, **rest)
+
+
+def _list(service: Service) -> Operation:
+    return _shown("models", record({"models": {"type": "array", "items": ref("schemas", "Model"), "minItems": 1}}))
+
+
+def _entry(service: Service) -> Operation:
+    return _shown("models", ref("schemas", "Model"), problems=(NotFound,), path={"name": names(models_of(service))})
+
+
+def _health(service: Service) -> Operation:
+    return _shown("state", record({"status": {"const": "ok"}}))
+
+
+def _readiness(service: Service) -> Operation:
+    ready = record({"status": {"const": "ready"}, "models": {"type": "array", "items": TEXT}})
+    return _shown("state", ready, problems=(Draining,))
+
+
+def _metrics(service: Service) -> Operation:
+    return Operation(tag="state", answers={"200": answer("For Prometheus.", {"text/plain": {"schema": TEXT}})})
+
+
+def _document(service: Service) -> Operation:
+    return _shown("about", {"type": "object", "required": ["openapi", "info", "paths"]})
+
+
+def names(models: Iterable[Model]) -> Schema:
+    """A model's name."""
+    return {"enum": [model.card.name for model in models]}
+
+
+def _any_sample(service: Service) -> Operation:
+    models = models_of(service)
+    name = parameter("model", "query", {**names(models), "default": models[0].card.name}, "Which model.")
+    return _samples(service, models, [name], ref("schemas", "Sample"))
+
+
+def addressed(service: Service, model: Model | None = None) -> Operation:
+    """Samples at the address of a digest: of this model, or of any."""
+    models = models_of(service) if model is None else [model]
+    digits: Schema = {"type": "string", "pattern": f"^[0-9a-f]{{{LEAST_DIGITS},64}}$"}
+    path = {"digest": {**digits, "examples": [each.digest for each in models]}} if model is None else {}
+    schema = ref("schemas", "Sample") if model is None else sample_of(model)
+    return _samples(service, models, [], schema, problems=(*SAMPLE_PROBLEMS, NotFound, Gone), path=path)
+
+
+def _samples(service: Service, models: list[Model], more: list[Schema], schema: Schema, **rest: Any) -> Operation:
+    """A route for samples, with the parameters and the formats of these models."""
+    formats = {form.media_type: name for model in models for name, form in FORMATS[model.card.output.kind].items()}
+    content = {media_type: {"schema": schema} if media_type == JSON else {} for media_type in formats}
+    return Operation(
+        tag="samples",
+        answers={
+            "200": answer("The sample, in the format that was asked for or that `Accept` prefers.", content, *SAMPLE),
+            "304": answer("`If-None-Match` names what would be answered.", None, *SAMPLE),
+        },
+        parameters=[*common_parameters(service.settings, list(formats.values())), *more, *_own_parameters(models), *CONDITIONS],
+        **{"problems": SAMPLE_PROBLEMS, **rest},
+    )
+
+
+def common_parameters(settings: Settings, formats: list[str]) -> list[Schema]:
+    """What every model's samples can be asked for, but for ``model``."""
+    about: dict[str, tuple[Schema, str]] = {
+        "seed": (integer(0, MAX_SEED), "What the sample follows from; without it a random one, told in `X-Seed`."),
+        "n": (integer(1, settings.max_images, default=1), "So many samples, of this seed and the following ones."),
+        "format": ({"enum": formats}, "Instead of what `Accept` prefers."),
+        "scale": (integer(1, settings.max_scale, default=1), "Each pixel so many wide and high; pictures only."),
+    }
+    return [parameter(name, "query", *about[name]) for name in RESERVED if name != "model"]
+
+
+def _own_parameters(models: list[Model]) -> list[Schema]:
+    """The parameters that the models' latents give; one that several models have may mean another range in each."""
+    found: dict[str, dict[str, Schema]] = {}
+    for model in models:
+        for name, declared in model.parameters.items():
+            found.setdefault(name, {})[model.card.name] = parameter_value(declared)
+    about = "Follows the seed unless given. Of: {}."
+    return [
+        parameter(name, "query", _either(list(by_model.values())), about.format(", ".join(by_model)))
+        for name, by_model in found.items()
+    ]
+
+
+def _either(schemas: list[Schema]) -> Schema:
+    different = [schema for place, schema in enumerate(schemas) if schema not in schemas[:place]]
+    return different[0] if len(different) == 1 else {"anyOf": different}
+
+
+TIMEOUT = parameter(
+    "X-Request-Timeout-Ms", "header", integer(1, 999_999_999, **{"x-text-pattern": f"^(?:{MILLISECONDS.pattern})$"}),
+    "How long the client waits; the service's own deadline is the longest.",
+)  # fmt: skip
+CONDITIONS = [
+    parameter("If-None-Match", "header", TEXT, "Entity tags; one that matches is answered 304."),
+    TIMEOUT,
+]
+
+OPERATIONS: dict[str, Callable[[Service], Operation]] = {
+    "/": _page,
+    "/generate": _any_sample,
+    "/models/<digest>/generate": addressed,
+    "/models": _list,
+    "/models/<name>": _entry,
+    "/healthz": _health,
+    "/readyz": _readiness,
+    "/metrics": _metrics,
+    "/openapi.json": _document,
+    "/docs": _page,
+}
+"""By row of the table of contents, what it answers."""
