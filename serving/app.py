@@ -31,6 +31,16 @@ from serving.metrics import Metrics, forget_dead_workers
 from serving.models import Model, load_models
 from serving.openapi import document, split_route
 from serving.page import render_page
+from serving.protocol import (
+    error_reply,
+    is_protocol,
+    show_inference,
+    show_live,
+    show_model_metadata,
+    show_model_ready,
+    show_ready,
+    show_server,
+)
 from serving.runtime import resolve_provider
 from serving.service import answer, create_service, fault
 from serving.settings import Settings, model_files, worker_threads
@@ -127,7 +137,7 @@ def _tell(log: Log, error: Exception) -> Response:
             problem = NotFound(error.description or "the request is wrong")
         case _:
             problem = fault(error, log)
-    return _response(problem_reply(problem))
+    return _response(error_reply(problem) if is_protocol(request.path) else problem_reply(problem))
 
 
 class WholeResponse(Response):
@@ -243,6 +253,12 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/healthz": show_health,
     "/readyz": show_readiness,
     "/metrics": show_metrics,
+    "/v2": show_server,
+    "/v2/health/live": show_live,
+    "/v2/health/ready": show_ready,
+    "/v2/models/<name>": show_model_metadata,
+    "/v2/models/<name>/ready": show_model_ready,
+    "POST /v2/models/<name>/infer": show_inference,
     "/openapi.json": show_document,
     "/docs": show_docs,
 }

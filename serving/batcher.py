@@ -17,10 +17,11 @@ from functools import partial
 from contract import Given
 from serving.errors import Draining, QueueFull
 from serving.metrics import BatchMeters
+from serving.rows import Source
 from serving.runtime import Array
 
-Run = Callable[[Sequence[int], Sequence[Given]], Array]
-"""Seeds and what each fixes, to one row a seed."""
+Run = Callable[[Sequence[Source], Sequence[Given]], Array]
+"""Seeds, or rows of latents, and what each fixes, to one row a seed."""
 Deliver = Callable[[Array | None, Exception | None], None]
 """Takes the rows, or what went wrong; must not raise."""
 
@@ -33,7 +34,7 @@ class Job:
 
     __slots__ = ("seeds", "given", "deliver", "submitted")
 
-    def __init__(self, seeds: Sequence[int], given: Given, deliver: Deliver) -> None:
+    def __init__(self, seeds: Sequence[Source], given: Given, deliver: Deliver) -> None:
         self.seeds = seeds
         self.given = given
         self.deliver = deliver
@@ -131,7 +132,7 @@ class Batcher:
     def _land(self, jobs: Sequence[Job], running: asyncio.Future[tuple[Array | None, Exception | None]]) -> None:
         self._finish(jobs, *running.result())
 
-    def _attempt(self, seeds: Sequence[int], given: Sequence[Given]) -> tuple[Array | None, Exception | None]:
+    def _attempt(self, seeds: Sequence[Source], given: Sequence[Given]) -> tuple[Array | None, Exception | None]:
         start = time.perf_counter()
         try:
             rows = self._run(seeds, given)

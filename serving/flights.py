@@ -12,6 +12,7 @@ import numpy as np
 from contract import Given
 from serving.batcher import Batcher, Job
 from serving.errors import ClientGone, DeadlinePassed
+from serving.rows import Source
 from serving.runtime import Array
 
 Encode = Callable[[Array], bytes]
@@ -75,7 +76,8 @@ class Flight:
     """One answer being made. It ends when it is there, when it fails, or when nobody waits for it any more.
 
     Args:
-        seeds: all that are wanted; more than a batch holds are run one batch after the other, others in between.
+        seeds: all that are wanted, or rows of latents; more than a batch holds are run one batch after the other, with those
+            of others in between.
         given: what all of them fix.
         batcher: of the model.
         max_batch: rows of a job, at most.
@@ -84,7 +86,7 @@ class Flight:
         threads: where large answers are encoded.
     """
 
-    def __init__(self, seeds: Sequence[int], given: Given, *, batcher: Batcher, max_batch: int, encode: Encode, land: Land,
+    def __init__(self, seeds: Sequence[Source], given: Given, *, batcher: Batcher, max_batch: int, encode: Encode, land: Land,
                  threads: Executor) -> None:  # fmt: skip
         self._seeds = seeds
         self._given = given

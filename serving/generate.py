@@ -111,7 +111,7 @@ async def generate(service: Service, query: str, conditions: Conditions, digits:
 
 async def _body(service: Service, wanted: Wanted, seed: int, name: str, etag: str, conditions: Conditions) -> tuple[bytes, str]:
     """The answer's bytes, and where they came from."""
-    patience = Patience(_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
+    patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
     key = etag if wanted.seed is not None else None
     if key is not None:
         kept = service.cache.find(key)
@@ -131,8 +131,12 @@ def _make(service: Service, wanted: Wanted, seed: int, name: str, land: Land) ->
     )  # fmt: skip
 
 
-def _seconds(timeout_ms: str | None, limit: float) -> float:
-    """The client's own deadline, if it is nearer than the service's."""
+def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
+    """The client's own deadline (``X-Request-Timeout-Ms``), if it is nearer than the service's.
+
+    Raises:
+        BadParameter: it is no number of milliseconds.
+    """
     if timeout_ms is None:
         return limit
     if not MILLISECONDS.fullmatch(timeout_ms):

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from contract import Card, CardError, Categorical, Drawn, Given, Parameter, card_from_metadata, draw, parameters
+from contract import Card, CardError, Categorical, Drawn, Given, Parameter, card_from_metadata, parameters
 from serving.errors import ModelError, StartError
 from serving.promise import Goldens, Plan, compare_goldens, find_plan, probe_outputs
 from serving.protobuf import read_contents
+from serving.rows import Source, draw_rows
 from serving.runtime import Array, Device, Session, open_session, runtime_class
 
 MAX_FILE_BYTES = 2**31 - 1
@@ -47,9 +48,9 @@ class Model:
         """The outputs of drawn latents, one row a seed."""
         return self.plan.run(self.session, drawn)
 
-    def sample(self, seeds: Sequence[int], given: Sequence[Given] = ()) -> Array:
-        """The outputs of seeds, one row a seed."""
-        return self.run(draw(self.card.latents, seeds, given))
+    def sample(self, seeds: Sequence[Source], given: Sequence[Given] = ()) -> Array:
+        """The outputs of seeds, or of rows of latents, one row each."""
+        return self.run(draw_rows(self.card.latents, seeds, given))
 
 
 def load_model(path: Path, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:

@@ -10,6 +10,7 @@ from typing import Any
 from contract import MAX_SEED
 from serving.encoders import FORMATS
 from serving.errors import (
+    BadInference,
     BadParameter,
     BadQuery,
     DeadlinePassed,
@@ -21,11 +22,15 @@ from serving.errors import (
     NotFound,
     QueueFull,
     RepeatedParameter,
+    TooLarge,
     UnknownParameter,
+    UnsupportedMediaType,
 )
 from serving.generate import MILLISECONDS, Service
+from serving.inference_schemas import METADATA_SHAPE, error_content, inference_of, inference_schemas, inferred_of
 from serving.models import RESERVED, Model
 from serving.operations import Operation, answer, header_components, parameter, path_item, problem_content
+from serving.protocol import PLATFORM
 from serving.registry import LEAST_DIGITS
 from serving.schemas import TEXT, Schema, integer, parameter_value, record, ref, sample_of, shared_schemas
 from serving.settings import Settings
@@ -60,12 +65,14 @@ def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Sche
         name = model.card.name
         item = path_item(addressed(service, model), "GET", f"show_sample_of_{name}", f"A sample of {name}, for ever the same.")
         paths[f"/models/{model.digest}/generate"] = item
+        item = path_item(inference(service, model), "POST", f"show_inference_of_{name}", f"Samples of {name}.")
+        paths[f"/v2/models/{name}/infer"] = item
     return {
         "openapi": "3.1.0",
         "info": {"title": "gan-serve", "version": version("gan-serve"), "description": DESCRIPTION, "license": {"name": "MIT"}},
         "paths": paths,
         "components": {
-            "schemas": shared_schemas(), "headers": header_components(),
+            "schemas": shared_schemas() | inference_schemas(), "headers": header_components(),
             "responses": {
                 "NotFound": answer("No such path.", problem_content([NotFound]), "Cache-Control", "Vary"),
                 "MethodNotAllowed": answer("Another method.", problem_content([MethodNotAllowed]), "Allow", "Cache-Control"),
@@ -185,6 +192,52 @@ def _either(schemas: list[Schema]) -> Schema:
     return different[0] if len(different) == 1 else {"anyOf": different}
 
 
+def _spoken(schema: Schema, **rest: Any) -> Operation:
+    """A route of the Open Inference Protocol."""
+    answers = {"200": answer("JSON.", {JSON: {"schema": schema}}, *PLAIN)}
+    return Operation(**{"tag": "protocol", "answers": answers, "told": error_content, "problem_headers": PLAIN, **rest})
+
+
+def _server(service: Service) -> Operation:
+    return _spoken(record({"name": TEXT, "version": TEXT, "extensions": {"type": "array", "items": TEXT}}))
+
+
+def _live(service: Service) -> Operation:
+    return _spoken(record({"live": {"const": True}}))
+
+
+def _ready(service: Service) -> Operation:
+    return _spoken(record({"live": {"const": True}, "ready": {"const": True}}), problems=(Draining,))
+
+
+def _metadata(service: Service) -> Operation:
+    path = {"name": names(models_of(service))}
+    tensors = {"type": "array", "items": record({"name": TEXT, "datatype": TEXT, "shape": METADATA_SHAPE})}
+    told = record({"name": TEXT, "platform": {"const": PLATFORM}, "inputs": tensors, "outputs": tensors})
+    return _spoken(told, problems=(NotFound,), path=path)
+
+
+def _model_ready(service: Service) -> Operation:
+    told = record({"name": TEXT, "ready": {"const": True}})
+    return _spoken(told, problems=(NotFound, Draining), path={"name": names(models_of(service))})
+
+
+def inference(service: Service, model: Model | None = None) -> Operation:
+    """Inferences of this model, or of any."""
+    models = models_of(service)
+    limit = service.settings.max_images
+    asked = ref("schemas", "Inference") if model is None else inference_of(model, limit)
+    given = ref("schemas", "Inferred") if model is None else inferred_of(model)
+    return _spoken(
+        given, answers={"200": answer("The rows.", {JSON: {"schema": given}}, *PLAIN, "X-Model-Digest")},
+        description="`seed`, or every latent, or both: what is given stands instead of what the seed draws.",
+        body={"required": True, "content": {JSON: {"schema": asked}}}, parameters=[TIMEOUT],
+        path={"name": names(models)} if model is None else {},
+        problems=(BadInference, BadParameter, NotFound, TooLarge, UnsupportedMediaType, NonFinite, QueueFull, Draining,
+                  DeadlinePassed),
+    )  # fmt: skip
+
+
 TIMEOUT = parameter(
     "X-Request-Timeout-Ms", "header", integer(1, 999_999_999, **{"x-text-pattern": f"^(?:{MILLISECONDS.pattern})$"}),
     "How long the client waits; the service's own deadline is the longest.",
@@ -203,6 +256,12 @@ OPERATIONS: dict[str, Callable[[Service], Operation]] = {
     "/healthz": _health,
     "/readyz": _readiness,
     "/metrics": _metrics,
+    "/v2": _server,
+    "/v2/health/live": _live,
+    "/v2/health/ready": _ready,
+    "/v2/models/<name>": _metadata,
+    "/v2/models/<name>/ready": _model_ready,
+    "POST /v2/models/<name>/infer": inference,
     "/openapi.json": _document,
     "/docs": _page,
 }

@@ -19,6 +19,7 @@ from serving.logs import Log
 from serving.metrics import BatchMeters, Metrics
 from serving.models import Model
 from serving.registry import Registry
+from serving.rows import Source
 from serving.runtime import Array
 from serving.settings import Settings
 
@@ -42,7 +43,7 @@ def timed_run(model: Model, metrics: Metrics) -> Run:
     """The model as the batcher runs it: latents for the whole batch, one inference, its time taken."""
     duration = metrics.inference.labels(model.card.name, model.provider)
 
-    def run(seeds: Sequence[int], given: Sequence[Given]) -> Array:
+    def run(seeds: Sequence[Source], given: Sequence[Given]) -> Array:
         start = time.perf_counter()
         rows = model.sample(seeds, given)
         duration.observe(time.perf_counter() - start)

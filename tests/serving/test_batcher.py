@@ -19,7 +19,7 @@ from serving.errors import Draining, QueueFull
 from serving.metrics import BatchMeters, Metrics
 
 
-def echo(seeds: Sequence[int], given: Sequence[Given]) -> Any:
+def echo(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
     """Rows that are their seeds."""
     return np.array(seeds)
 
@@ -33,7 +33,7 @@ class Gate:
         self._begun = threading.Semaphore(0)
         self._let = threading.Semaphore(0)
 
-    def __call__(self, seeds: Sequence[int], given: Sequence[Given]) -> Any:
+    def __call__(self, seeds: Sequence[Any], given: Sequence[Given]) -> Any:
         self.batches.append(list(seeds))
         self._begun.release()
         assert self._let.acquire(timeout=30)
@@ -90,7 +90,7 @@ async def test_what_arrives_in_one_turn_is_one_batch() -> None:
     """Requests that are there when the loop turns are run together, and a lone one alone."""
     batches: list[list[int]] = []
 
-    def run(seeds: Sequence[int], given: Sequence[Given]) -> Any:
+    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
         batches.append(list(seeds))
         return echo(seeds, given)
 
@@ -105,7 +105,7 @@ async def test_a_quick_batch_runs_on_the_loop_and_any_other_in_a_thread() -> Non
     """The first batch of a size is measured in the thread; once known to be quick it runs where it was asked for."""
     threads = []
 
-    def run(seeds: Sequence[int], given: Sequence[Given]) -> Any:
+    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
         threads.append(threading.current_thread() is threading.main_thread())
         return echo(seeds, given)
 
@@ -150,7 +150,7 @@ async def test_given_values_stay_with_their_rows() -> None:
     """Each row of a batch gets the values that its own request fixed."""
     seen: list[tuple[int, Given]] = []
 
-    def run(seeds: Sequence[int], given: Sequence[Given]) -> Any:
+    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
         seen.extend(zip(seeds, given, strict=True))
         return echo(seeds, given)
 
@@ -164,7 +164,7 @@ async def test_given_values_stay_with_their_rows() -> None:
 async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right() -> None:
     """O-09: an error in one run answers every member of that batch with it; the batch after is answered rightly."""
 
-    def run(seeds: Sequence[int], given: Sequence[Given]) -> Any:
+    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
         if 100 in seeds:
             raise RuntimeError("the run failed")
         return echo(seeds, given)
@@ -273,7 +273,7 @@ def test_everyone_gets_their_own_answer(
     """
     batches: list[int] = []
 
-    def run(seeds: Sequence[int], given: Sequence[Given]) -> Any:
+    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
         batches.append(len(seeds))
         if any(seed // 100 in bad for seed in seeds):
             raise RuntimeError("the run failed")
