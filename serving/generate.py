@@ -96,6 +96,7 @@ async def generate(service: Service, query: str, conditions: Conditions, digits:
     name = choose_format(service.media_types[kind], wanted.format, conditions.accept)
     _check_picture(wanted, name, service.settings)
     seed = secrets.randbelow(MAX_SEED + 2 - wanted.n) if wanted.seed is None else wanted.seed
+    patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
     etag = entity_tag(wanted, seed, name, service.fingerprints[kind, name])
     headers = _headers(wanted, seed, etag, is_immutable=digits is not None)
     if wanted.seed is not None and matches(conditions.if_none_match, etag):
@@ -103,15 +104,14 @@ async def generate(service: Service, query: str, conditions: Conditions, digits:
     headers.append(("Content-Type", service.media_types[kind][name]))
     if conditions.is_head:
         return Reply(status=200, headers=headers)
-    body, came_from = await _body(service, wanted, seed, name, etag, conditions)
+    body, came_from = await _body(service, wanted, seed, name, etag, patience)
     service.metrics.came_from[came_from].inc()
     headers.append(("Content-Length", str(len(body))))
     return Reply(status=200, headers=headers, body=body, cache=came_from)
 
 
-async def _body(service: Service, wanted: Wanted, seed: int, name: str, etag: str, conditions: Conditions) -> tuple[bytes, str]:
+async def _body(service: Service, wanted: Wanted, seed: int, name: str, etag: str, patience: Patience) -> tuple[bytes, str]:
     """The answer's bytes, and where they came from."""
-    patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
     key = etag if wanted.seed is not None else None
     if key is not None:
         kept = service.cache.find(key)

@@ -8,7 +8,7 @@ from contract import MAX_SEED, Categorical, Latent, Normal
 from contract.latents import NORMAL_LIMIT
 from serving.errors import Problem
 from serving.models import Model
-from serving.schemas import SHAPE, TEXT, Schema, parameter_value, record, ref
+from serving.schemas import SHAPE, TEXT, Schema, parameter_value, record, ref, shape_of
 from serving.tensors import DATATYPES, SEED, SEED_DATATYPES, WISHES, tensors_of
 
 METADATA_SHAPE: Schema = {"type": "array", "items": {"type": "integer", "minimum": -1}}
@@ -51,8 +51,7 @@ def inference_of(model: Model, max_images: int) -> Schema:
 def inferred_of(model: Model) -> Schema:
     """The answer of one model."""
     (output,) = tensors_of(model)[1]
-    shape = {"prefixItems": [{"minimum": 1}, *({"const": size} for size in model.card.output.shape)]}
-    told = {"name": {"const": output["name"]}, "datatype": {"const": output["datatype"]}, "shape": shape}
+    told = {"name": {"const": output["name"]}, "datatype": {"const": output["datatype"]}, "shape": shape_of(model)}
     outputs = {"minItems": 1, "maxItems": 1, "items": {"properties": told}}
     return {"allOf": [ref("schemas", "Inferred"),
                       {"properties": {"model_name": {"const": model.card.name}, "outputs": outputs}}]}  # fmt: skip

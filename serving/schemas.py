@@ -91,14 +91,20 @@ def sample() -> Schema:
 def sample_of(model: Model) -> Schema:
     """A sample of one model as ``format=json``."""
     output: Output = model.card.output
-    shape = {"prefixItems": [{"minimum": 1}, *({"const": size} for size in output.shape)], "minItems": 1 + len(output.shape)}
     told = {
         "model": {"const": model.card.name}, "digest": {"const": model.digest}, "runtime": {"const": model.runtime},
-        "kind": {"const": output.kind}, "dtype": {"const": output.dtype}, "shape": shape,
+        "kind": {"const": output.kind}, "dtype": {"const": output.dtype},
+        "shape": shape_of(model),
         "parameters": {"properties": {name: parameter_value(p) for name, p in model.parameters.items()},
                        "additionalProperties": False},
     }  # fmt: skip
     return {"allOf": [ref("schemas", "Sample"), {"properties": told}]}
+
+
+def shape_of(model: Model) -> Schema:
+    """The shape of a model's rows; not item by item, since readers of OpenAPI still stumble over ``prefixItems``."""
+    sizes = ["n", *model.card.output.shape]
+    return {"minItems": len(sizes), "maxItems": len(sizes), "description": f"[{', '.join(map(str, sizes))}]"}
 
 
 def model_entry() -> Schema:

@@ -75,7 +75,7 @@ def read_inference(body: bytes, model: Model, max_images: int) -> Inference:
     """
     request = _fields(_load(body), "the request", ("inputs",), ("id", "parameters", "outputs"))
     name = request.get("id")
-    if name is not None and not isinstance(name, str):
+    if "id" in request and not isinstance(name, str):
         raise BadInference("id must be a string")
     tensors = _tensors(request["inputs"], model, max_images)
     given = _given(request.get("parameters", {}), model)

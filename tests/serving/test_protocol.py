@@ -113,7 +113,7 @@ WRONG: list[tuple[str, Any]] = [
     ("the request must be an object", []),
     ("the request must have inputs", {}),
     ("the request has 'input'; there are inputs, id, parameters, outputs", {"inputs": [SEEDS], "input": 1}),
-    ("id must be a string", {"id": 7, "inputs": [SEEDS]}),
+    *[("id must be a string", {"id": value, "inputs": [SEEDS]}) for value in (7, None)],
     ("inputs must be an array", {"inputs": {}}),
     ("inputs must have seed, or every latent; z, y, c not given", {"inputs": []}),
     ("y, c not given", {"inputs": [z()]}),
