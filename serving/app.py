@@ -152,8 +152,15 @@ def _response(reply: Reply) -> Response:
 
 def _json(value: object, status: int = 200) -> Response:
     response = Response(json.dumps(value, indent=1) + "\n", status, mimetype="application/json")
+    return _revalidated(response)
+
+
+def _revalidated(response: Response) -> Response:
+    """An answer that may be kept and is asked for again each time; one that has not changed is 304."""
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-cache"
+    response.add_etag()
+    response.make_conditional(request)
     return response
 
 
@@ -219,7 +226,7 @@ def show_readiness(parts: Parts) -> Response:
 def show_metrics(parts: Parts) -> Response:
     """What Prometheus reads."""
     text, media_type = parts.service.metrics.exposition()
-    return Response(text, content_type=media_type)
+    return Response(text, content_type=media_type, headers={"Cache-Control": "no-store"})
 
 
 def show_page(parts: Parts) -> Response:
@@ -240,8 +247,7 @@ def show_docs(parts: Parts) -> Response:
 def _page(html: str) -> Response:
     response = Response(html, mimetype="text/html")
     response.headers["Content-Security-Policy"] = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
+    return _revalidated(response)
 
 
 ROUTES: dict[str, Callable[..., Response]] = {

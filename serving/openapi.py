@@ -43,6 +43,7 @@ another way than `x-text-pattern` has it, is answered 400. A path that is not ex
 GET answers HEAD and OPTIONS, too, and any other method is 405 with `Allow`. Which parameters and formats there are depends on
 the model: paths that name a model's digest show its own, `/generate` those of all models together."""
 PLAIN = ("Cache-Control", "X-Content-Type-Options")
+KEPT = ("ETag", *PLAIN)
 SAMPLE = ("ETag", "Cache-Control", "Vary", "X-Seed", "X-Model-Digest", "X-Content-Type-Options")
 SAMPLE_PROBLEMS = (BadQuery, UnknownParameter, RepeatedParameter, BadParameter, NotAcceptable, NonFinite, QueueFull, Draining,
                    DeadlinePassed)  # fmt: skip
@@ -93,14 +94,14 @@ def models_of(service: Service) -> list[Model]:
 
 
 def _page(service: Service) -> Operation:
-    return Operation(
-        tag="about", answers={"200": answer("HTML.", {"text/html": {}}, "Content-Security-Policy", "X-Content-Type-Options")}
-    )
+    page = answer("HTML.", {"text/html": {}}, "Content-Security-Policy", *KEPT)
+    return Operation(tag="about", answers={"200": page, "304": UNCHANGED}, parameters=[IF_NONE_MATCH])
 
 
 def _shown(tag: str, schema: Schema, **rest: Any) -> Operation:
     """A route that shows some JSON."""
-    return Operation(tag=tag, answers={"200": answer("JSON.", {JSON: {"schema": schema}}, *PLAIN)}, **rest)
+    shown = answer("JSON.", {JSON: {"schema": schema}}, *KEPT)
+    return Operation(tag=tag, answers={"200": shown, "304": UNCHANGED}, parameters=[IF_NONE_MATCH], **rest)
 
 
 def _list(service: Service) -> Operation:
@@ -121,7 +122,8 @@ def _readiness(service: Service) -> Operation:
 
 
 def _metrics(service: Service) -> Operation:
-    return Operation(tag="state", answers={"200": answer("For Prometheus.", {"text/plain": {"schema": TEXT}})})
+    text = answer("For Prometheus.", {"text/plain": {"schema": TEXT}}, "Cache-Control")
+    return Operation(tag="state", answers={"200": text})
 
 
 def _document(service: Service) -> Operation:
@@ -242,10 +244,9 @@ TIMEOUT = parameter(
     "X-Request-Timeout-Ms", "header", integer(1, 999_999_999, **{"x-text-pattern": f"^(?:{MILLISECONDS.pattern})$"}),
     "How long the client waits; the service's own deadline is the longest.",
 )  # fmt: skip
-CONDITIONS = [
-    parameter("If-None-Match", "header", TEXT, "Entity tags; one that matches is answered 304."),
-    TIMEOUT,
-]
+IF_NONE_MATCH = parameter("If-None-Match", "header", TEXT, "Entity tags; one that matches is answered 304.")
+UNCHANGED = answer("`If-None-Match` names what would be answered.", None, "ETag", "Cache-Control")
+CONDITIONS = [IF_NONE_MATCH, TIMEOUT]
 
 OPERATIONS: dict[str, Callable[[Service], Operation]] = {
     "/": _page,

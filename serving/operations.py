@@ -16,7 +16,7 @@ TRANSIENT = (QueueFull, Draining, DeadlinePassed)
 """Problems that say when to try again."""
 
 HEADERS: dict[str, Schema] = {
-    "ETag": {"schema": {"type": "string", "pattern": '^"[0-9a-f]{32}"$'}, "description": "Strong; known before any inference."},
+    "ETag": {"schema": {"type": "string", "pattern": '^"[0-9a-f]{32,40}"$'}, "description": "Strong."},
     "X-Seed": {"schema": {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "description": "The first sample's seed."},
     "X-Model-Digest": {"schema": DIGEST, "description": "Which model made it."},
     "Cache-Control": {"schema": TEXT},

@@ -66,6 +66,19 @@ def test_the_page_shows_every_model(app: Front, models: dict[str, Model]) -> Non
         assert ask(app, source.replace("&amp;", "&")).status == 200
 
 
+@pytest.mark.parametrize("path", [route for route in ROUTES if not {"<", " "} & set(route)])
+def test_no_cache_may_guess_how_long_it_keeps_an_answer(app: Front, path: str) -> None:
+    """Every answer says so itself; one that may be kept has a tag, and is 304 as long as it is the same."""
+    answer = ask(app, "seed=1" if path == "/generate" else "", path=path)
+    rule = answer.headers["Cache-Control"]
+    assert rule in ("no-store", "no-cache", "public, no-cache")
+    assert ("ETag" in answer.headers) == (rule != "no-store")
+    if "ETag" in answer.headers:
+        tag = {"If-None-Match": answer.headers["ETag"]}
+        kept = ask(app, "seed=1" if path == "/generate" else "", path=path, headers=tag)
+        assert (kept.status, kept.body, kept.headers["ETag"]) == (304, b"", answer.headers["ETag"])
+
+
 def value(service: Service, name: str, **labels: str) -> float:
     return service.metrics.registry.get_sample_value(name, labels) or 0.0
 

@@ -64,3 +64,14 @@ def test_a_body_that_never_comes_holds_nothing_up(server: Server) -> None:
     """A client that sends a part and waits is told so at its deadline."""
     status, body = status_and_body(server.send(INFER + b"Connection: close\r\nContent-Length: 20\r\n\r\n{"))
     assert (status, json.loads(body)["error"]) == (b"400", "the body ended after 1 of 20 bytes")
+
+
+@pytest.mark.parametrize("path", ["/generate?seed=42", "/models", "/openapi.json", "/docs"])
+def test_an_unchanged_answer_is_told_in_headers_alone(server: Server, path: str) -> None:
+    """304 has no body, no length and no type, and what else a cache must know (RFC 9110, 15.4.5)."""
+    status, told, body = server.get(path)
+    kept_status, kept, nothing = server.get(path, headers={"If-None-Match": told["etag"]})
+    assert (status, kept_status, nothing, len(body)) == (200, 304, b"", int(told["content-length"]))
+    assert {"content-length", "content-type"} & set(kept) == set()
+    for name in ("etag", "cache-control", "vary"):
+        assert kept.get(name) == told.get(name)
