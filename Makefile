@@ -7,6 +7,7 @@ OUT    ?= runs/$(RECIPE)$(if $(DATA),-$(subst /,-,$(subst :,-,$(DATA))))
 MODEL  ?= $(OUT)/model.onnx
 PORT   ?= $(or $(GAN_PORT),8000)
 TESTS  ?= tests
+BENCH  ?=
 
 # What is installed: with an NVIDIA GPU the service's CUDA runtime, else the CPU one; they exclude each other.
 RUNTIME := $(or $(RUNTIME),$(if $(shell nvidia-smi -L 2>/dev/null | grep GPU),serve-gpu,serve))
@@ -27,7 +28,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train serve score test lint check clean docker-train docker-serve
+.PHONY: help setup train serve score test lint check bench-serve clean docker-train docker-serve
 
 help: ## Explain every target (this text)
 	@printf '\n  \033[1mTrain a GAN, get one ONNX file, serve its images.\033[0m\n\n'
@@ -40,7 +41,8 @@ help: ## Explain every target (this text)
 	  OUT    '$(OUT)'    'where a run puts everything it makes' \
 	  MODEL  '$(MODEL)'  'what is served and scored' \
 	  PORT   '$(PORT)'   'where the service listens' \
-	  TESTS  '$(TESTS)'  'which tests to run'
+	  TESTS  '$(TESTS)'  'which tests to run' \
+	  BENCH  '$(or $(BENCH),all of it)' 'options of bench-serve; `--help` lists them'
 	@printf '\n  First steps: `make serve`, then  curl -o 42.png "localhost:$(PORT)/generate?seed=42"\n\n'
 
 setup: $(STAMP) ## Make .venv with everything at the versions of constraints.txt
@@ -88,6 +90,9 @@ lint: setup ## Check style, types, the import rules and the Dockerfiles
 	@$(BIN)/hadolint Dockerfile.train Dockerfile.serve
 
 check: lint test ## lint, then test: what CI does
+
+bench-serve: setup ## Measure the service against other servers of the same models (BENCH= narrows it)
+	@$(BIN)/python -m benchmarks.serving.contest $(BENCH)
 
 clean: ## Remove what setup, the tests and the linters made; runs/ with your models stays
 	@rm -rf $(VENV) .build build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -15,6 +15,7 @@ from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
 from contract import card_to_json
+from serving.admin import Gatekeeper
 from serving.docs_page import render_docs
 from serving.encoders import FORMATS
 from serving.errors import (
@@ -25,7 +26,7 @@ from serving.errors import (
     shown,
 )
 from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front
-from serving.generate import Conditions, Reply, Service, problem_reply
+from serving.generate import Conditions, Make, Service, generate, problem_reply
 from serving.logs import Log, print_event
 from serving.metrics import Metrics, forget_dead_workers
 from serving.models import Model, load_models
@@ -41,9 +42,14 @@ from serving.protocol import (
     show_ready,
     show_server,
 )
+from serving.reload import Reloader
+from serving.responses import in_json, page, whole
 from serving.runtime import resolve_provider
+from serving.schemas import Schema
 from serving.service import answer, create_service, fault
 from serving.settings import Settings, model_files, worker_threads
+from serving.signals import Tally
+from serving.ways import mix, walk, walk_formats
 
 NO_PATH = "no such path; / shows what there is"
 
@@ -55,12 +61,16 @@ class Parts:
     service: Service
     answer: Answer
     is_draining: Callable[[], bool]
+    reloader: Reloader
+    generation: Tally
+    gatekeeper: Gatekeeper | None
 
 
 def create_app(
     settings: Settings,
     *,
     is_draining: Callable[[], bool] = lambda: False,
+    generation: Tally | None = None,
     metrics_directory: Path | None = None,
     log: Log = print_event,
 ) -> Front:
@@ -69,6 +79,7 @@ def create_app(
     Args:
         settings: all that can be set.
         is_draining: whether the process is about to stop.
+        generation: raised when one of several worker processes is told to reload, watched by all.
         metrics_directory: where several worker processes share their metrics.
         log: where events go.
 
@@ -79,18 +90,26 @@ def create_app(
         forget_dead_workers(metrics_directory)
     metrics = Metrics(metrics_directory)
     provider = resolve_provider(settings.provider)
-    models = load_models(
-        model_files(settings), provider, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch
-    )
+    files = model_files(settings)
+    models = load_models(files, provider, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch)
     service = create_service(settings, models.values(), metrics)
     for model in models.values():
-        _announce(model, metrics, log)
-    parts = Parts(service=service, answer=partial(answer, service, log), is_draining=is_draining)
+        _announce(metrics, log, model)
+    generation = generation or Tally()
+    reloader = Reloader(
+        service, dict(zip(files, models, strict=True)), provider, announce=partial(_announce, metrics, log), log=log,
+        generation=generation.value,
+    )  # fmt: skip
+    parts = Parts(
+        service=service, answer=partial(answer, service, log), is_draining=is_draining, reloader=reloader,
+        generation=generation, gatekeeper=Gatekeeper(settings.admin_token) if settings.admin_token else None,
+    )  # fmt: skip
+    service.vitals.watch(lambda: [s.batcher.running_since for s in service.registry.all()], settings.stall_seconds, log)
     metrics.ready.set(1)
-    return Front(_create_flask(parts, log), service, parts.answer, worker_threads(settings))
+    return Front(_create_flask(parts, log), service, parts.answer, worker_threads(settings), reloader.watch)
 
 
-def _announce(model: Model, metrics: Metrics, log: Log) -> None:
+def _announce(metrics: Metrics, log: Log, model: Model) -> None:
     metrics.record_model(model)
     log("model", name=model.card.name, digest=model.digest, runtime=model.runtime, goldens=model.goldens.pixels,
         encoder=model.goldens.encoder, files=model.goldens.digest, batching=model.plan.name)  # fmt: skip
@@ -99,10 +118,10 @@ def _announce(model: Model, metrics: Metrics, log: Log) -> None:
 def _create_flask(parts: Parts, log: Log) -> Flask:
     app = Flask("serving", static_folder=None)
     app.url_map.merge_slashes = False
-    for route, view in ROUTES.items():
+    for route, view in (ROUTES | (ADMIN_ROUTES if parts.gatekeeper else {})).items():
         method, rule = split_route(route)
         app.add_url_rule(rule, route, partial(view, parts), methods=[method])
-    app.register_error_handler(Exception, partial(_tell, log))
+    app.register_error_handler(Exception, partial(_tell, parts.service, log))
     app.before_request(_begin)
     app.after_request(partial(_finish, parts.service.metrics))
     app.extensions["serving"] = parts
@@ -125,7 +144,7 @@ def _finish(metrics: Metrics, response: Response) -> Response:
     return response
 
 
-def _tell(log: Log, error: Exception) -> Response:
+def _tell(service: Service, log: Log, error: Exception) -> Response:
     match error:
         case Problem():
             problem: Problem = error
@@ -136,32 +155,9 @@ def _tell(log: Log, error: Exception) -> Response:
         case HTTPException(code=int(code)) if code < 500:
             problem = NotFound(error.description or "the request is wrong")
         case _:
+            service.vitals.look_at(error, log)
             problem = fault(error, log)
-    return _response(error_reply(problem) if is_protocol(request.path) else problem_reply(problem))
-
-
-class WholeResponse(Response):
-    """A response whose headers are complete: a HEAD's unknown length must not become 0."""
-
-    automatically_set_content_length = False
-
-
-def _response(reply: Reply) -> Response:
-    return WholeResponse(reply.body, reply.status, reply.headers)
-
-
-def _json(value: object, status: int = 200) -> Response:
-    response = Response(json.dumps(value, indent=1) + "\n", status, mimetype="application/json")
-    return _revalidated(response)
-
-
-def _revalidated(response: Response) -> Response:
-    """An answer that may be kept and is asked for again each time; one that has not changed is 304."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = "no-cache"
-    response.add_etag()
-    response.make_conditional(request)
-    return response
+    return whole(error_reply(problem) if is_protocol(request.path) else problem_reply(problem))
 
 
 def show_sample(parts: Parts) -> Response:
@@ -174,28 +170,38 @@ def show_addressed_sample(parts: Parts, digest: str) -> Response:
     return _show(parts, digest)
 
 
-def _show(parts: Parts, digest: str | None) -> Response:
+def show_walk(parts: Parts) -> Response:
+    """The way from one seed to another, moving."""
+    return _show(parts, None, walk)
+
+
+def show_mix(parts: Parts) -> Response:
+    """One place between two seeds."""
+    return _show(parts, None, mix)
+
+
+def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
     headers = request.headers
     conditions = Conditions(
         accept=headers.get("Accept"), if_none_match=headers.get("If-None-Match"),
         timeout_ms=headers.get("X-Request-Timeout-Ms"), is_head=request.method == "HEAD",
     )  # fmt: skip
     query = request.environ.get("QUERY_STRING", "")
-    reply = parts.service.bridge.ask(parts.answer(query, conditions, digest))
+    reply = parts.service.bridge.ask(parts.answer(query, conditions, digest, make))
     request.environ["serving.cache"] = reply.cache
-    return _response(reply)
+    return whole(reply)
 
 
 def list_models(parts: Parts) -> Response:
     """Every model: what it is and what it can be asked."""
-    return _json({"models": [describe(served.model) for served in parts.service.registry.values()]})
+    return in_json({"models": [describe(served.model) for served in parts.service.registry.values()]})
 
 
 def show_model(parts: Parts, name: str) -> Response:
     """One model."""
     if name not in parts.service.registry:
         raise NotFound(f"no model {shown(name)}; there are {', '.join(parts.service.registry)}")
-    return _json(describe(parts.service.registry[name].model))
+    return in_json(describe(parts.service.registry[name].model))
 
 
 def describe(model: Model) -> dict[str, object]:
@@ -203,24 +209,25 @@ def describe(model: Model) -> dict[str, object]:
     card = json.loads(card_to_json(model.card))
     del card["goldens"]
     ranges = {p.name: {"low": p.low, "high": p.high, "is_integer": p.is_integer} for p in model.parameters.values()}
-    formats = list(FORMATS[model.card.output.kind])
+    formats, walks = list(FORMATS[model.card.output.kind]), list(walk_formats(model))
     return {
         "name": model.card.name, "digest": model.digest, "serving_runtime": model.runtime, "provider": model.provider,
-        "goldens": asdict(model.goldens), "batching": model.plan.name, "formats": formats, "parameters": ranges, "card": card,
+        "goldens": asdict(model.goldens), "batching": model.plan.name, "formats": formats, "walk_formats": walks,
+        "parameters": ranges, "card": card,
     }  # fmt: skip
 
 
 def show_health(parts: Parts) -> Response:
     """Alive."""
-    return _json({"status": "ok"})
+    return in_json({"status": "ok"})
 
 
 def show_readiness(parts: Parts) -> Response:
     """Ready for requests."""
-    if parts.is_draining():
+    if parts.is_draining() or parts.service.vitals.is_lost:
         parts.service.metrics.ready.set(0)
         raise Draining()
-    return _json({"status": "ready", "models": list(parts.service.registry)})
+    return in_json({"status": "ready", "models": list(parts.service.registry)})
 
 
 def show_metrics(parts: Parts) -> Response:
@@ -231,28 +238,38 @@ def show_metrics(parts: Parts) -> Response:
 
 def show_page(parts: Parts) -> Response:
     """A page to look at."""
-    return _page(render_page([served.model for served in parts.service.registry.values()], parts.service.settings))
+    return page(render_page([served.model for served in parts.service.registry.values()], parts.service.settings))
 
 
 def show_document(parts: Parts) -> Response:
     """What there is to ask for, as OpenAPI."""
-    return _json(document(ROUTES, parts.service))
+    return in_json(_document(parts))
 
 
 def show_docs(parts: Parts) -> Response:
     """The same to read."""
-    return _page(render_docs(document(ROUTES, parts.service)))
+    return page(render_docs(_document(parts)))
 
 
-def _page(html: str) -> Response:
-    response = Response(html, mimetype="text/html")
-    response.headers["Content-Security-Policy"] = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
-    return _revalidated(response)
+def _document(parts: Parts) -> Schema:
+    return document(ROUTES | (ADMIN_ROUTES if parts.gatekeeper else {}), parts.service)
+
+
+def reload_models(parts: Parts) -> Response:
+    """Load changed model files here and now, and tell the other workers; 422 when one of them is refused."""
+    assert parts.gatekeeper is not None
+    parts.gatekeeper.check(request.headers.get("Authorization"))
+    outcomes = parts.service.bridge.ask(parts.reloader.reload())
+    parts.generation.raise_it()
+    is_refused = any(outcome.result == "refused" for outcome in outcomes)
+    return in_json({"outcomes": [outcome.facts() for outcome in outcomes]}, 422 if is_refused else 200)
 
 
 ROUTES: dict[str, Callable[..., Response]] = {
     "/": show_page,
     ROUTE: show_sample,
+    "/walk": show_walk,
+    "/mix": show_mix,
     ADDRESSED_ROUTE: show_addressed_sample,
     "/models": list_models,
     "/models/<name>": show_model,
@@ -268,4 +285,7 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/openapi.json": show_document,
     "/docs": show_docs,
 }
-"""Every route that there is; each answers GET, HEAD and OPTIONS, or what stands before it (``POST /path``) and OPTIONS."""
+"""Every route that there is for all; each answers OPTIONS, and GET and HEAD or what stands before it (``POST /path``)."""
+
+ADMIN_ROUTES: dict[str, Callable[..., Response]] = {"POST /admin/reload": reload_models}
+"""Routes that exist only with ``GAN_ADMIN_TOKEN``."""

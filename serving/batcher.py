@@ -21,7 +21,7 @@ from serving.rows import Source
 from serving.runtime import Array
 
 Run = Callable[[Sequence[Source], Sequence[Given]], Array]
-"""Seeds, or rows of latents, and what each fixes, to one row a seed."""
+"""Seeds, places between seeds, or rows of latents, and what each fixes, to one row a seed."""
 Deliver = Callable[[Array | None, Exception | None], None]
 """Takes the rows, or what went wrong; must not raise."""
 

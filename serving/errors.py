@@ -12,14 +12,17 @@ ServingError
     ├── BadQuery              400         the query string is not well formed
     ├── UnknownParameter      400         the model has no such parameter
     ├── RepeatedParameter     400         a parameter is given twice
+    ├── MissingParameter      400         a parameter that the route needs is not there
     ├── BadParameter          400         a parameter's value is wrong
     ├── BadInference          400         the body of an inference request is wrong
+    ├── Unauthorised          401         the admin's token is missing or wrong
     ├── NotFound              404         no such route or model
     ├── Gone                  410         the model has been replaced
     ├── MethodNotAllowed      405         the route answers other methods
     ├── NotAcceptable         406         no format that the client accepts
     ├── TooLarge              413         the body is larger than any request that could be answered
     ├── UnsupportedMediaType  415         the body is no plain JSON
+    ├── TooManyTries          429         the admin's token has been wrong too often
     ├── InternalProblem       500         a fault of the service, known by its id in the log
     ├── NonFinite             500         the generator gave NaN or infinity for this seed
     ├── QueueFull             503         too much waits already
@@ -31,6 +34,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import ceil
 from typing import ClassVar
 
 SHOWN_LENGTH = 64
@@ -125,6 +129,15 @@ class RepeatedParameter(Problem):
         super().__init__(f"parameter {shown(name)} must be given once", facts={"parameter": cut(name)})
 
 
+class MissingParameter(Problem):
+    """A parameter that the route needs is not given."""
+
+    status, code, title = 400, "missing_parameter", "A parameter is missing"
+
+    def __init__(self, name: str, allowed: str):
+        super().__init__(f"{name} must be given: {allowed}", facts={"parameter": name, "allowed": allowed})
+
+
 class BadParameter(Problem):
     """A parameter's value is out of range or not a value at all."""
 
@@ -141,6 +154,24 @@ class BadInference(Problem):
     """The body of an inference request is not what the protocol and the model allow."""
 
     status, code, title = 400, "bad_inference", "The inference request is wrong"
+
+
+class Unauthorised(Problem):
+    """The admin's token is missing or wrong."""
+
+    status, code, title = 401, "unauthorised", "Not authorised"
+
+    def __init__(self) -> None:
+        super().__init__("Authorization must be 'Bearer' and the token", headers={"WWW-Authenticate": "Bearer"})
+
+
+class TooManyTries(Problem):
+    """The admin's token has been wrong too often."""
+
+    status, code, title = 429, "too_many_tries", "Too many tries"
+
+    def __init__(self, seconds: float):
+        super().__init__("the token has been wrong too often", headers={"Retry-After": str(ceil(seconds))})
 
 
 class NotFound(Problem):

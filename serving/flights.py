@@ -60,14 +60,14 @@ class Patience:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._seconds - GRACE_SECONDS, self._expire, waiter)
         if self._until_gone:
-            self._watcher = loop.create_task(self._watch(self._until_gone(), waiter))
+            self._watcher = loop.create_task(self._watch(self._until_gone, waiter))
 
     def _expire(self, waiter: asyncio.Future[bytes]) -> None:
         if not waiter.done():
             waiter.set_exception(DeadlinePassed(self._seconds))
 
-    async def _watch(self, gone: Awaitable[None], waiter: asyncio.Future[bytes]) -> None:
-        await gone
+    async def _watch(self, until_gone: Callable[[], Awaitable[None]], waiter: asyncio.Future[bytes]) -> None:
+        await until_gone()
         if not waiter.done():
             waiter.set_exception(ClientGone())
 
@@ -76,23 +76,27 @@ class Flight:
     """One answer being made. It ends when it is there, when it fails, or when nobody waits for it any more.
 
     Args:
-        seeds: all that are wanted, or rows of latents; more than a batch holds are run one batch after the other, with those
-            of others in between.
+        seeds: all that are wanted, or places between seeds, or rows of latents; more than a batch holds are run one batch after
+            the other, with those of others in between.
         given: what all of them fix.
         batcher: of the model.
         max_batch: rows of a job, at most.
         encode: makes the answer from the rows.
+        is_slow: whether it is encoded in a thread even if there are few rows.
         land: called once at the end, with the bytes if there are any.
         threads: where large answers are encoded.
     """
 
-    def __init__(self, seeds: Sequence[Source], given: Given, *, batcher: Batcher, max_batch: int, encode: Encode, land: Land,
-                 threads: Executor) -> None:  # fmt: skip
+    def __init__(
+        self, seeds: Sequence[Source], given: Given, *, batcher: Batcher, max_batch: int, encode: Encode, is_slow: bool,
+        land: Land, threads: Executor,
+    ) -> None:  # fmt: skip
         self._seeds = seeds
         self._given = given
         self._batcher = batcher
         self._max_batch = max_batch
         self._encode = encode
+        self._is_slow = is_slow
         self._land = land
         self._threads = threads
         self._parts: list[Array] = []
@@ -150,7 +154,7 @@ class Flight:
             self._end(None, failure)
 
     def _finish(self, rows: Array) -> None:
-        if rows.nbytes <= SMALL_ROWS_BYTES:
+        if rows.nbytes <= SMALL_ROWS_BYTES and not self._is_slow:
             self._end(self._encode(rows), None)
         else:
             encoding = asyncio.get_running_loop().run_in_executor(self._threads, self._encode, rows)

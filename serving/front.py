@@ -10,20 +10,31 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 
 from serving.errors import ClientGone
-from serving.generate import Conditions, Reply, Service
+from serving.generate import Conditions, Make, Reply, Service, generate
 from serving.protocol import is_protocol
 from serving.tensors import body_limit
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Answer = Callable[[str, Conditions, str | None], Coroutine[Any, Any, Reply]]
+
+
+class Answer(Protocol):
+    """Query string, conditions, digest's digits, and what the route does, to a reply; raises ``ClientGone`` only."""
+
+    def __call__(
+        self, query: str, conditions: Conditions, digits: str | None = None, make: Make = generate
+    ) -> Coroutine[Any, Any, Reply]:
+        """The reply."""
+
+
+Background = Callable[[], Coroutine[Any, Any, None]]
 
 ROUTE = "/generate"
 ADDRESSED_ROUTE = "/models/<digest>/generate"
@@ -40,10 +51,12 @@ class Front:
         service: what the samples come from; it lives on the loop that this application runs on.
         answer: query string, conditions and digest to a reply; raises ``ClientGone`` only.
         threads: that Flask may use.
+        background: runs beside the requests from start-up to shutdown.
     """
 
-    def __init__(self, flask: Flask, service: Service, answer: Answer, threads: int) -> None:
+    def __init__(self, flask: Flask, service: Service, answer: Answer, threads: int, background: Background) -> None:
         self.flask = flask
+        self._background = background
         self._service = service
         self._answer = answer
         self._has_lane = service.settings.lane
@@ -104,8 +117,10 @@ class Front:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._service.bridge.attach(asyncio.get_running_loop())
+        background = asyncio.get_running_loop().create_task(self._background())
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        background.cancel()
         await send({"type": "lifespan.shutdown.complete"})
 
 

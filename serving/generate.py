@@ -6,25 +6,31 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from contract import MAX_SEED
+from contract import MAX_SEED, Given
 from serving.bridge import Bridge
 from serving.cache import Cache
-from serving.encoders import FORMATS, Sample, picture_pixels
+from serving.encoders import FORMATS, Format
 from serving.errors import BadParameter, NonFinite, Problem
 from serving.flights import Flight, Flights, Land, Patience
+from serving.limits import check_size, is_slow
 from serving.metrics import Metrics
+from serving.models import Model
 from serving.negotiation import choose_format, matches
 from serving.parameters import Wanted, parse_query
-from serving.registry import Registry
+from serving.registry import Registry, Served
 from serving.runtime import Array
+from serving.samples import sample_of
 from serving.settings import Settings
+from serving.vitals import Vitals
+from serving.walks import Source
 
 Headers = list[tuple[str, str]]
 
@@ -63,16 +69,42 @@ class Service:
     settings: Settings
     registry: Registry
     fingerprints: Mapping[tuple[str, str], str]
-    """By kind and format, the encoder's."""
+    """By kind and format, the encoder's; animations are a kind of their own."""
     metrics: Metrics
     cache: Cache
     flights: Flights
     threads: ThreadPoolExecutor
-    """Where large answers are encoded and models are loaded."""
+    """Where large answers are encoded."""
     bridge: Bridge = field(default_factory=Bridge)
+    vitals: Vitals = field(default_factory=Vitals)
     media_types: Mapping[str, Mapping[str, str]] = field(
         default_factory=lambda: {kind: {name: f.media_type for name, f in formats.items()} for kind, formats in FORMATS.items()}
     )
+
+
+class Order(NamedTuple):
+    """What a request asks for, checked and complete: all that its answer depends on."""
+
+    served: Served
+    sources: Sequence[Source]
+    """What each row is made from."""
+    given: Given
+    format: str
+    media_type: str
+    encode: Callable[[Array], bytes]
+    """Rows to the answer's bytes."""
+    is_slow: bool
+    """Whether encoding takes too long for the event loop."""
+    etag: str
+    """The strong entity tag, known before any inference."""
+    is_repeatable: bool = True
+    """Whether the same request asks for the same thing again."""
+    headers: Sequence[tuple[str, str]] = ()
+    """Further headers of the answer."""
+
+
+Make = Callable[[Service, str, Conditions, str | None], Coroutine[Any, Any, Reply]]
+"""What a route does: query string, conditions and digest's digits to a reply; raises ``Problem`` or ``ClientGone``."""
 
 
 async def generate(service: Service, query: str, conditions: Conditions, digits: str | None = None) -> Reply:
@@ -91,28 +123,48 @@ async def generate(service: Service, query: str, conditions: Conditions, digits:
         Problem: the request is wrong, or cannot be answered now.
         ClientGone: nobody waits for the answer any more.
     """
-    wanted = parse_query(query, service.registry, service.settings, service.registry.by_digest(digits) if digits else None)
-    kind = wanted.model.card.output.kind
-    name = choose_format(service.media_types[kind], wanted.format, conditions.accept)
-    _check_picture(wanted, name, service.settings)
-    seed = secrets.randbelow(MAX_SEED + 2 - wanted.n) if wanted.seed is None else wanted.seed
+    addressed = service.registry.by_digest(digits) if digits else None
+    wanted = parse_query(query, service.registry, service.settings, addressed)
+    return await fulfil(service, _order(service, wanted, conditions.accept), conditions, is_immutable=digits is not None)
+
+
+async def fulfil(service: Service, order: Order, conditions: Conditions, *, is_immutable: bool = False) -> Reply:
+    """The reply to an order: 304, headers alone, or a body that was kept, is on its way already, or is made now.
+
+    Raises:
+        Problem, ClientGone: as ``generate``.
+    """
     patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
-    etag = entity_tag(wanted, seed, name, service.fingerprints[kind, name])
-    headers = _headers(wanted, seed, etag, is_immutable=digits is not None)
-    if wanted.seed is not None and matches(conditions.if_none_match, etag):
+    headers = _headers(order, is_immutable=is_immutable)
+    if order.is_repeatable and matches(conditions.if_none_match, order.etag):
         return Reply(status=304, headers=headers, cache="not_modified")
-    headers.append(("Content-Type", service.media_types[kind][name]))
+    headers.append(("Content-Type", order.media_type))
     if conditions.is_head:
         return Reply(status=200, headers=headers)
-    body, came_from = await _body(service, wanted, seed, name, etag, patience)
+    body, came_from = await _body(service, order, patience)
     service.metrics.came_from[came_from].inc()
     headers.append(("Content-Length", str(len(body))))
     return Reply(status=200, headers=headers, body=body, cache=came_from)
 
 
-async def _body(service: Service, wanted: Wanted, seed: int, name: str, etag: str, patience: Patience) -> tuple[bytes, str]:
+def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
+    kind = wanted.model.card.output.kind
+    name = choose_format(service.media_types[kind], wanted.format, accept)
+    form = FORMATS[kind][name]
+    pixels = check_size(wanted, name, form, service.settings)
+    seed = secrets.randbelow(MAX_SEED + 2 - wanted.n) if wanted.seed is None else wanted.seed
+    etag = entity_tag(wanted.model, service.fingerprints[kind, name], name, wanted.given,
+                      seed, wanted.n, wanted.scale, wanted.columns)  # fmt: skip
+    return Order(
+        served=wanted.served, sources=range(seed, seed + wanted.n), given=wanted.given, format=name, media_type=form.media_type,
+        encode=partial(encode_sample, form, wanted, seed), is_slow=is_slow(form, pixels), etag=etag,
+        is_repeatable=wanted.seed is not None, headers=[("X-Seed", str(seed))],
+    )  # fmt: skip
+
+
+async def _body(service: Service, order: Order, patience: Patience) -> tuple[bytes, str]:
     """The answer's bytes, and where they came from."""
-    key = etag if wanted.seed is not None else None
+    key = order.etag if order.is_repeatable else None
     if key is not None:
         kept = service.cache.find(key)
         if kept is not None:
@@ -120,14 +172,14 @@ async def _body(service: Service, wanted: Wanted, seed: int, name: str, etag: st
         flight = service.flights.find(key)
         if flight is not None:
             return await flight.wait(patience), "coalesced"
-    flight = service.flights.launch(key, partial(_make, service, wanted, seed, name))
+    flight = service.flights.launch(key, partial(_make, service, order))
     return await flight.wait(patience), "miss"
 
 
-def _make(service: Service, wanted: Wanted, seed: int, name: str, land: Land) -> Flight:
+def _make(service: Service, order: Order, land: Land) -> Flight:
     return Flight(
-        range(seed, seed + wanted.n), wanted.given, batcher=wanted.served.batcher, max_batch=service.settings.max_batch,
-        encode=partial(_encode, service.metrics, wanted, seed, name), land=land, threads=service.threads,
+        order.sources, order.given, batcher=order.served.batcher, max_batch=service.settings.max_batch,
+        encode=partial(_encode, service.metrics, order), is_slow=order.is_slow, land=land, threads=service.threads,
     )  # fmt: skip
 
 
@@ -144,9 +196,9 @@ def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
     return min(int(timeout_ms) / 1000, limit)
 
 
-def entity_tag(wanted: Wanted, seed: int, name: str, encoder: str) -> str:
-    """The strong entity tag, known before any inference."""
-    parts = (wanted.model.fingerprint, encoder, name, seed, wanted.n, wanted.scale, *wanted.given.items())
+def entity_tag(model: Model, encoder: str, name: str, given: Given, *which: object) -> str:
+    """The strong entity tag of an answer: it follows from the model, the encoder, the format and all that was asked."""
+    parts = (model.fingerprint, encoder, name, *which, *given.items())
     return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
 
@@ -160,37 +212,24 @@ def problem_reply(problem: Problem) -> Reply:
     return Reply(status=problem.status, headers=headers, body=body)
 
 
-def _check_picture(wanted: Wanted, name: str, settings: Settings) -> None:
-    output = wanted.model.card.output
-    if not FORMATS[output.kind][name].is_picture:
-        if wanted.scale != 1:
-            raise BadParameter("scale", str(wanted.scale), f"1 for {name}; pictures only can be enlarged")
-        return
-    pixels = picture_pixels(output, wanted.n, wanted.scale)
-    if pixels > settings.max_pixels:
-        blame = "scale" if wanted.scale > 1 else "n"
-        value = str(wanted.scale if wanted.scale > 1 else wanted.n)
-        raise BadParameter(blame, value, f"so small that the picture has at most {settings.max_pixels} pixels, not {pixels}")
-
-
-def _headers(wanted: Wanted, seed: int, etag: str, *, is_immutable: bool) -> Headers:
+def _headers(order: Order, *, is_immutable: bool) -> Headers:
     """Any seed's answer is not kept; a named seed's is, and is asked again unless the model cannot change."""
-    kept = IMMUTABLE if is_immutable else "public, no-cache"
+    kept = (IMMUTABLE if is_immutable else "public, no-cache") if order.is_repeatable else "no-store"
     return [
-        ("ETag", etag), ("Cache-Control", "no-store" if wanted.seed is None else kept), ("Vary", "Accept"),
-        ("X-Seed", str(seed)), ("X-Model-Digest", wanted.model.digest), ("X-Content-Type-Options", "nosniff"),
+        ("ETag", order.etag), ("Cache-Control", kept), ("Vary", "Accept"), *order.headers,
+        ("X-Model-Digest", order.served.model.digest), ("X-Content-Type-Options", "nosniff"),
     ]  # fmt: skip
 
 
-def _encode(metrics: Metrics, wanted: Wanted, seed: int, name: str, rows: Array) -> bytes:
+def encode_sample(form: Format, wanted: Wanted, source: Source, rows: Array) -> bytes:
+    """Rows in a format; they are those of seeds from ``source`` on, or the one of a place between two."""
+    return form.encode(sample_of(wanted.model, rows, source, wanted.given, scale=wanted.scale, columns=wanted.columns))
+
+
+def _encode(metrics: Metrics, order: Order, rows: Array) -> bytes:
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise NonFinite("the generator gave NaN or infinity for this request")
-    model = wanted.model
-    sample = Sample(
-        output=model.card.output, rows=rows, model=model.card.name, digest=model.digest, runtime=model.runtime,
-        seed=seed, scale=wanted.scale, given=wanted.given,
-    )  # fmt: skip
     start = time.perf_counter()
-    body = FORMATS[sample.output.kind][name].encode(sample)
-    metrics.record_encoding(name, time.perf_counter() - start)
+    body = order.encode(rows)
+    metrics.record_encoding(order.format, time.perf_counter() - start)
     return body

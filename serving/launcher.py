@@ -25,7 +25,7 @@ from granian.log import LogLevels
 from serving.errors import AddressError, StartError
 from serving.logs import print_event
 from serving.settings import Provider, Settings, from_environ, model_files, usable_cores
-from serving.signals import Flag, wake_main_thread_on_signals
+from serving.signals import Flag, Tally, wake_main_thread_on_signals
 
 
 class Server(Granian):  # type: ignore[misc, valid-type]
@@ -98,7 +98,7 @@ def find_address(host: str, port: int) -> str:
 def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
     wake_main_thread_on_signals()
     multiprocessing.set_start_method("spawn", force=True)  # onnxruntime and CUDA do not survive a fork
-    draining, refused = Flag(), Flag()
+    draining, refused, generation = Flag(), Flag(), Tally()
     server = Server(
         "serving", address, settings.port, interface=Interfaces.ASGI, workers=settings.workers,
         backpressure=settings.backlog, backlog=settings.backlog,
@@ -107,20 +107,24 @@ def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
     )  # fmt: skip
     server.drain_first(draining, settings.drain_seconds)
     try:
-        server.serve(target_loader=partial(load_worker, settings, metrics_directory, draining, refused), wrap_loader=False)
+        server.serve(
+            target_loader=partial(load_worker, settings, metrics_directory, draining, refused, generation), wrap_loader=False
+        )
     except SystemExit as end:
         return int(bool(end.code))
     return int(refused.is_set())
 
 
-def load_worker(settings: Settings, metrics_directory: Path, draining: Flag, refused: Flag) -> Callable[..., Any]:
+def load_worker(
+    settings: Settings, metrics_directory: Path, draining: Flag, refused: Flag, generation: Tally
+) -> Callable[..., Any]:
     """The application of one worker, made in its process; a refused model ends the whole service with one line."""
     os.setpgid(0, 0)  # a signal to the launcher's group is the launcher's to pass on
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     from serving.app import create_app
 
     try:
-        app = create_app(settings, is_draining=draining.is_set, metrics_directory=metrics_directory)
+        app = create_app(settings, is_draining=draining.is_set, generation=generation, metrics_directory=metrics_directory)
         atexit.register(_leave)
         return app
     except StartError as error:

@@ -85,9 +85,10 @@ class Metrics:
         )
         self.cancelled = Counter("gan_cancelled", "Requests whose client had gone before the answer.", registry=registry)
         self.rejected = Counter("gan_rejected", "Requests that were refused unseen.", ["reason"], registry=registry)
+        self.swaps = Counter("gan_model_swaps", "Model files that were loaded anew.", ["result"], registry=registry)
         self.model_info = Gauge(
             "gan_model_info",
-            "The models that are served; always 1.",
+            "The models that are served: 1; those that were replaced: 0.",
             ["model", "digest", "runtime", "batching", "goldens", "encoder", "files"],
             registry=registry,
             multiprocess_mode="livemax",
@@ -100,17 +101,27 @@ class Metrics:
             registry=registry, multiprocess_mode="livemin")  # fmt: skip
         self._answered: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
         self._encoded: dict[str, Histogram] = {}
+        self._shown_models: dict[str, Gauge] = {}
         self.came_from = {result: self.cached.labels(result) for result in ("hit", "miss", "coalesced")}
+        for result in ("swapped", "refused"):
+            self.swaps.labels(result)
         for reason in ("queue_full", "draining", "deadline"):
             self.rejected.labels(reason)
 
     def record_model(self, model: Model) -> None:
-        """Say that a model is served."""
+        """Say that a model is served, and no other one of its name."""
         name, goldens = model.card.name, model.goldens
-        self.model_info.labels(
+        self.forget_model(name)
+        self._shown_models[name] = self.model_info.labels(
             name, model.digest, model.runtime, model.plan.name, goldens.pixels, goldens.encoder or "none", goldens.digest
-        ).set(1)
+        )
+        self._shown_models[name].set(1)
         self.determinism.labels(name).set(1)
+
+    def forget_model(self, name: str) -> None:
+        """Say that what was served under this name is not any more."""
+        if name in self._shown_models:
+            self._shown_models.pop(name).set(0)
 
     def record_answer(self, route: str, method: str, code: int, cache: str, seconds: float) -> None:
         """Count an answered request."""

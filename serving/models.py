@@ -49,7 +49,7 @@ class Model:
         return self.plan.run(self.session, drawn)
 
     def sample(self, seeds: Sequence[Source], given: Sequence[Given] = ()) -> Array:
-        """The outputs of seeds, or of rows of latents, one row each."""
+        """The outputs of seeds, of places between seeds, or of rows of latents, one row each."""
         return self.run(draw_rows(self.card.latents, seeds, given))
 
 

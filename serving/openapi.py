@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from contract import MAX_SEED
-from serving.encoders import FORMATS
 from serving.errors import (
     BadInference,
     BadParameter,
-    BadQuery,
     DeadlinePassed,
     Draining,
-    Gone,
     MethodNotAllowed,
     NonFinite,
-    NotAcceptable,
     NotFound,
     QueueFull,
-    RepeatedParameter,
     TooLarge,
-    UnknownParameter,
+    TooManyTries,
+    Unauthorised,
     UnsupportedMediaType,
 )
-from serving.generate import MILLISECONDS, Service
+from serving.generate import Service
 from serving.inference_schemas import METADATA_SHAPE, error_content, inference_of, inference_schemas, inferred_of
-from serving.models import RESERVED, Model
-from serving.operations import Operation, answer, header_components, parameter, path_item, problem_content
+from serving.models import Model
+from serving.operations import Operation, answer, header_components, path_item, problem_content
 from serving.protocol import PLATFORM
-from serving.registry import LEAST_DIGITS
-from serving.schemas import TEXT, Schema, integer, parameter_value, record, ref, sample_of, shared_schemas
-from serving.settings import Settings
+from serving.sample_operations import IF_NONE_MATCH, TIMEOUT, addressed, any_sample, mix, models_of, names, walk
+from serving.schemas import DIGEST, TEXT, Schema, record, ref, shared_schemas
 
 JSON = "application/json"
 DESCRIPTION = """The same seed gives the same bytes, always.
@@ -44,9 +38,7 @@ GET answers HEAD and OPTIONS, too, and any other method is 405 with `Allow`. Whi
 the model: paths that name a model's digest show its own, `/generate` those of all models together."""
 PLAIN = ("Cache-Control", "X-Content-Type-Options")
 KEPT = ("ETag", *PLAIN)
-SAMPLE = ("ETag", "Cache-Control", "Vary", "X-Seed", "X-Model-Digest", "X-Content-Type-Options")
-SAMPLE_PROBLEMS = (BadQuery, UnknownParameter, RepeatedParameter, BadParameter, NotAcceptable, NonFinite, QueueFull, Draining,
-                   DeadlinePassed)  # fmt: skip
+UNCHANGED = answer("`If-None-Match` names what would be answered.", None, "ETag", "Cache-Control")
 
 
 def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Schema:
@@ -73,6 +65,7 @@ def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Sche
         "info": {"title": "gan-serve", "version": version("gan-serve"), "description": DESCRIPTION, "license": {"name": "MIT"}},
         "paths": paths,
         "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "`GAN_ADMIN_TOKEN`"}},
             "schemas": shared_schemas() | inference_schemas(), "headers": header_components(),
             "responses": {
                 "NotFound": answer("No such path.", problem_content([NotFound]), "Cache-Control", "Vary"),
@@ -86,11 +79,6 @@ def split_route(route: str) -> tuple[str, str]:
     """Method and rule of a row of the table of contents."""
     method, _, rule = route.rpartition(" ")
     return method or "GET", rule
-
-
-def models_of(service: Service) -> list[Model]:
-    """The models that are served, the default one first."""
-    return [served.model for served in service.registry.values()]
 
 
 def _page(service: Service) -> Operation:
@@ -126,72 +114,16 @@ def _metrics(service: Service) -> Operation:
     return Operation(tag="state", answers={"200": text})
 
 
+def _reload(service: Service) -> Operation:
+    facts = {"file": TEXT, "result": {"enum": ["swapped", "unchanged", "refused"]}}
+    outcome = record({**facts, "model": TEXT, "digest": DIGEST, "reason": TEXT}, optional=["model", "digest", "reason"])
+    told = {JSON: {"schema": record({"outcomes": {"type": "array", "items": outcome}})}}
+    answers = {"200": answer("What became of each file.", told, *KEPT), "422": answer("One was refused.", told, *KEPT)}
+    return Operation(tag="admin", answers=answers, problems=(Unauthorised, TooManyTries), needs_token=True)
+
+
 def _document(service: Service) -> Operation:
     return _shown("about", {"type": "object", "required": ["openapi", "info", "paths"]})
-
-
-def names(models: Iterable[Model]) -> Schema:
-    """A model's name."""
-    return {"enum": [model.card.name for model in models]}
-
-
-def _any_sample(service: Service) -> Operation:
-    models = models_of(service)
-    name = parameter("model", "query", {**names(models), "default": models[0].card.name}, "Which model.")
-    return _samples(service, models, [name], ref("schemas", "Sample"))
-
-
-def addressed(service: Service, model: Model | None = None) -> Operation:
-    """Samples at the address of a digest: of this model, or of any."""
-    models = models_of(service) if model is None else [model]
-    digits: Schema = {"type": "string", "pattern": f"^[0-9a-f]{{{LEAST_DIGITS},64}}$"}
-    path = {"digest": {**digits, "examples": [each.digest for each in models]}} if model is None else {}
-    schema = ref("schemas", "Sample") if model is None else sample_of(model)
-    return _samples(service, models, [], schema, problems=(*SAMPLE_PROBLEMS, NotFound, Gone), path=path)
-
-
-def _samples(service: Service, models: list[Model], more: list[Schema], schema: Schema, **rest: Any) -> Operation:
-    """A route for samples, with the parameters and the formats of these models."""
-    formats = {form.media_type: name for model in models for name, form in FORMATS[model.card.output.kind].items()}
-    content = {media_type: {"schema": schema} if media_type == JSON else {} for media_type in formats}
-    return Operation(
-        tag="samples",
-        answers={
-            "200": answer("The sample, in the format that was asked for or that `Accept` prefers.", content, *SAMPLE),
-            "304": answer("`If-None-Match` names what would be answered.", None, *SAMPLE),
-        },
-        parameters=[*common_parameters(service.settings, list(formats.values())), *more, *_own_parameters(models), *CONDITIONS],
-        **{"problems": SAMPLE_PROBLEMS, **rest},
-    )
-
-
-def common_parameters(settings: Settings, formats: list[str]) -> list[Schema]:
-    """What every model's samples can be asked for, but for ``model``."""
-    about: dict[str, tuple[Schema, str]] = {
-        "seed": (integer(0, MAX_SEED), "What the sample follows from; without it a random one, told in `X-Seed`."),
-        "n": (integer(1, settings.max_images, default=1), "So many samples, of this seed and the following ones."),
-        "format": ({"enum": formats}, "Instead of what `Accept` prefers."),
-        "scale": (integer(1, settings.max_scale, default=1), "Each pixel so many wide and high; pictures only."),
-    }
-    return [parameter(name, "query", *about[name]) for name in RESERVED if name != "model"]
-
-
-def _own_parameters(models: list[Model]) -> list[Schema]:
-    """The parameters that the models' latents give; one that several models have may mean another range in each."""
-    found: dict[str, dict[str, Schema]] = {}
-    for model in models:
-        for name, declared in model.parameters.items():
-            found.setdefault(name, {})[model.card.name] = parameter_value(declared)
-    about = "Follows the seed unless given. Of: {}."
-    return [
-        parameter(name, "query", _either(list(by_model.values())), about.format(", ".join(by_model)))
-        for name, by_model in found.items()
-    ]
-
-
-def _either(schemas: list[Schema]) -> Schema:
-    different = [schema for place, schema in enumerate(schemas) if schema not in schemas[:place]]
-    return different[0] if len(different) == 1 else {"anyOf": different}
 
 
 def _spoken(schema: Schema, **rest: Any) -> Operation:
@@ -240,17 +172,11 @@ def inference(service: Service, model: Model | None = None) -> Operation:
     )  # fmt: skip
 
 
-TIMEOUT = parameter(
-    "X-Request-Timeout-Ms", "header", integer(1, 999_999_999, **{"x-text-pattern": f"^(?:{MILLISECONDS.pattern})$"}),
-    "How long the client waits; the service's own deadline is the longest.",
-)  # fmt: skip
-IF_NONE_MATCH = parameter("If-None-Match", "header", TEXT, "Entity tags; one that matches is answered 304.")
-UNCHANGED = answer("`If-None-Match` names what would be answered.", None, "ETag", "Cache-Control")
-CONDITIONS = [IF_NONE_MATCH, TIMEOUT]
-
 OPERATIONS: dict[str, Callable[[Service], Operation]] = {
     "/": _page,
-    "/generate": _any_sample,
+    "/generate": any_sample,
+    "/walk": walk,
+    "/mix": mix,
     "/models/<digest>/generate": addressed,
     "/models": _list,
     "/models/<name>": _entry,
@@ -263,6 +189,7 @@ OPERATIONS: dict[str, Callable[[Service], Operation]] = {
     "/v2/models/<name>": _metadata,
     "/v2/models/<name>/ready": _model_ready,
     "POST /v2/models/<name>/infer": inference,
+    "POST /admin/reload": _reload,
     "/openapi.json": _document,
     "/docs": _page,
 }

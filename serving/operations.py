@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from contract import MAX_SEED
-from serving.errors import DeadlinePassed, Draining, InternalProblem, Problem, QueueFull
+from serving.errors import DeadlinePassed, Draining, InternalProblem, Problem, QueueFull, TooManyTries
 from serving.schemas import DIGEST, TEXT, Schema, problem_of, ref
 
 PROBLEM = "application/problem+json"
-TRANSIENT = (QueueFull, Draining, DeadlinePassed)
+TRANSIENT = (QueueFull, Draining, DeadlinePassed, TooManyTries)
 """Problems that say when to try again."""
 
 HEADERS: dict[str, Schema] = {
@@ -53,6 +53,8 @@ class Operation:
     description: str = ""
     path: Schema = field(default_factory=dict)
     """By name, schemas of the path's variables."""
+    needs_token: bool = False
+    """Whether it asks who is there."""
 
 
 def headers(*names: str) -> Schema:
@@ -98,6 +100,8 @@ def path_item(operation: Operation, method: str, name: str, summary: str) -> Sch
         ],
         "responses": {**operation.answers, **problem_answers(operation)},
     }  # fmt: skip
+    if operation.needs_token:
+        told["security"] = [{"token": []}]
     if operation.body:
         told["requestBody"] = operation.body
     if method != "GET":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from contract import Image
 from serving.encoders import FORMATS
-from serving.models import RESERVED, Model
+from serving.models import Model
+from serving.parameters import GENERATE
 from serving.settings import Settings
 
 PAGE = """<!doctype html>
@@ -33,5 +35,8 @@ def _entry(model: Model, settings: Settings) -> str:
     name, formats = model.card.name, list(FORMATS[model.card.output.kind])
     source = f"/generate?model={name}&amp;seed=0&amp;n={min(32, settings.max_images)}&amp;format=png"
     picture = f'<p><img src="{source}" alt="Samples of {name}, seeds from 0"></p>' if "png" in formats else ""
+    if model.card.output.kind == Image.kind:
+        way = f"/walk?model={name}&amp;from=0&amp;to=1&amp;back=on&amp;scale=2"
+        picture += f'<p><img src="{way}" alt="The way from seed 0 to seed 1 of {name}, and back"></p>'
     return ENTRY.format(name=name, picture=picture, suffix=formats[0], origin=f"http://localhost:{settings.port}",
-                        parameters=", ".join([*RESERVED, *model.parameters]), formats=", ".join(formats))  # fmt: skip
+                        parameters=", ".join([*GENERATE, *model.parameters]), formats=", ".join(formats))  # fmt: skip

@@ -1,4 +1,4 @@
-"""The query string of ``/generate``, read strictly: what is not exactly right is refused, never guessed.
+"""Query strings, that of ``/generate`` first of all, read strictly: what is not exactly right is refused, never guessed.
 
 A query is empty, or ``name=value`` joined by ``&``. ``%41`` stands for a byte of UTF-8 and ``+`` for itself. Each name
 may stand once. Integers are ASCII digits without sign, space or leading zero; numbers are decimal, without an exponent.
@@ -7,16 +7,19 @@ may stand once. Integers are ASCII digits without sign, space or leading zero; n
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from contract import MAX_SEED, Parameter
+from serving.encoders import sheet_columns
 from serving.errors import BadParameter, BadQuery, RepeatedParameter, UnknownParameter, cut
-from serving.models import RESERVED, Model
+from serving.models import Model
 from serving.registry import Served
 from serving.settings import Settings
 
+GENERATE = ("seed", "n", "format", "scale", "cols", "model")
+"""Parameters of ``/generate`` for every model."""
 MAX_QUERY = 4096
 """Characters of a query string, at most; a longer one is refused before it is looked at."""
 
@@ -37,6 +40,8 @@ class Wanted:
     """How many seeds, from the first."""
     scale: int = 1
     """Enlargement of pictures."""
+    columns: int | None = None
+    """Images side by side in a contact sheet; None means ``sheet_columns``."""
     format: str | None = None
     """The format's name; None leaves it to the Accept header."""
     given: Mapping[str, float] = field(default_factory=dict)
@@ -56,20 +61,64 @@ def parse_query(query: str, models: Mapping[str, Served], settings: Settings, ad
     Raises:
         BadQuery, UnknownParameter, RepeatedParameter, BadParameter: naming the wrong value and the right one.
     """
+    values, served = read_query(query, models, GENERATE, addressed)
+    n = _count(values, settings)
+    seed = integer(values, "seed", 0, MAX_SEED)
+    if seed is not None and seed + n - 1 > MAX_SEED:
+        raise BadParameter("n", values["n"], f"1..{MAX_SEED - seed + 1} for this seed, as seeds end at {MAX_SEED}")
+    columns = integer(values, "cols", 1, n)
+    if columns == sheet_columns(n):
+        columns = None
+    return Wanted(
+        served=served, seed=seed, n=n, scale=integer(values, "scale", 1, settings.max_scale) or 1,
+        columns=columns, format=values.get("format"),
+        given=given_values(values, served.model, GENERATE),
+    )  # fmt: skip
+
+
+def _count(values: Mapping[str, str], settings: Settings) -> int:
+    if "n" not in values:
+        return 1
+    return integer(values, "n", 1, max(settings.max_images, settings.max_bulk), allowed=counts(settings)) or 1
+
+
+def counts(settings: Settings) -> str:
+    """The values of ``n`` that there are, in words."""
+    more = f", and up to {settings.max_bulk} as npy or tar" if settings.max_bulk > settings.max_images else ""
+    return f"1..{settings.max_images}{more}"
+
+
+def read_query(
+    query: str, models: Mapping[str, Served], names: Sequence[str], addressed: Served | None = None
+) -> tuple[dict[str, str], Served]:
+    """Names and values of a query, each known to the route or to the model, and the model.
+
+    Args:
+        query: raw.
+        models: by name, the default one first.
+        names: the route's parameters; where a model's parameter has the same name, the route's is meant.
+        addressed: the model that the address names; there is no parameter ``model`` then.
+
+    Raises:
+        BadQuery, UnknownParameter, RepeatedParameter, BadParameter: naming the wrong value and the right one.
+    """
     values = split_query(query)
     served = addressed or _find(values.pop("model", None), models)
-    model = served.model
-    known = [*(name for name in RESERVED if name != "model" or not addressed), *model.parameters]
+    own = [name for name in names if name != "model" or not addressed]
+    known = [*own, *(name for name in served.model.parameters if name not in names)]
     for name in values:
         if name not in known:
             raise UnknownParameter(name, known)
-    n = _integer(values, "n", 1, settings.max_images) or 1
-    seed = _integer(values, "seed", 0, MAX_SEED)
-    if seed is not None and seed + n - 1 > MAX_SEED:
-        raise BadParameter("n", values["n"], f"1..{MAX_SEED - seed + 1} for this seed, as seeds end at {MAX_SEED}")
-    scale = _integer(values, "scale", 1, settings.max_scale) or 1
-    given = {name: _value(p, values[name]) for name, p in model.parameters.items() if name in values}
-    return Wanted(served=served, seed=seed, n=n, scale=scale, format=values.get("format"), given=given)
+    return values, served
+
+
+def given_values(values: Mapping[str, str], model: Model, names: Sequence[str]) -> dict[str, float]:
+    """What a query fixes of the model's own parameters, in declared order; ``names`` are those of the route.
+
+    Raises:
+        BadParameter: a value is wrong.
+    """
+    return {name: _value(p, values[name]) for name, p in model.parameters.items() if name in values and name not in names}
 
 
 def split_query(query: str) -> dict[str, str]:
@@ -115,13 +164,27 @@ def _find(name: str | None, models: Mapping[str, Served]) -> Served:
     return models[name]
 
 
-def _integer(values: Mapping[str, str], name: str, low: int, high: int) -> int | None:
+def integer(values: Mapping[str, str], name: str, low: int, high: int, *, allowed: str = "") -> int | None:
+    """An integer parameter's value, None if it is not there.
+
+    Raises:
+        BadParameter: it is no integer from ``low`` to ``high``; ``allowed`` says so in words.
+    """
     if name not in values:
         return None
     text = values[name]
     if not INTEGER.fullmatch(text) or not low <= int(text) <= high:
-        raise BadParameter(name, text, f"{low}..{high}")
+        raise BadParameter(name, text, allowed or f"{low}..{high}")
     return int(text)
+
+
+def fraction(values: Mapping[str, str], name: str) -> float | None:
+    """A parameter's value 0..1, None if it is not there.
+
+    Raises:
+        BadParameter: it is no such number.
+    """
+    return _value(Parameter(name, "", 0, False, 0, 1), values[name]) if name in values else None
 
 
 def _value(parameter: Parameter, text: str) -> float:

@@ -1,10 +1,11 @@
-"""PNG written by fifteen lines around zlib, faster than a general library by two to four (W3C PNG, third edition).
+"""PNG, still and animated, by a few lines around zlib, two to four times as fast as a general library (W3C PNG, third edition).
 
 zlib itself, since its deflate has no variants by processor: the same pixels are the same bytes on every machine that has it.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 from collections.abc import Mapping
@@ -24,16 +25,46 @@ def write_png(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> bytes:
         pixels: [height, width, channels], 1 channel is grey, 3 are RGB.
         texts: ASCII texts by keyword, kept inside the file.
     """
+    return b"".join([*_beginning(pixels, texts), write_chunk(b"IDAT", _deflated(pixels)), END])
+
+
+def write_apng(frames: NDArray[np.uint8], texts: Mapping[str, str], fps: int, plays: int) -> bytes:
+    """An animated PNG file; its first frame is the picture that a reader of still PNGs shows.
+
+    Args:
+        frames: [n, height, width, channels], 1 channel is grey, 3 are RGB.
+        texts: ASCII texts by keyword, kept inside the file.
+        fps: frames a second, 1..65535.
+        plays: how often it is played; 0 is for ever.
+    """
+    n, height, width, _ = frames.shape
+    chunks = [*_beginning(frames[0], texts), write_chunk(b"acTL", struct.pack(">II", n, plays))]
+    numbers = itertools.count()  # control and data chunks are numbered together
+    for place, pixels in enumerate(frames):
+        chunks.append(write_chunk(b"fcTL", struct.pack(">IIIIIHHBB", next(numbers), width, height, 0, 0, 1, fps, 0, 0)))
+        data = _deflated(pixels)
+        chunks.append(write_chunk(b"fdAT", struct.pack(">I", next(numbers)) + data) if place else write_chunk(b"IDAT", data))
+    return b"".join([*chunks, END])
+
+
+def _beginning(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> list[bytes]:
+    height, width, channels = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels], 0, 0, 0)
+    chunks = [write_chunk(b"tEXt", keyword.encode("ascii") + b"\0" + text.encode("ascii")) for keyword, text in texts.items()]
+    return [SIGNATURE, write_chunk(b"IHDR", header), *chunks]
+
+
+def _deflated(pixels: NDArray[np.uint8]) -> bytes:
     height, width, channels = pixels.shape
     lines = np.zeros((height, 1 + width * channels), np.uint8)  # each line begins with its filter, 0: none
     lines[:, 1:] = pixels.reshape(height, width * channels)
-    header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels], 0, 0, 0)
-    chunks = [write_chunk(b"tEXt", keyword.encode("ascii") + b"\0" + text.encode("ascii")) for keyword, text in texts.items()]
-    body = write_chunk(b"IDAT", zlib.compress(lines.data, LEVEL))
-    return b"".join([SIGNATURE, write_chunk(b"IHDR", header), *chunks, body, write_chunk(b"IEND", b"")])
+    return zlib.compress(lines.data, LEVEL)
 
 
 def write_chunk(kind: bytes, data: bytes) -> bytes:
     """One chunk: length, kind, content, checksum."""
     tagged = kind + data
     return b"".join([struct.pack(">I", len(data)), tagged, struct.pack(">I", zlib.crc32(tagged))])
+
+
+END = write_chunk(b"IEND", b"")

@@ -109,7 +109,7 @@ def _find(parts: Parts, name: str) -> Served:
 
 
 def _check_draining(parts: Parts) -> None:
-    if parts.is_draining():
+    if parts.is_draining() or parts.service.vitals.is_lost:
         raise Draining()
 
 
@@ -159,7 +159,7 @@ async def infer(service: Service, served: Served, inference: Inference, timeout_
 def _make(service: Service, served: Served, inference: Inference, rows: list[Array], land: Land) -> Flight:
     return Flight(
         inference.sources, inference.given, batcher=served.batcher, max_batch=service.settings.max_batch,
-        encode=partial(_keep, rows), land=land, threads=service.threads,
+        encode=partial(_keep, rows), is_slow=False, land=land, threads=service.threads,
     )  # fmt: skip
 
 

@@ -53,23 +53,35 @@ class Registry(Mapping[str, Served]):
             NotFound: there never was one, or the digits are too few or fit several.
             Gone: it has been replaced and is kept no longer.
         """
-        found = [served for served in (*self._current.values(), *self._replaced) if served.model.digest.startswith(digits)]
+        found = [served for served in self.all() if served.model.digest.startswith(digits)]
         if len(digits) >= LEAST_DIGITS and len(found) == 1:
             return found[0]
         if len(digits) >= LEAST_DIGITS and any(digest.startswith(digits) for digest in self._gone):
             raise Gone(f"model {shown(digits)} has been replaced and is kept no longer")
         raise NotFound(f"no model {shown(digits)}; a digest's address has {LEAST_DIGITS} to 64 of its hexadecimal digits")
 
-    def put(self, model: Model) -> None:
-        """Serve a model under its name from now on; what it replaces is kept for its digest address, for a while."""
-        old = self._current.get(model.card.name)
+    def all(self) -> list[Served]:
+        """Current and kept ones."""
+        return [*self._current.values(), *self._replaced]
+
+    def put(self, model: Model, instead_of: str | None = None) -> None:
+        """Serve a model from now on, in the place of the one of that name, else of its own name, else as the last one.
+
+        What it replaces is kept for its digest address, for a while. One that is kept no longer is not closed: requests that
+        hold it still end on it, and it goes with the last of them.
+        """
+        place = instead_of if instead_of in self._current else model.card.name
+        old = self._current.get(place)
         if old is not None and old.model.digest == model.digest:
             return
         returning = [served for served in self._replaced if served.model.digest == model.digest]
         self._replaced = [served for served in self._replaced if served not in returning]
-        self._current[model.card.name] = returning[0] if returning else Served(model, self._make_batcher(model))
+        new = returning[0] if returning else Served(model, self._make_batcher(model))
+        self._current = {(model.card.name if name == place else name): served for name, served in self._current.items()}
+        self._current[model.card.name] = new
         self._gone.discard(model.digest)
         if old is not None:
             self._replaced.append(old)
-        while len(self._replaced) > self._keep:
-            self._gone.add(self._replaced.pop(0).model.digest)
+        surplus = max(0, len(self._replaced) - self._keep)
+        dropped, self._replaced = self._replaced[:surplus], self._replaced[surplus:]
+        self._gone.update(served.model.digest for served in dropped)

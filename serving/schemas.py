@@ -76,15 +76,20 @@ NUMBERS_BY_NAME: Schema = {"type": "object", "additionalProperties": {"type": "n
 NESTED: Schema = {"type": "array", "items": {"anyOf": [{"type": "number"}, ref("schemas", "Numbers")]}}
 
 
-def sample() -> Schema:
-    """A sample as ``format=json``."""
+SEED: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
+COUNT: Schema = {"type": "integer", "minimum": 1}
+
+
+def rows(which: Schema) -> Schema:
+    """Rows as ``format=json``, and which they are."""
     return record(
         {
-            "model": TEXT, "digest": DIGEST, "runtime": TEXT, "seed": {"type": "integer", "minimum": 0, "maximum": MAX_SEED},
-            "n": {"type": "integer", "minimum": 1}, "scale": {"type": "integer", "minimum": 1},
+            "model": TEXT, "digest": DIGEST, "runtime": TEXT, **which, "scale": COUNT,
             "parameters": {**NUMBERS_BY_NAME, "description": "Values that were asked for."},
-            "kind": TEXT, "dtype": {"enum": ["uint8", "float32", "int64"]}, "shape": SHAPE, "data": ref("schemas", "Numbers"),
-        }
+            "cols": COUNT, "kind": TEXT,
+            "dtype": {"enum": ["uint8", "float32", "int64"]}, "shape": SHAPE, "data": ref("schemas", "Numbers"),
+        },
+        optional=["cols"],
     )  # fmt: skip
 
 
@@ -120,6 +125,7 @@ def model_entry() -> Schema:
         {
             "name": TEXT, "digest": DIGEST, "serving_runtime": TEXT, "provider": {"enum": ["cpu", "cuda"]}, "goldens": goldens,
             "batching": {"enum": ["any", "padded", "single"]}, "formats": {"type": "array", "items": TEXT},
+            "walk_formats": {"type": "array", "items": TEXT},
             "parameters": {"type": "object", "additionalProperties": parameter}, "card": {"type": "object"},
         }
     )  # fmt: skip
@@ -127,4 +133,8 @@ def model_entry() -> Schema:
 
 def shared_schemas() -> Schema:
     """The schemas that others refer to."""
-    return {"Problem": problem(), "Numbers": NESTED, "Sample": sample(), "Model": model_entry()}
+    return {
+        "Problem": problem(), "Numbers": NESTED, "Model": model_entry(), "Sample": rows({"seed": SEED, "n": COUNT}),
+        "Walk": rows({"from": SEED, "to": SEED, "frames": COUNT}),
+        "Mix": rows({"a": SEED, "b": SEED, "t": {"type": "number", "minimum": 0, "maximum": 1}}),
+    }  # fmt: skip

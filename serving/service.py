@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from contract import Given
+from serving.animations import animation_fingerprints
 from serving.batcher import Batcher, Run
 from serving.cache import Cache
 from serving.encoders import fingerprints
 from serving.errors import ClientGone, DeadlinePassed, Draining, InternalProblem, Problem, QueueFull
 from serving.flights import Flights
-from serving.generate import Conditions, Reply, Service, generate, problem_reply
+from serving.generate import Conditions, Make, Reply, Service, generate, problem_reply
 from serving.logs import Log
 from serving.metrics import BatchMeters, Metrics
 from serving.models import Model
@@ -22,6 +23,7 @@ from serving.registry import Registry
 from serving.rows import Source
 from serving.runtime import Array
 from serving.settings import Settings
+from serving.ways import ANIMATION
 
 
 def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics) -> Service:
@@ -34,7 +36,7 @@ def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics
 
     cache = Cache(settings.cache_bytes, metrics.cache_bytes.set)
     return Service(
-        settings=settings, registry=Registry(models, make_batcher, keep=settings.keep_models), fingerprints=fingerprints(),
+        settings=settings, registry=Registry(models, make_batcher, keep=settings.keep_models), fingerprints=all_fingerprints(),
         metrics=metrics, cache=cache, flights=Flights(cache.keep), threads=ThreadPoolExecutor(1, "encoding"),
     )  # fmt: skip
 
@@ -55,14 +57,29 @@ def timed_run(model: Model, metrics: Metrics) -> Run:
     return run
 
 
-async def answer(service: Service, log: Log, query: str, conditions: Conditions, digits: str | None = None) -> Reply:
+def all_fingerprints() -> dict[tuple[str, str], str]:
+    """By kind and format, the encoder's; animations are a kind of their own."""
+    return fingerprints() | {(ANIMATION, name): fingerprint for name, fingerprint in animation_fingerprints().items()}
+
+
+async def answer(
+    service: Service, log: Log, query: str, conditions: Conditions, digits: str | None = None, make: Make = generate
+) -> Reply:
     """The reply to a request for samples, whatever happens: problems are told, faults are logged under an id.
+
+    Args:
+        service: what there is.
+        log: where faults go.
+        query: the raw query string.
+        conditions: of the request.
+        digits: the first digits of a model's digest, where the address names it.
+        make: what the route does.
 
     Raises:
         ClientGone: nobody is there to be answered.
     """
     try:
-        return await generate(service, query, conditions, digits)
+        return await make(service, query, conditions, digits)
     except Problem as problem:
         if isinstance(problem, QueueFull | Draining | DeadlinePassed):
             service.metrics.rejected.labels(problem.code).inc()
@@ -70,6 +87,7 @@ async def answer(service: Service, log: Log, query: str, conditions: Conditions,
     except ClientGone:
         raise
     except Exception as error:  # the edge: a fault answers its own request and the service goes on
+        service.vitals.look_at(error, log)
         return problem_reply(fault(error, log))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +39,10 @@ class Settings:
     """Images that may wait in a worker; a request beyond it is answered 503."""
     max_images: int = 256
     """The greatest ``n`` of a request."""
+    max_bulk: int = 4096
+    """The greatest ``n`` of a request for ``npy`` or ``tar``."""
+    max_frames: int = 256
+    """The greatest ``frames`` of a request."""
     max_scale: int = 16
     """The greatest ``scale`` of a request."""
     max_pixels: int = 2**24
@@ -51,6 +55,12 @@ class Settings:
     """Finished answers that a worker keeps, in bytes; 0 keeps none."""
     keep_models: int = 1
     """How many replaced models stay at hand for their digest addresses."""
+    watch_seconds: float = 2.0
+    """How often model files are looked at for changes; 0 means never."""
+    admin_token: str | None = field(default=None, repr=False)
+    """What ``Authorization: Bearer`` must say to ``/admin/reload``; without it there is no such route."""
+    stall_seconds: float = 120.0
+    """How long one inference may take before its worker is taken for dead and replaced."""
     backlog: int = 1024
     """Connections that may wait to be accepted."""
     drain_seconds: float = 1.0
@@ -66,13 +76,15 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         SettingError: a value is wrong; the message names the variable, the value and what would be right.
     """
     given: dict[str, Any] = {}
-    for field, (parse, right) in _FIELDS.items():
-        variable = f"GAN_{field.upper()}"
+    for name, (parse, right) in _FIELDS.items():
+        variable = f"GAN_{name.upper()}"
         if variable in environ:
             value = parse(environ[variable])
             if value is None:
-                raise SettingError(f"{variable} must be {right}, got {ascii(environ[variable])}")
-            given[field] = value
+                text = environ[variable]
+                got = f"{len(text)} characters" if name in _SECRETS else ascii(text)
+                raise SettingError(f"{variable} must be {right}, got {got}")
+            given[name] = value
     return Settings(**given)
 
 
@@ -105,9 +117,16 @@ def _paths(text: str) -> tuple[str, ...] | None:
     return paths if all(paths) else None
 
 
+def _token(text: str) -> str | None:
+    return text if re.fullmatch(r"[!-~]{16,256}", text, re.ASCII) else None
+
+
 def _host(text: str) -> str | None:
     return text if re.fullmatch(r"[A-Za-z0-9.:_-]{1,255}", text) else None
 
+
+_SECRETS = frozenset({"admin_token"})
+"""Fields whose values are never shown."""
 
 _FIELDS: dict[str, Field] = {
     "models": (_paths, "model files or folders, separated by commas"),
@@ -120,12 +139,17 @@ _FIELDS: dict[str, Field] = {
     "max_batch": _count(1, 4096),
     "queue_limit": _count(1, 65536),
     "max_images": _count(1, 65536),
+    "max_bulk": _count(1, 65536),
+    "max_frames": _count(2, 65536),
     "max_scale": _count(1, 256),
     "max_pixels": _count(1, 2**30),
     "lane": _choice(on=True, off=False),
     "deadline_seconds": _seconds(0.001, 3600),
     "cache_bytes": _count(0, 2**40),
     "keep_models": _count(0, 64),
+    "watch_seconds": _seconds(0, 86400),
+    "admin_token": (_token, "16 to 256 visible ASCII characters"),
+    "stall_seconds": _seconds(1, 86400),
     "backlog": _count(128, 65535),
     "drain_seconds": _seconds(0, 600),
     "stop_seconds": _count(1, 1800),

@@ -29,6 +29,21 @@ def _pass_on(receiver: int, main_thread: int) -> None:
             signal.pthread_kill(main_thread, WAKE)
 
 
+class Tally:
+    """A number that processes share; each may raise it, and it never falls."""
+
+    def __init__(self) -> None:
+        self._number = multiprocessing.get_context("spawn").RawValue("Q", 0)
+
+    def raise_it(self) -> None:
+        """One more; two at the same moment may count as one, which is enough to be noticed."""
+        self._number.value += 1
+
+    def value(self) -> int:
+        """As it is now."""
+        return int(self._number.value)
+
+
 class Flag:
     """A claim that processes share: one byte and no lock, so that a signal handler may make it at any moment.
 

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,14 +16,19 @@ from typing import Any, NoReturn
 import numpy as np
 
 from contract import MAX_SEED, DrawError
-from serving.encoders import FORMATS, PNG_KEYWORD, Sample, picture_pixels
+from serving.encoders import FORMATS, PNG_KEYWORD, picture_pixels
 from serving.errors import ModelError, StartError, VerifyError, cut, shown
 from serving.models import Model, model_from_bytes
 from serving.png_reader import read_png
 from serving.runtime import resolve_provider
+from serving.samples import sample_of
 from serving.settings import Settings, from_environ, model_files
+from serving.walks import Place, Source
 
 CANNOT_COMPARE = VerifyError.exit_code
+EVERY = {"model", "digest", "runtime", "scale", "parameters"}
+SHEET, MIXED = EVERY | {"seed", "n"}, EVERY | {"a", "b", "t"}
+"""Names in a text chunk: of seeds one after the other, and of one place between two."""
 PARAMETER_LIMIT = 1e30
 """No model allows a value beyond it."""
 
@@ -35,14 +40,20 @@ class Origin:
     model: str
     digest: str
     runtime: str
-    seed: int
-    n: int
+    sources: Sequence[Source]
+    """Seeds, one after the other, or one place between two."""
     scale: int
+    cols: int | None = None
     parameters: Mapping[str, float]
 
     def __str__(self) -> str:
-        last = self.seed + self.n - 1
-        return f"{f'seed {self.seed}' if self.n == 1 else f'seeds {self.seed}..{last}'} of {cut(self.model)} {self.digest[:12]}"
+        return f"{self._sources()} of {cut(self.model)} {self.digest[:12]}"
+
+    def _sources(self) -> str:
+        first, last = self.sources[0], self.sources[-1]
+        if isinstance(first, Place):
+            return f"{first.t:g} of the way from seed {first.a} to {first.b}"
+        return f"seed {first}" if first == last else f"seeds {first}..{last}"
 
 
 @dataclass(frozen=True)
@@ -112,21 +123,41 @@ def read_origin(text: str, settings: Settings) -> Origin:
         VerifyError: naming the wrong value and the right one.
     """
     value = _parse(text)
-    known = Origin.__dataclass_fields__.keys()
-    if not isinstance(value, dict) or value.keys() != known:
+    if not isinstance(value, dict) or value.keys() not in (SHEET, SHEET | {"cols"}, MIXED):
         found = ", ".join(map(cut, list(value)[:20])) if isinstance(value, dict) else type(value).__name__
-        raise VerifyError(f"the text chunk must be a JSON object of {', '.join(known)}, has {found or 'nothing'}")
+        raise VerifyError(
+            "the text chunk must be a JSON object of model, digest, runtime, seed and n or a, b and t, scale, perhaps cols, "
+            f"parameters, has {found or 'nothing'}"
+        )
     for name in ("model", "runtime"):
         if not isinstance(value[name], str):
             _refuse(name, "text", value[name])
     if not isinstance(value["digest"], str) or not re.fullmatch("[0-9a-f]{64}", value["digest"]):
         _refuse("digest", "64 hexadecimal digits", value["digest"])
+    sources = _place(value) if "t" in value else _seeds(value, settings)
+    _check_count("scale", value["scale"], 1, settings.max_scale, " by GAN_MAX_SCALE")
+    if "cols" in value:
+        _check_count("cols", value["cols"], 1, len(sources), " for this n")
+    _check_parameters(value["parameters"])
+    return Origin(
+        model=value["model"], digest=value["digest"], runtime=value["runtime"], sources=sources, scale=value["scale"],
+        cols=value.get("cols"), parameters=value["parameters"],
+    )  # fmt: skip
+
+
+def _seeds(value: Mapping[str, Any], settings: Settings) -> Sequence[Source]:
     _check_count("seed", value["seed"], 0, MAX_SEED, "")
     _check_count("n", value["n"], 1, settings.max_images, " by GAN_MAX_IMAGES")
     _check_count("n", value["n"], 1, MAX_SEED + 1 - value["seed"], " for this seed, as seeds end there")
-    _check_count("scale", value["scale"], 1, settings.max_scale, " by GAN_MAX_SCALE")
-    _check_parameters(value["parameters"])
-    return Origin(**value)
+    return range(value["seed"], value["seed"] + value["n"])
+
+
+def _place(value: Mapping[str, Any]) -> Sequence[Source]:
+    for name in ("a", "b"):
+        _check_count(name, value[name], 0, MAX_SEED, "")
+    if type(value["t"]) not in (int, float) or not 0 <= value["t"] <= 1:
+        _refuse("t", "0..1", value["t"])
+    return [Place(value["a"], value["b"], value["t"])]
 
 
 def _parse(text: str) -> Any:
@@ -187,23 +218,21 @@ def make_again(model: Model, origin: Origin, settings: Settings) -> bytes:
     output = model.card.output
     if "png" not in FORMATS[output.kind]:
         raise VerifyError(f"{cut(origin.model)} gives {output.kind}, of which there is no PNG")
-    pixels = picture_pixels(output, origin.n, origin.scale)
+    count = len(origin.sources)
+    pixels = picture_pixels(output, count, origin.scale, origin.cols)
     if pixels > settings.max_pixels:
         raise VerifyError(
             f"the picture must have at most {settings.max_pixels} pixels by GAN_MAX_PIXELS, {origin} has {pixels}"
         )
-    seeds, size = range(origin.seed, origin.seed + origin.n), settings.max_batch
-    batches = [seeds[i : i + size] for i in range(0, origin.n, size)]
+    size = settings.max_batch
+    batches = [origin.sources[i : i + size] for i in range(0, count, size)]
     try:
         rows = np.concatenate([model.sample(batch, [origin.parameters] * len(batch)) for batch in batches])
     except DrawError as error:
         raise VerifyError(f"the text chunk's parameters: {error}") from None
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise VerifyError(f"{origin} is NaN or infinity here, of which there is no picture")
-    sample = Sample(
-        output=output, rows=rows, model=model.card.name, digest=model.digest, runtime=model.runtime, seed=origin.seed,
-        scale=origin.scale, given=origin.parameters,
-    )  # fmt: skip
+    sample = sample_of(model, rows, origin.sources[0], origin.parameters, scale=origin.scale, columns=origin.cols)
     return FORMATS[output.kind]["png"].encode(sample)
 
 

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -132,9 +132,9 @@ def measure_parts(model: Model, count: int, turn: int) -> Figures:
     return {part: statistics.median(values) for part, values in times.items()}
 
 
-def measure_wrk(port: int, connections: int, seconds: int, first_seed: int) -> Figures:
-    """Throughput and latency with wrk, all seeds distinct."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(LUA), f"http://127.0.0.1:{port}"]
+def measure_wrk(port: int, connections: int, seconds: int, first_seed: int, request: Sequence[str] = ()) -> Figures:
+    """Throughput and latency with wrk, all seeds distinct; ``request`` is what the script takes, ours without it."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(LUA), f"http://127.0.0.1:{port}", "--", *request]
     environment = os.environ | {"FIRST_SEED": str(first_seed)}
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     found = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", output)

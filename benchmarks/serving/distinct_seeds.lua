@@ -1,4 +1,5 @@
 -- Asks for another seed each time: the threads' counters start far apart, so that no seed comes twice.
+-- Arguments: the path, the seed at its end; or path, media type, text before and text after the seed: a POST of that body.
 local threads = 0
 
 function setup(thread)
@@ -8,11 +9,16 @@ end
 
 function init(args)
   path = (args[1] or "/generate?seed=")
+  before, after = args[3], args[4] or ""
+  headers = { ["Content-Type"] = args[2] }
   seed = first
 end
 
 function request()
   seed = seed + 1
+  if before then
+    return wrk.format("POST", path, headers, before .. seed .. after)
+  end
   return wrk.format("GET", path .. seed)
 end
 

@@ -39,6 +39,7 @@ def test_models_are_listed_with_what_they_can_be_asked(app: Front, models: dict[
     }
     assert listed[0]["card"]["classes"] == list("0123456789")
     assert "goldens" not in listed[0]["card"]
+    assert listed[0]["walk_formats"] == ["webp", "apng", "gif", "npy", "json"]
 
 
 def test_one_model_is_shown(app: Front) -> None:
@@ -62,20 +63,25 @@ def test_the_page_shows_every_model(app: Front, models: dict[str, Model]) -> Non
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
     text = page.body.decode()
     assert all(f"<h2>{name}</h2>" in text for name in models)
-    for source in re.findall(r'src="/generate\?([^"]+)"', text):
-        assert ask(app, source.replace("&amp;", "&")).status == 200
+    sources = re.findall(r'src="(/[a-z]+)\?([^"]+)"', text)
+    assert {path for path, _ in sources} == {"/generate", "/walk"}
+    for path, query in sources:
+        assert ask(app, query.replace("&amp;", "&"), path=path).status == 200
+
+
+QUERIES = {"/generate": "seed=1", "/walk": "from=1&to=2", "/mix": "a=1&b=2"}
 
 
 @pytest.mark.parametrize("path", [route for route in ROUTES if not {"<", " "} & set(route)])
 def test_no_cache_may_guess_how_long_it_keeps_an_answer(app: Front, path: str) -> None:
     """Every answer says so itself; one that may be kept has a tag, and is 304 as long as it is the same."""
-    answer = ask(app, "seed=1" if path == "/generate" else "", path=path)
+    answer = ask(app, QUERIES.get(path, ""), path=path)
     rule = answer.headers["Cache-Control"]
     assert rule in ("no-store", "no-cache", "public, no-cache")
     assert ("ETag" in answer.headers) == (rule != "no-store")
     if "ETag" in answer.headers:
         tag = {"If-None-Match": answer.headers["ETag"]}
-        kept = ask(app, "seed=1" if path == "/generate" else "", path=path, headers=tag)
+        kept = ask(app, QUERIES.get(path, ""), path=path, headers=tag)
         assert (kept.status, kept.body, kept.headers["ETag"]) == (304, b"", answer.headers["ETag"])
 
 
@@ -117,7 +123,7 @@ def test_every_metric_is_there_under_its_name(app: Front) -> None:
         "gan_http_requests_total", "gan_http_request_duration_seconds_bucket", "gan_queue_depth", "gan_queue_wait_seconds_sum",
         "gan_batch_size_bucket", "gan_batch_padding_rows_total", "gan_inference_duration_seconds_count",
         "gan_encode_duration_seconds_count", "gan_rejected_total", "gan_cache_requests_total", "gan_cache_bytes",
-        "gan_cancelled_total", "gan_model_info", "gan_ready", "gan_determinism_check_ok",
+        "gan_cancelled_total", "gan_model_swaps_total", "gan_model_info", "gan_ready", "gan_determinism_check_ok",
     ):  # fmt: skip
         assert re.search(rf"^{name}[ {{]", text, re.MULTILINE), name
     assert re.search(r'^gan_http_request_duration_seconds_bucket{.*le="0.25"', text, re.MULTILINE)
@@ -174,9 +180,9 @@ def all_problems(kind: type[Problem] = Problem) -> list[type[Problem]]:
 def test_codes_are_stable_and_tell_problems_apart() -> None:
     """Each problem has a code of its own, the words that clients may rely on."""
     assert {problem.code: problem.status for problem in all_problems()} == {
-        "bad_query": 400, "unknown_parameter": 400, "repeated_parameter": 400, "bad_parameter": 400, "not_found": 404,
-        "method_not_allowed": 405, "not_acceptable": 406, "internal": 500, "non_finite": 500,
+        "bad_query": 400, "unknown_parameter": 400, "repeated_parameter": 400, "bad_parameter": 400, "missing_parameter": 400,
+        "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406, "internal": 500, "non_finite": 500,
         "queue_full": 503, "draining": 503, "deadline": 504, "gone": 410,
-        "bad_inference": 400, "too_large": 413, "unsupported_media_type": 415,
+        "bad_inference": 400, "too_large": 413, "unsupported_media_type": 415, "unauthorised": 401, "too_many_tries": 429,
     }  # fmt: skip
     assert len({problem.code for problem in all_problems()}) == len(all_problems())

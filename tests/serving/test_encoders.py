@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 import zlib
 from typing import Any
 
@@ -15,7 +16,16 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image as Pictures
 
 from contract import Image, Points, Tokens
-from serving.encoders import FORMATS, PNG_KEYWORD, Sample, contact_sheet, fingerprints, picture_pixels
+from serving.encoders import (
+    FORMATS,
+    PNG_KEYWORD,
+    Sample,
+    contact_sheet,
+    fingerprints,
+    image_formats,
+    picture_pixels,
+    picture_sides,
+)
 from serving.models import Model
 from serving.plots import plot_points, ticks
 from serving.png import write_png
@@ -72,6 +82,36 @@ def test_webp_is_lossless_and_jpeg_is_near(models: dict[str, Model], name: str) 
     assert np.abs(jpeg - right).mean() < 8
 
 
+def test_avif_is_lossless_for_grey_and_near_for_colour(models: dict[str, Model]) -> None:
+    """AVIF holds the very pixels of grey images as a grey picture, and is at most three levels off in colour."""
+    for name, mode, off in (("grey", "L", 0), ("colour", "RGB", 3)):
+        sample = sample_of(models[name], 4, scale=2)
+        picture = opened(FORMATS["image"]["avif"].encode(sample))
+        right = contact_sheet(sample.rows, 2)
+        assert (picture.format, picture.mode) == ("AVIF", mode)
+        assert np.abs(np.asarray(picture).reshape(right.shape).astype(int) - right).max() <= off
+
+
+def test_pillow_may_be_built_without_avif() -> None:
+    """Without AVIF in Pillow there is no such format, and the others are as they were."""
+    assert list(image_formats(has_avif=False)) == [name for name in image_formats(has_avif=True) if name != "avif"]
+
+
+@pytest.mark.parametrize(("given", "scale"), [({}, 1), ({"y": 3}, 2)])
+def test_a_tar_holds_the_files_of_its_seeds(models: dict[str, Model], given: dict[str, float], scale: int) -> None:
+    """Each member is named by its seed and byte-equal to the PNG that the seed gives alone, its text included."""
+    model = models["conditional"]
+    rows = model.sample(range(5, 9), [given] * 4)
+    data = FORMATS["image"]["tar"].encode(sample_of(model, rows=rows, seed=5, scale=scale, given=given))
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        found = {member.name: archive.extractfile(member).read() for member in archive.getmembers()}
+    png = FORMATS["image"]["png"].encode
+    assert found == {
+        f"{seed}.png": png(sample_of(model, rows=rows[i : i + 1], seed=seed, scale=scale, given=given))
+        for i, seed in enumerate(range(5, 9))
+    }
+
+
 @pytest.mark.parametrize("name", ["grey", "points2", "tokens"])
 def test_npy_and_json_hold_the_rows(models: dict[str, Model], name: str) -> None:
     """NPY brings the array of n rows as the model gave it; JSON the same numbers, with shape and origin."""
@@ -85,17 +125,46 @@ def test_npy_and_json_hold_the_rows(models: dict[str, Model], name: str) -> None
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 9, 10, 64])
 @pytest.mark.parametrize("scale", [1, 3])
-def test_a_contact_sheet_holds_each_image_in_order(n: int, scale: int) -> None:
+@pytest.mark.parametrize("columns", [None, 1, 2, 7, 64])
+def test_a_contact_sheet_holds_each_image_in_order(n: int, scale: int, columns: int | None) -> None:
     """Image i stands in line i // columns at place i % columns, each pixel a square of the scale; the rest is black."""
+    columns = columns and min(columns, n)
     rows = np.random.default_rng(n).integers(1, 255, (n, 3, 2, 3), np.uint8)
-    sheet = contact_sheet(rows, scale)
-    columns = int(np.ceil(np.sqrt(n)))
-    assert sheet.shape[0] * sheet.shape[1] == picture_pixels(Image(3, 2, 3), n, scale)
+    sheet = contact_sheet(rows, scale, columns)
+    assert sheet.shape[:2] == picture_sides(Image(3, 2, 3), n, scale, columns)
+    assert sheet.shape[0] * sheet.shape[1] == picture_pixels(Image(3, 2, 3), n, scale, columns)
+    side_by_side = columns or int(np.ceil(np.sqrt(n)))
+    assert sheet.shape[1] == 2 * side_by_side * scale
     for i in range(n):
-        top, left = i // columns * 3 * scale, i % columns * 2 * scale
+        top, left = i // side_by_side * 3 * scale, i % side_by_side * 2 * scale
         tile = sheet[top : top + 3 * scale, left : left + 2 * scale]
         assert np.array_equal(tile, np.kron(rows[i], np.ones((scale, scale, 1), np.uint8)))
     assert sheet.astype(int).sum() == rows.astype(int).sum() * scale**2
+
+
+@pytest.mark.parametrize("name", ["png", "webp", "jpeg", "avif"])
+def test_every_picture_has_its_columns(models: dict[str, Model], name: str) -> None:
+    """Five images of 28x28 in two columns are a picture of 56x84 in every format that is a sheet, and no other has columns."""
+    picture = opened(FORMATS["image"][name].encode(sample_of(models["grey"], 5, columns=2)))
+    assert picture.size == (56, 84)
+    assert [n for n, form in FORMATS["image"].items() if form.is_sheet] == ["png", "webp", "jpeg", "avif"]
+
+
+def test_a_png_says_its_columns_and_its_way(models: dict[str, Model]) -> None:
+    """Columns that were asked for stand in the text, and the place between two seeds instead of a seed."""
+    sample = sample_of(models["grey"], 3, columns=3, way={"a": 1, "b": 2, "t": 0.25})
+    assert list(json.loads(opened(FORMATS["image"]["png"].encode(sample)).info[PNG_KEYWORD]).items())[3:] == [
+        ("a", 1), ("b", 2), ("t", 0.25), ("scale", 1), ("cols", 3), ("parameters", {}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["webp", "jpeg", "avif"])
+def test_the_longest_side_of_a_format_is_written(name: str) -> None:
+    """A picture as high as the format's table allows is written and read."""
+    form = FORMATS["image"][name]
+    rows = np.zeros((1, form.max_side, 1, 1), np.uint8)
+    sample = Sample(output=Image(form.max_side, 1, 1), rows=rows, model="m", digest="", runtime="", seed=0)
+    assert opened(form.encode(sample)).size == (1, form.max_side)
 
 
 @pytest.mark.parametrize("name", ["points1", "points2", "points9"])
@@ -142,5 +211,5 @@ def test_every_output_has_its_formats() -> None:
     """The three kinds of output are written; pictures come first for images, numbers first for the others."""
     kinds = (Image.kind, Points.kind, Tokens.kind)
     assert [list(FORMATS[kind]) for kind in kinds] == [
-        ["png", "webp", "jpeg", "npy", "json"], ["json", "npy", "png"], ["json", "npy"]
+        ["png", "webp", "jpeg", "avif", "npy", "json", "tar"], ["json", "npy", "png"], ["json", "npy"]
     ]  # fmt: skip

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from serving.app import ROUTES
+from serving.app import ROUTES, create_app
 from serving.encoders import FORMATS
 from serving.front import Front
 from serving.models import Model
 from serving.openapi import split_route
 from serving.schemas import all_problems
+from serving.settings import Settings
 from tests.serving.client import ask
 
 Document = dict[str, Any]
@@ -49,6 +51,10 @@ def test_a_models_parameters_are_those_that_it_takes(app: Front, document: Docum
         assert told == json.loads(ask(app, "nothing=1", path=address(model)).body)["allowed"]
 
 
+WITH = {"n": "&format=npy", "cols": "&n=256"}
+"""What else must be asked for the greatest value of a parameter."""
+
+
 def test_a_parameter_ends_where_it_says(app: Front, document: Document, models: dict[str, Model]) -> None:
     """Least and greatest value are answered, the integers beyond them are not; a default changes nothing."""
     path = address(models["conditional"])
@@ -58,7 +64,7 @@ def test_a_parameter_ends_where_it_says(app: Front, document: Document, models: 
             continue
         values = {schema["minimum"]: 200, schema["maximum"]: 200, schema["maximum"] + 1: 400, schema["minimum"] - 1: 400}
         for value, status in values.items():
-            assert ask(app, f"{told['name']}={value}", "HEAD", path).status == status, (told, value)
+            assert ask(app, f"{told['name']}={value}{WITH.get(told['name'], '')}", "HEAD", path).status == status, (told, value)
             assert bool(re.match(schema["x-text-pattern"], str(value))) >= (status == 200)
         if "default" in schema:
             assert ask(app, f"seed=1&{told['name']}={schema['default']}", path=path) == ask(app, "seed=1", path=path)
@@ -74,8 +80,23 @@ def test_every_format_is_told(document: Document, models: dict[str, Model]) -> N
         assert names == list(formats)
 
 
-def test_every_problem_is_told_under_its_status(document: Document) -> None:
+@pytest.fixture(scope="module")
+def admins(settings: Settings) -> Document:
+    """The document of a service that can be told to reload."""
+    app = create_app(replace(settings, admin_token="0123456789abcdef"), log=lambda event, **facts: None)
+    document: Document = json.loads(ask(app, path="/openapi.json").body)
+    return document
+
+
+def test_a_route_is_told_where_there_is_one(document: Document, admins: Document) -> None:
+    """``/admin/reload`` stands in the document of a service that has a token, and asks for it."""
+    assert set(admins["paths"]) - set(document["paths"]) == {"/admin/reload"}
+    assert admins["paths"]["/admin/reload"]["post"]["security"] == [{"token": []}]
+
+
+def test_every_problem_is_told_under_its_status(admins: Document) -> None:
     """Each code stands in an answer of its status."""
+    document = admins
     status_of = {problem.code: str(problem.status) for problem in all_problems()}
     told = {"not_found", "method_not_allowed"}
     replies = [reply for item in document["paths"].values() for operation in item.values()

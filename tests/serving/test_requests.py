@@ -80,6 +80,8 @@ def test_accept_chooses_the_format(app: Front) -> None:
         "image/webp, image/png": "image/png",
         "image/webp;q=.9, image/jpeg;q=0.95, application/json;q=0.1": "image/jpeg",
         "image/*;q=0, image/png": "image/png",
+        "image/avif, image/webp;q=.9": "image/avif",
+        "application/x-tar": "application/x-tar",
         "text/html, */*;q=0.1": "image/png",
         "image/avif,image/webp,image/*,*/*;q=0.8": "image/png",
         "application/json": "application/json",

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from contract import Image, Normal
 from tests.serving import tiny_onnx
 from tests.serving.client import ask
 from tests.serving.corpus import CASES, Case
@@ -32,8 +34,8 @@ def server(root: Path, folder: Path) -> Iterator[Server]:
 
 
 def on_the_wire(case: Case) -> bool:
-    """Whether an ordinary HTTP client can send this case."""
-    return all(33 <= ord(letter) < 127 for letter in case.query)
+    """Whether an ordinary HTTP client can send this case: a URI holds no angle brackets, and the server says so itself."""
+    return all(33 <= ord(letter) < 127 and letter not in "<>" for letter in case.query)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if on_the_wire(case)][::4], ids=lambda case: str(case.name))
@@ -138,6 +140,38 @@ def test_a_killed_worker_comes_back(root: Path, folder: Path) -> None:
         assert metric(text, "gan_http_requests_total") >= 2
         assert f'pid="{worker}"' not in text
         assert server.stop() == 0
+
+
+def test_clients_that_leave_take_their_work_along(root: Path, tmp_path: Path) -> None:
+    """O-07: of forty requests whose clients close or reset before the answer, what still waits is dropped and counted as 499;
+    nothing is left in the queue, and the next request is right.
+    """
+    path = tmp_path / "slow.onnx"
+    path.write_bytes(tiny_onnx.build("slow", {"z": Normal(20)}, Image(28, 28, 1), [2048, 2048]))
+    with running(root, models=path, queue_limit=60_000, cache_bytes=0) as server:
+        before = server.get("/generate?seed=42")[2]
+        clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+        for place, client in enumerate(clients):
+            client.sendall(b"GET /generate?seed=%d&n=64 HTTP/1.1\r\nHost: x\r\n\r\n" % (1000 * place))
+        threading.Event().wait(0.15)
+        for place, client in enumerate(clients):
+            if place % 2:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+            client.close()
+        counts = {"200": 0.0, "499": 0.0}
+        for _ in range(TIMEOUT * 20):
+            text = server.get("/metrics")[2].decode()
+            counts = {
+                code: metric(text, rf'gan_http_requests_total{{code="{code}",method="GET",route="/generate"}}')
+                for code in counts
+            }
+            if sum(counts.values()) == 41:
+                break
+            threading.Event().wait(0.05)
+        assert sum(counts.values()) == 41
+        assert counts["499"] == metric(text, "gan_cancelled_total") > 0
+        assert metric(text, "gan_queue_depth") == 0
+        assert server.get("/generate?seed=42")[2] == before
 
 
 def retry(ask: Callable[[], bytes]) -> bytes:

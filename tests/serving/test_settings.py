@@ -21,12 +21,16 @@ WRONG = {
     "GAN_MAX_BATCH": ["0", "4097"],
     "GAN_QUEUE_LIMIT": ["0", "1.5"],
     "GAN_MAX_IMAGES": ["0"],
+    "GAN_MAX_BULK": ["0", "65537"],
+    "GAN_MAX_FRAMES": ["1"],
     "GAN_MAX_SCALE": ["257"],
     "GAN_MAX_PIXELS": ["0"],
     "GAN_LANE": ["1", "ON", ""],
     "GAN_DEADLINE_SECONDS": ["0", "3601", "-1", "1e3"],
     "GAN_CACHE_BYTES": ["-1", "1.5", "1M"],
     "GAN_KEEP_MODELS": ["-1", "65"],
+    "GAN_WATCH_SECONDS": ["-1", "86401"],
+    "GAN_STALL_SECONDS": ["0", "x"],
     "GAN_BACKLOG": ["127"],
     "GAN_DRAIN_SECONDS": ["-1", "601", "inf", "nan", "1e2"],
     "GAN_STOP_SECONDS": ["0"],
@@ -44,7 +48,16 @@ def test_a_wrong_value_is_refused(variable: str, value: str) -> None:
 
 def test_every_setting_has_a_variable() -> None:
     """Each field of the settings is a variable of its name, and is refused when wrong."""
-    assert {f"GAN_{field.name.upper()}" for field in fields(Settings)} == set(WRONG)
+    assert {f"GAN_{field.name.upper()}" for field in fields(Settings)} == {*WRONG, "GAN_ADMIN_TOKEN"}
+
+
+@pytest.mark.parametrize("token", ["", "short", "x" * 257, "with a space in it", "t\u00f6ken-of-many-letters"])
+def test_a_wrong_token_is_refused_and_never_shown(token: str) -> None:
+    """S-04: neither the message nor the settings' own text holds the token."""
+    with pytest.raises(SettingError) as refusal:
+        from_environ({"GAN_ADMIN_TOKEN": token})
+    assert str(refusal.value) == f"GAN_ADMIN_TOKEN must be 16 to 256 visible ASCII characters, got {len(token)} characters"
+    assert "0123456789abcdef" not in repr(from_environ({"GAN_ADMIN_TOKEN": "0123456789abcdef"}))
 
 
 def test_an_empty_environment_is_the_defaults() -> None:

@@ -17,10 +17,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from serving.__main__ import main
 from serving.encoders import PNG_KEYWORD
-from serving.generate import Service
+from serving.generate import Conditions, Service
 from serving.models import Model
 from serving.png import SIGNATURE, write_chunk, write_png
 from serving.png_reader import read_png
+from serving.ways import mix
 from tests.serving.client import fetch as ask_service
 
 Check = Callable[..., tuple[int, str]]
@@ -94,7 +95,7 @@ def with_lines(data: bytes, lines: bytes) -> bytes:
 
 QUERIES = [
     "seed=42", "seed=4294967295&y=3", "seed=7&n=70&scale=2&y=3&c0=-.25", "model=grey&seed=1&n=3", "model=colour&seed=5&scale=3",
-    "model=points2&seed=42&n=100", "model=points1&seed=1&n=9", "model=points9&seed=3&scale=2",
+    "seed=7&n=5&cols=5", "model=points2&seed=42&n=100", "model=points1&seed=1&n=9", "model=points9&seed=3&scale=2",
 ]  # fmt: skip
 
 
@@ -103,6 +104,23 @@ def test_a_picture_of_the_service_matches(fetch: Callable[[str], bytes], check: 
     """What the service answered is made again byte for byte: images and plots, sheets, enlarged, with given values."""
     code, line = check(fetch(query))
     assert (code, line[:19]) == (0, "match, bytes equal:")
+
+
+@pytest.mark.parametrize(("query", "t"), [("a=1&b=2&y=3&scale=2", "0.5"), ("a=5&b=6&t=.3&model=points2&format=png", "0.3")])
+def test_a_place_between_two_seeds_matches(make_service: Callable[..., Service], check: Check, query: str, t: str) -> None:
+    """What ``/mix`` answered is made again byte for byte, too."""
+    service = make_service()
+    line = check(service.bridge.ask(mix(service, query, Conditions())).body)[1]
+    assert line.startswith(f"match, bytes equal: {t} of the way from seed ")
+
+
+def test_a_wrong_place_or_count_of_columns_is_refused(make_service: Callable[..., Service], check: Check) -> None:
+    """A place that is not 0..1, and columns beyond the number of images are named."""
+    service = make_service()
+    sheet = ask_service(service, "seed=1&n=3&cols=3").body
+    mixed = service.bridge.ask(mix(service, "a=1&b=2&t=.25", Conditions())).body
+    assert check(with_origin(mixed, t=1.5)) == (2, "the text chunk's t must be 0..1, got 1.5")
+    assert check(with_origin(sheet, cols=4)) == (2, "the text chunk's cols must be 1..3 for this n, got 4")
 
 
 def test_the_verdict_says_of_what(fetch: Callable[[str], bytes], check: Check, models: dict[str, Model]) -> None:

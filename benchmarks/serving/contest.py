@@ -1,0 +1,117 @@
+"""The service against other servers of the same models, all on this machine, one after the other, again and again.
+
+    python -m benchmarks.serving.contest --only ours,gunicorn --seconds 5
+
+Every repeat visits every contender: start, one answer checked pixel by pixel, a second to warm up, then wrk at each number of
+connections, every seed a new one; then it is ended. The report is written after each visit, and a contest that was interrupted
+goes on from there; what failed is tried again. Nothing listens but on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.serving.contender import ROOT, load_contenders
+from benchmarks.serving.fixed_models import MODELS, build
+from benchmarks.serving.limits import measure_limits
+from benchmarks.serving.processes import adopt_orphans
+from benchmarks.serving.standings import Run, read_report, write_report
+from benchmarks.serving.visit import BUILD, Load, visit
+from serving.models import load_model
+from serving.settings import usable_cores
+
+
+def main() -> None:
+    """Hold the contest, or what is left of it, and print the tables."""
+    arguments = parse_arguments()
+    everyone = load_contenders()
+    names = arguments.only or list(everyone)
+    models = {path.stem: (path, load_model(path, "cpu")) for path in map(find_model, arguments.models)}
+    plan = {"seconds": arguments.seconds, "repeats": arguments.repeats, "connections": arguments.connections}
+    if arguments.fresh:
+        arguments.out.unlink(missing_ok=True)
+    digests = {name: model.digest for name, (_, model) in models.items()}
+    try:
+        report = read_report(arguments.out, plan, about_machine(), digests)
+    except ValueError as error:
+        sys.exit(f"contest: {error}")
+    load = Load(arguments.seconds, tuple(arguments.connections), arguments.warm)
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever runs is ended
+    for repeat in range(arguments.repeats):
+        for model_name, (path, model) in models.items():
+            if arguments.limits and not is_done(report["limits"], model=model_name, repeat=repeat):
+                rates = measure_limits(path, arguments.seconds, usable_cores())
+                report["limits"].append({"model": model_name, "repeat": repeat, "rates": rates})
+            for contender in (everyone[name] for name in names):
+                key = {"model": model_name, "contender": contender.name}
+                if not is_done(report["runs"], **key, repeat=repeat) and not has_failed(report["runs"], **key):
+                    run = visit(contender, path, model, load, repeat)
+                    report["runs"].append({**key, "repeat": repeat, **run})
+                    print(progress(report["runs"][-1]), flush=True)
+                text = write_report(report, everyone, arguments.out)
+    print(text, end="")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = lambda text: text.split(",")  # noqa: E731
+    numbers = lambda text: [int(part) for part in text.split(",")]  # noqa: E731
+    known = load_contenders()
+    parser.add_argument("--only", type=names, help=f"contenders, comma separated, of {','.join(known)}")
+    parser.add_argument("--models", type=names, default=list(MODELS), help=f"of {','.join(MODELS)}, or ONNX files with a card")
+    parser.add_argument("--seconds", type=int, default=5, help="length of one load")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--connections", type=numbers, default=[1, 8, 64])
+    parser.add_argument("--warm", type=int, default=1, help="seconds of load before the first that counts")
+    parser.add_argument(
+        "--no-limits", dest="limits", action="store_false", help="leave out what the cores give without a server"
+    )
+    parser.add_argument("--fresh", action="store_true", help="throw away what --out holds")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench-serve" / "report.json", help="a .md lies beside it")
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.only or []) - set(known)):
+        parser.error(f"no contender {', '.join(unknown)}; there are {', '.join(known)}")
+    return arguments
+
+
+def find_model(name: str) -> Path:
+    """The file of a fixed model, made if need be, or the file that the name is."""
+    return build(name, BUILD / "models" / f"{name}.onnx") if name in MODELS else Path(name).resolve()
+
+
+def about_machine() -> dict[str, Any]:
+    """What the figures belong to."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return {"cores": usable_cores(), "processor": processor, "python": platform.python_version(), "load": os.getloadavg()}
+
+
+def is_done(entries: list[Run], **key: object) -> bool:
+    """Whether an entry with these values is there."""
+    return any(all(entry[name] == value for name, value in key.items()) for entry in entries)
+
+
+def has_failed(runs: list[Run], **key: object) -> bool:
+    """Whether this contender could not be measured in this contest already."""
+    return is_done([run for run in runs if "failed" in run], **key)
+
+
+def progress(run: Run) -> str:
+    """A run in a line."""
+    what = run.get("failed") or ", ".join(f"{load['rate']:,.0f}/s at {c}" for c, load in run["loads"].items())
+    return f"{run['model']}, repeat {run['repeat'] + 1}, {run['contender']}: {what}"
+
+
+if __name__ == "__main__":
+    if shutil.which("wrk") is None:
+        sys.exit("contest: wrk is not installed (Debian: apt install wrk)")
+    main()

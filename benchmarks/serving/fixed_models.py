@@ -1,0 +1,75 @@
+"""The models that are served: seeded weights nobody trained, through the project's own exporter, so that all have the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from contract import Card, Image, Latents, Uniform
+from training.export import export, package_versions
+from training.nets import conv, mlp
+from training.nets.layers import initialise, uniform
+from training.recipe import Pixels
+from training.samplers import ImageSampler
+
+SEED = 7
+ROWS = 256
+"""Batch of latents from which batch normalisation takes its statistics: without any, every pixel were the same grey."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedModel:
+    """A generator and what its card says."""
+
+    recipe: str
+    net: Callable[[], nn.Module]
+    latents: Latents
+    image: Image
+    pixels: Pixels
+
+
+MODELS = {
+    "mlp28": FixedModel(
+        recipe="renom", image=Image(28, 28, 1), latents={"z": Uniform(100, 0.0, 1.0)}, pixels="unit",
+        net=lambda: initialise(mlp.generator_norm_first(100, [1200, 1200], (1, 28, 28)), uniform(0.05)),
+    ),
+    "dcgan64": FixedModel(
+        recipe="dcgan64", image=Image(64, 64, 3), latents={"z": Uniform(100)}, pixels="tanh",
+        net=lambda: conv.dcgan_generator(100, (3, 64, 64), width=64, last=nn.Tanh()),
+    ),
+}  # fmt: skip
+"""By name: a multilayer perceptron of 2.5 million weights, and DCGAN with 64 channels before the image."""
+
+
+def build(name: str, path: Path) -> Path:
+    """The model in a file, made unless it is there already."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model = MODELS[name]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            net = _settled(model.net(), model.latents["z"])
+        export(ImageSampler(net, tuple(model.latents), model.pixels), _card(name, model), path)
+    return path
+
+
+def _settled(net: nn.Module, z: object) -> nn.Module:
+    """The net with the statistics of batch normalisation that one batch gives."""
+    assert isinstance(z, Uniform)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = None  # the mean of all batches seen, here one
+    with torch.no_grad():
+        net.train()(z=torch.rand(ROWS, z.size) * (z.high - z.low) + z.low)
+    return net.eval()
+
+
+def _card(name: str, model: FixedModel) -> Card:
+    return Card(
+        name=name, recipe=model.recipe, paper="none: fixed weights", latents=model.latents, output=model.image, data="none",
+        data_licence="none", steps=0, images=0, versions=package_versions(), runtime="",
+    )  # fmt: skip

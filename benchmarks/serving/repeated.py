@@ -1,0 +1,62 @@
+"""What keeping finished answers gives: seeds asked for again and again, with the cache and without it, and kept ones only.
+
+    python -m benchmarks.serving.repeated MODEL.onnx
+
+Seeds follow Zipf's law with exponent 1.1 over 10,000. The two servers take turns; the table shows medians of rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.serving.bench import server
+
+LUA = Path(__file__).with_name("repeated_seeds.lua")
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="an ONNX file")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--port", type=int, default=8775)
+    given = parser.parse_args()
+    with ExitStack() as servers:
+        for place, size in enumerate((2**25, 0)):
+            os.environ["GAN_CACHE_BYTES"] = str(size)
+            servers.enter_context(server(given.model, given.port + place, "on", given.workers))
+        rates: dict[str, list[float]] = {}
+        for turn in range(given.rounds):
+            for name, port, seeds in (("zipf, kept", 0, 10_000), ("zipf, made anew", 1, 10_000), ("100 seeds, kept", 0, 100)):
+                rates.setdefault(name, []).append(load(given.port + port, seeds, turn, given.connections, given.seconds))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    for name, rate in medians.items():
+        print(f"{name:<20}{rate:>10.0f} requests/s")
+    print(f"kept against anew   {medians['zipf, kept'] / medians['zipf, made anew']:>10.2f} x")
+
+
+def load(port: int, seeds: int, turn: int, connections: int, seconds: int) -> float:
+    """Requests a second."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(LUA), f"http://127.0.0.1:{port}"]
+    environment = os.environ | {"SEEDS": str(seeds), "TURN": str(turn + 1)}
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    if bad:
+        raise RuntimeError(f"{bad[1]} requests failed")
+    found = re.search(r"Requests/sec:\s+([0-9.]+)", output)
+    if not found:
+        raise RuntimeError(output)
+    return float(found[1])
+
+
+if __name__ == "__main__":
+    main()

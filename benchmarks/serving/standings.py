@@ -1,0 +1,125 @@
+"""The report of a contest: what was measured, run by run, and the tables that follow from it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.serving.contender import OURS, Contender
+
+Run = dict[str, Any]
+"""One visit to a contender: model, contender, repeat; then either failed, or startup_s, memory_bytes, png_bytes and, by number
+of connections, loads with rate, p50, p99, requests, errors; load_average is the machine's at its end."""
+
+Report = dict[str, Any]
+"""plan, machine, digests by model, runs, limits (model, repeat, rates), and the summary by model."""
+
+
+def read_report(path: Path, plan: dict[str, Any], machine: dict[str, Any], digests: dict[str, str]) -> Report:
+    """The report in a file as far as it has come, failures left out to be tried again; an empty one where there is none.
+
+    Raises:
+        ValueError: the file belongs to a contest of another plan, or of other models.
+    """
+    if not path.exists():
+        return {"plan": plan, "machine": machine, "digests": digests, "runs": [], "limits": [], "summary": {}}
+    report: Report = json.loads(path.read_text())
+    if report["plan"] != plan:
+        raise ValueError(
+            f"{path} belongs to the plan {report['plan']}, not {plan}: take another --out, or --fresh to replace it"
+        )
+    for name in digests.keys() & report["digests"].keys():
+        if report["digests"][name] != digests[name]:
+            raise ValueError(f"{path} was measured with another {name}: take another --out, or --fresh")
+    report["digests"] |= digests
+    report["runs"] = [run for run in report["runs"] if "failed" not in run]
+    return report
+
+
+def write_report(report: Report, contenders: dict[str, Contender], path: Path) -> str:
+    """The report as JSON and, beside it, its tables in Markdown, which are returned."""
+    report["summary"] = {name: summarise(report, name) for name in report["digests"]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(".half")
+    half.write_text(json.dumps(report, indent=1) + "\n")
+    half.replace(path)
+    text = "\n\n".join(_page(report, name, contenders) for name in report["digests"]) + "\n"
+    path.with_suffix(".md").write_text(text)
+    return text
+
+
+def summarise(report: Report, model: str) -> dict[str, Any]:
+    """Medians over the repeats, by contender; and how many times a contender's requests a second ours are."""
+    runs = [run for run in report["runs"] if run["model"] == model]
+    rows: dict[str, Any] = {}
+    for name in dict.fromkeys(run["contender"] for run in runs):
+        mine = [run for run in runs if run["contender"] == name]
+        good = [run for run in mine if "failed" not in run]
+        rows[name] = _medians(good) if good else {"failed": mine[-1]["failed"]}
+    ours = rows.get(OURS, {})
+    for row in rows.values():
+        if "loads" in row and "loads" in ours:
+            row["ours_is"] = {c: _ratio(ours["loads"][c]["rate"], load["rate"]) for c, load in row["loads"].items()}
+    limits = [entry["rates"] for entry in report["limits"] if entry["model"] == model]
+    return {"contenders": rows, "limits": {key: statistics.median(r[key] for r in limits) for key in (limits or [{}])[0]}}
+
+
+def _ratio(ours: float, theirs: float) -> float | None:
+    return round(ours / theirs, 3) if theirs else None
+
+
+def _medians(runs: Sequence[Run]) -> dict[str, Any]:
+    loads: dict[str, dict[str, float]] = {}
+    for c, figures in runs[0]["loads"].items():
+        loads[c] = {key: statistics.median(run["loads"][c][key] for run in runs) for key in figures}
+        loads[c]["errors"] = sum(run["loads"][c]["errors"] for run in runs)
+    plain = {key: statistics.median(run[key] for run in runs) for key in ("startup_s", "memory_bytes", "png_bytes")}
+    return {"runs": len(runs), **plain, "loads": loads}
+
+
+def _page(report: Report, model: str, contenders: dict[str, Contender]) -> str:
+    summary, connections = report["summary"][model], [str(c) for c in report["plan"]["connections"]]
+    rows = sorted(summary["contenders"].items(), key=lambda item: -_rate(item[1], connections[-1]))
+    heads = [f"{c} connection{'s' * (c != '1')}: req/s, p50 / p99 ms" for c in connections]
+    lines = [f"## {model}, {report['machine']['cores']} cores, medians of {report['plan']['repeats']} repeats", ""]
+    lines += [_line("", *heads, "errors", "memory MiB", "first answer s", "ours is (at " + ", ".join(connections) + ")")]
+    lines += ["|" + "---|" * (len(heads) + 5)]
+    lines += [_row(contenders[name].title, row, connections) for name, row in rows]
+    lines += ["", *_best(summary["contenders"], connections, contenders)]
+    if summary["limits"]:
+        lines += ["", _line("limit, all cores, no server", "images/s"), "|---|---|"]
+        lines += [_line(name, f"{rate:,.0f}") for name, rate in summary["limits"].items()]
+    return "\n".join(lines)
+
+
+def _rate(row: dict[str, Any], connections: str) -> float:
+    return float(row["loads"][connections]["rate"]) if "loads" in row else 0.0
+
+
+def _row(title: str, row: dict[str, Any], connections: Sequence[str]) -> str:
+    if "failed" in row:
+        return _line(title, f"not measured: {row['failed']}".replace("|", "/"), *[""] * (len(connections) + 3))
+    loads = [row["loads"][c] for c in connections]
+    cells = [f"{load['rate']:,.0f}, {load['p50'] * 1e3:.2f} / {load['p99'] * 1e3:.2f}" for load in loads]
+    errors = f"{sum(load['errors'] for load in loads):.0f}"
+    ratios = ", ".join("-" if (r := row.get("ours_is", {}).get(c)) is None else f"{r:.2f}" for c in connections)
+    return _line(title, *cells, errors, f"{row['memory_bytes'] / 2**20:,.0f}", f"{row['startup_s']:.1f}", ratios)
+
+
+def _best(rows: dict[str, Any], connections: Sequence[str], contenders: dict[str, Contender]) -> list[str]:
+    """A sentence for each number of connections: who is best but for us, and how many times that ours is."""
+    rivals = [
+        name for name, one in contenders.items() if name != OURS and one.role != "limit" and "ours_is" in rows.get(name, {})
+    ]
+    lines = []
+    for c in connections if rivals else []:
+        best = max(rivals, key=lambda name: _rate(rows[name], c))
+        lines.append(f"- at {c}: ours is {rows[best]['ours_is'][c]} × the best contender, {contenders[best].title}")
+    return lines
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,110 @@
+"""The contest of servers: its harness runs whole on the service alone, and every contender's description can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.serving.answers import AnswerError, find_png
+from benchmarks.serving.contender import FOLDER, OURS, fill, load_contenders
+from benchmarks.serving.standings import Run, read_report, summarise, write_report
+from serving.png import SIGNATURE
+from tests.serving import tiny_onnx
+
+NAMES = ["root", "here", "work", "model", "python", "bin", "libpython", "cores", "many", "port", "port2", "port3"]
+PLAN = {"seconds": 1, "repeats": 2, "connections": [1, 4]}
+
+
+def test_every_contender_can_be_read() -> None:
+    """Each folder has a description whose every name is known, files that exist, and exact versions."""
+    contenders = load_contenders()
+    assert list(contenders) == [OURS, *sorted(set(contenders) - {OURS, "constant"}), "constant"]
+    for contender in contenders.values():
+        texts = [*contender.start, *contender.environment.values(), *(part for parts in contender.prepare for part in parts)]
+        texts += [(contender.folder / name).read_text() for name in contender.templates]
+        for text in texts:
+            fill(text, dict.fromkeys(NAMES, "x"))
+        requirements = FOLDER / contender.venv / "requirements.txt"
+        lines = requirements.read_text().splitlines() if requirements.exists() else []
+        assert [line for line in lines if "==" not in line] == []
+        assert requirements.exists() == (contender.venv != OURS)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [SIGNATURE + b"x", b'{"json": "header"}\x09\x00\x00\x00' + SIGNATURE + b"x", b'{"outputs": [{"data": ["iVBORw0KGgp4"]}]}'],
+    ids=["plain", "binary tensor", "base64 tensor"],
+)
+def test_the_picture_is_found_in_every_kind_of_answer(body: bytes) -> None:
+    """As the whole body, behind a JSON header, or in base64."""
+    assert find_png(body) == SIGNATURE + b"x"
+
+
+def test_an_answer_without_a_picture_is_told() -> None:
+    """With its beginning in the message."""
+    with pytest.raises(AnswerError, match="overloaded"):
+        find_png(b"overloaded")
+
+
+def visit_of(contender: str, repeat: int, rate: float) -> Run:
+    """A run as the harness writes it."""
+    load = {"rate": rate, "p50": 0.001, "p99": 0.002, "requests": rate, "errors": 1.0}
+    return {"model": "m", "contender": contender, "repeat": repeat, "startup_s": 1.0, "memory_bytes": 2**20, "png_bytes": 9,
+            "loads": {"1": load, "4": load}}  # fmt: skip
+
+
+def test_ratios_are_of_medians_and_errors_are_summed(tmp_path: Path) -> None:
+    """Ours over each contender; who failed keeps its reason and has no figures; the best is named."""
+    report = read_report(tmp_path / "r.json", PLAN, {"cores": 2}, {"m": "digest"})
+    report["runs"] = [visit_of(OURS, 0, 900), visit_of(OURS, 1, 1100), visit_of("gunicorn", 0, 500), visit_of("ray", 0, 400)]
+    failed = {"model": "m", "contender": "pytriton", "repeat": 0, "failed": "no wheel"}
+    report["runs"] += [visit_of("constant", 0, 9000), failed]
+    rows = summarise(report, "m")["contenders"]
+    assert rows["gunicorn"]["ours_is"] == {"1": 2.0, "4": 2.0}
+    assert rows[OURS]["loads"]["4"]["errors"] == 2
+    assert rows["pytriton"] == {"failed": "no wheel"}
+    text = write_report(report, load_contenders(), tmp_path / "r.json")
+    assert "not measured: no wheel" in text
+    assert "at 4: ours is 2.0 × the best contender, Flask" in text
+
+
+def test_a_report_goes_on_without_what_failed_and_refuses_another_plan(tmp_path: Path) -> None:
+    """What is finished stays, what failed is tried again, and figures of two plans never mix."""
+    path = tmp_path / "r.json"
+    report = read_report(path, PLAN, {"cores": 2}, {"m": "digest"})
+    report["runs"] = [visit_of(OURS, 0, 900), {"model": "m", "contender": "ray", "repeat": 0, "failed": "x"}]
+    write_report(report, load_contenders(), path)
+    assert [run["contender"] for run in read_report(path, PLAN, {}, {"m": "digest"})["runs"]] == [OURS]
+    with pytest.raises(ValueError, match="plan"):
+        read_report(path, {**PLAN, "seconds": 9}, {}, {"m": "digest"})
+    with pytest.raises(ValueError, match="another m"):
+        read_report(path, PLAN, {}, {"m": "other"})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed (Debian: wrk)")
+def test_the_contest_runs_on_the_service_alone(root: Path, tmp_path: Path) -> None:
+    """A second at each number of connections gives runs, limits and tables; the same command again measures nothing twice."""
+    model, out = tmp_path / "tiny.onnx", tmp_path / "report.json"
+    model.write_bytes(tiny_onnx.grey())
+    command = [sys.executable, "-m", "benchmarks.serving.contest", "--only", OURS, "--models", str(model), "--out", str(out),
+               "--seconds", "1", "--repeats", "1", "--connections", "1,4", "--warm", "0"]  # fmt: skip
+    done = subprocess.run(command, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text())
+    (run,) = report["runs"]
+    assert (run["model"], run["contender"], run["repeat"]) == ("tiny", OURS, 0)
+    assert run["memory_bytes"] > 0
+    assert [(load["requests"] > 0, load["errors"]) for load in run["loads"].values()] == [(True, 0), (True, 0)]
+    assert all(rate > 0 for rate in report["limits"][0]["rates"].values())
+    assert report["summary"]["tiny"]["contenders"][OURS]["ours_is"] == {"1": 1.0, "4": 1.0}
+    assert out.with_suffix(".md").read_text() in done.stdout
+    again = subprocess.run(command, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(out.read_text())["runs"] == report["runs"]

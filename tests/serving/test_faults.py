@@ -1,0 +1,144 @@
+"""What goes wrong around a server that runs: its files, its log's reader, its limits. It goes on answering."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from contract import Image, Normal
+from tests.serving import tiny_onnx
+from tests.serving.process import TIMEOUT, Server, environment, free_port, listeners, running, wait_for_workers
+
+
+def metrics_directory(server: Server) -> Path:
+    """Where a server's workers share their metrics."""
+    variables = Path(f"/proc/{server.workers()[0]}/environ").read_text().split("\0")
+    return Path(next(v.split("=", 1)[1] for v in variables if v.startswith("PROMETHEUS_MULTIPROC_DIR=")))
+
+
+def corrupt(directory: Path) -> None:
+    for path in directory.glob("*.db"):
+        with path.open("r+b") as file:
+            file.seek(8)
+            file.write(b"\xff" * 200)
+
+
+@pytest.mark.parametrize("damage", [shutil.rmtree, corrupt], ids=["gone", "corrupt"])
+def test_damaged_metrics_harm_metrics_only(root: Path, folder: Path, damage: Callable[[Path], None]) -> None:
+    """F-18: when the metrics' files are gone or corrupt, ``/metrics`` is 500 with an id, and samples are answered as ever."""
+    with running(root, models=folder / "1-grey.onnx") as server:
+        before = server.get("/generate?seed=42")[2]
+        damage(metrics_directory(server))
+        assert server.get("/metrics")[0] == 500
+        assert b'"code": "internal"' in server.get("/metrics")[2]
+        assert server.get("/generate?seed=42&scale=2")[0] == 200
+        assert server.get("/generate?seed=42")[2] == before
+        assert server.get("/healthz")[0] == 200
+        assert server.stop() == 0
+
+
+def launch(root: Path, folder: Path, *prefix: str) -> tuple[subprocess.Popen[str], int]:
+    """A server of one worker behind a command, and its port."""
+    port = free_port()
+    given = environment(provider="cpu", port=port, models=folder / "1-grey.onnx", workers=1, drain_seconds=0)
+    process = subprocess.Popen(
+        [*prefix, sys.executable, "-m", "serving"],
+        cwd=root,
+        env=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    return process, port
+
+
+def status(port: int, path: str) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_log_without_a_reader_does_not_stop_the_service(root: Path, folder: Path) -> None:
+    """F-26: with standard output and error closed at the other end, it starts, answers faults and samples, and ends with 0."""
+    process, port = launch(root, folder)
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        wait_for_workers(process, port, 1)
+        assert [status(port, path) for path in ("/generate?seed=1", "/generate?seed=x", "/nowhere")] == [200, 400, 404]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+
+
+def test_few_file_descriptors_cost_connections_and_no_worker(root: Path, folder: Path) -> None:
+    """F-17, O-10: with 64 descriptors and 120 connections at once, some are answered, none ends a worker, and after they
+    are closed everybody is answered again by the same process.
+    """
+    process, port = launch(root, folder, "prlimit", "--nofile=64")
+    with process:
+        wait_for_workers(process, port, 1)
+        clients = []
+        for place in range(120):
+            client = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+            client.sendall(b"GET /generate?seed=%d HTTP/1.1\r\nHost: x\r\n\r\n" % place)
+            clients.append(client)
+        assert clients[0].recv(15) == b"HTTP/1.1 200 OK"
+        for client in clients:
+            client.close()
+        assert status(port, "/generate?seed=1") == 200
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("pause", [0.3, 0.7])
+def test_sigterm_while_loading_ends_cleanly(root: Path, folder: Path, pause: float) -> None:
+    """F-03: told to end before it is ready, the server ends with 0, says nothing, and leaves nobody on its port."""
+    process, port = launch(root, folder)
+    with process:
+        threading.Event().wait(pause)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert listeners(port) == 0
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_delay(root: Path, folder: Path, second: signal.Signals) -> None:
+    """F-03: a second SIGTERM, or a SIGINT, during the drain delay ends the server at once and cleanly."""
+    with running(root, models=folder / "1-grey.onnx", workers=2, drain_seconds=600) as server:
+        server.process.send_signal(signal.SIGTERM)
+        while server.get("/readyz")[0] != 503:
+            threading.Event().wait(0.01)
+        assert server.stop(second) == 0
+        assert server.errors() == ""
+
+
+def test_sigterm_while_swapping_ends_cleanly(root: Path, folder: Path, tmp_path: Path) -> None:
+    """F-03: told to end while a large model is being loaded and proven, the server ends with 0 and says nothing."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes((folder / "1-grey.onnx").read_bytes())
+    large = tmp_path / "large"
+    large.write_bytes(tiny_onnx.build("grey", {"z": Normal(20)}, Image(28, 28, 1), [3000, 3000]))
+    with running(root, models=path, watch_seconds=0.25) as server:
+        large.replace(path)
+        threading.Event().wait(0.6)
+        assert server.stop() == 0
+        assert server.errors() == ""
