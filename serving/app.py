@@ -16,6 +16,7 @@ from werkzeug.exceptions import NotFound as NoRoute
 
 from contract import card_to_json
 from serving.admin import Gatekeeper
+from serving.docs_page import render_docs
 from serving.encoders import FORMATS
 from serving.errors import (
     Draining,
@@ -25,13 +26,26 @@ from serving.errors import (
     shown,
 )
 from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front
-from serving.generate import Conditions, Make, Reply, Service, generate, problem_reply
+from serving.generate import Conditions, Make, Service, generate, problem_reply
 from serving.logs import Log, print_event
 from serving.metrics import Metrics, forget_dead_workers
 from serving.models import Model, load_models
+from serving.openapi import document, split_route
 from serving.page import render_page
+from serving.protocol import (
+    error_reply,
+    is_protocol,
+    show_inference,
+    show_live,
+    show_model_metadata,
+    show_model_ready,
+    show_ready,
+    show_server,
+)
 from serving.reload import Reloader
+from serving.responses import in_json, page, whole
 from serving.runtime import resolve_provider
+from serving.schemas import Schema
 from serving.service import answer, create_service, fault
 from serving.settings import Settings, model_files, worker_threads
 from serving.signals import Tally
@@ -104,12 +118,10 @@ def _announce(metrics: Metrics, log: Log, model: Model) -> None:
 def _create_flask(parts: Parts, log: Log) -> Flask:
     app = Flask("serving", static_folder=None)
     app.url_map.merge_slashes = False
-    for rule, view in ROUTES.items():
-        app.add_url_rule(rule, rule, partial(view, parts), methods=["GET"])
-    if parts.gatekeeper:
-        for rule, view in ADMIN_ROUTES.items():
-            app.add_url_rule(rule, rule, partial(view, parts), methods=["POST"])
-    app.register_error_handler(Exception, partial(_tell, log))
+    for route, view in (ROUTES | (ADMIN_ROUTES if parts.gatekeeper else {})).items():
+        method, rule = split_route(route)
+        app.add_url_rule(rule, route, partial(view, parts), methods=[method])
+    app.register_error_handler(Exception, partial(_tell, parts.service, log))
     app.before_request(_begin)
     app.after_request(partial(_finish, parts.service.metrics))
     app.extensions["serving"] = parts
@@ -132,7 +144,7 @@ def _finish(metrics: Metrics, response: Response) -> Response:
     return response
 
 
-def _tell(log: Log, error: Exception) -> Response:
+def _tell(service: Service, log: Log, error: Exception) -> Response:
     match error:
         case Problem():
             problem: Problem = error
@@ -143,25 +155,9 @@ def _tell(log: Log, error: Exception) -> Response:
         case HTTPException(code=int(code)) if code < 500:
             problem = NotFound(error.description or "the request is wrong")
         case _:
+            service.vitals.look_at(error, log)
             problem = fault(error, log)
-    return _response(problem_reply(problem))
-
-
-class WholeResponse(Response):
-    """A response whose headers are complete: a HEAD's unknown length must not become 0."""
-
-    automatically_set_content_length = False
-
-
-def _response(reply: Reply) -> Response:
-    return WholeResponse(reply.body, reply.status, reply.headers)
-
-
-def _json(value: object, status: int = 200) -> Response:
-    response = Response(json.dumps(value, indent=1) + "\n", status, mimetype="application/json")
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = "no-cache"
-    return response
+    return whole(error_reply(problem) if is_protocol(request.path) else problem_reply(problem))
 
 
 def show_sample(parts: Parts) -> Response:
@@ -193,19 +189,19 @@ def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
     query = request.environ.get("QUERY_STRING", "")
     reply = parts.service.bridge.ask(parts.answer(query, conditions, digest, make))
     request.environ["serving.cache"] = reply.cache
-    return _response(reply)
+    return whole(reply)
 
 
 def list_models(parts: Parts) -> Response:
     """Every model: what it is and what it can be asked."""
-    return _json({"models": [describe(served.model) for served in parts.service.registry.values()]})
+    return in_json({"models": [describe(served.model) for served in parts.service.registry.values()]})
 
 
 def show_model(parts: Parts, name: str) -> Response:
     """One model."""
     if name not in parts.service.registry:
         raise NotFound(f"no model {shown(name)}; there are {', '.join(parts.service.registry)}")
-    return _json(describe(parts.service.registry[name].model))
+    return in_json(describe(parts.service.registry[name].model))
 
 
 def describe(model: Model) -> dict[str, object]:
@@ -223,7 +219,7 @@ def describe(model: Model) -> dict[str, object]:
 
 def show_health(parts: Parts) -> Response:
     """Alive."""
-    return _json({"status": "ok"})
+    return in_json({"status": "ok"})
 
 
 def show_readiness(parts: Parts) -> Response:
@@ -231,23 +227,32 @@ def show_readiness(parts: Parts) -> Response:
     if parts.is_draining() or parts.service.vitals.is_lost:
         parts.service.metrics.ready.set(0)
         raise Draining()
-    return _json({"status": "ready", "models": list(parts.service.registry)})
+    return in_json({"status": "ready", "models": list(parts.service.registry)})
 
 
 def show_metrics(parts: Parts) -> Response:
     """What Prometheus reads."""
     text, media_type = parts.service.metrics.exposition()
-    return Response(text, content_type=media_type)
+    return Response(text, content_type=media_type, headers={"Cache-Control": "no-store"})
 
 
 def show_page(parts: Parts) -> Response:
     """A page to look at."""
-    response = Response(
-        render_page([served.model for served in parts.service.registry.values()], parts.service.settings), mimetype="text/html"
-    )
-    response.headers["Content-Security-Policy"] = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
+    return page(render_page([served.model for served in parts.service.registry.values()], parts.service.settings))
+
+
+def show_document(parts: Parts) -> Response:
+    """What there is to ask for, as OpenAPI."""
+    return in_json(_document(parts))
+
+
+def show_docs(parts: Parts) -> Response:
+    """The same to read."""
+    return page(render_docs(_document(parts)))
+
+
+def _document(parts: Parts) -> Schema:
+    return document(ROUTES | (ADMIN_ROUTES if parts.gatekeeper else {}), parts.service)
 
 
 def reload_models(parts: Parts) -> Response:
@@ -257,7 +262,7 @@ def reload_models(parts: Parts) -> Response:
     outcomes = parts.service.bridge.ask(parts.reloader.reload())
     parts.generation.raise_it()
     is_refused = any(outcome.result == "refused" for outcome in outcomes)
-    return _json({"outcomes": [outcome.facts() for outcome in outcomes]}, 422 if is_refused else 200)
+    return in_json({"outcomes": [outcome.facts() for outcome in outcomes]}, 422 if is_refused else 200)
 
 
 ROUTES: dict[str, Callable[..., Response]] = {
@@ -271,8 +276,16 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/healthz": show_health,
     "/readyz": show_readiness,
     "/metrics": show_metrics,
+    "/v2": show_server,
+    "/v2/health/live": show_live,
+    "/v2/health/ready": show_ready,
+    "/v2/models/<name>": show_model_metadata,
+    "/v2/models/<name>/ready": show_model_ready,
+    "POST /v2/models/<name>/infer": show_inference,
+    "/openapi.json": show_document,
+    "/docs": show_docs,
 }
-"""Every route that there is for all; each answers GET, HEAD and OPTIONS."""
+"""Every route that there is for all; each answers OPTIONS, and GET and HEAD or what stands before it (``POST /path``)."""
 
-ADMIN_ROUTES: dict[str, Callable[..., Response]] = {"/admin/reload": reload_models}
-"""Routes that exist only with ``GAN_ADMIN_TOKEN``; each answers POST and OPTIONS."""
+ADMIN_ROUTES: dict[str, Callable[..., Response]] = {"POST /admin/reload": reload_models}
+"""Routes that exist only with ``GAN_ADMIN_TOKEN``."""

@@ -17,11 +17,11 @@ from functools import partial
 from contract import Given
 from serving.errors import Draining, QueueFull
 from serving.metrics import BatchMeters
+from serving.rows import Source
 from serving.runtime import Array
-from serving.walks import Source
 
 Run = Callable[[Sequence[Source], Sequence[Given]], Array]
-"""Seeds, or places between seeds, and what each fixes, to one row a seed."""
+"""Seeds, places between seeds, or rows of latents, and what each fixes, to one row a seed."""
 Deliver = Callable[[Array | None, Exception | None], None]
 """Takes the rows, or what went wrong; must not raise."""
 

@@ -14,11 +14,14 @@ ServingError
     ├── RepeatedParameter     400         a parameter is given twice
     ├── MissingParameter      400         a parameter that the route needs is not there
     ├── BadParameter          400         a parameter's value is wrong
+    ├── BadInference          400         the body of an inference request is wrong
     ├── Unauthorised          401         the admin's token is missing or wrong
     ├── NotFound              404         no such route or model
     ├── Gone                  410         the model has been replaced
     ├── MethodNotAllowed      405         the route answers other methods
     ├── NotAcceptable         406         no format that the client accepts
+    ├── TooLarge              413         the body is larger than any request that could be answered
+    ├── UnsupportedMediaType  415         the body is no plain JSON
     ├── TooManyTries          429         the admin's token has been wrong too often
     ├── InternalProblem       500         a fault of the service, known by its id in the log
     ├── NonFinite             500         the generator gave NaN or infinity for this seed
@@ -147,6 +150,12 @@ class BadParameter(Problem):
         )
 
 
+class BadInference(Problem):
+    """The body of an inference request is not what the protocol and the model allow."""
+
+    status, code, title = 400, "bad_inference", "The inference request is wrong"
+
+
 class Unauthorised(Problem):
     """The admin's token is missing or wrong."""
 
@@ -197,6 +206,21 @@ class NotAcceptable(Problem):
             f"Accept must allow one of {', '.join(media_types)}, got {shown(accept)}",
             facts={"value": cut(accept), "allowed": media_types},
         )
+
+
+class TooLarge(Problem):
+    """The body is larger than any request that could be answered."""
+
+    status, code, title = 413, "too_large", "The body is too large"
+
+    def __init__(self, limit: int):
+        super().__init__(f"the body must have at most {limit} bytes")
+
+
+class UnsupportedMediaType(Problem):
+    """The body is no plain JSON."""
+
+    status, code, title = 415, "unsupported_media_type", "The body is not JSON"
 
 
 class InternalProblem(Problem):

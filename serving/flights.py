@@ -12,8 +12,8 @@ import numpy as np
 from contract import Given
 from serving.batcher import Batcher, Job
 from serving.errors import ClientGone, DeadlinePassed
+from serving.rows import Source
 from serving.runtime import Array
-from serving.walks import Source
 
 Encode = Callable[[Array], bytes]
 """Rows to the bytes that are answered; may refuse them by raising."""
@@ -76,8 +76,8 @@ class Flight:
     """One answer being made. It ends when it is there, when it fails, or when nobody waits for it any more.
 
     Args:
-        seeds: all that are wanted, or places between seeds; more than a batch holds are run one batch after the other, with
-            those of others in between.
+        seeds: all that are wanted, or places between seeds, or rows of latents; more than a batch holds are run one batch after
+            the other, with those of others in between.
         given: what all of them fix.
         batcher: of the model.
         max_batch: rows of a job, at most.

@@ -17,6 +17,8 @@ from flask import Flask
 
 from serving.errors import ClientGone
 from serving.generate import Conditions, Make, Reply, Service, generate
+from serving.protocol import is_protocol
+from serving.tensors import body_limit
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -71,6 +73,8 @@ class Front:
                 await self._lane(ADDRESSED_ROUTE, address[1], scope, receive, send)
             else:
                 await self._behind(scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "POST" and is_protocol(scope["path"]):
+            await self._behind(scope, await self._with_body(scope, receive), send)
         else:
             await self._behind(scope, receive, send)
 
@@ -92,6 +96,24 @@ class Front:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
 
+    async def _with_body(self, scope: Message, receive: Receive) -> Receive:
+        """The request with its body read here, as far as one may be of use: a thread never waits for a slow client."""
+        settings = self._service.settings
+        limit = max(body_limit(served.model, settings.max_images) for served in self._service.registry.values())
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > limit:
+            return receive  # refused by its header, unread
+        body, has_more = bytearray(), True
+        try:
+            async with asyncio.timeout(settings.deadline_seconds):
+                while has_more and len(body) <= limit:
+                    message = await receive()
+                    body += message.get("body", b"")
+                    has_more = message.get("more_body", False)
+        except TimeoutError:
+            pass  # a body that has not come is one that ended early
+        return _replay(bytes(body), receive)
+
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._service.bridge.attach(asyncio.get_running_loop())
@@ -100,6 +122,18 @@ class Front:
         await receive()
         background.cancel()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A body that is there already, as one message before whatever else comes."""
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def replay() -> Message:
+        for message in messages:
+            return message
+        return await receive()
+
+    return replay
 
 
 def _conditions(headers: Iterable[tuple[bytes, bytes]], *, is_head: bool, receive: Receive) -> Conditions:

@@ -134,13 +134,14 @@ async def fulfil(service: Service, order: Order, conditions: Conditions, *, is_i
     Raises:
         Problem, ClientGone: as ``generate``.
     """
+    patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
     headers = _headers(order, is_immutable=is_immutable)
     if order.is_repeatable and matches(conditions.if_none_match, order.etag):
         return Reply(status=304, headers=headers, cache="not_modified")
     headers.append(("Content-Type", order.media_type))
     if conditions.is_head:
         return Reply(status=200, headers=headers)
-    body, came_from = await _body(service, order, conditions)
+    body, came_from = await _body(service, order, patience)
     service.metrics.came_from[came_from].inc()
     headers.append(("Content-Length", str(len(body))))
     return Reply(status=200, headers=headers, body=body, cache=came_from)
@@ -161,9 +162,8 @@ def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
     )  # fmt: skip
 
 
-async def _body(service: Service, order: Order, conditions: Conditions) -> tuple[bytes, str]:
+async def _body(service: Service, order: Order, patience: Patience) -> tuple[bytes, str]:
     """The answer's bytes, and where they came from."""
-    patience = Patience(_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
     key = order.etag if order.is_repeatable else None
     if key is not None:
         kept = service.cache.find(key)
@@ -183,8 +183,12 @@ def _make(service: Service, order: Order, land: Land) -> Flight:
     )  # fmt: skip
 
 
-def _seconds(timeout_ms: str | None, limit: float) -> float:
-    """The client's own deadline, if it is nearer than the service's."""
+def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
+    """The client's own deadline (``X-Request-Timeout-Ms``), if it is nearer than the service's.
+
+    Raises:
+        BadParameter: it is no number of milliseconds.
+    """
     if timeout_ms is None:
         return limit
     if not MILLISECONDS.fullmatch(timeout_ms):

@@ -16,8 +16,8 @@ from contract import Card, CardError, Categorical, Drawn, Given, Parameter, card
 from serving.errors import ModelError, StartError
 from serving.promise import Goldens, Plan, compare_goldens, find_plan, probe_outputs
 from serving.protobuf import read_contents
+from serving.rows import Source, draw_rows
 from serving.runtime import Array, Device, Session, open_session, runtime_class
-from serving.walks import Source, draw_sources
 
 MAX_FILE_BYTES = 2**31 - 1
 RESERVED = ("seed", "n", "format", "scale", "model")
@@ -49,8 +49,8 @@ class Model:
         return self.plan.run(self.session, drawn)
 
     def sample(self, seeds: Sequence[Source], given: Sequence[Given] = ()) -> Array:
-        """The outputs of seeds, or of places between seeds, one row each."""
-        return self.run(draw_sources(self.card.latents, seeds, given))
+        """The outputs of seeds, of places between seeds, or of rows of latents, one row each."""
+        return self.run(draw_rows(self.card.latents, seeds, given))
 
 
 def load_model(path: Path, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:

@@ -20,9 +20,9 @@ from serving.logs import Log
 from serving.metrics import BatchMeters, Metrics
 from serving.models import Model
 from serving.registry import Registry
+from serving.rows import Source
 from serving.runtime import Array
 from serving.settings import Settings
-from serving.walks import Source
 from serving.ways import ANIMATION
 
 

@@ -207,7 +207,9 @@ def test_image_serves(image: Path, service: tuple[subprocess.Popen[str], dict[st
 
 @pytest.mark.slow
 def test_contract_and_serving_pass_without_torch(image: Path) -> None:
-    """Their whole test suites, in the image's environment with nothing added but the test runner."""
-    python(image, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), "pytest", "hypothesis")
+    """Their whole test suites, in the image's environment with nothing added but what tests."""
+    python(
+        image, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), "pytest", "hypothesis", "schemathesis"
+    )
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "tests/contract", "tests/serving"]
     assert re.search(r"\d+ passed", python(image, *command, cwd=ROOT))

@@ -120,11 +120,13 @@ def test_the_services_own_deadline_is_the_longest(make_service: Callable[..., Se
 
 @pytest.mark.parametrize("text", ["0", "-1", "abc", "", "1e9", "1.5", "9999999999"])
 def test_a_malformed_deadline_is_refused(make_service: Callable[..., Service], text: str) -> None:
-    """O-06: the header's value must be an integer of milliseconds."""
+    """O-06: the header's value must be an integer of milliseconds, also where nothing is waited for."""
     service = make_service()
     reply = service.bridge.ask(answer(service, lambda event, **facts: None, "seed=1", Conditions(timeout_ms=text)))
     assert reply.status == 400
     assert b"X-Request-Timeout-Ms must be an integer from 1" in reply.body
+    wrong = Conditions(timeout_ms=text, is_head=True, if_none_match="*")
+    assert service.bridge.ask(answer(service, lambda event, **facts: None, "seed=1", wrong)).status == 400
 
 
 def test_a_client_that_leaves_takes_its_work_along(held: tuple[Service, HeldSession]) -> None:

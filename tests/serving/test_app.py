@@ -15,14 +15,16 @@ from serving.errors import Problem
 from serving.front import Front
 from serving.generate import Conditions, Service
 from serving.models import Model
+from serving.openapi import split_route
 from serving.service import answer
 from tests.serving.client import ask, service_of
 
 
 def test_the_routes_are_those_of_the_table(app: Front) -> None:
-    """S-03: there is no route that the table does not name, and each answers GET, HEAD and OPTIONS only."""
-    assert {rule.rule for rule in app.flask.url_map.iter_rules()} == set(ROUTES)
-    assert {method for rule in app.flask.url_map.iter_rules() for method in rule.methods or ()} == {"GET", "HEAD", "OPTIONS"}
+    """S-03: there is no route that the table does not name, and each answers GET, HEAD and OPTIONS only, or its own method."""
+    told = {rule: {"GET", "HEAD", "OPTIONS"} if method == "GET" else {method, "OPTIONS"}
+            for method, rule in map(split_route, ROUTES)}  # fmt: skip
+    assert {rule.rule: rule.methods for rule in app.flask.url_map.iter_rules()} == told
 
 
 def test_models_are_listed_with_what_they_can_be_asked(app: Front, models: dict[str, Model]) -> None:
@@ -65,6 +67,22 @@ def test_the_page_shows_every_model(app: Front, models: dict[str, Model]) -> Non
     assert {path for path, _ in sources} == {"/generate", "/walk"}
     for path, query in sources:
         assert ask(app, query.replace("&amp;", "&"), path=path).status == 200
+
+
+QUERIES = {"/generate": "seed=1", "/walk": "from=1&to=2", "/mix": "a=1&b=2"}
+
+
+@pytest.mark.parametrize("path", [route for route in ROUTES if not {"<", " "} & set(route)])
+def test_no_cache_may_guess_how_long_it_keeps_an_answer(app: Front, path: str) -> None:
+    """Every answer says so itself; one that may be kept has a tag, and is 304 as long as it is the same."""
+    answer = ask(app, QUERIES.get(path, ""), path=path)
+    rule = answer.headers["Cache-Control"]
+    assert rule in ("no-store", "no-cache", "public, no-cache")
+    assert ("ETag" in answer.headers) == (rule != "no-store")
+    if "ETag" in answer.headers:
+        tag = {"If-None-Match": answer.headers["ETag"]}
+        kept = ask(app, QUERIES.get(path, ""), path=path, headers=tag)
+        assert (kept.status, kept.body, kept.headers["ETag"]) == (304, b"", answer.headers["ETag"])
 
 
 def value(service: Service, name: str, **labels: str) -> float:
@@ -165,6 +183,6 @@ def test_codes_are_stable_and_tell_problems_apart() -> None:
         "bad_query": 400, "unknown_parameter": 400, "repeated_parameter": 400, "bad_parameter": 400, "missing_parameter": 400,
         "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406, "internal": 500, "non_finite": 500,
         "queue_full": 503, "draining": 503, "deadline": 504, "gone": 410,
-        "unauthorised": 401, "too_many_tries": 429,
+        "bad_inference": 400, "too_large": 413, "unsupported_media_type": 415, "unauthorised": 401, "too_many_tries": 429,
     }  # fmt: skip
     assert len({problem.code for problem in all_problems()}) == len(all_problems())

@@ -1,0 +1,43 @@
+"""Answers as Flask sends them: whole replies, and JSON and pages that are revalidated by their tags."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Response, request
+
+from serving.generate import Reply
+
+POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
+
+
+class WholeResponse(Response):
+    """A response whose headers are complete: a HEAD's unknown length must not become 0."""
+
+    automatically_set_content_length = False
+
+
+def whole(reply: Reply) -> Response:
+    """A reply as it is."""
+    return WholeResponse(reply.body, reply.status, reply.headers)
+
+
+def in_json(value: object, status: int = 200) -> Response:
+    """A value as JSON to read."""
+    return _revalidated(Response(json.dumps(value, indent=1) + "\n", status, mimetype="application/json"))
+
+
+def page(html: str) -> Response:
+    """A page that loads nothing from elsewhere and runs nothing."""
+    response = Response(html, mimetype="text/html")
+    response.headers["Content-Security-Policy"] = POLICY
+    return _revalidated(response)
+
+
+def _revalidated(response: Response) -> Response:
+    """An answer that may be kept and is asked for again each time; one that has not changed is 304."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-cache"
+    response.add_etag()
+    response.make_conditional(request)
+    return response
