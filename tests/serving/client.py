@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
 from typing import Any, NamedTuple
 
 from flask import Flask
@@ -81,3 +82,17 @@ def wait_for_depth(metrics: Metrics, depth: int) -> None:
             return
         pause.wait(0.001)
     raise AssertionError(f"the queue never held {depth}")
+
+
+def on_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run a test on an event loop, for half a minute at most."""
+
+    @wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(30):
+                await test(*args, **kwargs)
+
+        asyncio.run(bounded())
+
+    return run

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from contract import Given
 from serving.batcher import Batcher, Job, Run
 from serving.errors import Draining, QueueFull
 from serving.metrics import BatchMeters, Metrics
+from tests.serving.client import on_a_loop
 
 
 def echo(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
@@ -69,20 +69,6 @@ def put(batcher: Batcher, seeds: Sequence[int], given: Given | None = None) -> a
 
     batcher.submit(Job(seeds, given or {}, deliver))
     return future
-
-
-def on_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run a test on an event loop, for half a minute at most."""
-
-    @wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        async def bounded() -> None:
-            async with asyncio.timeout(30):
-                await test(*args, **kwargs)
-
-        asyncio.run(bounded())
-
-    return run
 
 
 @on_a_loop

@@ -7,16 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
-from contract import Image, Normal
-from tests.serving import tiny_onnx
-from tests.serving.process import TIMEOUT, Server, environment, free_port, listeners, running, wait_for_workers
+from tests.serving.process import TIMEOUT, Server, environment, free_port, running, wait_for_workers
 
 
 def metrics_directory(server: Server) -> Path:
@@ -105,40 +102,3 @@ def test_few_file_descriptors_cost_connections_and_no_worker(root: Path, folder:
         assert process.wait(TIMEOUT) == 0
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
-
-
-@pytest.mark.parametrize("pause", [0.3, 0.7])
-def test_sigterm_while_loading_ends_cleanly(root: Path, folder: Path, pause: float) -> None:
-    """F-03: told to end before it is ready, the server ends with 0, says nothing, and leaves nobody on its port."""
-    process, port = launch(root, folder)
-    with process:
-        threading.Event().wait(pause)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(TIMEOUT) == 0
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
-        assert listeners(port) == 0
-
-
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_the_delay(root: Path, folder: Path, second: signal.Signals) -> None:
-    """F-03: a second SIGTERM, or a SIGINT, during the drain delay ends the server at once and cleanly."""
-    with running(root, models=folder / "1-grey.onnx", workers=2, drain_seconds=600) as server:
-        server.process.send_signal(signal.SIGTERM)
-        while server.get("/readyz")[0] != 503:
-            threading.Event().wait(0.01)
-        assert server.stop(second) == 0
-        assert server.errors() == ""
-
-
-def test_sigterm_while_swapping_ends_cleanly(root: Path, folder: Path, tmp_path: Path) -> None:
-    """F-03: told to end while a large model is being loaded and proven, the server ends with 0 and says nothing."""
-    path = tmp_path / "m.onnx"
-    path.write_bytes((folder / "1-grey.onnx").read_bytes())
-    large = tmp_path / "large"
-    large.write_bytes(tiny_onnx.build("grey", {"z": Normal(20)}, Image(28, 28, 1), [3000, 3000]))
-    with running(root, models=path, watch_seconds=0.25) as server:
-        large.replace(path)
-        threading.Event().wait(0.6)
-        assert server.stop() == 0
-        assert server.errors() == ""

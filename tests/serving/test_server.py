@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import json
 import os
 import re
 import shutil
@@ -197,89 +195,6 @@ def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:
                 return
             pause.wait(0.05)
         raise AssertionError("workers stayed")
-
-
-class Client(threading.Thread):
-    """Requests one after another on a kept connection, until the server will have no more."""
-
-    def __init__(self, port: int, first_seed: int) -> None:
-        super().__init__()
-        self.counts: collections.Counter[str] = collections.Counter()
-        self._port, self._seed = port, first_seed
-
-    def run(self) -> None:
-        while True:
-            try:
-                connection = socket.create_connection(("127.0.0.1", self._port), timeout=TIMEOUT)
-            except ConnectionRefusedError:
-                return
-            with connection:
-                while (result := self._ask(connection)) == "kept":
-                    self.counts["answered"] += 1
-                self.counts[result] += 1
-
-    def _ask(self, connection: socket.socket) -> str:
-        self._seed += 1
-        data = b""
-        try:
-            connection.sendall(b"GET /generate?seed=%d HTTP/1.1\r\nHost: x\r\n\r\n" % self._seed)
-            while not is_whole(data):
-                chunk = connection.recv(65536)
-                if not chunk:
-                    return "cut" if data else "closed"
-                data += chunk
-        except ConnectionError:
-            return "cut" if data else "closed"
-        if not data.startswith(b"HTTP/1.1 200 "):
-            return data[:13].decode()
-        return "answered" if b"\r\nconnection: close\r\n" in data.lower() else "kept"
-
-
-def is_whole(data: bytes) -> bool:
-    """Whether an answer has its whole body."""
-    head, end, body = data.partition(b"\r\n\r\n")
-    length = re.search(rb"content-length: (\d+)", head.lower())
-    return bool(end) and length is not None and len(body) == int(length[1])
-
-
-@pytest.mark.parametrize("drain_seconds", [0, 0.5])
-def test_sigterm_under_load_loses_nothing(root: Path, folder: Path, drain_seconds: float) -> None:
-    """F-01: what two workers had begun to serve for 16 busy clients is answered whole, and the exit code is 0.
-
-    A kept connection may be closed between two requests, as HTTP allows; a client sees that as a close before any byte.
-    """
-    with running(root, models=folder / "1-grey.onnx", workers=2, drain_seconds=drain_seconds) as server:
-        clients = [Client(server.port, place * 10**6) for place in range(16)]
-        for client in clients:
-            client.start()
-        while sum(client.counts["answered"] for client in clients) < 500:
-            threading.Event().wait(0.01)
-        assert server.stop() == 0
-        assert server.errors() == ""
-        for client in clients:
-            client.join(TIMEOUT)
-        total = sum((client.counts for client in clients), collections.Counter())
-        assert set(total) <= {"answered", "closed"}, total
-        assert total["closed"] <= 2 * len(clients)
-
-
-def test_draining_says_so_and_still_answers(root: Path, folder: Path) -> None:
-    """F-02: from SIGTERM on ``/readyz`` is 503, while ``/generate`` still answers until the delay is over."""
-    with running(root, models=folder / "1-grey.onnx", drain_seconds=600) as server:
-        assert server.get("/readyz")[0] == 200
-        server.process.send_signal(signal.SIGTERM)
-        while server.get("/readyz")[0] == 200:
-            threading.Event().wait(0.01)
-        status, _, body = server.get("/readyz")
-        assert (status, json.loads(body)["code"]) == (503, "draining")
-        assert server.get("/generate?seed=1")[0] == 200
-        assert server.stop(signal.SIGTERM) == 0  # the second one does not wait
-
-
-def test_sigint_ends_at_once(root: Path, folder: Path) -> None:
-    """Ctrl-C ends the service without the delay, with exit code 0."""
-    with running(root, models=folder / "1-grey.onnx", drain_seconds=600) as server:
-        assert server.stop(signal.SIGINT) == 0
 
 
 def start(root: Path, **settings: object) -> subprocess.CompletedProcess[str]:
