@@ -30,7 +30,7 @@ class Client(threading.Thread):
         while True:
             try:
                 connection = socket.create_connection(("127.0.0.1", self._port), timeout=TIMEOUT)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # nobody listens, or nobody does since a moment ago
                 return
             with connection:
                 while (result := self._ask(connection)) == "kept":
