@@ -167,6 +167,7 @@ def test_clients_that_leave_take_their_work_along(root: Path, tmp_path: Path) ->
                 break
             threading.Event().wait(0.05)
         assert sum(counts.values()) == 41
+        text = server.get("/metrics")[2].decode()  # once more: a scrape reads gauges and counters at different moments
         assert counts["499"] == metric(text, "gan_cancelled_total") > 0
         assert metric(text, "gan_queue_depth") == 0
         assert server.get("/generate?seed=42")[2] == before
