@@ -18,13 +18,7 @@ from contract import card_to_json
 from serving.admin import Gatekeeper
 from serving.docs_page import render_docs
 from serving.encoders import FORMATS
-from serving.errors import (
-    Draining,
-    MethodNotAllowed,
-    NotFound,
-    Problem,
-    shown,
-)
+from serving.errors import Draining, MethodNotAllowed, NotFound, Problem, shown
 from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front
 from serving.generate import Conditions, Make, Service, generate, problem_reply
 from serving.logs import Log, print_event

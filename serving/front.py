@@ -90,9 +90,8 @@ class Front:
             metrics.record_answer(route, method, CLIENT_GONE, "miss", time.perf_counter() - start)
             return
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
-        metrics.record_answer(
-            route, method, reply.status, reply.cache, time.perf_counter() - start
-        )  # before anyone can know it
+        # Counted before it is sent: whoever has an answer finds it in the metrics.
+        metrics.record_answer(route, method, reply.status, reply.cache, time.perf_counter() - start)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
 

@@ -226,9 +226,18 @@ def encode_sample(form: Format, wanted: Wanted, source: Source, rows: Array) -> 
     return form.encode(sample_of(wanted.model, rows, source, wanted.given, scale=wanted.scale, columns=wanted.columns))
 
 
-def _encode(metrics: Metrics, order: Order, rows: Array) -> bytes:
+def check_finite(rows: Array) -> None:
+    """See that no row holds NaN or infinity, which must never be shown as a black picture.
+
+    Raises:
+        NonFinite: one does.
+    """
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise NonFinite("the generator gave NaN or infinity for this request")
+
+
+def _encode(metrics: Metrics, order: Order, rows: Array) -> bytes:
+    check_finite(rows)
     start = time.perf_counter()
     body = order.encode(rows)
     metrics.record_encoding(order.format, time.perf_counter() - start)

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from serving.errors import DeadlinePassed, Draining, Problem, QueueFull
 from serving.models import Model
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -122,6 +123,11 @@ class Metrics:
         """Say that what was served under this name is not any more."""
         if name in self._shown_models:
             self._shown_models.pop(name).set(0)
+
+    def record_refusal(self, problem: Problem) -> None:
+        """Count a problem if it is one that refuses work unseen."""
+        if isinstance(problem, QueueFull | Draining | DeadlinePassed):
+            self.rejected.labels(problem.code).inc()
 
     def record_answer(self, route: str, method: str, code: int, cache: str, seconds: float) -> None:
         """Count an answered request."""

@@ -13,13 +13,12 @@ from functools import partial
 from importlib.metadata import version
 from typing import Protocol
 
-import numpy as np
 from flask import Response, request
 
-from serving.errors import BadInference, DeadlinePassed, Draining, NonFinite, NotFound, Problem, QueueFull, TooLarge, shown
+from serving.errors import BadInference, Draining, NotFound, Problem, TooLarge, shown
 from serving.errors import UnsupportedMediaType as Unsupported
 from serving.flights import Flight, Land, Patience
-from serving.generate import Reply, Service, waiting_seconds
+from serving.generate import Reply, Service, check_finite, waiting_seconds
 from serving.models import Model
 from serving.registry import Served
 from serving.runtime import Array
@@ -150,8 +149,8 @@ async def infer(service: Service, served: Served, inference: Inference, timeout_
     try:
         flight = service.flights.launch(None, partial(_make, service, served, inference, rows))
         await flight.wait(patience)
-    except (QueueFull, Draining, DeadlinePassed) as problem:
-        service.metrics.rejected.labels(problem.code).inc()
+    except Problem as problem:
+        service.metrics.record_refusal(problem)
         raise
     return rows[0]
 
@@ -165,8 +164,7 @@ def _make(service: Service, served: Served, inference: Inference, rows: list[Arr
 
 def _keep(rows: list[Array], made: Array) -> bytes:
     """Nothing is encoded on the event loop: a hundred thousand numbers as JSON are for the thread that asked."""
-    if made.dtype.kind == "f" and not np.isfinite(made).all():
-        raise NonFinite("the generator gave NaN or infinity for this request")
+    check_finite(made)
     rows.append(made)
     return b""
 

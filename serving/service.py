@@ -13,7 +13,7 @@ from serving.animations import animation_fingerprints
 from serving.batcher import Batcher, Run
 from serving.cache import Cache
 from serving.encoders import fingerprints
-from serving.errors import ClientGone, DeadlinePassed, Draining, InternalProblem, Problem, QueueFull
+from serving.errors import ClientGone, InternalProblem, Problem
 from serving.flights import Flights
 from serving.generate import Conditions, Make, Reply, Service, generate, problem_reply
 from serving.logs import Log
@@ -81,8 +81,7 @@ async def answer(
     try:
         return await make(service, query, conditions, digits)
     except Problem as problem:
-        if isinstance(problem, QueueFull | Draining | DeadlinePassed):
-            service.metrics.rejected.labels(problem.code).inc()
+        service.metrics.record_refusal(problem)
         return problem_reply(problem)
     except ClientGone:
         raise
