@@ -1,7 +1,14 @@
 """The catalogue: every recipe by name."""
 
+from itertools import chain
+
 from training.recipe import Recipe
 from training.recipes import dcgan, toys, vanilla
 
-CATALOGUE: dict[str, Recipe] = {r.name: r for r in (*dcgan.RECIPES, *vanilla.RECIPES, *toys.RECIPES)}
+MODULES = (
+    dcgan,
+    vanilla,
+    toys,
+)
+CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from contract import Categorical, Latents, Normal, Uniform
-from training.losses import d_nonsaturating, g_nonsaturating
+from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import conv
 from training.optimisers import LinearDecay, adam
 from training.penalties import r1

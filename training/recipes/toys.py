@@ -5,7 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from contract import Latents, Uniform
-from training.losses import d_cross_entropy, d_log_clamped, d_nonsaturating, g_cross_entropy, g_log_clamped, g_nonsaturating
+from training.losses.adversarial import (
+    d_cross_entropy,
+    d_log_clamped,
+    d_nonsaturating,
+    g_cross_entropy,
+    g_log_clamped,
+    g_nonsaturating,
+)
 from training.nets import mlp
 from training.nets.layers import MinibatchDiscrimination, initialise, normal
 from training.optimisers import adam, rmsprop_tf

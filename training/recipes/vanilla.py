@@ -5,7 +5,15 @@ from __future__ import annotations
 from torch import nn
 
 from contract import Latents, Uniform
-from training.losses import d_cross_entropy, d_log, d_nonsaturating, g_cross_entropy, g_log, g_minimax, g_nonsaturating
+from training.losses.adversarial import (
+    d_cross_entropy,
+    d_log,
+    d_nonsaturating,
+    g_cross_entropy,
+    g_log,
+    g_minimax,
+    g_nonsaturating,
+)
 from training.nets import mlp
 from training.nets.layers import he_normal, initialise, uniform
 from training.objective import Loss

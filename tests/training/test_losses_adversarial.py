@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.losses import (
+from training.losses.adversarial import (
     d_cross_entropy,
     d_log,
     d_log_clamped,
