@@ -22,7 +22,7 @@ from serving.errors import Draining, MethodNotAllowed, NotFound, Problem, shown
 from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front
 from serving.generate import Conditions, Make, Service, generate, problem_reply
 from serving.logs import Log, print_event
-from serving.metrics import Metrics, forget_dead_workers
+from serving.metrics import Metrics
 from serving.models import Model, load_models
 from serving.openapi import document, split_route
 from serving.page import render_page
@@ -80,8 +80,6 @@ def create_app(
     Raises:
         StartError: a setting, a model or the device is wrong.
     """
-    if metrics_directory is not None:
-        forget_dead_workers(metrics_directory)
     metrics = Metrics(metrics_directory)
     provider = resolve_provider(settings.provider)
     files = model_files(settings)

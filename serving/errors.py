@@ -9,6 +9,7 @@ ServingError
 │   └── AddressError          1           the address cannot be listened on
 ├── VerifyError               2           a file cannot be compared with what a model makes; one line says why
 └── Problem                   status      the request is answered with application/problem+json
+    ├── BadRequest            400         the request is not well-formed HTTP
     ├── BadQuery              400         the query string is not well formed
     ├── UnknownParameter      400         the model has no such parameter
     ├── RepeatedParameter     400         a parameter is given twice
@@ -20,9 +21,11 @@ ServingError
     ├── Gone                  410         the model has been replaced
     ├── MethodNotAllowed      405         the route answers other methods
     ├── NotAcceptable         406         no format that the client accepts
+    ├── HeadTooLate           408         the request's head did not come in time
     ├── TooLarge              413         the body is larger than any request that could be answered
     ├── UnsupportedMediaType  415         the body is no plain JSON
     ├── TooManyTries          429         the admin's token has been wrong too often
+    ├── HeadTooLarge          431         request line and headers are larger than any request needs
     ├── InternalProblem       500         a fault of the service, known by its id in the log
     ├── NonFinite             500         the generator gave NaN or infinity for this seed
     ├── QueueFull             503         too much waits already
@@ -101,6 +104,27 @@ class Problem(ServingError):
         """The answer's body, RFC 9457."""
         first = {"type": "about:blank", "title": self.title, "status": self.status, "code": self.code, "detail": self.detail}
         return json.dumps({**first, **self.facts}).encode() + b"\n"
+
+
+class BadRequest(Problem):
+    """The request is not well-formed HTTP."""
+
+    status, code, title = 400, "bad_request", "The request is not well-formed HTTP"
+
+
+class HeadTooLate(Problem):
+    """The request's head did not come in time."""
+
+    status, code, title = 408, "head_too_late", "The request came too slowly"
+
+    def __init__(self, seconds: float):
+        super().__init__(f"request line and headers must come within {seconds:g} s")
+
+
+class HeadTooLarge(Problem):
+    """Request line and headers are larger than any request needs."""
+
+    status, code, title = 431, "head_too_large", "Request line and headers are too large"
 
 
 class BadQuery(Problem):

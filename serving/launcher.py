@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
-import multiprocessing.connection
 import os
-import signal
 import socket
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
-
-from granian import Granian
-from granian.constants import Interfaces
-from granian.log import LogLevels
 
 from serving.errors import AddressError, StartError
 from serving.logs import print_event
 from serving.settings import Provider, Settings, from_environ, model_files, usable_cores
-from serving.signals import Flag, Tally, wake_main_thread_on_signals
-
-
-class Server(Granian):  # type: ignore[misc, valid-type]
-    """Granian, which on SIGTERM first says that it is not ready and still answers for a while."""
-
-    def drain_first(self, draining: Flag, seconds: float) -> None:
-        """Set how SIGTERM is answered; SIGINT, or a second SIGTERM, ends the service without that delay."""
-        self._draining, self._drain_seconds = draining, seconds
-
-    def signal_handler_interrupt(self, signum: int = signal.SIGINT, frame: object = None) -> None:
-        is_first = not self._draining.is_set()
-        self._draining.set()
-        if signum == signal.SIGTERM and is_first and self._drain_seconds:
-            timer = threading.Timer(self._drain_seconds, super().signal_handler_interrupt)
-            timer.daemon = True
-            timer.start()
-        else:
-            super().signal_handler_interrupt()
+from serving.signals import Flag, Tally
+from serving.supervisor import Supervisor
 
 
 def main(environ: Mapping[str, str]) -> int:
@@ -96,55 +70,18 @@ def find_address(host: str, port: int) -> str:
 
 
 def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
-    wake_main_thread_on_signals()
-    multiprocessing.set_start_method("spawn", force=True)  # onnxruntime and CUDA do not survive a fork
-    draining, refused, generation = Flag(), Flag(), Tally()
-    server = Server(
-        "serving", address, settings.port, interface=Interfaces.ASGI, workers=settings.workers,
-        backpressure=settings.backlog, backlog=settings.backlog,
-        respawn_failed_workers=True, respawn_interval=0.1, workers_kill_timeout=settings.stop_seconds,
-        websockets=False, log_level=LogLevels.error,
+    from serving.worker import REFUSED, Shared, run_worker
+
+    context = multiprocessing.get_context("spawn")  # onnxruntime and CUDA do not survive a fork
+    shared = Shared(draining=Flag(), refused=Flag(), serving=Flag(), generation=Tally())
+
+    def start(place: int) -> BaseProcess:
+        worker = context.Process(target=run_worker, args=(settings, address, metrics_directory, shared, place))
+        worker.start()
+        return worker
+
+    supervisor = Supervisor(
+        start, settings.workers or 1, is_hopeless=lambda code: code == REFUSED and not shared.serving.is_set(),
+        drain=shared.draining.set, drain_seconds=settings.drain_seconds, stop_seconds=settings.stop_seconds,
     )  # fmt: skip
-    server.drain_first(draining, settings.drain_seconds)
-    try:
-        server.serve(
-            target_loader=partial(load_worker, settings, metrics_directory, draining, refused, generation), wrap_loader=False
-        )
-    except SystemExit as end:
-        return int(bool(end.code))
-    return int(refused.is_set())
-
-
-def load_worker(
-    settings: Settings, metrics_directory: Path, draining: Flag, refused: Flag, generation: Tally
-) -> Callable[..., Any]:
-    """The application of one worker, made in its process; a refused model ends the whole service with one line."""
-    os.setpgid(0, 0)  # a signal to the launcher's group is the launcher's to pass on
-    threading.Thread(target=_end_with_launcher, daemon=True).start()
-    from serving.app import create_app
-
-    try:
-        app = create_app(settings, is_draining=draining.is_set, generation=generation, metrics_directory=metrics_directory)
-        atexit.register(_leave)
-        return app
-    except StartError as error:
-        if not refused.is_set():
-            refused.set()
-            print(f"serving: {error}", file=sys.stderr, flush=True)
-        os.kill(os.getppid(), signal.SIGINT)
-        signal.pause()
-        raise
-
-
-def _leave() -> None:
-    """End a drained worker without taking the interpreter down: granian's idle threads would abort the process there."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
-def _end_with_launcher() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
+    return 0 if supervisor.run() else 1

@@ -6,11 +6,10 @@ directory, which the launcher owns; any worker then answers for all.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -153,13 +152,10 @@ class Metrics:
         return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
-def forget_dead_workers(directory: Path) -> None:
-    """Drop the gauges of processes that are no more; their counters stay, so that no counter goes back."""
-    for path in directory.glob("gauge_live*_*.db"):
-        pid = int(path.stem.rsplit("_", 1)[1])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
-        except PermissionError:
-            pass
+def share_metrics(directory: Path, place: int) -> None:
+    """Take over the files of the worker that had this place before: counters go on, gauges begin anew.
+
+    So there are never more files than workers, however often one falls. To be called before any metric is made.
+    """
+    mark_process_dead(place, str(directory))  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]

@@ -63,6 +63,10 @@ class Settings:
     """How long one inference may take before its worker is taken for dead and replaced."""
     backlog: int = 1024
     """Connections that may wait to be accepted."""
+    client_seconds: float = 30.0
+    """How long a client may take to send a request's head, or to take in what is sent to it."""
+    keep_alive_seconds: int = 75
+    """How long a connection is kept between two requests; a load balancer in front must keep its own for less."""
     drain_seconds: float = 1.0
     """How long the service still answers after SIGTERM, while ``/readyz`` says 503."""
     stop_seconds: int = 30
@@ -151,6 +155,8 @@ _FIELDS: dict[str, Field] = {
     "admin_token": (_token, "16 to 256 visible ASCII characters"),
     "stall_seconds": _seconds(1, 86400),
     "backlog": _count(128, 65535),
+    "client_seconds": _seconds(0.1, 3600),
+    "keep_alive_seconds": _count(1, 3600),
     "drain_seconds": _seconds(0, 600),
     "stop_seconds": _count(1, 1800),
 }

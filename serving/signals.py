@@ -1,32 +1,8 @@
-"""Signals that are never slept through.
-
-The kernel may hand a process's signal to any of its threads, but Python runs the handler in the main one, and a main thread
-that waits on a lock is not woken by a signal that another thread received: under load, workers slept through SIGTERM.
-"""
+"""What processes tell each other without a lock: claims and counts in shared memory, safe in a signal handler."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
-
-WAKE = signal.SIGUSR2
-
-
-def wake_main_thread_on_signals() -> None:
-    """From now on, a signal that any thread receives interrupts what the main thread waits for; call it there, once."""
-    receiver, sender = os.pipe()
-    os.set_blocking(sender, False)
-    signal.signal(WAKE, lambda number, frame: None)
-    signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
-    threading.Thread(target=_pass_on, args=(receiver, threading.main_thread().ident), daemon=True).start()
-
-
-def _pass_on(receiver: int, main_thread: int) -> None:
-    while numbers := os.read(receiver, 64):
-        if set(numbers) != {WAKE}:
-            signal.pthread_kill(main_thread, WAKE)
 
 
 class Tally:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from flask import Flask
@@ -22,6 +23,8 @@ from tests.serving import tiny_onnx
 from tests.serving.client import ask
 from tests.serving.corpus import CASES, Case
 from tests.serving.process import TIMEOUT, Server, environment, free_port, running
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def on_the_wire(case: Case) -> bool:
 
 @pytest.mark.parametrize("case", [case for case in CASES if on_the_wire(case)][::4], ids=lambda case: str(case.name))
 def test_the_server_answers_as_the_application_does(server: Server, app: Flask, case: Case) -> None:
-    """Over a socket, through the launcher and granian, the bytes and the status are those of the application in a test."""
+    """Over a socket, through the launcher and uvicorn, the bytes and the status are those of the application in a test."""
     headers = {"Accept": case.accept} if case.accept else {}
     status, answered, body = server.get(f"/generate?{case.query}", headers=headers)
     expected = ask(app, case.query, headers=headers)
@@ -173,7 +176,7 @@ def test_clients_that_leave_take_their_work_along(root: Path, tmp_path: Path) ->
         assert server.get("/generate?seed=42")[2] == before
 
 
-def retry(ask: Callable[[], bytes]) -> bytes:
+def retry(ask: Callable[[], T]) -> T:
     """Ask until there is an answer."""
     pause = threading.Event()
     for _ in range(TIMEOUT * 20):
