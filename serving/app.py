@@ -176,7 +176,7 @@ def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
     headers = request.headers
     conditions = Conditions(
         accept=headers.get("Accept"), if_none_match=headers.get("If-None-Match"),
-        timeout_ms=headers.get("X-Request-Timeout-Ms"), is_head=request.method == "HEAD",
+        timeout_ms=headers.get("X-Request-Timeout-Ms"), is_head=request.method == "HEAD", client=request.remote_addr,
     )  # fmt: skip
     query = request.environ.get("QUERY_STRING", "")
     reply = parts.service.bridge.ask(parts.answer(query, conditions, digest, make))

@@ -24,6 +24,7 @@ ServingError
     ├── HeadTooLate           408         the request's head did not come in time
     ├── TooLarge              413         the body is larger than any request that could be answered
     ├── UnsupportedMediaType  415         the body is no plain JSON
+    ├── OverShare             429         the client has had its share for now
     ├── TooManyTries          429         the admin's token has been wrong too often
     ├── HeadTooLarge          431         request line and headers are larger than any request needs
     ├── InternalProblem       500         a fault of the service, known by its id in the log
@@ -187,6 +188,17 @@ class Unauthorised(Problem):
 
     def __init__(self) -> None:
         super().__init__("Authorization must be 'Bearer' and the token", headers={"WWW-Authenticate": "Bearer"})
+
+
+class OverShare(Problem):
+    """The client has had its share for now."""
+
+    status, code, title = 429, "rate", "The client has had its share"
+
+    def __init__(self, rate: float, seconds: float):
+        super().__init__(
+            f"one client may have {rate:g} samples computed a second", headers={"Retry-After": str(max(1, ceil(seconds)))}
+        )
 
 
 class TooManyTries(Problem):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Protocol, cast
 
 from a2wsgi import WSGIMiddleware
@@ -81,7 +81,7 @@ class Front:
     async def _lane(self, route: str, digits: str | None, scope: Message, receive: Receive, send: Send) -> None:
         start = time.perf_counter()
         method = scope["method"]
-        conditions = _conditions(scope["headers"], is_head=method == "HEAD", receive=receive)
+        conditions = _conditions(scope, receive)
         metrics = self._service.metrics
         try:
             reply = await self._answer(scope["query_string"].decode("latin-1"), conditions, digits)
@@ -135,16 +135,17 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _conditions(headers: Iterable[tuple[bytes, bytes]], *, is_head: bool, receive: Receive) -> Conditions:
+def _conditions(scope: Message, receive: Receive) -> Conditions:
     """What of a request changes the answer; a header that stands several times is one list, as WSGI has it."""
     found: dict[bytes, str] = {}
-    for name, value in headers:
+    for name, value in scope["headers"]:
         if name in (b"accept", b"if-none-match", b"x-request-timeout-ms"):
             text = value.decode("latin-1")
             found[name] = f"{found[name]},{text}" if name in found else text
     return Conditions(
         accept=found.get(b"accept"), if_none_match=found.get(b"if-none-match"),
-        timeout_ms=found.get(b"x-request-timeout-ms"), is_head=is_head, until_gone=lambda: _until_gone(receive),
+        timeout_ms=found.get(b"x-request-timeout-ms"), is_head=scope["method"] == "HEAD",
+        client=scope["client"][0] if scope.get("client") else None, until_gone=lambda: _until_gone(receive),
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from serving.registry import Registry, Served
 from serving.runtime import Array
 from serving.samples import sample_of
 from serving.settings import Settings
+from serving.shares import Shares
 from serving.vitals import Vitals
 from serving.walks import Source
 
@@ -47,6 +48,8 @@ class Conditions:
     timeout_ms: str | None = None
     """``X-Request-Timeout-Ms``."""
     is_head: bool = False
+    client: str | None = None
+    """Address of whoever asks; None where nobody does."""
     until_gone: Callable[[], Awaitable[None]] | None = None
     """Returns when the client is gone; None where that cannot be known."""
 
@@ -75,6 +78,8 @@ class Service:
     flights: Flights
     threads: ThreadPoolExecutor
     """Where large answers are encoded."""
+    shares: Shares
+    """What one client may have computed."""
     bridge: Bridge = field(default_factory=Bridge)
     vitals: Vitals = field(default_factory=Vitals)
     media_types: Mapping[str, Mapping[str, str]] = field(
@@ -141,7 +146,7 @@ async def fulfil(service: Service, order: Order, conditions: Conditions, *, is_i
     headers.append(("Content-Type", order.media_type))
     if conditions.is_head:
         return Reply(status=200, headers=headers)
-    body, came_from = await _body(service, order, patience)
+    body, came_from = await _body(service, order, patience, conditions.client)
     service.metrics.came_from[came_from].inc()
     headers.append(("Content-Length", str(len(body))))
     return Reply(status=200, headers=headers, body=body, cache=came_from)
@@ -162,8 +167,8 @@ def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
     )  # fmt: skip
 
 
-async def _body(service: Service, order: Order, patience: Patience) -> tuple[bytes, str]:
-    """The answer's bytes, and where they came from."""
+async def _body(service: Service, order: Order, patience: Patience, client: str | None) -> tuple[bytes, str]:
+    """The answer's bytes, and where they came from; what is computed anew is on the client's account."""
     key = order.etag if order.is_repeatable else None
     if key is not None:
         kept = service.cache.find(key)
@@ -172,6 +177,7 @@ async def _body(service: Service, order: Order, patience: Patience) -> tuple[byt
         flight = service.flights.find(key)
         if flight is not None:
             return await flight.wait(patience), "coalesced"
+    service.shares.spend(client, len(order.sources))
     flight = service.flights.launch(key, partial(_make, service, order))
     return await flight.wait(patience), "miss"
 

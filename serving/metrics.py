@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from serving.errors import DeadlinePassed, Draining, Problem, QueueFull
+from serving.errors import DeadlinePassed, Draining, OverShare, Problem, QueueFull
 from serving.models import Model
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -105,7 +105,7 @@ class Metrics:
         self.came_from = {result: self.cached.labels(result) for result in ("hit", "miss", "coalesced")}
         for result in ("swapped", "refused"):
             self.swaps.labels(result)
-        for reason in ("queue_full", "draining", "deadline"):
+        for reason in ("queue_full", "draining", "deadline", "rate"):
             self.rejected.labels(reason)
 
     def record_model(self, model: Model) -> None:
@@ -125,7 +125,7 @@ class Metrics:
 
     def record_refusal(self, problem: Problem) -> None:
         """Count a problem if it is one that refuses work unseen."""
-        if isinstance(problem, QueueFull | Draining | DeadlinePassed):
+        if isinstance(problem, QueueFull | Draining | DeadlinePassed | OverShare):
             self.rejected.labels(problem.code).inc()
 
     def record_answer(self, route: str, method: str, code: int, cache: str, seconds: float) -> None:

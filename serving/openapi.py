@@ -15,6 +15,7 @@ from serving.errors import (
     MethodNotAllowed,
     NonFinite,
     NotFound,
+    OverShare,
     QueueFull,
     TooLarge,
     TooManyTries,
@@ -168,7 +169,7 @@ def inference(service: Service, model: Model | None = None) -> Operation:
         body={"required": True, "content": {JSON: {"schema": asked}}}, parameters=[TIMEOUT],
         path={"name": names(models)} if model is None else {},
         problems=(BadInference, BadParameter, NotFound, TooLarge, UnsupportedMediaType, NonFinite, QueueFull, Draining,
-                  DeadlinePassed),
+                  DeadlinePassed, OverShare),
     )  # fmt: skip
 
 

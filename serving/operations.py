@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from contract import MAX_SEED
-from serving.errors import DeadlinePassed, Draining, InternalProblem, Problem, QueueFull, TooManyTries
+from serving.errors import DeadlinePassed, Draining, InternalProblem, OverShare, Problem, QueueFull, TooManyTries
 from serving.schemas import DIGEST, TEXT, Schema, problem_of, ref
 
 PROBLEM = "application/problem+json"
-TRANSIENT = (QueueFull, Draining, DeadlinePassed, TooManyTries)
+TRANSIENT = (QueueFull, Draining, DeadlinePassed, TooManyTries, OverShare)
 """Problems that say when to try again."""
 
 HEADERS: dict[str, Schema] = {

@@ -18,7 +18,7 @@ from flask import Response, request
 from serving.errors import BadInference, Draining, NotFound, Problem, TooLarge, shown
 from serving.errors import UnsupportedMediaType as Unsupported
 from serving.flights import Flight, Land, Patience
-from serving.generate import Reply, Service, check_finite, waiting_seconds
+from serving.generate import Conditions, Reply, Service, check_finite, waiting_seconds
 from serving.models import Model
 from serving.registry import Served
 from serving.runtime import Array
@@ -95,7 +95,8 @@ def show_inference(parts: Parts, name: str) -> Response:
     served, service = _find(parts, name), parts.service
     body = read_body(body_limit(served.model, service.settings.max_images))
     inference = read_inference(body, served.model, service.settings.max_images)
-    rows = service.bridge.ask(infer(service, served, inference, request.headers.get("X-Request-Timeout-Ms")))
+    conditions = Conditions(timeout_ms=request.headers.get("X-Request-Timeout-Ms"), client=request.remote_addr)
+    rows = service.bridge.ask(infer(service, served, inference, conditions))
     reply = _reply(describe_rows(served.model, inference, rows), 200, [("X-Model-Digest", served.model.digest)])
     return Response(reply.body, reply.status, reply.headers)
 
@@ -138,15 +139,16 @@ def read_body(limit: int) -> bytes:
     return body
 
 
-async def infer(service: Service, served: Served, inference: Inference, timeout_ms: str | None) -> Array:
+async def infer(service: Service, served: Served, inference: Inference, conditions: Conditions) -> Array:
     """The rows that a request asks for; called on the service's event loop.
 
     Raises:
         Problem: they are refused, or not there in time.
     """
-    patience = Patience(waiting_seconds(timeout_ms, service.settings.deadline_seconds))
+    patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds))
     rows: list[Array] = []
     try:
+        service.shares.spend(conditions.client, len(inference.sources))
         flight = service.flights.launch(None, partial(_make, service, served, inference, rows))
         await flight.wait(patience)
     except Problem as problem:

@@ -18,6 +18,7 @@ from serving.errors import (
     NonFinite,
     NotAcceptable,
     NotFound,
+    OverShare,
     QueueFull,
     RepeatedParameter,
     UnknownParameter,
@@ -35,7 +36,7 @@ JSON = "application/json"
 WAY = ("ETag", "Cache-Control", "Vary", "X-Model-Digest", "X-Content-Type-Options")
 SAMPLE = ("X-Seed", *WAY)
 PROBLEMS = (BadQuery, UnknownParameter, RepeatedParameter, BadParameter, NotAcceptable, NonFinite, QueueFull, Draining,
-            DeadlinePassed)  # fmt: skip
+            DeadlinePassed, OverShare)  # fmt: skip
 
 TIMEOUT = parameter(
     "X-Request-Timeout-Ms", "header", integer(1, 999_999_999, **{"x-text-pattern": f"^(?:{MILLISECONDS.pattern})$"}),

@@ -23,7 +23,11 @@ from serving.registry import Registry
 from serving.rows import Source
 from serving.runtime import Array
 from serving.settings import Settings
+from serving.shares import Shares
 from serving.ways import ANIMATION
+
+BURST_SECONDS = 2.0
+"""A client that has been quiet may ask for what so many seconds would bring it."""
 
 
 def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics) -> Service:
@@ -38,6 +42,7 @@ def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics
     return Service(
         settings=settings, registry=Registry(models, make_batcher, keep=settings.keep_models), fingerprints=all_fingerprints(),
         metrics=metrics, cache=cache, flights=Flights(cache.keep), threads=ThreadPoolExecutor(1, "encoding"),
+        shares=Shares(settings.client_rate, BURST_SECONDS * (settings.client_rate or 0)),
     )  # fmt: skip
 
 

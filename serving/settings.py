@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +51,10 @@ class Settings:
     """Pixels of one answer, at most."""
     lane: bool = True
     """Whether ``GET /generate`` passes in front of Flask's dispatch; the answers are the same."""
+    client_rate: float | None = None
+    """Samples a second that a worker computes for one client; unset means as many as it asks for."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies whose ``X-Forwarded-For`` says who the client is."""
     deadline_seconds: float = 30.0
     """How long a request may wait for its answer; ``X-Request-Timeout-Ms`` may ask for less."""
     cache_bytes: int = 2**25
@@ -104,12 +110,15 @@ def _count(low: int, high: int) -> Field:
     return parse, f"an integer {low}..{high}"
 
 
-def _seconds(low: float, high: float) -> Field:
+def _number(low: float, high: float, unit: str) -> Field:
     def parse(text: str) -> float | None:
-        is_number = re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII)
+        is_number = re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", text, re.ASCII)
         return float(text) if is_number and low <= float(text) <= high else None
 
-    return parse, f"seconds {low:g}..{high:g}"
+    return parse, f"{unit} {low:g}..{high:g}"
+
+
+_seconds = partial(_number, unit="seconds")
 
 
 def _choice(**values: object) -> Field:
@@ -119,6 +128,16 @@ def _choice(**values: object) -> Field:
 def _paths(text: str) -> tuple[str, ...] | None:
     paths = tuple(part.strip() for part in text.split(","))
     return paths if all(paths) else None
+
+
+def _networks(text: str) -> tuple[str, ...] | None:
+    networks = tuple(part.strip() for part in text.split(","))
+    try:
+        for network in networks:
+            ipaddress.ip_network(network)
+    except ValueError:
+        return None
+    return networks
 
 
 def _token(text: str) -> str | None:
@@ -148,6 +167,8 @@ _FIELDS: dict[str, Field] = {
     "max_scale": _count(1, 256),
     "max_pixels": _count(1, 2**30),
     "lane": _choice(on=True, off=False),
+    "client_rate": _number(0.001, 10**6, "samples a second"),
+    "trusted_proxies": (_networks, "IP addresses or networks, separated by commas"),
     "deadline_seconds": _seconds(0.001, 3600),
     "cache_bytes": _count(0, 2**40),
     "keep_models": _count(0, 64),

@@ -27,6 +27,11 @@ from serving.settings import Settings
 MAX_HEAD_BYTES = 2**16
 """Of request line and headers together, up to what one read from the socket brings in addition."""
 MAX_HEADERS = 100
+REST_SECONDS = 0.5
+"""How long a connection is not read after an answer that says ``Retry-After``.
+
+A thousand clients that ask again at once would else have their refusals take the time in which others could be served.
+"""
 
 
 class WholeAnswers:
@@ -40,6 +45,8 @@ class WholeAnswers:
         self._transport = transport
         self._head = b""
         self._is_begun = False
+        self.is_refusal = False
+        """Whether the latest answer says ``Retry-After``."""
 
     def write(self, data: bytes) -> None:
         """Send it, behind the head that waits; the first of an answer is that head, unless it is only a ``100 Continue``."""
@@ -47,7 +54,7 @@ class WholeAnswers:
             self._transport.write(self._head + data if self._head else data)
             self._head = b""
         else:
-            self._head, self._is_begun = data, True
+            self._head, self._is_begun, self.is_refusal = data, True, b"\r\nretry-after: " in data
 
     def end_answer(self) -> None:
         """Send a head that has no body; the next write begins another answer."""
@@ -122,6 +129,9 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._out.end_answer()
         super().on_response_complete()
+        if self._out.is_refusal and not self.transport.is_closing():
+            self.flow.pause_reading()
+            self.loop.call_later(REST_SECONDS, self.flow.resume_reading)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -210,7 +220,8 @@ def make_server(app: Any, settings: Settings, *, is_draining: Callable[[], bool]
     connection: Any = partial(Connection, is_draining, settings.client_seconds)
     config = Config(
         app, http=connection, loop="uvloop", interface="asgi3", lifespan="on", ws="none", log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, timeout_keep_alive=settings.keep_alive_seconds, backlog=settings.backlog,
+        server_header=False, proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_keep_alive=settings.keep_alive_seconds, backlog=settings.backlog,
         timeout_graceful_shutdown=settings.stop_seconds,
     )  # fmt: skip
     return Server(config, when_ready)

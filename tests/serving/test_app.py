@@ -185,5 +185,6 @@ def test_codes_are_stable_and_tell_problems_apart() -> None:
         "queue_full": 503, "draining": 503, "deadline": 504, "gone": 410,
         "bad_request": 400, "head_too_late": 408, "head_too_large": 431,
         "bad_inference": 400, "too_large": 413, "unsupported_media_type": 415, "unauthorised": 401, "too_many_tries": 429,
+        "rate": 429,
     }  # fmt: skip
     assert len({problem.code for problem in all_problems()}) == len(all_problems())

@@ -15,7 +15,7 @@ from flask import Flask
 from contract import draw
 from serving.errors import DeadlinePassed, QueueFull
 from serving.front import Front
-from serving.generate import Service
+from serving.generate import Conditions, Service
 from serving.models import Model
 from serving.protocol import infer
 from serving.rows import Row
@@ -243,11 +243,11 @@ def test_a_full_queue_and_a_deadline_are_told_and_counted(
     service = make_service({"grey": models["grey"]}, max_batch=2, queue_limit=2)
     served = service.registry["grey"]
     with pytest.raises(DeadlinePassed):
-        service.bridge.ask(infer(service, served, Inference(sources=range(200)), "1"))
+        service.bridge.ask(infer(service, served, Inference(sources=range(200)), Conditions(timeout_ms="1")))
     served.batcher._is_closed = False
     served.batcher._waiting_rows += 100
     with pytest.raises(QueueFull):
-        service.bridge.ask(infer(service, served, Inference(sources=[1]), None))
+        service.bridge.ask(infer(service, served, Inference(sources=[1]), Conditions()))
     assert {reason: service.metrics.registry.get_sample_value("gan_rejected_total", {"reason": reason})
             for reason in ("deadline", "queue_full")} == {"deadline": 1, "queue_full": 1}  # fmt: skip
 

@@ -32,6 +32,8 @@ WRONG = {
     "GAN_WATCH_SECONDS": ["-1", "86401"],
     "GAN_STALL_SECONDS": ["0", "x"],
     "GAN_BACKLOG": ["127"],
+    "GAN_CLIENT_RATE": ["0", "-1", "all"],
+    "GAN_TRUSTED_PROXIES": ["", "proxy.example", "10.0.0.0/33"],
     "GAN_CLIENT_SECONDS": ["0", "x"],
     "GAN_KEEP_ALIVE_SECONDS": ["0", "3601"],
     "GAN_DRAIN_SECONDS": ["-1", "601", "inf", "nan", "1e2"],

@@ -1,0 +1,50 @@
+"""What one client may have computed: a bucket of tokens for each address, filled at a steady rate."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from serving.errors import OverShare
+
+MAX_CLIENTS = 10_000
+"""Addresses that are remembered; the one that has been quiet for longest is forgotten, and so has a full bucket again."""
+
+
+class Shares:
+    """Admits rows as long as their client has a token left; a large request may leave it in debt, which time pays off.
+
+    Args:
+        rate: rows a second of one client; None admits everything.
+        burst: rows that a client who has been quiet may ask for at once.
+        clock: seconds, never going back.
+    """
+
+    def __init__(self, rate: float | None, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def spend(self, client: str | None, rows: int) -> None:
+        """Take rows from a client's share; None is nobody's, and has no bounds.
+
+        Raises:
+            OverShare: nothing of it is left.
+        """
+        if self._rate is None or client is None:
+            return
+        now = self._clock()
+        left, then = self._left.get(client, (self._burst, now))
+        left = min(self._burst, left + (now - then) * self._rate)
+        if left <= 0:
+            raise OverShare(self._rate, -left / self._rate)
+        self._left[client] = (left - rows, now)
+        self._left.move_to_end(client)
+        if len(self._left) > MAX_CLIENTS:
+            self._left.popitem(last=False)
+
+    def __len__(self) -> int:
+        """How many clients are remembered."""
+        return len(self._left)
