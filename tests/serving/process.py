@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
+T = TypeVar("T")
 TIMEOUT = 60
 
 
@@ -66,6 +67,17 @@ def environment(**settings: object) -> dict[str, str]:
     """This process's environment with the server's settings, ``models=...`` being GAN_MODELS, and Python's own buffering."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("GAN_", "PYTHONUNBUFFERED"))}
     return clean | {f"GAN_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+def retry(ask: Callable[[], T]) -> T:
+    """Ask until there is an answer."""
+    pause = threading.Event()
+    for _ in range(TIMEOUT * 20):
+        try:
+            return ask()
+        except OSError:
+            pause.wait(0.05)
+    raise AssertionError("no answer")
 
 
 def free_port() -> int:

@@ -11,9 +11,8 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from flask import Flask
@@ -22,9 +21,7 @@ from contract import Image, Normal
 from tests.serving import tiny_onnx
 from tests.serving.client import ask
 from tests.serving.corpus import CASES, Case
-from tests.serving.process import TIMEOUT, Server, environment, free_port, running
-
-T = TypeVar("T")
+from tests.serving.process import TIMEOUT, Server, environment, free_port, retry, running
 
 
 @pytest.fixture(scope="module")
@@ -174,17 +171,6 @@ def test_clients_that_leave_take_their_work_along(root: Path, tmp_path: Path) ->
         assert counts["499"] == metric(text, "gan_cancelled_total") > 0
         assert metric(text, "gan_queue_depth") == 0
         assert server.get("/generate?seed=42")[2] == before
-
-
-def retry(ask: Callable[[], T]) -> T:
-    """Ask until there is an answer."""
-    pause = threading.Event()
-    for _ in range(TIMEOUT * 20):
-        try:
-            return ask()
-        except OSError:
-            pause.wait(0.05)
-    raise AssertionError("no answer")
 
 
 def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:

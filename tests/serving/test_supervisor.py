@@ -10,9 +10,8 @@ import textwrap
 import threading
 from pathlib import Path
 
-from tests.serving.process import TIMEOUT, running
+from tests.serving.process import TIMEOUT, retry, running
 from tests.serving.test_faults import metrics_directory
-from tests.serving.test_server import retry
 
 PROGRAM = """
 import multiprocessing, os, sys, time
