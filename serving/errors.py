@@ -21,7 +21,7 @@ ServingError
     ├── MethodNotAllowed      405         the route answers other methods
     ├── NotAcceptable         406         no format that the client accepts
     ├── TooLarge              413         the body is larger than any request that could be answered
-    ├── UnsupportedMediaType  415         the body is no plain JSON
+    ├── UnsupportedMediaType  415         the body is of another media type
     ├── TooManyTries          429         the admin's token has been wrong too often
     ├── InternalProblem       500         a fault of the service, known by its id in the log
     ├── NonFinite             500         the generator gave NaN or infinity for this seed
@@ -218,9 +218,9 @@ class TooLarge(Problem):
 
 
 class UnsupportedMediaType(Problem):
-    """The body is no plain JSON."""
+    """The body is of another media type than the one that is read."""
 
-    status, code, title = 415, "unsupported_media_type", "The body is not JSON"
+    status, code, title = 415, "unsupported_media_type", "The body is of another media type"
 
 
 class InternalProblem(Problem):
