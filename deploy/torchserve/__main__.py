@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
                 archive = verify_file(path, parsed.digest)
                 print(f"{path}: model {archive.name}, SHA-256 {archive.digest}, code of this version, nothing else")
         else:
-            return serve(parsed.archives, parsed.folder, parsed.config)
+            serve(parsed.archives, parsed.folder, parsed.config)
     except (DeployError, StartError) as error:
         print(f"torchserve: {error}", file=sys.stderr)
         return 1

@@ -19,8 +19,6 @@ from deploy.torchserve.contents import HERE
 from deploy.torchserve.errors import DeployError
 from deploy.torchserve.verify import verify_file
 
-STOP_SECONDS = 20
-
 
 def why_not() -> str | None:
     """What is missing here for TorchServe to start; None if nothing is."""
@@ -31,19 +29,16 @@ def why_not() -> str | None:
     return None
 
 
-def serve(archives: Sequence[Path], folder: Path, config: Path) -> int:
-    """Run TorchServe until it ends or is told to.
+def serve(archives: Sequence[Path], folder: Path, config: Path) -> None:
+    """Run TorchServe until it is told to end.
 
     Args:
         archives: what is served, each under its model's name.
         folder: where ``key_file.json`` and the logs are; nobody else can read it.
         config: TorchServe's.
 
-    Returns:
-        The exit code.
-
     Raises:
-        DeployError: an archive is refused, or TorchServe cannot start here.
+        DeployError: an archive is refused, TorchServe cannot start here, or it ends by itself.
     """
     reason = why_not()
     if reason:
@@ -58,7 +53,7 @@ def serve(archives: Sequence[Path], folder: Path, config: Path) -> int:
         for archive in verified:  # what was verified is what is served, whatever becomes of the file
             Path(place, "store", f"{archive.name}.mar").write_bytes(archive.data)
         try:
-            return _run(command_for(Path(place), config, [archive.name for archive in verified]), folder, Path(place))
+            _run(command_for(Path(place), config, [archive.name for archive in verified]), folder, Path(place))
         finally:
             (folder / "key_file.json").unlink(missing_ok=True)
 
@@ -84,19 +79,40 @@ def environment_for(folder: Path, place: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _run(command: Sequence[str], folder: Path, place: Path) -> int:
-    """The command in a process group of its own, which is ended with this process: TorchServe's starter passes no signal on."""
-    process = subprocess.Popen(command, cwd=folder, env=environment_for(folder, place), start_new_session=True)
+def _run(command: Sequence[str], folder: Path, place: Path) -> None:
+    """The command in a process group of its own, which ends with this function; a second signal does not wait for it."""
+    told: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
 
-    def end(_number: int, _frame: FrameType | None) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+    def end(number: int, _frame: FrameType | None) -> None:
+        told.append(number)
+        for process in started:
+            _end(process, place, is_patient=len(told) == 1)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        return process.wait()
+        process = subprocess.Popen(command, cwd=folder, env=environment_for(folder, place), start_new_session=True)
+        started.append(process)
+        if told:  # between the two lines above
+            _end(process, place, is_patient=False)
+        process.wait()
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # workers that outlived their server
+        for process in started:
+            _end(process, place, is_patient=False)  # workers that outlived their server
         for number, handler in before.items():
             signal.signal(number, handler)
+    if not told:
+        raise DeployError("TorchServe ended by itself; the lines above say why")
+
+
+def _end(process: subprocess.Popen[bytes], place: Path, *, is_patient: bool) -> None:
+    """Tell Java to end, which answers what it has begun, or end the whole group at once."""
+    with suppress(ProcessLookupError):
+        try:
+            java = int((place / "tmp" / ".model_server.pid").read_text()) if is_patient else None
+        except (OSError, ValueError):  # it has not been started yet
+            java = None
+        if java:
+            os.kill(java, signal.SIGTERM)
+        else:
+            os.killpg(process.pid, signal.SIGKILL)

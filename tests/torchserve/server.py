@@ -106,7 +106,7 @@ def running(archives: list[Path], models: list[str], place: Path, root: Path) ->
                 log.seek(0)
                 print(log.read())
         _, alive = psutil.wait_procs(started, 10)
-        assert alive == []
+        assert (process.returncode, alive) == (0, [])
         assert not (place / "run" / "key_file.json").exists()
 
 

@@ -24,7 +24,7 @@ from serving.settings import Settings
 from tests.serving.client import Answer as ServiceAnswer
 from tests.serving.client import ask
 from tests.serving.corpus import CASES, Case
-from tests.torchserve.conftest import MAKERS
+from tests.torchserve.conftest import MAKERS, run
 from tests.torchserve.server import PORTS, TorchServe, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -246,6 +246,22 @@ def test_keys_are_for_their_owner_alone(torchserve: TorchServe) -> None:
     """The file that holds them, and the folder around it."""
     assert stat.S_IMODE((torchserve.folder / "key_file.json").stat().st_mode) == 0o600
     assert stat.S_IMODE(torchserve.folder.stat().st_mode) == 0o700
+
+
+def test_a_port_that_is_taken_ends_the_command(root: Path, torchserve: TorchServe, archives: Path, tmp_path: Path) -> None:
+    """With exit code 1 and Java's reason above the last line; the server that has the port stays."""
+    config = torchserve.folder.parent / "config.properties"
+    said = run(root, "serve", archives / "colour.mar", "--folder", tmp_path, "--config", config, code=1)
+    assert "Address already in use" in said
+    assert said.splitlines()[-1] == "torchserve: TorchServe ended by itself; the lines above say why"
+    assert torchserve.ask("conditional", "seed=1").status == 200
+
+
+def test_a_refused_archive_is_not_served(root: Path, archives: Path, tmp_path: Path) -> None:
+    """It is verified before anything starts."""
+    (tmp_path / "bad.mar").write_bytes((archives / "colour.mar").read_bytes() + b"more")
+    assert "nothing may follow" in run(root, "serve", tmp_path / "bad.mar", "--folder", tmp_path / "run", code=1)
+    assert not (tmp_path / "run").exists()
 
 
 def test_prometheus_can_read_the_metrics(torchserve: TorchServe) -> None:
