@@ -53,11 +53,13 @@ def archive(path: Path, model: Model, place: Path) -> Path:
         shutil.copyfile(source, target)
     command = [
         sys.executable, "-m", "model_archiver.model_packaging", "--model-name", model.card.name, "--version", model.digest,
-        "--serialized-file", str(top / MODEL), "--handler", str(top / HANDLER), "--config-file", str(top / CONFIG),
-        "--extra-files", str(code), "--export-path", str(place),
+        "--serialized-file", f"top/{MODEL}", "--handler", f"top/{HANDLER}", "--config-file", f"top/{CONFIG}",
+        "--extra-files", "code", "--export-path", ".",
     ]  # fmt: skip
-    # The archiver empties and fills a folder of the model's name in the temporary directory, which is everyone's otherwise.
-    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(temporary)}, capture_output=True, text=True)
+    # Relative, since the archiver takes commas and brackets of a path for its own. It also empties and fills a folder of the
+    # model's name in the temporary directory, which is everyone's otherwise.
+    environment = os.environ | {"TMPDIR": str(temporary.resolve())}
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise DeployError(f"torch-model-archiver failed: {done.stderr.strip().splitlines()[-1:]}")
     return place / f"{model.card.name}.mar"

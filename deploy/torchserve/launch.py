@@ -47,7 +47,7 @@ def serve(archives: Sequence[Path], folder: Path, config: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     # Sockets to the workers lie under TEMP, and the name of a socket must be short.
-    with TemporaryDirectory(prefix="torchserve-") as place:
+    with TemporaryDirectory(prefix="torchserve-", ignore_cleanup_errors=True) as place:
         for part in ("store", "workflows", "tmp"):
             Path(place, part).mkdir()
         for archive in verified:  # what was verified is what is served, whatever becomes of the file

@@ -38,6 +38,8 @@ class Archive:
 def verify_file(path: Path, digest: str | None = None) -> Archive:
     """The archive in a file; see ``verify``."""
     try:
+        if path.exists() and not path.is_file():
+            raise ArchiveError(f"{path}: not a regular file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -14,7 +15,10 @@ from typing import Any
 import pytest
 
 from deploy.torchserve.contents import MANIFEST
+from serving.app import create_app
 from serving.models import load_model
+from serving.settings import Settings
+from tests.serving.client import ask
 
 pytest.importorskip("ts", reason="torchserve is not installed (the extra torchserve)")
 
@@ -74,12 +78,20 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return facts
 
 
-def test_a_batch_of_thirty_two_is_one_inference(unpacked: Path) -> None:
+@pytest.fixture(scope="module")
+def thirty_two(unpacked: Path) -> dict[str, Any]:
+    """What a worker tells of a full batch."""
+    return told(work(unpacked, [f"seed={seed}" for seed in range(32)]))
+
+
+def test_a_batch_of_thirty_two_is_one_inference(thirty_two: dict[str, Any], archives: Path) -> None:
     """What TorchServe hands over at once is run at once, and each body is the one that its request gets alone."""
-    queries = [f"seed={seed}" for seed in range(32)]
-    together, alone = told(work(unpacked, queries)), told(work(unpacked, queries[7:8]))
-    assert (together["inferences"], together["rows"]) == (1, 32)
-    assert together["bodies"][7] == alone["bodies"][0]
+    assert (thirty_two["inferences"], thirty_two["rows"]) == (1, 32)
+    service = create_app(
+        Settings(models=(str(archives / "conditional.onnx"),), provider="cpu"), log=lambda event, **facts: None
+    )
+    alone = [ask(service, f"seed={seed}").body for seed in range(32)]
+    assert thirty_two["bodies"] == [hashlib.sha256(body).hexdigest() for body in alone]
 
 
 def test_a_wrong_request_spoils_no_other_of_its_batch(unpacked: Path) -> None:
@@ -95,13 +107,12 @@ def test_a_batch_of_the_largest_requests_is_not_refused(unpacked: Path) -> None:
     assert facts["statuses"] == [200] * 32
 
 
-def test_only_the_archive_s_own_code_is_used(unpacked: Path) -> None:
+def test_only_the_archive_s_own_code_is_used(unpacked: Path, thirty_two: dict[str, Any]) -> None:
     """Every module of contract and serving that is loaded lies in the archive, and none of its files is idle."""
-    facts = told(work(unpacked, ["seed=1"]))
-    assert facts["places"] == [str(unpacked)]
+    assert thirty_two["places"] == [str(unpacked)]
     files = [path.relative_to(unpacked) for package in ("contract", "serving") for path in (unpacked / package).glob("*.py")]
     names = {str(path.with_suffix("")).replace("/", ".").removesuffix(".__init__") for path in files}
-    assert names == set(facts["modules"])
+    assert names == set(thirty_two["modules"])
 
 
 def test_the_limits_of_the_service_can_be_set(unpacked: Path) -> None:

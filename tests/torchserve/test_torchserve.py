@@ -62,6 +62,7 @@ QUERIES = [
     ("colour", "seed=42&n=3&format=tar"),
     ("points2", "seed=42&n=100&format=png"),
     ("conditional", "seed=0&n=4096&format=npy"),
+    ("colour", "seed=0&n=4096&format=tar"),
 ]
 
 

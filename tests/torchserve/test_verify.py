@@ -8,7 +8,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,24 @@ def test_another_model_than_the_service_has_is_refused(root: Path, archives: Pat
     said = run(root, "verify", archives / "conditional.mar", "--digest", "ab" * 32, code=1)
     assert "has the SHA-256" in said
     assert f"must have {'ab' * 32}" in said
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A folder, or a pipe that nobody writes to."""
+    make(tmp_path / "x.mar")
+    with pytest.raises(ArchiveError, match="not a regular file"):
+        verify_file(tmp_path / "x.mar")
+
+
+def test_a_model_may_lie_anywhere(root: Path, tmp_path: Path) -> None:
+    """In a folder with commas, spaces and brackets in its name; the archive appears beside it and nothing else."""
+    folder = tmp_path / "a, [b]* c"
+    folder.mkdir()
+    (folder / "m.onnx").write_bytes(tiny_onnx.points(1))
+    run(root, "build", folder / "m.onnx")
+    assert verify_file(folder / "points1.mar").name == "points1"
+    assert sorted(path.name for path in folder.iterdir()) == ["m.onnx", "points1.mar"]
 
 
 def test_a_file_that_is_not_there_is_told_in_one_line(root: Path, tmp_path: Path) -> None:
