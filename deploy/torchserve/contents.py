@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -15,7 +17,8 @@ HANDLER = "gan_handler.py"
 CONFIG = "model-config.yaml"
 
 
-def shipped_files() -> dict[str, Path]:
+@cache
+def shipped_files() -> Mapping[str, Path]:
     """By name in the archive, the files of this checkout that every archive holds, whatever its model."""
     return {HANDLER: HERE / HANDLER, CONFIG: HERE / CONFIG} | {
         str(path.relative_to(ROOT)): path for path in sorted(modules_behind(HERE / HANDLER))

@@ -111,8 +111,9 @@ def running(archives: list[Path], models: list[str], place: Path, root: Path) ->
 
 
 def environment() -> dict[str, Any]:
-    """This process's environment with something in it that must not reach TorchServe."""
-    return os.environ | {"TS_INFERENCE_ADDRESS": "http://0.0.0.0:8080", "TS_ALLOWED_URLS": ".*", "PYTHONPATH": "/nowhere"}
+    """This process's environment with what must reach neither TorchServe nor a worker: with that token none would start."""
+    wrong = {"TS_INFERENCE_ADDRESS": "http://0.0.0.0:8080", "TS_ALLOWED_URLS": ".*", "PYTHONPATH": "/nowhere"}
+    return os.environ | wrong | {"GAN_ADMIN_TOKEN": "too short"}
 
 
 def wait_until_ready(server: TorchServe, models: list[str]) -> None:
