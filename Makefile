@@ -12,7 +12,7 @@ BENCH  ?=
 # What is installed: with an NVIDIA GPU the service's CUDA runtime, else the CPU one; they exclude each other.
 RUNTIME := $(or $(RUNTIME),$(if $(shell nvidia-smi -L 2>/dev/null | grep GPU),serve-gpu,serve))
 ifndef EXTRAS
-EXTRAS := train,$(RUNTIME),dev
+EXTRAS := train,$(RUNTIME),dev,torchserve
 endif
 
 OTHER_RUNTIME := $(if $(filter serve-gpu,$(RUNTIME)),onnxruntime,onnxruntime-gpu)
@@ -28,7 +28,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train serve score test lint check bench-serve clean docker-train docker-serve
+.PHONY: help setup train serve mar torchserve score test lint check bench-serve clean docker-train docker-serve
 
 help: ## Explain every target (this text)
 	@printf '\n  \033[1mTrain a GAN, get one ONNX file, serve its images.\033[0m\n\n'
@@ -74,6 +74,16 @@ serve: setup ## Serve MODEL on PORT; trains it first if there is none yet
 	  echo 'There is no model at $(MODEL) yet: training one.'; \
 	  $(MAKE) --no-print-directory train; }
 	@exec env GAN_MODELS='$(MODEL)' GAN_PORT='$(PORT)' $(BIN)/python -m serving
+
+mar: setup ## Pack MODEL for TorchServe: a .mar of the model's name beside it
+	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` makes one.'; exit 1; }
+	@$(BIN)/python -m deploy.torchserve build '$(MODEL)'
+
+torchserve: setup ## Serve MODEL by TorchServe on 127.0.0.1:8080; needs Java 17
+	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` makes one.'; exit 1; }
+	@rm -rf .build/torchserve/archive
+	@$(BIN)/python -m deploy.torchserve build '$(MODEL)' --out .build/torchserve/archive
+	@exec $(BIN)/python -m deploy.torchserve serve .build/torchserve/archive/*.mar --folder .build/torchserve
 
 score: setup ## Measure MODEL against real data: KID, FID, classes, confidence
 	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` makes one.'; exit 1; }

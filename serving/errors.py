@@ -23,7 +23,7 @@ ServingError
     ├── NotAcceptable         406         no format that the client accepts
     ├── HeadTooLate           408         the request's head did not come in time
     ├── TooLarge              413         the body is larger than any request that could be answered
-    ├── UnsupportedMediaType  415         the body is no plain JSON
+    ├── UnsupportedMediaType  415         the body is of another media type
     ├── OverShare             429         the client has had its share for now
     ├── TooManyTries          429         the admin's token has been wrong too often
     ├── HeadTooLarge          431         request line and headers are larger than any request needs
@@ -254,9 +254,9 @@ class TooLarge(Problem):
 
 
 class UnsupportedMediaType(Problem):
-    """The body is no plain JSON."""
+    """The body is of another media type than the one that is read."""
 
-    status, code, title = 415, "unsupported_media_type", "The body is not JSON"
+    status, code, title = 415, "unsupported_media_type", "The body is of another media type"
 
 
 class InternalProblem(Problem):

@@ -1,0 +1,134 @@
+"""The real TorchServe as a process of its own, started by the project's command, and a client that speaks to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from deploy.torchserve.contents import HERE
+from tests.serving.process import free_port
+
+psutil: Any = pytest.importorskip("psutil", reason="torchserve is not installed (the extra torchserve)")
+
+START_SECONDS = 180
+PORTS = ("8080", "8081", "8082", "7070", "7071")
+"""Inference, management, metrics, gRPC inference, gRPC management."""
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By name in small letters."""
+    body: bytes
+
+
+@dataclass
+class TorchServe:
+    """A running TorchServe."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    ports: dict[str, int]
+    """By the port of config.properties, the one that is used here."""
+
+    def key(self, which: str = "inference") -> str:
+        """What a client must say who is allowed to ask; ``which`` may be ``management``, too."""
+        return str(json.loads((self.folder / "key_file.json").read_text())[which]["key"])
+
+    def send(
+        self, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, method: str = "POST", port: str = "8080"
+    ) -> Answer:
+        """One request on a connection of its own, exactly as it is written."""
+        connection = HTTPConnection("127.0.0.1", self.ports[port], timeout=60)
+        try:
+            connection.request(method, path, body, {"Connection": "close", **(headers or {})})
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def ask(self, model: str, query: str, accept: str | None = None) -> Answer:
+        """A sample, as docs/TORCHSERVE.md says to ask for one."""
+        headers = {"Authorization": f"Bearer {self.key()}", "Content-Type": "text/plain"} | (
+            {"Accept": accept} if accept else {}
+        )
+        return self.send(f"/predictions/{model}", query.encode("latin-1"), headers)
+
+    def processes(self) -> list[Any]:
+        """The command and all that it has started."""
+        top = psutil.Process(self.process.pid)
+        return [top, *top.children(recursive=True)]
+
+    def listeners(self) -> dict[int, str]:
+        """By port, the address that a process of it listens on."""
+        connections = [one for process in self.processes() for one in process.net_connections("tcp")]
+        return {one.laddr.port: one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
+
+
+@contextmanager
+def running(archives: list[Path], models: list[str], place: Path, root: Path) -> Iterator[TorchServe]:
+    """TorchServe with every model ready, on ports of its own and with one worker a model; ended by SIGTERM."""
+    ports = {port: free_port() for port in PORTS}
+    text = (HERE / "config.properties").read_text()
+    config = place / "config.properties"
+    config.write_text(re.sub("|".join(PORTS), lambda m: str(ports[m[0]]), text) + "default_workers_per_model=1\n")
+    command = [sys.executable, "-m", "deploy.torchserve", "serve", *map(str, archives), "--folder", str(place / "run"),
+               "--config", str(config)]  # fmt: skip
+    with (place / "log").open("w+") as log:
+        process = subprocess.Popen(command, cwd=root, env=environment(), stdout=log, stderr=log, text=True)
+        server = TorchServe(process, place / "run", ports)
+        started = []
+        try:
+            wait_until_ready(server, models)
+            started = server.processes()
+            yield server
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
+                log.seek(0)
+                print(log.read())
+        _, alive = psutil.wait_procs(started, 10)
+        assert (process.returncode, alive) == (0, [])
+        assert not (place / "run" / "key_file.json").exists()
+
+
+def environment() -> dict[str, Any]:
+    """This process's environment with what must reach neither TorchServe nor a worker: with that token none would start."""
+    wrong = {"TS_INFERENCE_ADDRESS": "http://0.0.0.0:8080", "TS_ALLOWED_URLS": ".*", "PYTHONPATH": "/nowhere"}
+    return os.environ | wrong | {"GAN_ADMIN_TOKEN": "too short"}
+
+
+def wait_until_ready(server: TorchServe, models: list[str]) -> None:
+    """Return when a worker of every model answers."""
+    pause = threading.Event()
+    waiting = list(models)
+    for _ in range(START_SECONDS * 4):
+        if server.process.poll() is not None:
+            raise AssertionError(f"it ended with exit code {server.process.returncode}")
+        try:
+            while waiting and server.ask(waiting[0], "seed=0").status == 200:
+                waiting.pop(0)
+        except (OSError, ValueError):  # it does not listen yet, or the key file is half written
+            pass
+        if not waiting:
+            return
+        pause.wait(0.25)
+    raise AssertionError(f"never ready: {waiting}")
