@@ -1,4 +1,4 @@
-"""As much of ONNX's protobuf as the service must read before onnxruntime does: the metadata, and whether weights lie outside.
+"""As much of ONNX's protobuf as the service must read before onnxruntime does: the metadata, and what no model may have.
 
 Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
@@ -8,10 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from serving.errors import ModelError
+from serving.errors import ModelError, cut
 
 MAX_DEPTH = 64
 """Messages inside messages, at most; a deeper file is a trap."""
+MAX_NODES = 20_000
+"""Operations of a graph, at most; a generator has hundreds."""
+DOMAINS = frozenset({"", "ai.onnx"})
+"""Where operators may come from: ONNX's own, which need no library beside the model."""
+ENDLESS = frozenset({"Loop"})
+"""Operators that may never return."""
 
 CHILDREN: dict[str, dict[int, str]] = {
     "model": {7: "graph", 14: "entry", 20: "training", 25: "function"},
@@ -27,6 +33,7 @@ CHILDREN: dict[str, dict[int, str]] = {
 """By message type, the fields that hold messages worth entering."""
 
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
+OP_TYPE, DOMAIN = 4, 7
 KEY, VALUE = 1, 2
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -37,13 +44,14 @@ class Contents:
 
     metadata: dict[str, str]
     has_external_data: bool = False
+    nodes: int = 0
 
 
 def read_contents(data: bytes) -> Contents:
     """The metadata of a model file, and whether any of its tensors lies in another file.
 
     Raises:
-        ModelError: the bytes are not a protobuf message of that shape.
+        ModelError: the bytes are not a protobuf message of that shape, or hold an operation that no model may have.
     """
     contents = Contents({})
     try:
@@ -62,10 +70,22 @@ def _walk(data: memoryview, kind: str, contents: Contents, depth: int) -> None:
             contents.has_external_data = True
         elif kind == "entry" and isinstance(value, memoryview):
             entry[number] = str(value, "utf-8")
+        elif kind == "node" and number in (OP_TYPE, DOMAIN) and isinstance(value, memoryview):
+            _check_node(number, str(value, "utf-8"))
         elif number in CHILDREN[kind] and isinstance(value, memoryview):
             _walk(value, CHILDREN[kind][number], contents, depth + 1)
+    contents.nodes += kind == "node"
+    if contents.nodes > MAX_NODES:
+        raise ModelError(f"the graph must have at most {MAX_NODES} nodes")
     if kind == "entry":
         contents.metadata[entry.get(KEY, "")] = entry.get(VALUE, "")
+
+
+def _check_node(number: int, value: str) -> None:
+    if number == DOMAIN and value not in DOMAINS:
+        raise ModelError(f"operators must be ONNX's own, got one of the domain {cut(value)!r}")
+    if number == OP_TYPE and value in ENDLESS:
+        raise ModelError(f"the operator {value} may never return; a model must not have it")
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -74,6 +74,11 @@ def external_in_a_branch() -> bytes:
     return model([text(4, "If") + text(1, "c") + branch], {}, [], [], {METADATA_KEY: "{}"})
 
 
+def with_nodes(*nodes: bytes) -> bytes:
+    """A graph of these nodes and nothing else."""
+    return model(nodes, {}, [], [], {METADATA_KEY: "{}"})
+
+
 def nested() -> bytes:
     """Graphs inside graphs, two hundred deep."""
     graph = b""
@@ -112,6 +117,9 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("external data in a branch", external_in_a_branch, "one file"),
     ("nested too deep", nested, "deeper than 64"),
     ("unknown operator", lambda: tiny_onnx.exact().replace(b"Clip", b"Clop"), "onnxruntime refuses it"),
+    ("an operator of another domain", lambda: with_nodes(text(4, "Gelu") + text(7, "com.microsoft")), "got one of the domain"),
+    ("a loop", lambda: with_nodes(text(4, "Loop")), "the operator Loop may never return"),
+    ("a million nodes", lambda: with_nodes(*(1_000_000 * (text(4, "Abs"),))), "at most 20000 nodes"),
     ("another input", lambda: with_input("w", "float32", ["n", 20]), "inputs must be z by the card, got w"),
     ("input of integers", lambda: with_input("z", "int64", ["n", 20]), "input z must be tensor(float), got tensor(int64)"),
     ("input too wide", lambda: with_input("z", "float32", ["n", 40]), "input z must have shape [n, 20]"),
