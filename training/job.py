@@ -26,7 +26,7 @@ from training.report import Progress, Recorder
 from training.round import Batch
 from training.samplers import output_of
 from training.setting import Setting
-from training.sheet import sample, sample_sheet, sampler_of
+from training.sheet import sample, sample_sheet, sampler_of, traversals
 
 MODEL = "model.onnx"
 EXAMINATION = "examination.json"
@@ -168,6 +168,8 @@ def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Record
             checkpoint.save(setting.run, game.state())
             progress.say(f"stopped at step {step}; it goes on from there when it is started again")
             return False
+    for name, images in traversals(game, data).items():
+        recorder.picture(f"traversal-{name}", images)
     return True
 
 
