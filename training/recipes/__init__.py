@@ -3,13 +3,14 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import dcgan, toys, vanilla, wasserstein
+from training.recipes import conditional, dcgan, toys, vanilla, wasserstein
 
 MODULES = (
     dcgan,
     vanilla,
     toys,
     wasserstein,
+    conditional,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"
