@@ -3,7 +3,7 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import conditional, dcgan, toys, vanilla, wasserstein
+from training.recipes import conditional, dcgan, infogan, toys, vanilla, wasserstein
 
 MODULES = (
     dcgan,
@@ -11,6 +11,7 @@ MODULES = (
     toys,
     wasserstein,
     conditional,
+    infogan,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"
