@@ -3,7 +3,7 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import conditional, dcgan, infogan, toys, vanilla, wasserstein
+from training.recipes import conditional, dcgan, infogan, salimans, toys, vanilla, wasserstein
 
 MODULES = (
     dcgan,
@@ -12,6 +12,7 @@ MODULES = (
     wasserstein,
     conditional,
     infogan,
+    salimans,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"
