@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from tests.training.conftest import tiny_setting
+from training.__main__ import main
 from training.batches import Batches
 from training.data import load
 from training.game import Game, play
@@ -100,3 +102,17 @@ def test_a_recipe_without_an_examination_has_none(tmp_path: Path) -> None:
     assert train(Plan(recipe="parabola", steps=1, batch=8), setting)
     assert examine_run(setting) is None
     assert not (setting.run / EXAMINATION).exists()
+
+
+def test_score_of_a_run_directory_counts_the_errors_of_its_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``python -m training score RUN`` of a semi-supervised run tells D's errors on the test part beside G's scores."""
+    run = tmp_path / "run"
+    assert train(Plan(recipe="salimans_small", data="digits", steps=2, batch=8), tiny_setting(run))
+    monkeypatch.setenv("XDG_CACHE_HOME", os.environ["TEST_CACHE"])
+    assert main(["score", str(run), "--samples", "20"]) == 0
+    written = json.loads((run / EXAMINATION).read_text())
+    assert written["samples"] == 355
+    assert 0 <= written["values"]["errors"] <= 355
+    assert f"on 355 test samples of digits: errors {written['values']['errors']:g}, error" in capsys.readouterr().out

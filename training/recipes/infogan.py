@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import torch
@@ -52,13 +53,16 @@ def infogan(name: str, summary: str, *, data: str, width: int, dense: int, steps
 def code_error(nets: Mapping[str, nn.Module], test: Batch) -> dict[str, float]:
     """The code as a classifier that saw no label: arXiv:1606.03657, section 7.2, "5 % error rate".
 
-    Each value of ``y`` is matched to one class, by the matching that is right most often on these samples.
+    Each value of ``y`` is matched to one class, by the matching that is right most often on these samples. Q has learned on
+    batches of fakes, each normalised by itself, so batches of 500 real samples are normalised so, too: the running statistics
+    are those of fakes and reals together, and by them the code is read worse.
 
     Returns:
         ``code-error``, a share, and the class that each value shows, ``y=0``: 7.
     """
     assert test.y is not None
-    codes = torch.cat([nets["D"](x).heads["y"].argmax(1) for x in test.x.split(500)])
+    q = copy.deepcopy(nets["D"]).train()
+    codes = torch.cat([q(x).heads["y"].argmax(1) for x in test.x.split(500)])
     shown = match(codes, test.y)
     guesses = torch.tensor([shown.get(code, -1) for code in range(10)], device=codes.device)[codes]
     wrong = (guesses != test.y).float().mean()
