@@ -80,7 +80,5 @@ RECIPES = (
     infogan(
         "infogan", "codes for digit, slant and width, found without labels", data="mnist", width=64, dense=1024, steps=5000
     ),
-    infogan(
-        "infogan_small", "the same at a quarter the width on 5,000 digits", data="mnist5k", width=16, dense=256, steps=5000
-    ),
+    infogan("infogan_small", "the same at half the width", data="mnist", width=32, dense=512, steps=5000),
 )
