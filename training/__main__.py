@@ -18,8 +18,8 @@ from rich.table import Column, Table
 from training.data import CATALOGUE as DATA
 from training.data import DataError
 from training.errors import TrainingError
-from training.job import export_run, train
-from training.plan import Plan, read_plan
+from training.job import examine_run, export_run, train
+from training.plan import FILE, Plan, read_plan
 from training.recipes import CATALOGUE, DEFAULT
 from training.setting import Setting
 
@@ -89,7 +89,10 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Measure an exported model: KID, FID, class histogram, Parzen log-likelihood, or what suits a toy game."""
+    """Measure an exported model: KID, FID, class histogram, Parzen log-likelihood, or what suits a toy game.
+
+    Of a run directory it also examines the other nets where the recipe says how: a classifier's errors, a code's.
+    """
 
     model: tyro.conf.Positional[Path]
     """The model.onnx, or the run directory that holds it."""
@@ -103,8 +106,11 @@ class Score:
     def __call__(self, console: Console) -> int:
         from training.metrics.command import run_score
 
-        model = self.model / "model.onnx" if self.model.is_dir() else self.model
+        is_run = self.model.is_dir()
+        model = self.model / "model.onnx" if is_run else self.model
         run_score(model, data=self.data, judge_data=self.judge, samples=self.samples, environ=os.environ, console=console)
+        if is_run and (self.model / FILE).exists():
+            examine_run(Setting(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
         return 0
 
 

@@ -35,9 +35,20 @@ class Batches:
     def at(self, number: int) -> Batch:
         """Batch ``number``, counted from 0 at the run's start; the same batch for the same number, always."""
         epoch, place = divmod(number, self.per_epoch)
-        rows = self._permutation(epoch)[place * self.size : (place + 1) * self.size]
-        labels = self.data.labels
-        return Batch(self.scale(self.data.items[rows]), None if labels is None else labels[rows])
+        return self.rows(self._permutation(epoch)[place * self.size : (place + 1) * self.size])
+
+    def __len__(self) -> int:
+        """How many samples the data set holds."""
+        return len(self.data)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Class of every sample, int64 [N]; None where the data has no labels."""
+        return self.data.labels
+
+    def rows(self, places: Tensor) -> Batch:
+        """The samples at these places of the data set, int64 [N]."""
+        return Batch(self.scale(self.data.items[places]), None if self.labels is None else self.labels[places])
 
     def scale(self, items: Tensor) -> Tensor:
         """Stored samples as the nets see them, float32."""

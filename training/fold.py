@@ -69,13 +69,15 @@ def _absorb(layer: nn.Module | None, norm: Norm) -> nn.Module:
 def _per_output(norm: Norm, repeats: int) -> nn.BatchNorm1d:
     """The normalisation of a reshaped dense layer's channels, one entry for each of the dense layer's outputs."""
     spread = nn.BatchNorm1d(norm.num_features * repeats, eps=norm.eps).eval()
-    spread.load_state_dict({k: v.repeat_interleave(repeats) if v.ndim else v for k, v in norm.state_dict().items()})
+    state = {k: v.repeat_interleave(repeats) if v.ndim else v for k, v in norm.state_dict().items()}
+    spread.load_state_dict(state, strict=norm.affine)  # without a gain and a shift of its own: one and zero
     return spread
 
 
 @torch.no_grad()
 def _absorb_before(norm: Norm, linear: nn.Linear) -> nn.Linear:
     """W (s x + t) + b = (W s) x + (W t + b), with s and t the normalisation's scale and shift."""
+    norm = _per_output(norm, 1)
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None

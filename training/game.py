@@ -29,6 +29,8 @@ class Game:
         self.device = batches.data.items.device
         torch.manual_seed(seed)
         self.nets = {name: _placed(net, self.device) for name, net in recipe.nets(batches.data.shape, latents).items()}
+        if recipe.prepare:
+            recipe.prepare(self.nets, batches, seed)
         self.averages = {name: copy.deepcopy(self.nets[name]) for name in (recipe.ema.nets if recipe.ema else ())}
         self.parameters = {p.name: _trained(p, self.nets) for p in recipe.players}
         self.optimisers = {p.name: p.optimiser.make(self.parameters[p.name]) for p in recipe.players}
@@ -100,7 +102,8 @@ def play(game: Game, until: int) -> Iterator[int]:
         # Who moves, and in what order, is the schedule's.
         for move in recipe.schedule.moves(game.step):
             players = [p for p in recipe.players if p.name in move.players]
-            # Real samples and latents are dealt; randomness is a function of progress.
+            # Whoever moves makes ready; real samples and latents are dealt; randomness is a function of progress.
+            _make_ready(game, players)
             round = _deal(game, move, players)
             # Every player states its loss; the gate says who may act on it.
             losses = {p.name: _state_loss(game, p, round) for p in players}
@@ -114,6 +117,12 @@ def play(game: Game, until: int) -> Iterator[int]:
         _average(game)
         game.step += 1
         yield game.step
+
+
+def _make_ready(game: Game, players: list[Player]) -> None:
+    for player in players:
+        if player.before:
+            player.before(game.nets)
 
 
 def _deal(game: Game, move: Move, players: list[Player]) -> Round:

@@ -15,19 +15,21 @@ from contract import Card, draw
 from training import checkpoint
 from training.alarm import SEEDS, Alarm, alarm_for
 from training.batches import Batches
-from training.data import DataSet, load
+from training.data import DataError, DataSet, load
 from training.errors import TrainingError
 from training.export import export, package_versions
-from training.files import remove_leftovers
+from training.files import remove_leftovers, write_json
 from training.game import Game, play
 from training.plan import FILE, Plan, read_plan, write_plan
 from training.recipe import Recipe
 from training.report import Progress, Recorder
+from training.round import Batch
 from training.samplers import output_of
 from training.setting import Setting
-from training.sheet import sample, sample_sheet, sampler_of
+from training.sheet import sample, sample_sheet, sampler_of, traversals
 
 MODEL = "model.onnx"
+EXAMINATION = "examination.json"
 
 
 def train(plan: Plan, setting: Setting, *, is_fresh: bool = False) -> bool:
@@ -71,6 +73,37 @@ def export_run(setting: Setting) -> Path:
     if not game.step:
         raise TrainingError(f"{setting.run} has no checkpoint yet")
     return _export(game, data, setting)
+
+
+def examine_run(setting: Setting) -> dict[str, float] | None:
+    """What the recipe's examination of the newest checkpoint says on the data's test part, printed and in examination.json.
+
+    Returns:
+        The numbers by name; None where the recipe examines nothing, or the data has no labelled test part here.
+
+    Raises:
+        TrainingError: the run has no checkpoint.
+    """
+    game, data = _set_up(read_plan(setting.run), setting)
+    recipe = game.recipe
+    if recipe.examine is None:
+        return None
+    _continue(game, setting)
+    if not game.step:
+        raise TrainingError(f"{setting.run} has no checkpoint yet")
+    try:
+        test = load(recipe.data, split="test", size=recipe.size, environ=setting.environ).to(setting.device)
+    except DataError as error:
+        setting.console.print(f"not examined: {error}", markup=False, highlight=False)
+        return None
+    nets = {name: net.eval() for name, net in game.sampling_nets().items()}
+    with torch.no_grad():
+        values = recipe.examine(nets, Batch(game.batches.scale(test.items), test.labels))
+    said = ", ".join(f"{name} {value:g}" for name, value in values.items())
+    setting.console.print(f"on {len(test):,} test samples of {data.name}: {said}", markup=False, highlight=False)
+    written = {"step": game.step, "data": data.name, "samples": len(test), "values": values}
+    write_json(setting.run / EXAMINATION, written)
+    return values
 
 
 def _set_up(plan: Plan, setting: Setting) -> tuple[Game, DataSet]:
@@ -135,6 +168,8 @@ def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Record
             checkpoint.save(setting.run, game.state())
             progress.say(f"stopped at step {step}; it goes on from there when it is started again")
             return False
+    for name, images in traversals(game, data).items():
+        recorder.picture(f"traversal-{name}", images)
     return True
 
 
@@ -169,7 +204,7 @@ def card_of(game: Game, data: DataSet) -> Card:
         paper=game.recipe.paper,
         latents=game.latents,
         output=output_of(data),
-        classes=data.classes if "y" in game.latents else (),
+        classes=data.classes if "y" in game.recipe.conditions else (),
         data=data.name,
         data_licence=data.licence,
         steps=game.step,
@@ -186,7 +221,7 @@ def _refuse_other_plan(plan: Plan, run: Path) -> None:
 
 
 def _forget(run: Path) -> None:
-    for path in (*run.glob("checkpoint-*.pt"), run / FILE, run / MODEL):
+    for path in (*run.glob("checkpoint-*.pt"), run / FILE, run / MODEL, run / EXAMINATION):
         path.unlink(missing_ok=True)
 
 

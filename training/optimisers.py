@@ -21,10 +21,44 @@ class Optimiser:
         return self.name
 
 
-def adam(rate: float, betas: tuple[float, float] = (0.9, 0.999), *, weight_decay: float = 0.0) -> Optimiser:
-    """Kingma and Ba, arXiv:1412.6980; ``weight_decay`` is an l2 term in the gradient."""
-    name = f"adam({rate:g}, {betas}{f', l2={weight_decay:g}' if weight_decay else ''})"
-    return Optimiser(name, lambda p: torch.optim.Adam(p, rate, betas, weight_decay=weight_decay, fused=True))
+def adam(
+    rate: float, betas: tuple[float, float] = (0.9, 0.999), *, weight_decay: float = 0.0, epsilon: float = 1e-8
+) -> Optimiser:
+    """Kingma and Ba, arXiv:1412.6980; ``weight_decay`` is an l2 term in the gradient, ``epsilon`` stands outside the root."""
+    extra = (f", l2={weight_decay:g}" if weight_decay else "") + (f", eps={epsilon:g}" if epsilon != 1e-8 else "")
+    name = f"adam({rate:g}, {betas}{extra})"
+    return Optimiser(name, lambda p: torch.optim.Adam(p, rate, betas, epsilon, weight_decay=weight_decay, fused=True))
+
+
+def rmsprop(rate: float) -> Optimiser:
+    """RMSProp as torch has it: decay .99, epsilon 1e-8 outside the root."""
+    return Optimiser(f"rmsprop({rate:g})", lambda p: torch.optim.RMSprop(p, rate))
+
+
+def sgd(rate: float, momentum: float) -> Optimiser:
+    """Gradient descent with momentum."""
+    return Optimiser(f"sgd({rate:g}, {momentum:g})", lambda p: torch.optim.SGD(p, rate, momentum, fused=True))
+
+
+@dataclass(frozen=True)
+class GeometricDecay:
+    """A player's ``tune``: the rate divided by ``divisor`` after every step down to ``least``, the momentum rising in a line.
+
+    pylearn2's schedule in goodfeli/adversarial, mnist.yaml.
+    """
+
+    rate: float
+    divisor: float
+    least: float
+    momentum: tuple[float, float]
+    rise: int
+    """Steps in which the momentum goes from the first to the second."""
+
+    def __call__(self, step: int, steps: int) -> dict[str, float]:
+        """Rate and momentum of the step that comes after ``step``."""
+        low, high = self.momentum
+        rate = max(self.least, self.rate * self.divisor**-step)
+        return {"lr": rate, "momentum": low + (high - low) * min(1.0, step / self.rise)}
 
 
 @dataclass(frozen=True)

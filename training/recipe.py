@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,24 @@ Pixels = Literal["unit", "tanh"]
 Nets = dict[str, nn.Module]
 Tune = Callable[[int, int], Mapping[str, float]]
 Deal = Callable[[Latents, int, torch.device], dict[str, Tensor]]
+Prepare = Callable[[Mapping[str, nn.Module], "Deck", int], None]
+"""From the nets by role, the training data and the run's seed, to the nets changed in place."""
+Examine = Callable[[Mapping[str, nn.Module], Batch], dict[str, float]]
+"""From the nets that samples are drawn from, in evaluation mode, and all test samples, to named numbers."""
+
+
+class Deck(Protocol):
+    """Real samples as the nets see them, dealt by number."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def rows(self, places: Tensor) -> Batch:
+        """The samples at these places of the data set, int64 [N]."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Class of every sample, int64 [N]; None where the data has no labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +55,10 @@ class Player:
     """How it moves."""
     tune: Tune | None = None
     """Optimiser settings as a function of the step and of how many there will be; None keeps them."""
+    before: Callable[[Mapping[str, nn.Module]], None] | None = None
+    """What happens before the losses of a move of its, to the nets in place (weight clipping); None does nothing."""
     after: Callable[[Mapping[str, nn.Module]], None] | None = None
-    """What happens after its step, to the nets in place (weight clipping); None does nothing."""
+    """What happens after its step, to the nets in place; None does nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +87,8 @@ class Recipe:
     """What G is fed, given the number of classes of the data."""
     nets: Callable[[tuple[int, ...], Latents], Nets]
     """The nets by role, freshly initialised, given the shape of one sample and the latents; needs a ``G``."""
+    prepare: Prepare | None = None
+    """What the fresh nets take from the training data before the first step: statistics for weights, a labelled subset."""
     players: tuple[Player, ...]
     """Who plays."""
     schedule: Schedule = alternate()
@@ -89,6 +111,8 @@ class Recipe:
     """What happens to a real batch before the nets see it; None leaves it."""
     sampler: Callable[[Mapping[str, nn.Module]], nn.Module] = lambda nets: nets["G"]
     """The module from latents to a sample, in the nets' own range, that is exported."""
+    examine: Examine | None = None
+    """What nets other than G are worth, by name, on test samples; None examines nothing."""
     log_every: int = 50
     """Steps between two records, each the mean over them."""
 

@@ -32,6 +32,8 @@ class Verdict:
     """[N,F], what the last layer looked at."""
     heads: Mapping[str, Tensor] = field(default_factory=dict)
     """Further answers by name: a code, a reconstruction, the parameters of a posterior."""
+    is_critic: bool = False
+    """Its logit is a score whose zero divides nothing, so that no accuracy can be told from it."""
 
 
 class Round:
@@ -124,7 +126,7 @@ class Round:
 
     def _judge(self, kind: str, x: Tensor) -> Verdict:
         verdict = cast(Verdict, self.nets["D"](x, **self.told(kind)))
-        if "D" in self.moving and verdict.logit.ndim == 1:
+        if "D" in self.moving and verdict.logit.ndim == 1 and not verdict.is_critic:
             is_right = verdict.logit >= 0 if kind == "real" else verdict.logit < 0
             self.note(f"accuracy/{kind}", is_right.float().mean())
         return verdict

@@ -57,3 +57,16 @@ def phases(*parts: tuple[int, Schedule], last: Schedule) -> Schedule:
         return last.moves(step)
 
     return Schedule(" then ".join([f"{n} x {s}" for n, s in parts] + [str(last)]), moves)
+
+
+def critic_first(critic_steps: int = 5, *, many: int = 100, first: int = 25, every: int = 500) -> Schedule:
+    """D moves ``critic_steps`` times before each move of G, but ``many`` times in the first steps and in every so-manieth.
+
+    martinarjovsky/WassersteinGAN, main.py: a critic near its optimum gives G a gradient that can be trusted.
+    """
+    often, usual = alternate(many), alternate(critic_steps)
+
+    def moves(step: int) -> tuple[Move, ...]:
+        return (often if step < first or step % every == 0 else usual).moves(step)
+
+    return Schedule(f"critic_first({critic_steps}:1, {many}:1 in the first {first} and each {every}th)", moves)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from contract import Categorical, draw
+from contract import Categorical, Latent, Normal, Parameter, draw, parameters
 from training.data import DataSet
 from training.game import Game
 from training.samplers import Sampler, sampler_for
@@ -19,6 +19,8 @@ from training.samplers import Sampler, sampler_for
 SHEET = 64
 POINTS = 1000
 MOST_COLUMNS = 16
+TRAVERSED = 10
+"""Rows and columns of a traversal where no class says how many."""
 
 
 def sampler_of(game: Game, data: DataSet) -> Sampler:
@@ -41,12 +43,43 @@ def sample_sheet(game: Game, data: DataSet) -> NDArray[Any]:
     """Samples of fixed latents: a row a seed and a column a class where there are classes, else 64 images, or 1,000 points."""
     if not data.is_image:
         return sample(game, data, range(POINTS))
-    label = game.latents.get("y")
-    columns = label.classes if isinstance(label, Categorical) and label.classes <= MOST_COLUMNS else 0
+    columns = _classes(game)
     if not columns:
         return sample(game, data, range(SHEET))
     seeds = np.repeat(np.arange(columns), columns).tolist()
     return sample(game, data, seeds, [{"y": y} for _ in range(columns) for y in range(columns)])
+
+
+def traversals(game: Game, data: DataSet) -> dict[str, NDArray[Any]]:
+    """Images [n * n,h,w,c] along each continuous parameter of the latents, by its name; none where samples are points.
+
+    A row is a seed, and a value of ``y`` where there is one; a column a value from the least to the greatest (of a normal
+    latent -2 to 2) with the other parameters in the middle: Chen et al. 2016, arXiv:1606.03657, figure 2.
+    """
+    if not data.is_image:
+        return {}
+    spans = {p.name: _span(p, game.latents[p.latent]) for p in parameters(game.latents).values() if not p.is_integer}
+    middle = {name: (low + high) / 2 for name, (low, high) in spans.items()}
+    classes = _classes(game)
+    rows = [(seed, {**middle, **({"y": seed} if classes else {})}) for seed in range(classes or TRAVERSED)]
+    return {name: _along(game, data, rows, name, span) for name, span in spans.items()}
+
+
+def _along(game: Game, data: DataSet, rows: list[tuple[int, dict[str, float]]], name: str,
+           span: tuple[float, float]) -> NDArray[Any]:  # fmt: skip
+    values = np.linspace(*span, len(rows)).tolist()
+    places = [(seed, {**fixed, name: value}) for seed, fixed in rows for value in values]
+    return sample(game, data, [seed for seed, _ in places], [given for _, given in places])
+
+
+def _span(parameter: Parameter, latent: Latent) -> tuple[float, float]:
+    return (-2.0, 2.0) if isinstance(latent, Normal) else (parameter.low, parameter.high)
+
+
+def _classes(game: Game) -> int:
+    """How many values ``y`` has, if it is one of few; else 0."""
+    label = game.latents.get("y")
+    return label.classes if isinstance(label, Categorical) and label.classes <= MOST_COLUMNS else 0
 
 
 @contextmanager

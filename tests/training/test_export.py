@@ -23,7 +23,7 @@ from training.export import export
 from training.fold import fold_batch_norm
 from training.game import Game
 from training.job import MODEL, _set_up, card_of, export_run, train
-from training.nets import conv, mlp
+from training.nets import conditional, conv, information, mlp, weight_norm
 from training.sheet import sampler_of
 
 
@@ -37,7 +37,7 @@ def warm(net: nn.Module, *latents: torch.Tensor) -> nn.Module:
     for _ in range(3):
         net(*latents)
     for module in net.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, -0.5, 0.5)
     return net.eval()
@@ -50,8 +50,18 @@ def warm(net: nn.Module, *latents: torch.Tensor) -> nn.Module:
         (conv.dcgan_generator(100, (3, 32, 32), width=8, last=nn.Tanh()), (torch.randn(6, 100),)),
         (conv.small_generator(16, 10, (1, 28, 28), width=8), (torch.randn(6, 16), torch.arange(6))),
         (mlp.generator_norm_first(100, [32, 32], (1, 28, 28)), (torch.rand(6, 100),)),
+        (
+            conditional.every_layer_generator(16, 10, (1, 28, 28), width=8, dense=32),
+            (torch.randn(6, 16), torch.arange(6)),
+        ),
+        (
+            information.generator(16, 10, 2, (1, 28, 28), width=8, dense=32),
+            (torch.randn(6, 16), torch.arange(6), torch.rand(6, 2)),
+        ),
+        (weight_norm.generator(16, [32, 32], (1, 28, 28)), (torch.rand(6, 16),)),
+        (nn.Sequential(nn.BatchNorm1d(16, affine=False), nn.Linear(16, 8)), (torch.randn(6, 16),)),
     ],
-    ids=["dcgan28", "dcgan32x3", "small", "norm first"],
+    ids=["dcgan28", "dcgan32x3", "small", "norm first", "label at every layer", "codes", "shift alone", "bare, first"],
 )
 def test_folding_removes_batch_normalisation_and_keeps_the_function(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
     """No batch normalisation is left and the outputs agree to 1e-5."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from training.optimisers import LinearDecay
+from tests.training.conftest import tiny_setting
+from training.game import play
+from training.job import _set_up
+from training.optimisers import GeometricDecay, LinearDecay
+from training.plan import Plan
 from training.recipes import CATALOGUE
 
 
@@ -25,3 +31,24 @@ def test_dcgan_on_mnist_lets_its_rate_fall() -> None:
         name: [player.tune is not None for player in CATALOGUE[name].players] for name in ("dcgan", "dcgan32", "dcgan64")
     }
     assert falling == {"dcgan": [True, True], "dcgan32": [True, True], "dcgan64": [False, False]}
+
+
+@pytest.mark.parametrize(
+    ("step", "rate", "momentum"),
+    [(0, 0.1, 0.5), (1, 0.1 / 1.00004, 0.50002), (5_000, 0.1 * 1.00004**-5_000, 0.6), (10_000, 0.1 * 1.00004**-10_000, 0.7),
+     (400_000, 1e-6, 0.7)],
+)  # fmt: skip
+def test_a_rate_is_divided_each_step_while_momentum_rises(step: int, rate: float, momentum: float) -> None:
+    """Down to its least value; the momentum in a straight line, and then no further."""
+    assert GeometricDecay(0.1, 1.00004, 1e-6, (0.5, 0.7), 10_000)(step, 20_000) == pytest.approx(
+        {"lr": rate, "momentum": momentum}
+    )
+
+
+def test_the_first_conditional_gan_moves_by_its_schedule(tmp_path: Path) -> None:
+    """After a step, rate and momentum of both players' optimisers are the schedule's of that step."""
+    game, _ = _set_up(Plan(recipe="cgan_small", steps=3, batch=8), tiny_setting(tmp_path))
+    list(play(game, 3))
+    for optimiser in game.optimisers.values():
+        (group,) = optimiser.param_groups
+        assert (group["lr"], group["momentum"]) == pytest.approx((0.1 / 1.00004**2, 0.5 + 0.2 * 2 / 6000))

@@ -85,7 +85,7 @@ def dcgan_generator(z: int, shape: tuple[int, ...], *, width: int, last: nn.Modu
         body += [_deconv5(a, b), nn.BatchNorm2d(b), nn.ReLU()]
     body += [_deconv5(up[-1], channels), last]
     stem = nn.Sequential(nn.Linear(z, up[0] * start * start, bias=False), nn.Unflatten(1, (up[0], start, start)))
-    return _dcgan_init(ConvGenerator(stem, nn.Sequential(*body), 0))
+    return dcgan_init(ConvGenerator(stem, nn.Sequential(*body), 0))
 
 
 def dcgan_discriminator(shape: tuple[int, ...], *, width: int) -> ConvDiscriminator:
@@ -96,18 +96,18 @@ def dcgan_discriminator(shape: tuple[int, ...], *, width: int) -> ConvDiscrimina
     for a, b in pairwise(down):
         body += [nn.Conv2d(a, b, 5, 2, 2, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2)]
     end = size // 2 ** len(down)
-    return _dcgan_init(ConvDiscriminator(nn.Sequential(*body, nn.Flatten()), down[-1] * end * end))
+    return dcgan_init(ConvDiscriminator(nn.Sequential(*body, nn.Flatten()), down[-1] * end * end))
 
 
 def _deconv5(inputs: int, outputs: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(inputs, outputs, 5, 2, 2, output_padding=1, bias=False)
 
 
-def _dcgan_init(net: T) -> T:
+def dcgan_init(net: T) -> T:
     """N(0, .02) for weights, N(1, .02) for the gains of batch normalisation, zero for biases."""
     initialise(net, normal(0.02))
     for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02)
     return net
 

@@ -3,12 +3,16 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import dcgan, toys, vanilla
+from training.recipes import conditional, dcgan, infogan, salimans, toys, vanilla, wasserstein
 
 MODULES = (
     dcgan,
     vanilla,
     toys,
+    wasserstein,
+    conditional,
+    infogan,
+    salimans,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"

@@ -78,6 +78,12 @@ class Recorder:
         self._events.image(step, self._clock(), "samples", picture.size, png)
         return path
 
+    def picture(self, name: str, outputs: np.ndarray) -> Path:
+        """Draws images or points as NAME.png beside the curves and gives its path; one of that name before is replaced."""
+        path = self._run / f"{name}.png"
+        write_whole(path, png_bytes(draw_samples(outputs, backdrop=self._backdrop, region=self._region)))
+        return path
+
     def finish(self) -> None:
         """Draws the curves and the time-lapse of all that the run directory holds.
 

@@ -1,0 +1,20 @@
+"""Wasserstein losses: the critic's score f estimates a distance, and has neither a sigmoid nor a side."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from training.objective import loss
+from training.round import Round
+
+
+@loss
+def d_wasserstein(round: Round) -> Tensor:
+    """mean f(G(z)) - mean f(x): Arjovsky et al. 2017, arXiv:1701.07875, eq. 3; its negative estimates the distance."""
+    return round.on_fake.logit.mean() - round.on_real.logit.mean()
+
+
+@loss
+def g_wasserstein(round: Round) -> Tensor:
+    """-mean f(G(z)): arXiv:1701.07875, algorithm 1."""
+    return -round.on_fake.logit.mean()

@@ -1,0 +1,95 @@
+"""Conditional GANs: the first, of dense layers, and DCGAN's authors' own on MNIST."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from contract import Categorical, Latents, Uniform
+from training.losses.adversarial import d_nonsaturating, g_nonsaturating
+from training.nets import conditional
+from training.nets.layers import initialise, uniform
+from training.optimisers import GeometricDecay, LinearDecay, adam, sgd
+from training.recipe import Nets, Player, Recipe
+from training.recipes.dcgan import RADFORD
+from training.schedules import alternate
+
+MIRZA = "Mirza and Osindero 2014, arXiv:1411.1784; schedule and weights of goodfeli/adversarial"
+
+
+def classes_of(latents: Latents) -> int:
+    """How many classes the latent ``y`` has."""
+    label = latents["y"]
+    assert isinstance(label, Categorical)
+    return label.classes
+
+
+def cgan(name: str, summary: str, *, data: str, steps: int, rise: int) -> Recipe:
+    """The paper's nets, rates and dropout. It says neither how weights begin, nor how momentum rises, nor when it stops
+    ("the best estimate on the validation set"): the first two are Goodfellow's, whose code it was built on.
+    """
+    tune = GeometricDecay(0.1, 1.00004, 1e-6, (0.5, 0.7), rise)
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        classes = classes_of(latents)
+        g: nn.Module = conditional.joint_generator(100, classes, shape)
+        d: nn.Module = conditional.joint_discriminator(classes, shape)
+        return {"G": initialise(g, uniform(0.05)), "D": initialise(d, uniform(0.005))}
+
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=MIRZA,
+        data=data,
+        latents=lambda classes: {"z": Uniform(100, 0.0, 1.0), "y": Categorical(classes)},
+        nets=nets,
+        players=(
+            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=sgd(0.1, 0.5), tune=tune),
+            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=sgd(0.1, 0.5), tune=tune),
+        ),
+        batch=100,
+        steps=steps,
+        pixels="unit",
+        conditions=("y",),
+        log_every=100,
+    )
+
+
+def cdcgan(name: str, summary: str, *, data: str, width: int, dense: int, steps: int) -> Recipe:
+    """mnist/train_cond_dcgan.py: the label at every layer, D and G in turns on batches of their own, a rate that falls."""
+    optimiser, tune = adam(2e-4, (0.5, 0.999), weight_decay=2.5e-5), LinearDecay(2e-4)
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        classes = classes_of(latents)
+        return {
+            "G": conditional.every_layer_generator(100, classes, shape, width=width, dense=dense),
+            "D": conditional.every_layer_discriminator(classes, shape, width=width, dense=dense),
+        }
+
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=RADFORD,
+        data=data,
+        latents=lambda classes: {"z": Uniform(100), "y": Categorical(classes)},
+        nets=nets,
+        players=(
+            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=optimiser, tune=tune),
+            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser, tune=tune),
+        ),
+        schedule=alternate(is_new_batch=True),
+        batch=128,
+        steps=steps,
+        pixels="unit",
+        conditions=("y",),
+    )
+
+
+EPOCH = 60_000 // 256
+"""Steps in which MNIST is dealt once, half of it to D and half to G."""
+
+RECIPES = (
+    cgan("cgan", "the first conditional GAN, dense layers and maxout", data="mnist", steps=150_000, rise=150_000),
+    cgan("cgan_small", "the same on 5,000 digits, for 6,000 steps", data="mnist5k", steps=6000, rise=6000),
+    cdcgan("cdcgan", "conditional DCGAN of DCGAN's authors", data="mnist", width=64, dense=1024, steps=200 * EPOCH),
+    cdcgan("cdcgan_small", "the same, a quarter as wide, on 5,000 digits", data="mnist5k", width=16, dense=256, steps=4000),
+)
