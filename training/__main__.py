@@ -97,14 +97,17 @@ class Score:
     """Data set to compare with; the model's own unless given."""
     judge: str | None = None
     """Data set whose classifier judges; the same unless given."""
-    samples: int = 10_000
-    """How many samples are drawn."""
+    samples: int | None = None
+    """How many samples are drawn; 10,000 unless given, 26,000 for stackedmnist."""
+    nearest: int | None = None
+    """How many samples the 1-NN classifier is fitted on; as many as samples unless given."""
 
     def __call__(self, console: Console) -> int:
         from training.metrics.command import run_score
 
         model = self.model / "model.onnx" if self.model.is_dir() else self.model
-        run_score(model, data=self.data, judge_data=self.judge, samples=self.samples, environ=os.environ, console=console)
+        run_score(model, data=self.data, judge_data=self.judge, samples=self.samples, nearest=self.nearest,
+                  environ=os.environ, console=console)  # fmt: skip
         return 0
 
 
