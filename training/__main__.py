@@ -1,4 +1,4 @@
-"""The training job's command line: ``python -m training train|resume|export|score|list``."""
+"""The training job's command line: ``python -m training train|resume|export|score|gmam|reconstruct|list``."""
 
 from __future__ import annotations
 
@@ -111,6 +111,55 @@ class Score:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gmam:
+    """Compare two runs by letting each one's discriminators judge the other's generator; positive: the second is better."""
+
+    first: tyro.conf.Positional[Path]
+    """Run directory."""
+    second: tyro.conf.Positional[Path]
+    """Run directory; the figure is written there."""
+    samples: int = 10_000
+    """Samples of each, and at most so many real ones."""
+    first_lambda: float = 0.0
+    """How the first's discriminators are weighted: 0 their mean, inf the greatest value."""
+    second_lambda: float = 0.0
+    """The same of the second's."""
+    device: Device = "auto"
+    """auto takes CUDA where there is a GPU."""
+
+    def __call__(self, console: Console) -> int:
+        from training.metrics.runs import Weights, run_gmam
+
+        setting = Setting(run=self.second, device=_device(self.device), environ=os.environ, console=console)
+        run_gmam(self.first, setting, samples=self.samples, weights=Weights(first=self.first_lambda, second=self.second_lambda))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct:
+    """Measure how near a run's generator comes to images that it never saw, by gradient descent on the latents."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory."""
+    images: int = 200
+    """How many test images."""
+    steps: int = 300
+    """Moves from each start."""
+    restarts: int = 2
+    """Starts an image; the best counts."""
+    device: Device = "auto"
+    """auto takes CUDA where there is a GPU."""
+
+    def __call__(self, console: Console) -> int:
+        from training.metrics.reconstruction import Search
+        from training.metrics.runs import run_reconstruction
+
+        setting = Setting(run=self.run, device=_device(self.device), environ=os.environ, console=console)
+        run_reconstruction(setting, images=self.images, search=Search(steps=self.steps, restarts=self.restarts))
+        return 0
+
+
 @dataclass(frozen=True)
 class List:
     """Show every recipe with its paper, and every data set."""
@@ -162,7 +211,8 @@ def main(arguments: list[str]) -> int:
     """Run the command line; the answer is the exit code, as ``training.errors`` lists them."""
     console = Console(width=None if sys.stdout.isatty() else 132)
     command = tyro.extras.subcommand_cli_from_dict(
-        {"train": Train, "resume": Resume, "export": Export, "score": Score, "list": List},
+        {"train": Train, "resume": Resume, "export": Export, "score": Score, "gmam": Gmam, "reconstruct": Reconstruct,
+         "list": List},
         prog="python -m training", args=arguments,
     )  # fmt: skip
     try:

@@ -66,11 +66,22 @@ def export_run(setting: Setting) -> Path:
     Raises:
         TrainingError: the run has no checkpoint, or the export is not faithful.
     """
+    game, data = open_run(setting)
+    return _export(game, data, setting)
+
+
+def open_run(setting: Setting) -> tuple[Game, DataSet]:
+    """The game as a run's newest checkpoint has it, and the data that it is played on.
+
+    Raises:
+        TrainingError: the run has no checkpoint, or one of other nets.
+        DataError: the data set is not to be had.
+    """
     game, data = _set_up(read_plan(setting.run), setting)
     _continue(game, setting)
     if not game.step:
         raise TrainingError(f"{setting.run} has no checkpoint yet")
-    return _export(game, data, setting)
+    return game, data
 
 
 def _set_up(plan: Plan, setting: Setting) -> tuple[Game, DataSet]:
