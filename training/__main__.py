@@ -1,4 +1,4 @@
-"""The training job's command line: ``python -m training train|resume|export|score|gmam|reconstruct|list``."""
+"""The training job's command line: ``python -m training train|resume|export|score|gmam|reconstruct|scoreboard|list``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -160,6 +161,43 @@ class Reconstruct:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scoreboard:
+    """Make docs/SCOREBOARD.md from the stored results; with --play run what has none yet."""
+
+    rows: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Rows to run; all unless named."""
+    play: bool = False
+    """Train, score and store, the cheapest first; a call that was stopped goes on where it was."""
+    check: bool = False
+    """Only say, by the exit code, whether the page is what the results make."""
+    scale: Literal["auto", "full", "scaled"] = "auto"
+    """auto takes the full sizes on a GPU and the scaled ones on the CPU."""
+    seeds: int | None = None
+    """Seeds a row; the row's own number unless given."""
+    docs: Path = Path("docs")
+    """Where the page is; the results are in scoreboard/ below it."""
+    runs: Path = Path("runs/scoreboard")
+    """Where rows are played."""
+    device: Device = "auto"
+    """auto takes CUDA where there is a GPU."""
+
+    def __call__(self, console: Console) -> int:
+        from training.scoreboard.command import is_current, run_rows, write_page
+        from training.scoreboard.play import Place
+        from training.scoreboard.rows import ROWS
+
+        if self.check:
+            return int(not is_current(ROWS, self.docs))
+        if not self.play:
+            console.print(f"wrote {write_page(ROWS, self.docs)}", highlight=False)
+            return 0
+        say = partial(console.print, markup=False, highlight=False)
+        has_cuda = _device(self.device).type == "cuda"
+        place = Place(docs=self.docs, runs=self.runs, root=Path.cwd(), device=self.device, has_cuda=has_cuda, say=say)
+        return run_rows(ROWS, self.rows, place, scale=self.scale, seeds=self.seeds)
+
+
 @dataclass(frozen=True)
 class List:
     """Show every recipe with its paper, and every data set."""
@@ -211,8 +249,16 @@ def main(arguments: list[str]) -> int:
     """Run the command line; the answer is the exit code, as ``training.errors`` lists them."""
     console = Console(width=None if sys.stdout.isatty() else 132)
     command = tyro.extras.subcommand_cli_from_dict(
-        {"train": Train, "resume": Resume, "export": Export, "score": Score, "gmam": Gmam, "reconstruct": Reconstruct,
-         "list": List},
+        {
+            "train": Train,
+            "resume": Resume,
+            "export": Export,
+            "score": Score,
+            "gmam": Gmam,
+            "reconstruct": Reconstruct,
+            "scoreboard": Scoreboard,
+            "list": List,
+        },
         prog="python -m training", args=arguments,
     )  # fmt: skip
     try:

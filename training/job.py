@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +14,7 @@ from training.batches import Batches
 from training.data import DataSet, load
 from training.errors import TrainingError
 from training.export import export, package_versions
-from training.files import remove_leftovers
+from training.files import locked, remove_leftovers
 from training.game import Game, play
 from training.plan import FILE, Plan, read_plan, write_plan
 from training.recipe import Recipe
@@ -46,7 +42,7 @@ def train(plan: Plan, setting: Setting, *, is_fresh: bool = False) -> bool:
         DataError: the data set is not to be had.
     """
     setting.run.mkdir(parents=True, exist_ok=True)
-    with _lock(setting.run):
+    with locked(setting.run):
         if is_fresh:
             _forget(setting.run)
         _refuse_other_plan(plan, setting.run)
@@ -199,16 +195,3 @@ def _refuse_other_plan(plan: Plan, run: Path) -> None:
 def _forget(run: Path) -> None:
     for path in (*run.glob("checkpoint-*.pt"), run / FILE, run / MODEL):
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _lock(run: Path) -> Iterator[None]:
-    """One job a run directory; the lock goes with the process, however it ends."""
-    descriptor = os.open(run / "lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise TrainingError(f"another job is at work in {run}") from None
-    finally:
-        os.close(descriptor)
