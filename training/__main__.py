@@ -122,9 +122,9 @@ class Gmam:
     """Run directory; the figure is written there."""
     samples: int = 10_000
     """Samples of each, and at most so many real ones."""
-    first_lambda: float = 0.0
-    """How the first's discriminators are weighted: 0 their mean, inf the greatest value."""
-    second_lambda: float = 0.0
+    first_lambda: float | None = None
+    """How the first's discriminators are weighted: 0 their mean, inf the greatest value; as the game learned unless given."""
+    second_lambda: float | None = None
     """The same of the second's."""
     device: Device = "auto"
     """auto takes CUDA where there is a GPU."""

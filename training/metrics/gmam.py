@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from contract import draw
 from training.data import DataSet
@@ -35,8 +34,15 @@ class Contestant:
     game: Game
     data: DataSet
     """What it was trained on."""
-    lam: float = 0.0
-    """How its discriminators' values are weighted: softmax of lam V_i; 0 is their mean, infinity the greatest."""
+    lam: float | None = None
+    """How its discriminators' values are weighted: softmax of lam V_i; 0 is their mean, infinity the greatest. None is what the
+    game learned, the answer of its net ``mix``, and 0 where it has none."""
+
+    @property
+    def sharpness(self) -> float:
+        """The lambda that counts."""
+        mix = self.game.nets.get("mix")
+        return self.lam if self.lam is not None else 0.0 if mix is None else float(mix())
 
 
 def gmam(first: Sequence[float], second: Sequence[float]) -> float:
@@ -46,7 +52,7 @@ def gmam(first: Sequence[float], second: Sequence[float]) -> float:
     the first's is, and of no meaning where the two sets of discriminators disagree.
 
     Raises:
-        ScoreError: a value is not below 0: a perfect discriminator's game has no quotient.
+        ScoreError: a value is not below 0 and finite.
     """
     if not all(-math.inf < value < 0 for value in (*first, *second)):
         raise ScoreError(f"values of a game must be below 0 and finite, got {[*first, *second]}")
@@ -54,8 +60,15 @@ def gmam(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def value_of(on_real: Tensor, on_fake: Tensor) -> float:
-    """V = E log D(x) + E log(1 - D(G(z))) of logits [N] and [M]."""
-    return float(F.logsigmoid(on_real.double()).mean() + F.logsigmoid(-on_fake.double()).mean())
+    """V = E log D(x) + E log(1 - D(G(z))) of logits [N] and [M], with D = .98 sigmoid + .01, as iDurugkar/GMAN has it.
+
+    So V is never 0, and one sample of which a discriminator is too sure does not decide it.
+    """
+    return float(_squashed(on_real).log().mean() + _squashed(-on_fake).log().mean())
+
+
+def _squashed(logit: Tensor) -> Tensor:
+    return 0.98 * logit.double().sigmoid() + 0.01
 
 
 def aggregated(values: Sequence[float], lam: float) -> float:
@@ -117,7 +130,7 @@ def _judged(judge: Contestant, fakes: Fakes, real: DataSet, samples: int) -> flo
     for name, net in _discriminators(game).items():
         with evaluating(net):
             values.append(value_of(_logits(name, net, reals.x, known), _logits(name, net, on_fake.x, told)))
-    return aggregated(values, judge.lam)
+    return aggregated(values, judge.sharpness)
 
 
 def _labels(real: DataSet, samples: int, game: Game) -> Tensor | None:

@@ -30,10 +30,10 @@ def gmam_file(first: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """How each game's discriminators are weighted: softmax of lam times their values."""
+    """How each game's discriminators are weighted: softmax of lambda times their values; None is as the game learned."""
 
-    first: float = 0.0
-    second: float = 0.0
+    first: float | None = None
+    second: float | None = None
 
 
 def run_gmam(first: Path, setting: Setting, *, samples: int, weights: Weights) -> Row:
@@ -44,10 +44,12 @@ def run_gmam(first: Path, setting: Setting, *, samples: int, weights: Weights) -
     """
     one, two = open_run(replace(setting, run=first)), open_run(setting)
     real, part = _unseen(two[0], setting)
-    value = compare(Contestant(game=one[0], data=one[1], lam=weights.first),
-                    Contestant(game=two[0], data=two[1], lam=weights.second), real, samples=samples)  # fmt: skip
+    ours = Contestant(game=two[0], data=two[1], lam=weights.second)
+    theirs = Contestant(game=one[0], data=one[1], lam=weights.first)
+    value = compare(theirs, ours, real, samples=samples)
     count = min(samples, len(real))
-    by = f"against {one[0].recipe.name}, {count:,} real images of the {part} part; lambda {weights.first:g}, {weights.second:g}"
+    weighed = f"lambda {theirs.sharpness:g}, {ours.sharpness:g}"
+    by = f"against {one[0].recipe.name}, {count:,} real images of the {part} part; {weighed}"
     row = Row(measure="gmam", value=value, floor=0.0, samples=samples, by=by)
     _tell(row, setting, setting.run / gmam_file(first))
     return row

@@ -51,8 +51,8 @@ class Scored(Measure):
 
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One: score."""
-        more = [] if self.nearest is None else ["--nearest", str(self.nearest)]
-        return [["score", RUN, "--samples", str(self.samples), *more]]
+        nearest = None if self.nearest is None else str(self.nearest)
+        return [["score", RUN, "--samples", str(self.samples), *_option("--nearest", nearest)]]
 
     def read(self, run: Path) -> Reading:
         """The row of scores.json whose measure is the name, or the name and a classifier's."""
@@ -126,15 +126,16 @@ class Against(Measure):
 
     opponents: tuple[str, ...] = ()
     lambdas: Mapping[str, str] = field(default_factory=dict)
-    """Recipe to the weight of its discriminators; 0 where it is not named."""
-    own: str = "0"
+    """Recipe to the weight of its discriminators; as its game learned, or their mean, where it is not named."""
+    own: str | None = None
+    """The same of the row's own recipe."""
     samples: int = 10_000
 
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One for each opponent."""
         return [
-            ["gmam", str(path), RUN, "--samples", str(self.samples), "--first-lambda", self.lambdas.get(recipe, "0"),
-             "--second-lambda", self.own]
+            ["gmam", str(path), RUN, "--samples", str(self.samples), *_option("--first-lambda", self.lambdas.get(recipe)),
+             *_option("--second-lambda", self.own)]
             for recipe, path in opponents.items()
         ]  # fmt: skip
 
@@ -183,6 +184,10 @@ class Follows(Measure):
             samples=self.samples,
             by=f"over {len(kids)} stages of one run",
         )
+
+
+def _option(name: str, value: str | None) -> list[str]:
+    return [] if value is None else [name, value]
 
 
 def _kid(values: Mapping[str, float]) -> float:

@@ -90,7 +90,9 @@ def jobs_of(rows: Sequence[Row], *, scale: str, has_cuda: bool) -> list[Job]:
     """The cheapest first; ``auto`` takes what is full on a GPU and on the CPU what is scaled, where there is such a thing."""
     is_scaled = scale == "scaled" or (scale == "auto" and not has_cuda)
     jobs = [
-        Job(row, "scaled", row.scaled) if is_scaled and row.scaled is not None else Job(row, "full", row.full) for row in rows
+        Job(row, "scaled", row.scaled) if is_scaled and row.scaled is not None else Job(row, "full", row.full)
+        for row in rows
+        if not (is_scaled and row.needs_gpu)
     ]
     return sorted(jobs, key=lambda job: job.effort.minutes * job.effort.seeds)
 

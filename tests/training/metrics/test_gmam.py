@@ -49,7 +49,14 @@ class Shift(nn.Module):
         return self.place + z / 100
 
 
-def contestant(data: DataSet, place: float, *judges: float, lam: float = 0.0) -> Contestant:
+class Seven(nn.Module):
+    """A lambda."""
+
+    def forward(self) -> Tensor:
+        return torch.tensor(7.0)
+
+
+def contestant(data: DataSet, place: float, *judges: float, lam: float | None = None) -> Contestant:
     """A game whose G stands at a place, with discriminators at others."""
     discriminators = {f"D{i}": Near(judge) for i, judge in enumerate(judges)}
     recipe = replace(
@@ -80,8 +87,11 @@ def test_values_that_have_no_quotient_are_refused(values: list[float]) -> None:
 
 
 def test_the_value_of_an_undecided_discriminator_is_minus_log_4() -> None:
-    """Logits of 0 give 2 log 1/2."""
+    """Logits of 0 give 2 log 1/2; of one that is sure and right 2 log .99, sure and wrong 2 log .01."""
     assert value_of(torch.zeros(5), torch.zeros(7)) == pytest.approx(-math.log(4))
+    sure = torch.full((5,), 100.0)
+    assert value_of(sure, -sure) == pytest.approx(2 * math.log(0.99))
+    assert value_of(-sure, sure) == pytest.approx(2 * math.log(0.01))
 
 
 def test_discriminators_are_weighted_by_their_values() -> None:
@@ -107,6 +117,15 @@ def test_several_discriminators_count_as_told(truth: DataSet) -> None:
     assert compare(far, contestant(truth, 4.0, 4.0, 50.0), truth, samples=200) != pytest.approx(alone, rel=0.01)
     greatest = compare(far, contestant(truth, 4.0, 4.0, 50.0, lam=math.inf), truth, samples=200)
     assert greatest == pytest.approx(alone)
+
+
+def test_a_learned_weight_is_the_games_own(truth: DataSet) -> None:
+    """A net called mix says lambda where none is given."""
+    own = contestant(truth, 4.0, 4.0)
+    assert own.sharpness == 0
+    own.game.nets["mix"] = Seven()
+    assert own.sharpness == 7
+    assert replace(own, lam=2.0).sharpness == 2
 
 
 def test_games_that_cannot_meet_are_refused(truth: DataSet) -> None:

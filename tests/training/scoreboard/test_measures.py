@@ -66,8 +66,8 @@ def test_gmam_is_summed_over_the_opponents(tmp_path: Path) -> None:
     """.5 and -.2 are .3; each command weighs its opponent's discriminators and the own; one file less is refused."""
     measure = Against(opponents=("one", "two"), lambdas={"two": "inf"}, own="3", samples=9)
     words = measure.commands({"one": Path("a"), "two": Path("b")})
-    assert words[0] == ["gmam", "a", "RUN", "--samples", "9", "--first-lambda", "0", "--second-lambda", "3"]
-    assert words[1][6] == "inf"
+    assert words[0] == ["gmam", "a", "RUN", "--samples", "9", "--second-lambda", "3"]
+    assert words[1] == ["gmam", "b", "RUN", "--samples", "9", "--first-lambda", "inf", "--second-lambda", "3"]
     write(tmp_path / "gmam-a.json", row("gmam", 0.5))
     with pytest.raises(ScoreError, match="must hold 2 comparisons, got 1"):
         measure.read(tmp_path)

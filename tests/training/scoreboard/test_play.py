@@ -128,7 +128,14 @@ def test_the_cheapest_row_is_first_and_a_gpu_plays_in_full() -> None:
         ("dear", "full"),
     ]
     assert jobs_of([ROW], scale="scaled", has_cuda=True)[0].protocol == "scaled"
-    assert len(jobs_of(ROWS, scale="auto", has_cuda=False)) == len(ROWS)
+    assert len(jobs_of(ROWS, scale="auto", has_cuda=True)) == len(ROWS)
+
+
+def test_a_row_that_needs_a_gpu_is_left_out_on_the_cpu() -> None:
+    """Unless it is asked for in full."""
+    row = replace(ROW, scaled=None, needs_gpu=True)
+    assert jobs_of([row], scale="auto", has_cuda=False) == []
+    assert len(jobs_of([row], scale="auto", has_cuda=True)) == len(jobs_of([row], scale="full", has_cuda=False)) == 1
 
 
 def test_a_stop_ends_before_the_next_program(tmp_path: Path) -> None:
