@@ -42,7 +42,7 @@ class Contestant:
     def sharpness(self) -> float:
         """The lambda that counts."""
         mix = self.game.nets.get("mix")
-        return self.lam if self.lam is not None else 0.0 if mix is None else float(mix())
+        return self.lam if self.lam is not None else 0.0 if mix is None else float(mix().detach())
 
 
 def gmam(first: Sequence[float], second: Sequence[float]) -> float:
