@@ -1,4 +1,4 @@
-"""The training job's command line: ``python -m training train|resume|export|score|list``."""
+"""The training job's command line: ``python -m training train|resume|export|score|gmam|reconstruct|scoreboard|list``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -100,18 +101,107 @@ class Score:
     """Data set to compare with; the model's own unless given."""
     judge: str | None = None
     """Data set whose classifier judges; the same unless given."""
-    samples: int = 10_000
-    """How many samples are drawn."""
+    samples: int | None = None
+    """How many samples are drawn; 10,000 unless given, 26,000 for stackedmnist."""
+    nearest: int | None = None
+    """How many samples the 1-NN classifier is fitted on; as many as samples unless given."""
 
     def __call__(self, console: Console) -> int:
         from training.metrics.command import run_score
 
         is_run = self.model.is_dir()
         model = self.model / "model.onnx" if is_run else self.model
-        run_score(model, data=self.data, judge_data=self.judge, samples=self.samples, environ=os.environ, console=console)
+        run_score(model, data=self.data, judge_data=self.judge, samples=self.samples, nearest=self.nearest,
+                  environ=os.environ, console=console)  # fmt: skip
         if is_run and (self.model / FILE).exists():
             examine_run(Setting(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
         return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gmam:
+    """Compare two runs by letting each one's discriminators judge the other's generator; positive: the second is better."""
+
+    first: tyro.conf.Positional[Path]
+    """Run directory."""
+    second: tyro.conf.Positional[Path]
+    """Run directory; the figure is written there."""
+    samples: int = 10_000
+    """Samples of each, and at most so many real ones."""
+    first_lambda: float | None = None
+    """How the first's discriminators are weighted: 0 their mean, inf the greatest value; as the game learned unless given."""
+    second_lambda: float | None = None
+    """The same of the second's."""
+    device: Device = "auto"
+    """auto takes CUDA where there is a GPU."""
+
+    def __call__(self, console: Console) -> int:
+        from training.metrics.runs import Weights, run_gmam
+
+        setting = Setting(run=self.second, device=_device(self.device), environ=os.environ, console=console)
+        run_gmam(self.first, setting, samples=self.samples, weights=Weights(first=self.first_lambda, second=self.second_lambda))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct:
+    """Measure how near a run's generator comes to images that it never saw, by gradient descent on the latents."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory."""
+    images: int = 200
+    """How many test images."""
+    steps: int = 300
+    """Moves from each start."""
+    restarts: int = 2
+    """Starts an image; the best counts."""
+    device: Device = "auto"
+    """auto takes CUDA where there is a GPU."""
+
+    def __call__(self, console: Console) -> int:
+        from training.metrics.reconstruction import Search
+        from training.metrics.runs import run_reconstruction
+
+        setting = Setting(run=self.run, device=_device(self.device), environ=os.environ, console=console)
+        run_reconstruction(setting, images=self.images, search=Search(steps=self.steps, restarts=self.restarts))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoreboard:
+    """Make docs/SCOREBOARD.md from the stored results; with --play run what has none yet."""
+
+    rows: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Rows to run; all unless named."""
+    play: bool = False
+    """Train, score and store, the cheapest first; a call that was stopped goes on where it was."""
+    check: bool = False
+    """Only say, by the exit code, whether the page is what the results make."""
+    scale: Literal["auto", "full", "scaled"] = "auto"
+    """auto takes the full sizes on a GPU and the scaled ones on the CPU."""
+    seeds: int | None = None
+    """Seeds a row; the row's own number unless given."""
+    docs: Path = Path("docs")
+    """Where the page is; the results are in scoreboard/ below it."""
+    runs: Path = Path("runs/scoreboard")
+    """Where rows are played."""
+    device: Device = "auto"
+    """auto takes CUDA where there is a GPU."""
+
+    def __call__(self, console: Console) -> int:
+        from training.scoreboard.command import is_current, run_rows, write_page
+        from training.scoreboard.play import Place
+        from training.scoreboard.rows import ROWS
+
+        if self.check:
+            return int(not is_current(ROWS, self.docs))
+        if not self.play:
+            console.print(f"wrote {write_page(ROWS, self.docs)}", highlight=False)
+            return 0
+        say = partial(console.print, markup=False, highlight=False)
+        has_cuda = _device(self.device).type == "cuda"
+        place = Place(docs=self.docs, runs=self.runs, root=Path.cwd(), device=self.device, has_cuda=has_cuda, say=say)
+        return run_rows(ROWS, self.rows, place, scale=self.scale, seeds=self.seeds)
 
 
 @dataclass(frozen=True)
@@ -165,7 +255,16 @@ def main(arguments: list[str]) -> int:
     """Run the command line; the answer is the exit code, as ``training.errors`` lists them."""
     console = Console(width=None if sys.stdout.isatty() else 132)
     command = tyro.extras.subcommand_cli_from_dict(
-        {"train": Train, "resume": Resume, "export": Export, "score": Score, "list": List},
+        {
+            "train": Train,
+            "resume": Resume,
+            "export": Export,
+            "score": Score,
+            "gmam": Gmam,
+            "reconstruct": Reconstruct,
+            "scoreboard": Scoreboard,
+            "list": List,
+        },
         prog="python -m training", args=arguments,
     )  # fmt: skip
     try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from training.errors import TrainingError
 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
@@ -42,3 +46,20 @@ def remove_leftovers(folder: Path) -> None:
     """Delete what interrupted writes left behind in a folder and below it."""
     for path in folder.rglob("*.partial"):
         path.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One job a folder; the lock goes with the process, however it ends.
+
+    Raises:
+        TrainingError: another job has it.
+    """
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise TrainingError(f"another job is at work in {folder}") from None
+    finally:
+        os.close(descriptor)

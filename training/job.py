@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +14,7 @@ from training.batches import Batches
 from training.data import DataError, DataSet, load
 from training.errors import TrainingError
 from training.export import export, package_versions
-from training.files import remove_leftovers, write_json
+from training.files import locked, remove_leftovers, write_json
 from training.game import Game, play
 from training.plan import FILE, Plan, read_plan, write_plan
 from training.recipe import Recipe
@@ -48,7 +44,7 @@ def train(plan: Plan, setting: Setting, *, is_fresh: bool = False) -> bool:
         DataError: the data set is not to be had.
     """
     setting.run.mkdir(parents=True, exist_ok=True)
-    with _lock(setting.run):
+    with locked(setting.run):
         if is_fresh:
             _forget(setting.run)
         _refuse_other_plan(plan, setting.run)
@@ -68,11 +64,22 @@ def export_run(setting: Setting) -> Path:
     Raises:
         TrainingError: the run has no checkpoint, or the export is not faithful.
     """
+    game, data = open_run(setting)
+    return _export(game, data, setting)
+
+
+def open_run(setting: Setting) -> tuple[Game, DataSet]:
+    """The game as a run's newest checkpoint has it, and the data that it is played on.
+
+    Raises:
+        TrainingError: the run has no checkpoint, or one of other nets.
+        DataError: the data set is not to be had.
+    """
     game, data = _set_up(read_plan(setting.run), setting)
     _continue(game, setting)
     if not game.step:
         raise TrainingError(f"{setting.run} has no checkpoint yet")
-    return _export(game, data, setting)
+    return game, data
 
 
 def examine_run(setting: Setting) -> dict[str, float] | None:
@@ -84,13 +91,10 @@ def examine_run(setting: Setting) -> dict[str, float] | None:
     Raises:
         TrainingError: the run has no checkpoint.
     """
-    game, data = _set_up(read_plan(setting.run), setting)
+    game, data = open_run(setting)
     recipe = game.recipe
     if recipe.examine is None:
         return None
-    _continue(game, setting)
-    if not game.step:
-        raise TrainingError(f"{setting.run} has no checkpoint yet")
     try:
         test = load(recipe.data, split="test", size=recipe.size, environ=setting.environ).to(setting.device)
     except DataError as error:
@@ -223,16 +227,3 @@ def _refuse_other_plan(plan: Plan, run: Path) -> None:
 def _forget(run: Path) -> None:
     for path in (*run.glob("checkpoint-*.pt"), run / FILE, run / MODEL, run / EXAMINATION):
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _lock(run: Path) -> Iterator[None]:
-    """One job a run directory; the lock goes with the process, however it ends."""
-    descriptor = os.open(run / "lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise TrainingError(f"another job is at work in {run}") from None
-    finally:
-        os.close(descriptor)

@@ -33,7 +33,7 @@ def sample(game: Game, data: DataSet, seeds: Sequence[int], given: Sequence[dict
     """What the exported model would answer now for these seeds: uint8 [n,h,w,c] or float32 [n,k]."""
     drawn = draw(game.latents, seeds, given)
     sampler = sampler_of(game, data)
-    with torch.no_grad(), _evaluating(sampler):
+    with torch.no_grad(), evaluating(sampler):
         made = sampler(*(torch.from_numpy(values).to(game.device) for values in drawn.values()))
     answer: NDArray[Any] = made.cpu().numpy()
     return answer
@@ -83,7 +83,7 @@ def _classes(game: Game) -> int:
 
 
 @contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
+def evaluating(net: nn.Module) -> Iterator[None]:
     """In evaluation mode for a while, each module back in its own mode afterwards."""
     modes = [(module, module.training) for module in net.modules()]
     net.eval()

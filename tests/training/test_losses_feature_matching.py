@@ -19,7 +19,7 @@ from training.nets.labelled import Labelled, choose
 from training.nets.layers import normal
 from training.nets.weight_norm import BatchNormShift, GaussianNoise, WeightNormLinear, classifier
 from training.plan import Plan
-from training.recipes.salimans import count_errors
+from training.recipes.salimans import examine
 from training.round import Batch, Round, Verdict
 
 
@@ -173,4 +173,4 @@ def test_data_without_ten_classes_are_refused(picture_folder: Path, tmp_path: Pa
 def test_errors_are_counted_on_the_test_samples() -> None:
     """Two of three are named rightly."""
     test = Batch(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 1, 1]))
-    assert count_errors({"D": Logits()}, test) == pytest.approx({"errors": 1, "error": 1 / 3})
+    assert examine({"D": Logits()}, test) == pytest.approx({"errors": 1, "error": 1 / 3})

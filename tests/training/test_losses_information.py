@@ -15,7 +15,8 @@ from serving.settings import Settings
 from tests.training.conftest import tiny_plan, tiny_setting
 from training.job import MODEL, _set_up, train
 from training.losses.information import information_of, mutual_information
-from training.recipes.infogan import CODES, code_error, match
+from training.metrics.codes import match_codes
+from training.recipes.infogan import CODES, examine
 from training.round import Batch, Round, Verdict
 from training.session import open_session
 
@@ -84,7 +85,7 @@ def test_the_generator_is_taught_to_write_its_codes() -> None:
 def test_codes_are_matched_one_to_one_as_well_as_can_be() -> None:
     """Two codes that both mostly show class 0: the one that shows it more often gets it."""
     codes, labels = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 0, 0, 1, 2])
-    shown = match(codes, labels)
+    shown = match_codes(codes, labels)
     assert (shown[0], shown[1], shown[2]) == (0, 1, 2)
 
 
@@ -96,7 +97,7 @@ def test_the_error_of_a_code_is_what_its_best_matching_gets_wrong() -> None:
             return Verdict(x, x, {"y": nn.functional.one_hot(x.long(), 10).float()})
 
     labels = torch.tensor([0, 1, 2, 3, 4])
-    values = code_error({"D": Fixed()}, Batch(torch.tensor([9.0, 8.0, 7.0, 6.0, 9.0]), labels))
+    values = examine({"D": Fixed()}, Batch(torch.tensor([9.0, 8.0, 7.0, 6.0, 9.0]), labels))
     assert values["code-error"] == pytest.approx(0.2)
     assert [values[f"y={code}"] for code in (9, 8, 7, 6)] == [0, 1, 2, 3]
 

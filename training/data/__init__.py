@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from training.data import mnist, packaged, toys
+from training.data import mnist, packaged, stacked, toys
 from training.data.dataset import DataSet, Request, Split
 from training.data.errors import DataError
 from training.data.folder import load_folder
@@ -48,6 +48,9 @@ CATALOGUE: Mapping[str, Entry] = {
     "fashion-mnist": Entry(
         about="70,000 pieces of clothing, 28x28 grey, 10 classes; $DATA_ROOT/fashion-mnist, Debian's package or fetched",
         load=partial(mnist.load_idx, mnist.FASHION_MNIST),
+    ),
+    stacked.NAME: Entry(
+        about="128,000 stacks of three MNIST digits, 28x28 RGB, 1,000 modes; as mnist", load=stacked.load_stacked
     ),
     FOLDER: Entry(about="any images under PATH, 64x64 unless a size is asked for; sub-folders are classes", load=load_folder),
     "gaussian1d": _toy(toys.GAUSSIAN1D, "points of N(4, 0.5) on a line"),

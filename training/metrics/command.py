@@ -12,31 +12,39 @@ from rich.console import Console
 from rich.table import Table
 
 from contract import Card, Image
-from training.data import DataError, DataSet, load
+from training.data import DataError, DataSet, load, stacked
 from training.files import write_json
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.rows import Row
 from training.metrics.sampled import sample
 from training.metrics.score import Scores, score
+from training.metrics.stacked import SAMPLES as STACKED_SAMPLES
 
 WHOLE = {"mnist5k": "mnist"}
 """A data set that is a part of another, against which a model of it is measured where that one is on this machine."""
 
+LEARNED = {stacked.NAME: "mnist"}
+"""A data set whose judge learns from, and is examined on, another."""
+SAMPLES = {stacked.NAME: STACKED_SAMPLES}
+"""How many samples the published figures of a data set are taken on, where it is not 10,000."""
 
-def run_score(model: Path, *, data: str | None = None, judge_data: str | None = None, samples: int = 10_000,
-              environ: Mapping[str, str], console: Console, device: torch.device | str = "cpu") -> dict[str, Any]:  # fmt: skip
+
+def run_score(model: Path, *, data: str | None = None, judge_data: str | None = None, samples: int | None = None,
+              nearest: int | None = None, environ: Mapping[str, str], console: Console,
+              device: torch.device | str = "cpu") -> dict[str, Any]:  # fmt: skip
     """Score a model file: print the table, write ``scores.json`` beside the file, return what was written.
 
     Args:
         model: an exported ONNX file.
         data: what to measure against; None takes the data set on the model's card, and for mnist5k all of MNIST where that
             is on this machine.
-        judge_data: the labelled data set that the classifier learns from; None takes ``data``, and where that has no labels,
-            no classifier.
-        samples: how many seeds, from 0.
+        judge_data: the labelled data set that the classifier learns from; None takes ``data``, for StackedMNIST MNIST, and
+            where ``data`` has no labels, no classifier.
+        samples: how many seeds, from 0; None takes what the data's published figures are taken on, or 10,000.
+        nearest: how many seeds the 1-NN classifier is fitted on; None takes ``samples``.
         environ: the environment, for ``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME``.
         console: where to print.
-        device: where the classifier and the Parzen windows run; the model itself always runs on the CPU.
+        device: where the classifier and the distances between pixels run; the model itself always runs on the CPU.
 
     Raises:
         ScoreError, CardError, DataError: one sentence with what is wrong and what would do.
@@ -45,8 +53,11 @@ def run_score(model: Path, *, data: str | None = None, judge_data: str | None = 
     size = card.output.height if isinstance(card.output, Image) else None
     name = data or _reference(card, environ)
     train = load(name, size=size, environ=environ)
-    judge = _judge(judge_data, train, size, environ, console, device)
-    scores = score(model, train, _test(name, size, environ), samples=samples, judge=judge, device=device)
+    learned = judge_data or LEARNED.get(name)
+    judge = _judge(learned, train, size, environ, console, device)
+    examination = None if name not in LEARNED else _test(LEARNED[name], size, environ)
+    scores = score(model, train, _test(name, size, environ), samples=samples or SAMPLES.get(name, 10_000), judge=judge,
+                   examination=examination, nearest=nearest, device=device)  # fmt: skip
     print_scores(scores, console)
     written = scores.to_json()
     write_json(model.with_name("scores.json"), written)

@@ -86,9 +86,14 @@ def high_quality(samples: Tensor, modes: Tensor, sd: float) -> float:
 
 def reverse_kl(samples: Tensor, modes: Tensor) -> float:
     """KL(q || uniform) in nats, q the share of samples whose nearest mode is each of m; from 0 to ln m."""
-    q = torch.bincount(_nearest(samples, modes)[0], minlength=len(modes)).double() / len(samples)
+    return uneven(_nearest(samples, modes)[0], len(modes))
+
+
+def uneven(modes: Tensor, count: int) -> float:
+    """KL(q || uniform) in nats, q the shares of ``count`` modes in int64 [N]; from 0 to ln of the count."""
+    q = torch.bincount(modes, minlength=count).double() / len(modes)
     q = q[q > 0]
-    return float((q * (q * len(modes)).log()).sum())
+    return float((q * (q * count).log()).sum())
 
 
 def _nearest(samples: Tensor, modes: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from training.data import DataSet
-from training.metrics import images, points
+from training.metrics import images, neighbours, points, stacked
 from training.metrics.classifier import Classifier
 from training.metrics.images import Estimate
 from training.metrics.parzen import CENTRES, VALIDATION, parzen
 from training.metrics.sampled import Sampled
+
+MANIFOLD = 10_000
+"""Precision, recall, density and coverage see at most so many images a side."""
+MEMORISED = 2_000
+"""Samples whose nearest training images are looked for, and as many test images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,10 @@ class Reals:
     labels: Tensor | None
     """int64 [N] of the reference, or None."""
     others: Tensor
+    other_labels: Tensor | None
+    """int64 of the others, or None."""
     note: str | None = None
+    """What is unusual in the choice of the two, or None."""
 
 
 def judged_rows(sampled: Sampled, reals: Reals, judge: Classifier) -> tuple[list[Row], dict[str, float]]:
@@ -62,12 +70,57 @@ def judged_rows(sampled: Sampled, reals: Reals, judge: Classifier) -> tuple[list
              "of the class histogram, nats"),
         _row("least-class" + tail, float(shares.min()), float(real_shares.min()), len(fake), "share of the rarest class"),
     ]  # fmt: skip
+    rows += _manifold_rows(tail, real.features, fake.features[:n], others.features)
     if sampled.asked is not None and sampled.card.classes == judge.classes:
         floor = None if reals.labels is None else images.agreement(real, reals.labels)
         rows.append(
             _row("agreement" + tail, images.agreement(fake, sampled.asked), floor, len(fake), "class asked = class seen")
         )
     return rows, dict(zip(judge.classes, shares.tolist(), strict=True))
+
+
+def _manifold_rows(tail: str, real: Tensor, fake: Tensor, others: Tensor) -> list[Row]:
+    """Of at most 10,000 features a side: the tables of distances grow with the square of that."""
+    real, fake, others = (features[:MANIFOLD] for features in (real, fake, others))
+    if min(len(real), len(fake)) <= neighbours.NEAREST:
+        return []
+    own, floor = neighbours.manifolds(real, fake), neighbours.manifolds(real, others)
+    by = f"prdc, k = {neighbours.NEAREST}, {len(real):,} real"
+    names = [field.name for field in fields(own)]
+    return [_row(name + tail, getattr(own, name), getattr(floor, name), len(fake), by) for name in names]
+
+
+def stacked_rows(items: Tensor, reals: Reals, judge: Classifier) -> list[Row]:
+    """Modes of 1,000 and their evenness, beside real stacks at the same count and what a perfect generator would score."""
+    n = min(len(items), len(reals.others))
+    fake, other = (stacked.modes_of(part, judge) for part in (items[:n], reals.others[:n]))
+    by = f"nats to uniform; a perfect generator's is {stacked.least_kl(n):.4f} with so few samples"
+    return [
+        _row(f"modes-{judge.name}", stacked.count_modes(fake), stacked.count_modes(other), n, "of 1,000, a digit a channel"),
+        _row(f"reverse-kl-{judge.name}", stacked.mode_kl(fake), stacked.mode_kl(other), n, by),
+    ]
+
+
+def nearest_row(sampled: Sampled, reals: Reals, device: torch.device) -> list[Row]:
+    """The 1-NN test error of the labelled samples beside that of as many real training images; none without both labels."""
+    if sampled.asked is None or reals.labels is None or reals.other_labels is None:
+        return []
+    n = min(len(sampled.items), len(reals.others))
+    test, truth = reals.reference.to(device), reals.labels.to(device)
+    value = neighbours.nearest_error(sampled.items[:n].to(device), sampled.asked[:n], test, truth)
+    floor = neighbours.nearest_error(reals.others[:n].to(device), reals.other_labels[:n], test, truth)
+    return [_row("1nn-error", value, floor, n, f"fitted on samples, asked {len(test):,} real images, pixels")]
+
+
+def memorisation_row(items: Tensor, reals: Reals, device: torch.device) -> list[Row]:
+    """How near samples lie to training images, beside how near unseen images do; none where nothing is unseen."""
+    if reals.note is not None:
+        return []
+    n = min(len(items), MEMORISED, len(reals.reference))
+    train, test = reals.others.to(device), reals.reference[:n].to(device)
+    value = neighbours.memorisation(items[:n].to(device), test, train)
+    by = f"distance to the nearest of {len(train):,} training images over that of {n:,} test images"
+    return [_row("memorisation", value, 1.0, n, by)]
 
 
 def parzen_row(items: Tensor, reals: Reals, device: torch.device) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,9 @@ class Sampled:
     """uint8 [N,C,H,W] or float32 [N,k]."""
     asked: Tensor | None
     """int64 [N], the class that each sample was drawn for; None for an unconditional model."""
+
+    def __getitem__(self, rows: slice) -> Sampled:
+        return replace(self, items=self.items[rows], asked=None if self.asked is None else self.asked[rows])
 
 
 def sample(model: Path, count: int) -> Sampled:

@@ -13,14 +13,15 @@ from torch import Tensor
 
 from contract import Points
 from training.data import DataSet
+from training.data.stacked import NAME as STACKED
 from training.metrics.classifier import Classifier
 from training.metrics.errors import ScoreError
 from training.metrics.images import collapse_alarm
-from training.metrics.rows import Reals, Row, judged_rows, parzen_row, point_rows
+from training.metrics.rows import Reals, Row, judged_rows, memorisation_row, nearest_row, parzen_row, point_rows, stacked_rows
 from training.metrics.sampled import Sampled, sample
 
-PARZEN_VALUES = 1_024
-"""Images of more values than this (32x32 grey) have no Parzen row: the measure means nothing there and takes minutes."""
+PIXEL_VALUES = 1_024
+"""Images of more values than this (32x32 grey) have no measures by pixels: distances mean little there and take minutes."""
 ALARM_SAMPLES = 1_000
 
 
@@ -55,6 +56,7 @@ class Scores:
 
 
 def score(model: Path, train: DataSet, test: DataSet | None, *, samples: int = 10_000, judge: Classifier | None = None,
+          examination: DataSet | None = None, nearest: int | None = None,
           device: torch.device | str = "cpu") -> Scores:  # fmt: skip
     """Run a model file and measure what it gives.
 
@@ -63,30 +65,38 @@ def score(model: Path, train: DataSet, test: DataSet | None, *, samples: int = 1
         train: what the model may have seen; the floor's stand-ins are taken from it.
         test: what it has not seen, the reference; None takes two disjoint halves of ``train`` for the two roles.
         samples: how many seeds, from 0.
-        judge: a classifier of such images; None leaves out what needs one.
-        device: where the Parzen windows are computed; the judge has its own.
+        judge: a classifier of such images, for StackedMNIST of one channel; None leaves out what needs one.
+        examination: labelled images on which the judge is tried; None takes the reference.
+        nearest: how many seeds, from 0, the 1-NN classifier is fitted on; None takes ``samples``.
+        device: where distances between pixels are computed; the judge has its own.
 
     Raises:
         ScoreError: the file cannot be run, or the data are of another shape than its samples.
     """
     if samples < 2:
         raise ScoreError(f"samples must be at least 2, got {samples}")
-    sampled = sample(model, samples)
+    drawn = sample(model, max(samples, nearest or 0))
+    sampled = drawn[:samples]
     _check_shape(sampled, train)
     reals = _reals(train, test)
     notes = [reals.note] if reals.note else []
     if isinstance(sampled.card.output, Points):
         rows, histogram, judge = point_rows(sampled.items, reals, train), dict[str, float](), None
-    else:
-        rows, histogram, more = _image_rows(sampled, reals, judge, torch.device(device))
+    elif train.name == STACKED:
+        rows, histogram, more = _stacked_rows(sampled, reals, judge)
         notes += more
+    else:
+        rows, histogram, more = _image_rows(sampled, reals, judge)
+        pixels, about = _pixel_rows(sampled, drawn[: nearest or samples], reals, train, torch.device(device))
+        rows, notes = rows + pixels, notes + more + about
     asked = None if sampled.asked is None else sampled.asked[:ALARM_SAMPLES]
-    alarm = collapse_alarm(sampled.items[:ALARM_SAMPLES], train, judge=judge, asked=asked)
+    looking = None if train.name == STACKED else judge
+    alarm = collapse_alarm(sampled.items[:ALARM_SAMPLES], train, judge=looking, asked=asked)
     return Scores(
         model=sampled.card.name,
         digest=sampled.digest,
         data=train.name,
-        judge=None if judge is None else _about(judge, reals),
+        judge=None if judge is None else _about(judge, _examined(reals, examination)),
         rows=tuple(rows),
         histogram=histogram,
         alarm=alarm,
@@ -103,13 +113,14 @@ def _check_shape(sampled: Sampled, data: DataSet) -> None:
 def _reals(train: DataSet, test: DataSet | None) -> Reals:
     items, labels = _mixed(train)
     if test is not None:
-        return Reals(test.items, test.labels, items)
+        return Reals(test.items, test.labels, items, labels)
     half = len(items) // 2
     note = (
         f"{train.name} has no test part here: the reference is one half of its {len(items):,} items, the floor the other; "
         "model and classifier may have seen both"
     )
-    return Reals(items[:half], None if labels is None else labels[:half], items[half:], note)
+    first, second = (None, None) if labels is None else (labels[:half], labels[half:])
+    return Reals(items[:half], first, items[half:], second, note)
 
 
 def _mixed(data: DataSet) -> tuple[Tensor, Tensor | None]:
@@ -121,26 +132,40 @@ def _mixed(data: DataSet) -> tuple[Tensor, Tensor | None]:
     return data.items[order], None if data.labels is None else data.labels[order]
 
 
-def _about(judge: Classifier, reals: Reals) -> dict[str, Any]:
-    on_reference = None if reals.labels is None else judge.accuracy_on(reals.reference, reals.labels)
+def _examined(reals: Reals, examination: DataSet | None) -> tuple[Tensor, Tensor | None]:
+    return (reals.reference, reals.labels) if examination is None else (examination.items, examination.labels)
+
+
+def _about(judge: Classifier, examined: tuple[Tensor, Tensor | None]) -> dict[str, Any]:
+    items, labels = examined
+    on_reference = None if labels is None else judge.accuracy_on(items, labels)
     return {"name": judge.name, "data": judge.data, "accuracy_held_out": judge.accuracy, "held_out": judge.held_out,
-            "accuracy_reference": on_reference, "reference": len(reals.reference)}  # fmt: skip
+            "accuracy_reference": on_reference, "reference": len(items)}  # fmt: skip
 
 
-def _image_rows(sampled: Sampled, reals: Reals, judge: Classifier | None,
-                device: torch.device) -> tuple[list[Row], dict[str, float], list[str]]:  # fmt: skip
-    rows: list[Row] = []
-    histogram: dict[str, float] = {}
-    notes: list[str] = []
+def _stacked_rows(sampled: Sampled, reals: Reals, judge: Classifier | None) -> tuple[list[Row], dict[str, float], list[str]]:
     if judge is None:
-        notes.append("no labelled data for a classifier: KID, FID, classes and confidence are left out")
-    else:
-        rows, histogram = judged_rows(sampled, reals, judge)
-        if sampled.asked is not None and sampled.card.classes != judge.classes:
-            notes.append(f"{judge.name} knows other classes than the model: what was asked for is not compared")
+        return [], {}, ["no classifier of digits: the modes are not counted"]
+    note = f"{judge.name} names the digit of each channel; the measures of other images are left out for stacks"
+    return stacked_rows(sampled.items, reals, judge), {}, [note]
+
+
+def _image_rows(sampled: Sampled, reals: Reals, judge: Classifier | None) -> tuple[list[Row], dict[str, float], list[str]]:
+    if judge is None:
+        return [], {}, ["no labelled data for a classifier: KID, FID, classes and confidence are left out"]
+    rows, histogram = judged_rows(sampled, reals, judge)
+    is_compared = sampled.asked is None or sampled.card.classes == judge.classes
+    return rows, histogram, [] if is_compared else [f"{judge.name} knows other classes than the model: "
+                                                    "what was asked for is not compared"]  # fmt: skip
+
+
+def _pixel_rows(sampled: Sampled, fitted: Sampled, reals: Reals, data: DataSet,
+                device: torch.device) -> tuple[list[Row], list[str]]:  # fmt: skip
     values = sampled.items[0].numel()
-    if values <= PARZEN_VALUES:
-        rows.append(parzen_row(sampled.items, reals, device))
-    else:
-        notes.append(f"Parzen windows are left out for images of {values:,} values; they serve up to {PARZEN_VALUES:,}")
-    return rows, histogram, notes
+    if values > PIXEL_VALUES:
+        about = f"measures by pixels (parzen, 1nn-error, memorisation) are left out for images of {values:,} values"
+        return [], [f"{about}; they serve up to {PIXEL_VALUES:,}"]
+    rows = [parzen_row(sampled.items, reals, device), *memorisation_row(sampled.items, reals, device)]
+    if sampled.card.classes == data.classes:
+        rows += nearest_row(fitted, reals, device)
+    return rows, []

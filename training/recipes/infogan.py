@@ -6,12 +6,12 @@ import copy
 from collections.abc import Mapping
 
 import torch
-from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import nn
 
 from contract import Categorical, Latent, Latents, Uniform
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.information import mutual_information
+from training.metrics.codes import code_error, match_codes
 from training.nets import information
 from training.optimisers import adam
 from training.recipe import Nets, Player, Recipe
@@ -46,11 +46,11 @@ def infogan(name: str, summary: str, *, data: str, width: int, dense: int, steps
         batch=128,
         steps=steps,
         pixels="unit",
-        examine=code_error,
+        examine=examine,
     )
 
 
-def code_error(nets: Mapping[str, nn.Module], test: Batch) -> dict[str, float]:
+def examine(nets: Mapping[str, nn.Module], test: Batch) -> dict[str, float]:
     """The code as a classifier that saw no label: arXiv:1606.03657, section 7.2, "5 % error rate".
 
     Each value of ``y`` is matched to one class, by the matching that is right most often on these samples. Q has learned on
@@ -63,17 +63,8 @@ def code_error(nets: Mapping[str, nn.Module], test: Batch) -> dict[str, float]:
     assert test.y is not None
     q = copy.deepcopy(nets["D"]).train()
     codes = torch.cat([q(x).heads["y"].argmax(1) for x in test.x.split(500)])
-    shown = match(codes, test.y)
-    guesses = torch.tensor([shown.get(code, -1) for code in range(10)], device=codes.device)[codes]
-    wrong = (guesses != test.y).float().mean()
-    return {"code-error": float(wrong), **{f"y={code}": float(label) for code, label in shown.items()}}
-
-
-def match(codes: Tensor, labels: Tensor) -> dict[int, int]:
-    """Code to label, one to one, right as often as can be; both int64 [N]."""
-    table = torch.zeros(10, int(labels.max()) + 1, dtype=torch.int64)
-    table.index_put_((codes.cpu(), labels.cpu()), torch.ones(len(codes), dtype=torch.int64), accumulate=True)
-    return dict(zip(*(side.tolist() for side in linear_sum_assignment(table.numpy(), maximize=True)), strict=True))
+    shown = {f"y={code}": float(label) for code, label in match_codes(codes, test.y).items()}
+    return {"code-error": code_error(codes, test.y), **shown}
 
 
 RECIPES = (

@@ -55,7 +55,7 @@ def test_the_test_part_is_another(name: str) -> None:
 
 def test_the_catalogue_names_them_all() -> None:
     """names() is the catalogue's, each with a line about it."""
-    assert names() == ("mnist5k", "digits", "mnist", "mnist50k", "fashion-mnist", "folder:PATH", *TOYS)
+    assert names() == ("mnist5k", "digits", "mnist", "mnist50k", "fashion-mnist", "stackedmnist", "folder:PATH", *TOYS)
     assert all(entry.about and "\n" not in entry.about for entry in CATALOGUE.values())
 
 

@@ -36,14 +36,19 @@ def test_a_conditional_image_model(picker: ModelFile, digits: DataSet, digits_te
     """All rows are there with floors; real digits of each class are agreed on; one picture a class is a collapse."""
     scores = score(picker(), digits, digits_test, samples=300, judge=judge)
     tail = judge.name
-    judged = ("kid", "fid", "confidence", "entropy", "least-class", "agreement")
-    assert [row.measure for row in scores.rows] == [*(f"{name}-{tail}" for name in judged), "parzen"]
+    judged = ("kid", "fid", "confidence", "entropy", "least-class", "precision", "recall", "density", "coverage", "agreement")
+    by_pixels = ("parzen", "memorisation", "1nn-error")
+    assert [row.measure for row in scores.rows] == [*(f"{name}-{tail}" for name in judged), *by_pixels]
     rows = {row.measure: row for row in scores.rows}
     assert all(row.floor is not None for row in scores.rows)
     assert rows[f"agreement-{tail}"].value == 1
     assert rows[f"fid-{tail}"].value > 3 * (rows[f"fid-{tail}"].floor or 0)
     assert rows[f"kid-{tail}"].value > 10 * abs(rows[f"kid-{tail}"].floor or 0)
     assert rows["parzen"].value < (rows["parzen"].floor or 0)
+    assert rows[f"coverage-{tail}"].value < 0.5 < (rows[f"coverage-{tail}"].floor or 0)
+    assert rows["memorisation"].value == 0
+    assert (rows["1nn-error"].floor or 0) < rows["1nn-error"].value < 0.6
+    assert rows["1nn-error"].samples == 300
     assert sum(scores.histogram.values()) == pytest.approx(1)
     assert scores.alarm is not None
     assert "within a class" in scores.alarm
@@ -51,6 +56,12 @@ def test_a_conditional_image_model(picker: ModelFile, digits: DataSet, digits_te
     assert scores.judge["accuracy_reference"] >= 0.97
     assert scores.notes == ()
     assert scores.values["parzen"] == rows["parzen"].value
+
+
+def test_the_nearest_neighbours_may_be_of_more_samples(picker: ModelFile, digits: DataSet, digits_test: DataSet) -> None:
+    """1nn-error has its own count; the others keep theirs."""
+    scores = score(picker(), digits, digits_test, samples=50, nearest=120)
+    assert {row.measure: row.samples for row in scores.rows} == {"parzen": 50, "memorisation": 50, "1nn-error": 120}
 
 
 def test_without_a_test_part_the_data_is_halved(picker: ModelFile, digits: DataSet, judge: Classifier) -> None:
@@ -61,9 +72,9 @@ def test_without_a_test_part_the_data_is_halved(picker: ModelFile, digits: DataS
 
 
 def test_without_a_judge_what_needs_one_is_left_out(picker: ModelFile, digits: DataSet, digits_test: DataSet) -> None:
-    """Parzen windows remain, and a note says what is missing."""
+    """Measures by pixels remain, and a note says what is missing."""
     scores = score(picker(), digits, digits_test, samples=50)
-    assert [row.measure for row in scores.rows] == ["parzen"]
+    assert [row.measure for row in scores.rows] == ["parzen", "memorisation", "1nn-error"]
     assert "KID, FID, classes and confidence are left out" in scores.notes[0]
     assert scores.judge is None
     assert scores.histogram == {}

@@ -1,0 +1,157 @@
+"""Two games judged crosswise: by hand, and on games that are played."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from training.batches import Batches
+from training.data import DataSet, load
+from training.game import Game
+from training.job import train
+from training.metrics.errors import ScoreError
+from training.metrics.gmam import Contestant, aggregated, compare, gmam, value_of
+from training.metrics.runs import Weights, gmam_file, run_gmam
+from training.plan import Plan
+from training.recipes import CATALOGUE
+from training.round import Verdict
+from training.setting import Setting
+
+
+class Near(nn.Module):
+    """A discriminator of gaussian1d that takes what is near a place for real."""
+
+    def __init__(self, place: float) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.tensor(place))
+
+    def forward(self, x: Tensor) -> Verdict:
+        return Verdict(1 - (x[:, 0] - self.place).abs(), x)
+
+
+class Shift(nn.Module):
+    """A generator that adds a number to a narrow z."""
+
+    def __init__(self, place: float) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.tensor(place))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.place + z / 100
+
+
+class Seven(nn.Module):
+    """A lambda that is learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(7.0))
+
+    def forward(self) -> Tensor:
+        return self.value
+
+
+def contestant(data: DataSet, place: float, *judges: float, lam: float | None = None) -> Contestant:
+    """A game whose G stands at a place, with discriminators at others."""
+    discriminators = {f"D{i}": Near(judge) for i, judge in enumerate(judges)}
+    recipe = replace(
+        CATALOGUE["toy1d"], nets=lambda shape, latents: {"G": Shift(place), **discriminators}, players=(), reals=None
+    )
+    batches = Batches(data, 8, seed=0, pixels="tanh")
+    return Contestant(game=Game(recipe, recipe.latents(0), batches, seed=0), data=data, lam=lam)
+
+
+@pytest.fixture(scope="module")
+def truth() -> DataSet:
+    """Test points of the Gaussian around 4."""
+    return load("gaussian1d", split="test", environ={})
+
+
+def test_the_formula_is_the_logarithm_of_the_quotients() -> None:
+    """log of (-3/-2) / (-1/-4) = log 6; swapping the games changes the sign; equal games are 0."""
+    assert gmam([-3, -2], [-1, -4]) == pytest.approx(math.log(6))
+    assert gmam([-1, -4], [-3, -2]) == pytest.approx(-math.log(6))
+    assert gmam([-2, -2], [-5, -5]) == 0
+
+
+@pytest.mark.parametrize("values", [[0.0, -1.0], [-math.inf, -1.0], [math.nan, -1.0]])
+def test_values_that_have_no_quotient_are_refused(values: list[float]) -> None:
+    """Zero, infinite and NaN say so."""
+    with pytest.raises(ScoreError, match="must be below 0 and finite"):
+        gmam(values, [-1.0, -1.0])
+
+
+def test_the_value_of_an_undecided_discriminator_is_minus_log_4() -> None:
+    """Logits of 0 give 2 log 1/2; of one that is sure and right 2 log .99, sure and wrong 2 log .01."""
+    assert value_of(torch.zeros(5), torch.zeros(7)) == pytest.approx(-math.log(4))
+    sure = torch.full((5,), 100.0)
+    assert value_of(sure, -sure) == pytest.approx(2 * math.log(0.99))
+    assert value_of(-sure, sure) == pytest.approx(2 * math.log(0.01))
+
+
+def test_discriminators_are_weighted_by_their_values() -> None:
+    """lambda 0 is the mean, infinity the greatest, in between by the softmax."""
+    assert aggregated([-1, -3], 0) == pytest.approx(-2)
+    assert aggregated([-1, -3], math.inf) == -1
+    weight = 1 / (1 + math.exp(-2))
+    assert aggregated([-1, -3], 1) == pytest.approx(-weight - 3 * (1 - weight))
+
+
+def test_the_generator_nearer_to_the_data_wins(truth: DataSet) -> None:
+    """Both judges know the data: positive for the second that is nearer, negative for the first, 0 for equals."""
+    near, far = contestant(truth, 4.0, 4.0), contestant(truth, 1.0, 4.0)
+    assert compare(far, near, truth, samples=200) > 0.1
+    assert compare(near, far, truth, samples=200) == pytest.approx(-compare(far, near, truth, samples=200))
+    assert compare(near, near, truth, samples=200) == 0
+
+
+def test_several_discriminators_count_as_told(truth: DataSet) -> None:
+    """A second judge that knows nothing changes the mean, and not the greatest value."""
+    near, far = contestant(truth, 4.0, 4.0), contestant(truth, 1.0, 4.0)
+    alone = compare(far, near, truth, samples=200)
+    assert compare(far, contestant(truth, 4.0, 4.0, 50.0), truth, samples=200) != pytest.approx(alone, rel=0.01)
+    greatest = compare(far, contestant(truth, 4.0, 4.0, 50.0, lam=math.inf), truth, samples=200)
+    assert greatest == pytest.approx(alone)
+
+
+def test_a_learned_weight_is_the_games_own(truth: DataSet) -> None:
+    """A net called mix says lambda where none is given."""
+    own = contestant(truth, 4.0, 4.0)
+    assert own.sharpness == 0
+    own.game.nets["mix"] = Seven()
+    assert own.sharpness == 7
+    assert replace(own, lam=2.0).sharpness == 2
+
+
+def test_games_that_cannot_meet_are_refused(truth: DataSet) -> None:
+    """Other data, and no discriminator, are told by name."""
+    own = contestant(truth, 4.0, 4.0)
+    with pytest.raises(ScoreError, match=r"gaussian1d \[1\] and ring8 \[2\]"):
+        compare(own, contestant(load("ring8", environ={}), 0.0, 0.0), truth, samples=10)
+    with pytest.raises(ScoreError, match="no net called D"):
+        compare(own, contestant(truth, 4.0), truth, samples=10)
+
+
+def test_two_runs_are_compared_by_the_command(tmp_path: Path) -> None:
+    """Two trained runs of different lengths: a finite figure, the same read from the file, its negative the other way round."""
+    environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
+    settings = [
+        Setting(run=tmp_path / name, device=torch.device("cpu"), environ=environ, console=Console(file=io.StringIO()), grids=1)
+        for name in "ab"
+    ]
+    for steps, setting in zip((5, 40), settings, strict=True):
+        assert train(Plan(recipe="toy1d_minibatch", steps=steps), setting)
+    row = run_gmam(settings[0].run, settings[1], samples=100, weights=Weights())
+    back = run_gmam(settings[1].run, settings[0], samples=100, weights=Weights())
+    assert row.value == pytest.approx(-back.value)
+    assert json.loads((tmp_path / "b" / gmam_file(tmp_path / "a")).read_text())["value"] == row.value
+    assert "test part" in row.by

@@ -1,0 +1,81 @@
+"""The reconstruction error where it is known in closed form, and of a trained run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from contract import Categorical, Normal, Uniform
+from training.job import train
+from training.metrics.reconstruction import Search, reconstruct
+from training.metrics.runs import RECONSTRUCTION, run_reconstruction
+from training.plan import Plan
+from training.setting import Setting
+
+HARD = Search(steps=400, restarts=1, batch=7)
+
+
+def test_a_linear_generator_leaves_the_residual_of_least_squares() -> None:
+    """x = A z + b: the distance is that of x - b to the columns of A, over more images than a batch."""
+    dice = np.random.default_rng(0)
+    a, b, x = dice.normal(size=(6, 3)), dice.normal(size=6), dice.normal(size=(20, 6))
+    residuals = (x - b).T - a @ np.linalg.lstsq(a, (x - b).T, rcond=None)[0]
+    weights, bias, targets = (torch.from_numpy(value).float() for value in (a, b, x))
+
+    def make(z: Mapping[str, Tensor]) -> Tensor:
+        return z["z"] @ weights.T + bias
+
+    found = reconstruct(make, {"z": Normal(3)}, targets, search=Search(steps=1500, restarts=1, batch=7))
+    np.testing.assert_allclose(found.numpy(), np.sqrt((residuals**2).sum(0)), rtol=1e-3)
+
+
+def test_uniform_latents_stay_within_their_bounds() -> None:
+    """G(z) = z with z in -1..1: a target at 3 is 2 away, one at .5 is reached."""
+    targets = torch.tensor([[3.0], [0.5], [-4.0]])
+    found = reconstruct(lambda z: z["z"], {"z": Uniform(1)}, targets, search=HARD)
+    torch.testing.assert_close(found, torch.tensor([2.0, 0.0, 3.0]), atol=0.02, rtol=0)
+
+
+def test_the_label_is_the_targets_own() -> None:
+    """G(z, y) = z + 100 y with z in -1..1: with the right label each target is reached, though no start would draw it."""
+    labels = torch.tensor([7, 2, 9])
+    found = reconstruct(
+        lambda z: z["z"] + 100 * z["y"][:, None],
+        {"z": Uniform(1), "y": Categorical(10)},
+        100.0 * labels[:, None],
+        search=HARD,
+        labels=labels,
+    )
+    assert float(found.max()) < 0.05
+
+
+def test_more_starts_find_no_worse_a_minimum() -> None:
+    """Without moving, the best of thirty starts is at least as near as the best of one, and nearer for most."""
+    targets = torch.zeros(40, 2)
+    one, many = (
+        reconstruct(lambda z: z["z"], {"z": Normal(2)}, targets, search=Search(steps=0, restarts=starts)) for starts in (1, 30)
+    )
+    assert bool((many <= one).all())
+    assert int((many < one).sum()) > 30
+
+
+def test_a_run_is_measured_by_the_command(tmp_path: Path) -> None:
+    """A toy run: each point of a line can be made, so the error is small; floor, steps and count are in the file."""
+    environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
+    setting = Setting(run=tmp_path, device=torch.device("cpu"), environ=environ, console=Console(file=io.StringIO()), grids=1)
+    assert train(Plan(recipe="toy1d", steps=300), setting)
+    row = run_reconstruction(setting, images=30, search=Search(steps=200, restarts=2))
+    assert 0 <= row.value < 1
+    assert row.floor == pytest.approx(0, abs=0.01)
+    assert row.samples == 30
+    assert "200 steps, 2 starts" in row.by
+    assert json.loads((tmp_path / RECONSTRUCTION).read_text())["measure"] == "mre"

@@ -1,0 +1,157 @@
+"""GMAM: two finished games compared by letting each one's discriminators judge the other's generator.
+
+Durugkar et al. (arXiv:1611.01673, eq. 8), after GAM of Im et al. (arXiv:1602.05110). V is the value of the game, never above 0,
+and the lower the better for the generator, so that each quotient below says how much better the second's is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from contract import draw
+from training.data import DataSet
+from training.game import Game
+from training.metrics.errors import ScoreError
+from training.round import Batch
+from training.sheet import evaluating, sampler_of
+
+BATCH = 100
+"""Samples at a time."""
+_DISCRIMINATOR = re.compile(r"D\d*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """One finished game."""
+
+    game: Game
+    data: DataSet
+    """What it was trained on."""
+    lam: float | None = None
+    """How its discriminators' values are weighted: softmax of lam V_i; 0 is their mean, infinity the greatest. None is what the
+    game learned, the answer of its net ``mix``, and 0 where it has none."""
+
+    @property
+    def sharpness(self) -> float:
+        """The lambda that counts."""
+        mix = self.game.nets.get("mix")
+        return self.lam if self.lam is not None else 0.0 if mix is None else float(mix().detach())
+
+
+def gmam(first: Sequence[float], second: Sequence[float]) -> float:
+    """GMAM of the second game over the first, from each one's aggregated value against (the other's G, its own G).
+
+    log of (F1 of G2 / F1 of G1) / (F2 of G1 / F2 of G2). Positive where the second's generator is the better, negative where
+    the first's is, and of no meaning where the two sets of discriminators disagree.
+
+    Raises:
+        ScoreError: a value is not below 0 and finite.
+    """
+    if not all(-math.inf < value < 0 for value in (*first, *second)):
+        raise ScoreError(f"values of a game must be below 0 and finite, got {[*first, *second]}")
+    return math.log(first[0] / first[1]) - math.log(second[0] / second[1])
+
+
+def value_of(on_real: Tensor, on_fake: Tensor) -> float:
+    """V = E log D(x) + E log(1 - D(G(z))) of logits [N] and [M], with D = .98 sigmoid + .01, as iDurugkar/GMAN has it.
+
+    So V is never 0, and one sample of which a discriminator is too sure does not decide it.
+    """
+    return float(_squashed(on_real).log().mean() + _squashed(-on_fake).log().mean())
+
+
+def _squashed(logit: Tensor) -> Tensor:
+    return 0.98 * logit.double().sigmoid() + 0.01
+
+
+def aggregated(values: Sequence[float], lam: float) -> float:
+    """Values of several discriminators as one, weighted by softmax(lam V): GMAN's F (section 4.1)."""
+    if math.isinf(lam):
+        return max(values)
+    all_values = torch.tensor(values, dtype=torch.float64)
+    return float((all_values * (lam * all_values).softmax(0)).sum())
+
+
+def compare(first: Contestant, second: Contestant, real: DataSet, *, samples: int) -> float:
+    """GMAM of the second over the first, on so many samples of seeds 0, 1, 2, ... and as many real ones.
+
+    Raises:
+        ScoreError: the games are of other data or conditions, or have no discriminator that gives one logit a sample.
+    """
+    if first.data.name != second.data.name or first.data.shape != second.data.shape:
+        raise ScoreError(f"both games must be of the same data, got {_about(first)} and {_about(second)}")
+    if first.game.recipe.conditions != second.game.recipe.conditions:
+        raise ScoreError("both discriminators must be told the same conditions, or none")
+    fakes = [fakes_of(contestant, samples) for contestant in (first, second)]
+    own, others = fakes[0], fakes[1]
+    return gmam(
+        [_judged(first, fake, real, samples) for fake in (others, own)],
+        [_judged(second, fake, real, samples) for fake in (own, others)],
+    )
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """Samples before rounding and what they were drawn from."""
+
+    items: Tensor
+    """float32 [N,C,H,W] in 0..255, or points [N,k]."""
+    latents: Mapping[str, Tensor]
+
+
+@torch.no_grad()
+def fakes_of(contestant: Contestant, samples: int) -> Fakes:
+    """Samples of seeds 0..N-1, as training saw them: not rounded."""
+    game, data = contestant.game, contestant.data
+    drawn = {name: torch.from_numpy(rows).to(game.device) for name, rows in draw(game.latents, range(samples)).items()}
+    sampler = sampler_of(game, data)
+    with evaluating(sampler):
+        parts = [sampler.levels(*rows) for rows in zip(*(t.split(BATCH) for t in drawn.values()), strict=True)]
+    items = torch.cat(parts)
+    return Fakes(items.permute(0, 3, 1, 2).contiguous() if data.is_image else items, drawn)
+
+
+@torch.no_grad()
+def _judged(judge: Contestant, fakes: Fakes, real: DataSet, samples: int) -> float:
+    game = judge.game
+    told = {name: fakes.latents[name] for name in game.recipe.conditions}
+    on_fake = Batch(game.batches.scale(fakes.items))
+    on_real = Batch(game.batches.scale(real.items[:samples].to(game.device)), _labels(real, samples, game))
+    reals = game.recipe.reals(on_real) if game.recipe.reals else on_real
+    known = dict.fromkeys(game.recipe.conditions, reals.y)
+    values = []
+    for name, net in _discriminators(game).items():
+        with evaluating(net):
+            values.append(value_of(_logits(name, net, reals.x, known), _logits(name, net, on_fake.x, told)))
+    return aggregated(values, judge.sharpness)
+
+
+def _labels(real: DataSet, samples: int, game: Game) -> Tensor | None:
+    return None if real.labels is None else real.labels[:samples].to(game.device)
+
+
+def _discriminators(game: Game) -> dict[str, nn.Module]:
+    """D, or D0, D1, ...: the nets of those names."""
+    found = {name: net for name, net in game.nets.items() if _DISCRIMINATOR.fullmatch(name)}
+    if not found:
+        raise ScoreError(f"{game.recipe.name} has no net called D or D1, D2, ...: {', '.join(game.nets)}")
+    return found
+
+
+def _logits(name: str, net: nn.Module, x: Tensor, told: Mapping[str, Any]) -> Tensor:
+    starts = range(0, len(x), BATCH)
+    parts = [net(x[i : i + BATCH], **{key: t[i : i + BATCH] for key, t in told.items()}).logit for i in starts]
+    if parts[0].ndim != 1:
+        raise ScoreError(f"{name} gives {parts[0].shape[1]} logits a sample; GMAM needs one")
+    return torch.cat(parts)
+
+
+def _about(contestant: Contestant) -> str:
+    return f"{contestant.data.name} {list(contestant.data.shape)}"

@@ -1,0 +1,87 @@
+"""Stored results: one JSON file a row and protocol, one entry a seed, each with the machine, the command and the commit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from training.errors import TrainingError
+from training.files import write_json
+
+Protocol = Literal["full", "scaled"]
+RESULTS = "scoreboard"
+"""The folder of results beside the page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One run's figure."""
+
+    measure: str
+    """By its full name, such as ``kid-lenet@d90d5b``."""
+    value: float
+    error: float | None = None
+    """Standard error within the run."""
+    floor: float | None = None
+    """What real data score in the model's place."""
+    floor_error: float | None = None
+    samples: int | None = None
+    by: str = ""
+    """How it was taken, in a few words."""
+    others: Mapping[str, float] = field(default_factory=dict)
+    """What else was measured of the same run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Reading):
+    """One seed's figure and how it came about."""
+
+    seed: int
+    steps: int
+    seconds: float | None
+    """Of training; None where nobody wrote it down."""
+    machine: str
+    command: str
+    """From training to the figure."""
+    commit: str
+
+
+def path_of(folder: Path, row: str, protocol: Protocol) -> Path:
+    """Where a row's results are kept."""
+    return folder / (f"{row}.json" if protocol == "full" else f"{row}.scaled.json")
+
+
+def load_results(folder: Path, row: str, protocol: Protocol) -> list[Result]:
+    """The results of a row, by seed; none where it was never run.
+
+    Raises:
+        TrainingError: the file is not one of results.
+    """
+    path = path_of(folder, row, protocol)
+    try:
+        content = json.loads(path.read_text())
+        results = [Result(**result) for result in content["results"]]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path} is no file of results: {error}") from None
+    return sorted(results, key=lambda result: result.seed)
+
+
+def store_result(folder: Path, row: str, protocol: Protocol, result: Result) -> None:
+    """Add one seed's result, in the place of an earlier one of that seed."""
+    kept = [old for old in load_results(folder, row, protocol) if old.seed != result.seed]
+    results = sorted([*kept, result], key=lambda result: result.seed)
+    content: dict[str, Any] = {"row": row, "protocol": protocol, "results": [dataclasses.asdict(r) for r in results]}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path_of(folder, row, protocol), content)
+
+
+def mean_and_spread(values: list[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation over seeds; no deviation of one."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
