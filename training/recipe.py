@@ -45,8 +45,13 @@ class Player:
 class Ema:
     """An exponential moving average of some nets, from which samples are drawn: theta' <- decay theta' + (1-decay) theta."""
 
-    decay: float
+    decay: float | Callable[[int], float]
+    """One number, or a function of the step."""
     nets: tuple[str, ...] = ("G",)
+
+    def at(self, step: int) -> float:
+        """The decay of that step."""
+        return self.decay(step) if callable(self.decay) else self.decay
 
 
 @dataclass(frozen=True, kw_only=True)

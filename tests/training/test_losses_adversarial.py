@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -151,6 +152,37 @@ def test_accuracies_are_noted_while_the_discriminator_moves() -> None:
     round = deal()
     d_nonsaturating(round)
     assert {name: value.item() for name, value in round.notes.items()} == {"accuracy/real": 1.0, "accuracy/fake": 0.5}
+
+
+def test_accuracies_are_counted_from_the_threshold_that_the_discriminator_names() -> None:
+    """From a logit of 2 one real of two is right and both fakes are; where there is no threshold, nothing is noted."""
+
+    class Named(Linear):
+        threshold: float | None = 2.0
+
+        def forward(self, x: Tensor) -> Verdict:
+            return replace(super().forward(x), threshold=self.threshold)
+
+    def noted(threshold: float | None) -> dict[str, float]:
+        first, judge = deal(), Named(1.5)
+        judge.threshold = threshold
+        round = Round({**first.nets, "D": judge}, first.real, first.latents, step=0, moving=first.moving)
+        d_nonsaturating(round)
+        return {name: value.item() for name, value in round.notes.items()}
+
+    assert noted(2.0) == {"accuracy/real": 0.5, "accuracy/fake": 1.0}
+    assert noted(None) == {}
+
+
+def test_a_part_of_a_round_is_a_slice_of_the_same_deal() -> None:
+    """Two halves: one real, one fake each, G asked once, gradients reaching it, and notes in the one place."""
+    round = deal(moving="G")
+    halves = [round.part(0, 2), round.part(1, 2)]
+    assert [half.real.x.tolist() for half in halves] == [[[1.0]], [[3.0]]]
+    assert [half.fake.tolist() for half in halves] == [[[-2.0]], [[1.0]]]
+    assert torch.autograd.grad(halves[1].fake.sum(), list(round.nets["G"].parameters()))[0].item() == 0.5
+    assert round.part(0, 2) is halves[0]
+    assert halves[0].notes is round.notes
 
 
 def test_a_conditional_discriminator_needs_labels() -> None:

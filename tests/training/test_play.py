@@ -14,7 +14,7 @@ from training.errors import NonFinite
 from training.game import Game, play
 from training.gates import Gate, always, worse_only
 from training.objective import Loss, loss
-from training.recipe import Recipe
+from training.recipe import Ema, Recipe
 from training.recipes import CATALOGUE
 from training.round import Round
 from training.schedules import Move, Schedule, alternate, phases, simultaneous
@@ -118,6 +118,15 @@ def test_averages_follow_their_nets() -> None:
         assert torch.allclose(kept, 0.998 * old + 0.002 * new, atol=1e-7)
     for buffer, current in zip(game.averages["G"].buffers(), game.nets["G"].buffers(), strict=True):
         assert torch.equal(buffer, current)
+
+
+def test_an_average_may_follow_at_another_pace_each_step() -> None:
+    """With decay 0 at step 0 and 1 from then on, the average is the net after one step, for ever."""
+    game = game_of(replace(CATALOGUE["toy1d"], ema=Ema(lambda step: float(step > 0))))
+    list(play(game, 1))
+    first = [p.detach().clone() for p in game.nets["G"].parameters()]
+    list(play(game, 3))
+    assert all(torch.equal(a, b) for a, b in zip(first, game.averages["G"].parameters(), strict=True))
 
 
 def test_a_batch_is_a_function_of_its_number() -> None:
