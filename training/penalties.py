@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -27,3 +29,18 @@ def squared_gradient(logit: Tensor, x: Tensor) -> Tensor:
     """|d logit_i / d x_i|^2 of each sample, [N]; differentiable."""
     (gradient,) = torch.autograd.grad(logit.sum(), x, create_graph=True)
     return gradient.flatten(1).square().sum(1)
+
+
+def r1_r2(gamma: Callable[[int], float]) -> Loss:
+    """gamma/2 (E |grad D(x)|^2 + E |grad D(G(z))|^2), zero-centred on reals and fakes, on every step, by name r1 and r2.
+
+    Huang et al. 2024, arXiv:2501.05441, eq. 3; ``gamma`` is a function of the step. Lazily computed it fails on StackedMNIST.
+    """
+
+    def on_reals(round: Round) -> Tensor:
+        return gamma(round.step) / 2 * squared_gradient(round.on_real.logit, round.real.x).mean()
+
+    def on_fakes(round: Round) -> Tensor:
+        return gamma(round.step) / 2 * squared_gradient(round.on_fake.logit, round.fake).mean()
+
+    return Loss((Term("r1", on_reals), Term("r2", on_fakes)))

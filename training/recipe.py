@@ -19,7 +19,7 @@ from training.schedules import Schedule, alternate
 
 Pixels = Literal["unit", "tanh"]
 Nets = dict[str, nn.Module]
-Tune = Callable[[int, int], Mapping[str, float]]
+Tune = Callable[[int, int], Mapping[str, float | tuple[float, float]]]
 Deal = Callable[[Latents, int, torch.device], dict[str, Tensor]]
 
 
