@@ -3,12 +3,13 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import dcgan, toys, vanilla
+from training.recipes import dcgan, packing, toys, vanilla
 
 MODULES = (
     dcgan,
     vanilla,
     toys,
+    packing,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"
