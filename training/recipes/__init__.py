@@ -3,13 +3,14 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import dcgan, packing, toys, vanilla
+from training.recipes import dcgan, energy, packing, toys, vanilla
 
 MODULES = (
     dcgan,
     vanilla,
     toys,
     packing,
+    energy,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"
