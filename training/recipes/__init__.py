@@ -3,7 +3,7 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import dcgan, energy, packing, toys, vanilla
+from training.recipes import dcgan, energy, margin, packing, toys, vanilla
 
 MODULES = (
     dcgan,
@@ -11,6 +11,7 @@ MODULES = (
     toys,
     packing,
     energy,
+    margin,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"
