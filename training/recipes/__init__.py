@@ -3,7 +3,7 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import dcgan, energy, margin, packing, toys, vanilla
+from training.recipes import dcgan, energy, margin, packing, several, toys, vanilla
 
 MODULES = (
     dcgan,
@@ -12,6 +12,7 @@ MODULES = (
     packing,
     energy,
     margin,
+    several,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"
