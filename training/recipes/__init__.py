@@ -3,7 +3,7 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import dcgan, energy, margin, packing, several, toys, vanilla
+from training.recipes import dcgan, energy, margin, packing, several, toys, vanilla, variational
 
 MODULES = (
     dcgan,
@@ -13,6 +13,7 @@ MODULES = (
     energy,
     margin,
     several,
+    variational,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"
