@@ -3,7 +3,7 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import dcgan, energy, margin, packing, several, toys, vanilla, variational
+from training.recipes import dcgan, energy, margin, packing, r3gan, several, toys, vanilla, variational
 
 MODULES = (
     dcgan,
@@ -14,6 +14,7 @@ MODULES = (
     margin,
     several,
     variational,
+    r3gan,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"
