@@ -70,6 +70,12 @@ def test_the_decoder_is_drawn_to_likeness_and_away_from_the_truth() -> None:
     assert g_three_ways(0.25)(deal()).item() == pytest.approx(0.25 * LIKENESS + 0.75 * fooling)
 
 
+def test_the_decoder_may_be_drawn_to_what_counts_as_real() -> None:
+    """The non-saturating form: (1 - gamma) (-log D of both kinds of fake)."""
+    fooling = mean([softplus(-l) for l in AGAIN]) + mean([softplus(-l) for l in SAMPLED])
+    assert g_three_ways(0.25, is_saturating=False)(deal()).item() == pytest.approx(0.25 * LIKENESS + 0.75 * fooling)
+
+
 def test_the_three_share_one_verdict() -> None:
     """D is asked once, for the reals, the reconstructions and the samples together."""
     round = deal()

@@ -53,12 +53,17 @@ def d_three_ways(round: Round) -> Tensor:
     return (real + fake) / 2
 
 
-def g_three_ways(gamma: float) -> Loss:
-    """gamma likeness - (1 - gamma) (-log(1 - D(G(E(x)))) - log(1 - D(G(z)))): algorithm 1, in the weights of its code."""
+def g_three_ways(gamma: float, *, is_saturating: bool = True) -> Loss:
+    """gamma likeness - (1 - gamma) (-log(1 - D(G(E(x)))) - log(1 - D(G(z)))): algorithm 1, in the weights of its code.
+
+    That is the zero-sum loss, which teaches little from fakes that D is sure of; ``is_saturating=False`` minimises
+    -log D(G(E(x))) - log D(G(z)) in its place.
+    """
 
     def fooling(round: Round) -> Tensor:
         _, again, sampled = _judged(round).logits
-        return -F.softplus(again).mean() - F.softplus(sampled).mean()
+        sign = 1 if is_saturating else -1
+        return -sign * (F.softplus(sign * again).mean() + F.softplus(sign * sampled).mean())
 
     return gamma * likeness + (1 - gamma) * Loss((Term("fooling", fooling),))
 

@@ -19,8 +19,11 @@ FALL = PowerDecay(0.025 / BATCH, 1e-5 / BATCH, 0.75)
 EPOCHS, PER_EPOCH = 150, 250
 
 
-def vaegan(name: str, *, units: int, steps: int, summary: str) -> Recipe:
-    """Encoder, decoder and discriminator of two hidden layers; likeness is measured in the second of D's."""
+def vaegan(name: str, *, units: int, steps: int, summary: str, is_saturating: bool = True) -> Recipe:
+    """Encoder, decoder and discriminator of two hidden layers; likeness is measured in the second of D's.
+
+    ``is_saturating`` is G's zero-sum loss, as published.
+    """
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         return {
@@ -30,6 +33,7 @@ def vaegan(name: str, *, units: int, steps: int, summary: str) -> Recipe:
         }
 
     optimiser = rmsprop(FALL.start, decay=0.9, epsilon=1e-5)
+    g_loss = g_three_ways(GAMMA, is_saturating=is_saturating)
     return Recipe(
         name=name,
         summary=summary,
@@ -39,7 +43,7 @@ def vaegan(name: str, *, units: int, steps: int, summary: str) -> Recipe:
         nets=nets,
         players=(
             Player(name="E", nets=("E",), loss=divergence + likeness, optimiser=optimiser, tune=FALL),
-            Player(name="G", nets=("G",), loss=g_three_ways(GAMMA), optimiser=optimiser, tune=FALL),
+            Player(name="G", nets=("G",), loss=g_loss, optimiser=optimiser, tune=FALL),
             Player(name="D", nets=("D",), loss=d_three_ways, optimiser=optimiser, tune=FALL),
         ),
         schedule=simultaneous("E", "G", "D"),
@@ -74,9 +78,20 @@ def vae(name: str, *, units: int, steps: int, summary: str) -> Recipe:
     )
 
 
+FULL_UNITS, FULL_STEPS = 1024, EPOCHS * PER_EPOCH
+SMALL_UNITS, SMALL_STEPS = 512, 10_000
+NARROW = "the same, half as wide, a quarter as long"
 RECIPES = (
-    vaegan("vaegan", units=1024, steps=EPOCHS * PER_EPOCH, summary="an auto-encoder that measures likeness in D's features"),
-    vaegan("vaegan_small", units=512, steps=10_000, summary="the same, half as wide, a quarter as long"),
-    vae("vae", units=1024, steps=EPOCHS * PER_EPOCH, summary="the plain VAE with VAEGAN's nets"),
-    vae("vae_small", units=512, steps=10_000, summary="the same, half as wide, a quarter as long"),
+    vaegan("vaegan", units=FULL_UNITS, steps=FULL_STEPS, summary="an auto-encoder that measures likeness in D's features"),
+    vaegan("vaegan_small", units=SMALL_UNITS, steps=SMALL_STEPS, summary=NARROW),
+    vaegan(
+        "vaegan_ns",
+        units=FULL_UNITS,
+        steps=FULL_STEPS,
+        is_saturating=False,
+        summary="VAEGAN with the non-saturating loss for G",
+    ),
+    vaegan("vaegan_ns_small", units=SMALL_UNITS, steps=SMALL_STEPS, is_saturating=False, summary=NARROW),
+    vae("vae", units=FULL_UNITS, steps=FULL_STEPS, summary="the plain VAE with VAEGAN's nets"),
+    vae("vae_small", units=SMALL_UNITS, steps=SMALL_STEPS, summary=NARROW),
 )
