@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal
-
 from torch import nn
 
 from contract import Categorical, Latents, Uniform
@@ -33,7 +30,8 @@ WEIGHED = "no paper: each player's score a weighed sum over all its adversaries;
 def gman(
     name: str,
     count: int,
-    mixing: Mixing | Literal["modified"],
+    mixing: Mixing,
+    is_modified: bool = False,
     *,
     width: int = 128,
     each: int = 100,
@@ -45,14 +43,15 @@ def gman(
     Args:
         name: of the recipe.
         count: of discriminators; the paper has 1 to 5.
-        mixing: how G weighs them; ``modified`` is the lone GAN that the paper compares with, by the modified objective.
+        mixing: how G weighs them.
+        is_modified: V_i is -log D, which does not saturate, in the place of the paper's log(1 - D).
         width: G's channels before the image; D's first layer has half as many.
         each: samples a discriminator sees.
         steps: of the game.
         summary: one line.
     """
     roles = [f"D{number}" for number in range(1, count + 1)]
-    value = g_squashed_modified if mixing == "modified" else g_squashed
+    value = g_squashed_modified if is_modified else g_squashed
     values = [in_part(playing(value, D=role), number, count) for number, role in enumerate(roles)]
     is_learned = mixing == "learned"
 
@@ -67,8 +66,8 @@ def gman(
         Player(name=role, nets=(role,), loss=in_part(playing(d_squashed, D=role), number, count), optimiser=optimiser)
         for number, role in enumerate(roles)
     ]
-    g_loss = g_mixed(values, "mean" if mixing == "modified" else mixing)
-    g = Player(name="G", nets=("G", "mix") if is_learned else ("G",), loss=g_loss, optimiser=optimiser)
+    g_nets = ("G", "mix") if is_learned else ("G",)
+    g = Player(name="G", nets=g_nets, loss=g_mixed(values, mixing), optimiser=optimiser)
     return Recipe(
         name=name,
         summary=summary,
@@ -120,23 +119,30 @@ def several_generators(name: str, *, g_count: int, d_count: int, width: int, ste
     )
 
 
-def _rows() -> tuple[Recipe, ...]:
-    full = (
-        gman("gman", 5, "learned", summary="five discriminators, G learns how much to heed the harshest (GMAN*)"),
-        gman("gman_mean", 5, "mean", summary="the same, G heeds their mean (GMAN-0)"),
-        gman("gman_max", 5, "max", summary="the same, G heeds the harshest alone (GMAN-max)"),
-        gman("gman_one", 1, "modified", summary="one discriminator, modified objective: what GMAN is compared with"),
-    )
-    kinds: dict[str, tuple[int, Mixing | Literal["modified"]]] = {
-        "gman": (3, "learned"), "gman_mean": (3, "mean"), "gman_max": (3, "max"), "gman_one": (1, "modified"),
-    }  # fmt: skip
-    small = [gman(f"{r.name}_small", *kinds[r.name], width=32, each=24, steps=5000, summary="") for r in full]
-    said = [f"{r.summary.replace('five', 'three')}, a quarter as wide" for r in full]
-    return (*full, *(replace(r, summary=summary) for r, summary in zip(small, said, strict=True)))
+KINDS: tuple[tuple[str, Mixing, bool, str], ...] = (
+    ("gman", "learned", False, "{} discriminators, G learns how much to heed the harshest (GMAN*)"),
+    ("gman_mean", "mean", False, "{} discriminators, G heeds their mean (GMAN-0)"),
+    ("gman_max", "max", False, "{} discriminators, G heeds the harshest alone (GMAN-max)"),
+    ("gman_modified", "learned", True, "{} discriminators as in gman, each by the objective that does not saturate"),
+    ("gman_one", "mean", True, "{} discriminator by that objective: what GMAN is compared with"),
+)
+"""Name, how G mixes, whether its objective is the modified one, what it is."""
+
+
+def _full(name: str, mixing: Mixing, is_modified: bool, summary: str) -> Recipe:
+    count, word = (1, "one") if name == "gman_one" else (5, "five")
+    return gman(name, count, mixing, is_modified, summary=summary.format(word))
+
+
+def _small(name: str, mixing: Mixing, is_modified: bool, summary: str) -> Recipe:
+    count, word = (1, "one") if name == "gman_one" else (3, "three")
+    said = f"{summary.format(word)}, a quarter as wide"
+    return gman(f"{name}_small", count, mixing, is_modified, width=32, each=24, steps=5000, summary=said)
 
 
 RECIPES = (
-    *_rows(),
+    *(_full(*kind) for kind in KINDS),
+    *(_small(*kind) for kind in KINDS),
     several_generators(
         "several_generators", g_count=2, d_count=2, width=16, steps=8000, summary="two generators against two discriminators"
     ),
