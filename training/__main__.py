@@ -41,8 +41,8 @@ class Train:
     """Training steps."""
     batch: int | None = None
     """Real samples a step."""
-    gate: Literal["always", "worse-only"] | None = None
-    """Who may move: everyone, or only the player that is doing worse."""
+    gate: Literal["always", "worse-only", "loss-ratio"] | None = None
+    """Who may move: everyone, only the player that is doing worse, or all but one that is ten times ahead."""
     seed: int = 0
     """Of everything random."""
     out: Path | None = None

@@ -179,9 +179,10 @@ def _step(game: Game, player: Player, gradient: tuple[Tensor, ...]) -> None:
 def _average(game: Game) -> None:
     if not game.recipe.ema:
         return
+    share = 1 - game.recipe.ema.at(game.step)
     for name, average in game.averages.items():
         net = game.nets[name]
-        torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - game.recipe.ema.decay)
+        torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), share)
         for kept, current in zip(average.buffers(), net.buffers(), strict=True):
             kept.copy_(current)
 

@@ -43,5 +43,37 @@ def worse_only(margin: float = 0.3, *, scale: Mapping[str, float] | None = None)
     return Gate(f"worse_only({margin:g})", admit)
 
 
-GATES: dict[str, Gate] = {"always": always, "worse-only": worse_only()}
+def equilibrium(target: float = 0.68, margin: float = 0.35) -> Gate:
+    """D rests while it is too good, G while it is too bad, and if both would rest, neither does; whoever else plays moves.
+
+    Too good: D's cost of either kind of sample, ``cost/real`` or ``cost/fake`` (the mean of -log of the probability given to
+    the truth), is below target - margin. Too bad: either is above target + margin. Larsen et al. 2016, arXiv:1512.09300, by
+    their code (andersbll/autoencoding_beyond_pixels, model/aegan.py). Until both costs are known, everyone moves.
+    """
+
+    def admit(standing: Standing, players: tuple[str, ...]) -> tuple[str, ...]:
+        costs = [float(standing[name]) for name in ("cost/real", "cost/fake") if name in standing]
+        if len(costs) < 2:
+            return players
+        resting = {"D"} if min(costs) < target - margin else set()
+        resting |= {"G"} if max(costs) > target + margin else set()
+        return tuple(p for p in players if p not in resting or resting == {"D", "G"})
+
+    return Gate(f"equilibrium({target:g} +- {margin:g})", admit)
+
+
+def loss_ratio(low: float = 0.1, high: float = 10.0) -> Gate:
+    """D rests while L_D / L_G < ``low``, G while it is > ``high``: Nguyen et al. 2017, arXiv:1612.00005, PPGN's code."""
+
+    def admit(standing: Standing, players: tuple[str, ...]) -> tuple[str, ...]:
+        if "D/loss" not in standing or "G/loss" not in standing:
+            return players
+        d, g = float(standing["D/loss"]), float(standing["G/loss"])
+        resting = "D" if d < low * g else "G" if d > high * g else None
+        return tuple(p for p in players if p != resting)
+
+    return Gate(f"loss_ratio({low:g}, {high:g})", admit)
+
+
+GATES: dict[str, Gate] = {"always": always, "worse-only": worse_only(), "loss-ratio": loss_ratio()}
 """The gates that the command line offers, by name."""

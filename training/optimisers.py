@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +28,6 @@ def adam(
     extra = (f", l2={weight_decay:g}" if weight_decay else "") + (f", eps={epsilon:g}" if epsilon != 1e-8 else "")
     name = f"adam({rate:g}, {betas}{extra})"
     return Optimiser(name, lambda p: torch.optim.Adam(p, rate, betas, epsilon, weight_decay=weight_decay, fused=True))
-
-
-def rmsprop(rate: float) -> Optimiser:
-    """RMSProp as torch has it: decay .99, epsilon 1e-8 outside the root."""
-    return Optimiser(f"rmsprop({rate:g})", lambda p: torch.optim.RMSprop(p, rate))
 
 
 def sgd(rate: float, momentum: float) -> Optimiser:
@@ -72,6 +67,38 @@ class LinearDecay:
         """The rate of the step that comes after ``step`` of ``steps``."""
         left = (steps - step) / (steps * (1 - self.hold))
         return {"lr": self.rate * min(1.0, max(0.0, left))}
+
+
+def rmsprop(rate: float, *, decay: float = 0.99, epsilon: float = 1e-8) -> Optimiser:
+    """RMSProp as torch has it: the gradient over the root of its mean square, plus ``epsilon``."""
+    return Optimiser(f"rmsprop({rate:g}, {decay:g})", lambda p: torch.optim.RMSprop(p, rate, alpha=decay, eps=epsilon))
+
+
+@dataclass(frozen=True)
+class PowerDecay:
+    """A player's ``tune``: the rate falls from ``start`` to ``stop`` by the ``power`` of the share of steps that are done."""
+
+    start: float
+    stop: float
+    power: float
+
+    def __call__(self, step: int, steps: int) -> dict[str, float]:
+        """The rate of the step that comes after ``step`` of ``steps``."""
+        return {"lr": self.start - min(1.0, step / steps) ** self.power * (self.start - self.stop)}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A player's ``after``: keeps every weight of a net within ``bound`` of zero."""
+
+    bound: float
+    net: str = "D"
+
+    def __call__(self, nets: Mapping[str, nn.Module]) -> None:
+        """In place, batch normalisation's gains and biases among them."""
+        with torch.no_grad():
+            for parameter in nets[self.net].parameters():
+                parameter.clamp_(-self.bound, self.bound)
 
 
 def rmsprop_tf(rate: float, *, decay: float = 0.9, epsilon: float = 1e-10) -> Optimiser:

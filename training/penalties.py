@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -43,3 +45,18 @@ def gradient_penalty(weight: float) -> Loss:
         return weight * (slope - 1).square().mean()
 
     return Loss((Term(f"gradient_penalty({weight:g})", penalty),))
+
+
+def r1_r2(gamma: Callable[[int], float]) -> Loss:
+    """gamma/2 (E |grad D(x)|^2 + E |grad D(G(z))|^2), zero-centred on reals and fakes, on every step, by name r1 and r2.
+
+    Huang et al. 2024, arXiv:2501.05441, eq. 3; ``gamma`` is a function of the step. Lazily computed it fails on StackedMNIST.
+    """
+
+    def on_reals(round: Round) -> Tensor:
+        return gamma(round.step) / 2 * squared_gradient(round.on_real.logit, round.real.x).mean()
+
+    def on_fakes(round: Round) -> Tensor:
+        return gamma(round.step) / 2 * squared_gradient(round.on_fake.logit, round.fake).mean()
+
+    return Loss((Term("r1", on_reals), Term("r2", on_fakes)))

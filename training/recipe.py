@@ -19,7 +19,7 @@ from training.schedules import Schedule, alternate
 
 Pixels = Literal["unit", "tanh"]
 Nets = dict[str, nn.Module]
-Tune = Callable[[int, int], Mapping[str, float]]
+Tune = Callable[[int, int], Mapping[str, float | tuple[float, float]]]
 Deal = Callable[[Latents, int, torch.device], dict[str, Tensor]]
 Prepare = Callable[[Mapping[str, nn.Module], "Deck", int], None]
 """From the nets by role, the training data and the run's seed, to the nets changed in place."""
@@ -65,8 +65,13 @@ class Player:
 class Ema:
     """An exponential moving average of some nets, from which samples are drawn: theta' <- decay theta' + (1-decay) theta."""
 
-    decay: float
+    decay: float | Callable[[int], float]
+    """One number, or a function of the step."""
     nets: tuple[str, ...] = ("G",)
+
+    def at(self, step: int) -> float:
+        """The decay of that step."""
+        return self.decay(step) if callable(self.decay) else self.decay
 
 
 @dataclass(frozen=True, kw_only=True)

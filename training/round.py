@@ -32,8 +32,8 @@ class Verdict:
     """[N,F], what the last layer looked at."""
     heads: Mapping[str, Tensor] = field(default_factory=dict)
     """Further answers by name: a code, a reconstruction, the parameters of a posterior."""
-    is_critic: bool = False
-    """Its logit is a score whose zero divides nothing, so that no accuracy can be told from it."""
+    threshold: float | None = 0.0
+    """The logit from which a sample is taken for real; None where only differences between logits mean anything."""
 
 
 class Round:
@@ -108,6 +108,21 @@ class Round:
         key = "recast:" + ",".join(f"{role}={name}" for role, name in sorted(roles.items()))
         return self.once(key, lambda: self._recast(roles))
 
+    def part(self, number: int, of: int) -> Round:
+        """One of ``of`` slices of this round, as even as can be: its reals, its latents, and its share of the same fakes."""
+        return self.once(f"part:{number}/{of}", lambda: self._part(number, of))
+
+    def _part(self, number: int, of: int) -> Round:
+        def cut(rows: Tensor) -> Tensor:
+            return rows.tensor_split(of)[number]
+
+        real = Batch(cut(self.real.x), None if self.real.y is None else cut(self.real.y))
+        latents = {name: cut(rows) for name, rows in self.latents.items()}
+        other = Round(self.nets, real, latents, step=self.step, moving=self.moving, conditions=self._conditions)
+        other.notes = self.notes
+        other._made["fake"] = cut(self.fake)
+        return other
+
     def _recast(self, roles: Mapping[str, str]) -> Round:
         nets = {**self.nets, **{role: self.nets[name] for role, name in roles.items()}}
         moving = self.moving | {role for role, name in roles.items() if name in self.moving}
@@ -126,7 +141,7 @@ class Round:
 
     def _judge(self, kind: str, x: Tensor) -> Verdict:
         verdict = cast(Verdict, self.nets["D"](x, **self.told(kind)))
-        if "D" in self.moving and verdict.logit.ndim == 1 and not verdict.is_critic:
-            is_right = verdict.logit >= 0 if kind == "real" else verdict.logit < 0
+        if "D" in self.moving and verdict.logit.ndim == 1 and verdict.threshold is not None:
+            is_right = verdict.logit >= verdict.threshold if kind == "real" else verdict.logit < verdict.threshold
             self.note(f"accuracy/{kind}", is_right.float().mean())
         return verdict

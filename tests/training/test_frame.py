@@ -74,7 +74,7 @@ class Critic(Discriminator):
     """A discriminator whose zero means nothing."""
 
     def forward(self, x: Tensor) -> Verdict:
-        return replace(super().forward(x), is_critic=True)
+        return replace(super().forward(x), threshold=None)
 
 
 def test_a_critic_has_no_accuracy() -> None:

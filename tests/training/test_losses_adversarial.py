@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from tests.training.deals import FAKE, REAL, Linear, deal, softplus
 from training.losses.adversarial import (
     d_cross_entropy,
     d_log,
@@ -24,44 +26,6 @@ from training.objective import Loss, loss, playing
 from training.penalties import r1
 from training.round import Batch, Round, Verdict
 
-
-class Scaled(nn.Module):
-    """A generator that gives its latents times a weight."""
-
-    def __init__(self, weight: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(weight))
-
-    def forward(self, z: Tensor) -> Tensor:
-        return z * self.weight
-
-
-class Linear(nn.Module):
-    """A discriminator whose logit is the sum of w x."""
-
-    def __init__(self, weight: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(weight))
-        self.asked = 0
-
-    def forward(self, x: Tensor) -> Verdict:
-        self.asked += 1
-        return Verdict((x * self.weight).flatten(1).sum(1), x)
-
-
-def deal(*, moving: str = "D", step: int = 0) -> Round:
-    """Reals 1 and 3, fakes 2 * (-1, 0.5), logits 1.5 x: real 1.5 and 4.5, fake -3 and 1.5."""
-    nets = {"G": Scaled(2.0), "D": Linear(1.5), "D2": Linear(-1.0)}
-    return Round(
-        nets, Batch(torch.tensor([[1.0], [3.0]])), {"z": torch.tensor([[-1.0], [0.5]])}, step=step, moving=frozenset(moving)
-    )
-
-
-def softplus(x: float) -> float:
-    return math.log1p(math.exp(x))
-
-
-REAL, FAKE = (1.5, 4.5), (-3.0, 1.5)
 D = sum(softplus(-r) for r in REAL) / 2 + sum(softplus(f) for f in FAKE) / 2
 G = sum(softplus(-f) for f in FAKE) / 2
 BY_HAND = [
@@ -151,6 +115,37 @@ def test_accuracies_are_noted_while_the_discriminator_moves() -> None:
     round = deal()
     d_nonsaturating(round)
     assert {name: value.item() for name, value in round.notes.items()} == {"accuracy/real": 1.0, "accuracy/fake": 0.5}
+
+
+def test_accuracies_are_counted_from_the_threshold_that_the_discriminator_names() -> None:
+    """From a logit of 2 one real of two is right and both fakes are; where there is no threshold, nothing is noted."""
+
+    class Named(Linear):
+        threshold: float | None = 2.0
+
+        def forward(self, x: Tensor) -> Verdict:
+            return replace(super().forward(x), threshold=self.threshold)
+
+    def noted(threshold: float | None) -> dict[str, float]:
+        first, judge = deal(), Named(1.5)
+        judge.threshold = threshold
+        round = Round({**first.nets, "D": judge}, first.real, first.latents, step=0, moving=first.moving)
+        d_nonsaturating(round)
+        return {name: value.item() for name, value in round.notes.items()}
+
+    assert noted(2.0) == {"accuracy/real": 0.5, "accuracy/fake": 1.0}
+    assert noted(None) == {}
+
+
+def test_a_part_of_a_round_is_a_slice_of_the_same_deal() -> None:
+    """Two halves: one real, one fake each, G asked once, gradients reaching it, and notes in the one place."""
+    round = deal(moving="G")
+    halves = [round.part(0, 2), round.part(1, 2)]
+    assert [half.real.x.tolist() for half in halves] == [[[1.0]], [[3.0]]]
+    assert [half.fake.tolist() for half in halves] == [[[-2.0]], [[1.0]]]
+    assert torch.autograd.grad(halves[1].fake.sum(), list(round.nets["G"].parameters()))[0].item() == 0.5
+    assert round.part(0, 2) is halves[0]
+    assert halves[0].notes is round.notes
 
 
 def test_a_conditional_discriminator_needs_labels() -> None:

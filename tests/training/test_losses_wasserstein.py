@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.test_losses_adversarial import deal
+from tests.training.deals import deal
 from training.losses.wasserstein import d_wasserstein, g_wasserstein
 from training.penalties import gradient_penalty
 from training.recipes import CATALOGUE

@@ -14,7 +14,7 @@ from training.errors import NonFinite
 from training.game import Game, play
 from training.gates import Gate, always, worse_only
 from training.objective import Loss, loss
-from training.recipe import Recipe
+from training.recipe import Ema, Recipe
 from training.recipes import CATALOGUE
 from training.round import Round
 from training.schedules import Move, Schedule, alternate, phases, simultaneous
@@ -120,6 +120,15 @@ def test_averages_follow_their_nets() -> None:
         assert torch.equal(buffer, current)
 
 
+def test_an_average_may_follow_at_another_pace_each_step() -> None:
+    """With decay 0 at step 0 and 1 from then on, the average is the net after one step, for ever."""
+    game = game_of(replace(CATALOGUE["toy1d"], ema=Ema(lambda step: float(step > 0))))
+    list(play(game, 1))
+    first = [p.detach().clone() for p in game.nets["G"].parameters()]
+    list(play(game, 3))
+    assert all(torch.equal(a, b) for a, b in zip(first, game.averages["G"].parameters(), strict=True))
+
+
 def test_a_batch_is_a_function_of_its_number() -> None:
     """Asked for in any order, the same number gives the same samples; an epoch shows each sample at most once."""
     data = load("digits", environ={})
@@ -155,7 +164,7 @@ def test_plans_name_what_is_wrong() -> None:
 
     for plan, message in (
         (Plan(recipe="dgan"), "recipe must be one of cdcgan_r1, dcgan.*got 'dgan'"),
-        (Plan(recipe="vanilla", gate="best"), "gate must be one of always, worse-only, got 'best'"),
+        (Plan(recipe="vanilla", gate="best"), "gate must be one of always, worse-only, loss-ratio, got 'best'"),
         (Plan(recipe="vanilla", steps=0), "steps must be at least 1, got 0"),
         (Plan(recipe="vanilla", seed=-1), "seed must be 0..4294967295, got -1"),
     ):

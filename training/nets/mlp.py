@@ -66,6 +66,13 @@ def generator_norm_first(z: int, hidden: list[int], shape: tuple[int, ...]) -> G
     return Generator(nn.Sequential(*layers, nn.Sigmoid()), shape)
 
 
+def generator_norm(z: int, hidden: list[int], shape: tuple[int, ...]) -> Generator:
+    """z - hidden layers without biases, each followed by batch normalisation and ReLU - shape: PacGAN's generator."""
+    sizes = [z, *hidden]
+    layers = [l for a, b in pairwise(sizes) for l in (nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.ReLU())]
+    return Generator(nn.Sequential(*layers, nn.Linear(sizes[-1], math.prod(shape))), shape)
+
+
 def discriminator_maxout(shape: tuple[int, ...], units: list[int], *, pieces: int, dropout: float) -> Discriminator:
     """Maxout layers, each followed by dropout."""
     sizes = [math.prod(shape), *units]

@@ -26,7 +26,7 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor) -> Verdict:
         features = cast(Tensor, self.body(x))
-        return Verdict(self.head(features).squeeze(1), features, is_critic=True)
+        return Verdict(self.head(features).squeeze(1), features, threshold=None)
 
 
 def wgan_generator(z: int, shape: tuple[int, ...], *, width: int) -> ConvGenerator:

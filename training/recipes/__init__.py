@@ -3,7 +3,21 @@
 from itertools import chain
 
 from training.recipe import Recipe
-from training.recipes import conditional, dcgan, infogan, salimans, toys, vanilla, wasserstein
+from training.recipes import (
+    conditional,
+    dcgan,
+    energy,
+    infogan,
+    margin,
+    packing,
+    r3gan,
+    salimans,
+    several,
+    toys,
+    vanilla,
+    variational,
+    wasserstein,
+)
 
 MODULES = (
     dcgan,
@@ -13,6 +27,12 @@ MODULES = (
     conditional,
     infogan,
     salimans,
+    packing,
+    energy,
+    margin,
+    several,
+    variational,
+    r3gan,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"

@@ -1,0 +1,89 @@
+"""Plain GANs, EBGANs and EBGANs with the pulling-away term at the same random points of the EBGAN paper's grid.
+
+    python benchmarks/training/ebgan_grid.py --points 32 --steps 2000 --out runs/ebgan_grid.jsonl
+
+Each line of the output is one finished game; a second call goes on where the first stopped. The score is the paper's
+(arXiv:1609.03126, section 4.1), I' = E_x KL(p(y) || p(y|x))^2 by a classifier of digits; the table counts games above each bar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from training.batches import Batches
+from training.data import DataSet, load
+from training.errors import NonFinite
+from training.game import Game, play
+from training.metrics.classifier import Classifier, classifier_for
+from training.metrics.command import cache_folder
+from training.recipe import Recipe
+from training.recipes.energy import KINDS, grid
+from training.sheet import sample
+
+SAMPLES = 2_000
+BARS = (25.0, 50.0, 100.0, 200.0, 300.0)
+LEAST = 1e-30
+"""Probabilities below it count as it."""
+
+
+def inception_prime(shares: Tensor) -> float:
+    """I' of p(y|x), [N,K]: the mean of KL(p(y) || p(y|x))^2, with p(y) the mean of p(y|x)."""
+    shares = shares.clamp_min(LEAST)
+    marginal = shares.mean(0)
+    return float((marginal * (marginal.log() - shares.log())).sum(1).square().mean())
+
+
+def measure(recipe: Recipe, data: DataSet, judge: Classifier) -> dict[str, object]:
+    """Play one game to its end and score samples as they would be served; a game that breaks scores nothing."""
+    kind, size = recipe.name.rsplit("_g", 1)
+    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=0, pixels=recipe.pixels), seed=0)
+    try:
+        for _ in play(game, recipe.steps):
+            pass
+    except NonFinite as error:
+        return {"recipe": recipe.name, "kind": kind, "size": size, "score": 0.0, "broke": str(error)}
+    images = torch.from_numpy(sample(game, data, range(SAMPLES))).permute(0, 3, 1, 2)
+    score = inception_prime(judge.see(images.contiguous()).probabilities)
+    return {"recipe": recipe.name, "kind": kind, "size": size, "score": score}
+
+
+def summarise(rows: list[Mapping[str, object]]) -> None:
+    """A line a kind: how many of its games are above each bar."""
+    print(f"{'kind':10} {'games':>5}" + "".join(f"{f'> {bar:g}':>8}" for bar in BARS))
+    for kind in KINDS:
+        scores = [float(str(row["score"])) for row in rows if row["kind"] == kind]
+        shares = [sum(score > bar for score in scores) / max(1, len(scores)) for bar in BARS]
+        print(f"{kind:10} {len(scores):5}" + "".join(f"{share:8.2f}" for share in shares))
+
+
+def main() -> None:
+    """Play what is not played yet, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--points", type=int, default=32, help="points of the grid; three games each")
+    parser.add_argument("--steps", type=int, default=2000, help="steps a game")
+    parser.add_argument("--data", default="mnist", help="data set; mnist5k needs no download")
+    parser.add_argument("--out", type=Path, default=Path("runs/ebgan_grid.jsonl"), help="where each game's line goes")
+    given = parser.parse_args()
+    data = load(given.data, environ=os.environ)
+    judge = classifier_for(data, cache=cache_folder(os.environ))
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    played = {row["recipe"] for row in rows}
+    with given.out.open("a") as file:
+        for recipe in grid(given.points, steps=given.steps):
+            if recipe.name not in played:
+                rows.append(measure(recipe, data, judge))
+                file.write(json.dumps(rows[-1]) + "\n")
+                file.flush()
+    summarise(rows)
+
+
+if __name__ == "__main__":
+    main()

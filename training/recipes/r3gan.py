@@ -1,0 +1,100 @@
+"""R3GAN: relativistic pairs, R1 and R2, modern residual nets; as published for StackedMNIST, and in a size for two cores."""
+
+from __future__ import annotations
+
+from contract import Latents, Normal
+from training.burn_in import AdamTune, Cosine, HalfLife
+from training.losses.relativistic import d_relativistic, g_relativistic
+from training.nets.residual import Discriminator, Generator, Stage
+from training.optimisers import adam
+from training.penalties import r1_r2
+from training.recipe import Ema, Nets, Player, Recipe
+from training.schedules import alternate
+
+HUANG = "Huang et al. 2024, arXiv:2501.05441; brownvc/R3GAN"
+
+
+def r3gan(
+    name: str,
+    *,
+    data: str,
+    size: int | None,
+    stages: tuple[Stage, ...],
+    batch: int,
+    images: int,
+    burn_in: int,
+    rate: tuple[float, float],
+    gamma: tuple[float, float],
+    half_life: int,
+    summary: str,
+) -> Recipe:
+    """Adam(0, beta2) with beta2 from .9 to .99, and gamma, rate and the average's half-life on the same cosine.
+
+    Args:
+        name: of the recipe.
+        data: its data set.
+        size: side of the images.
+        stages: of both nets, from the smallest map to the image; fewer where the images are smaller.
+        batch: reals a move; D and G are each dealt their own.
+        images: how long, in reals shown to D.
+        burn_in: until when settings glide, in the same count.
+        rate: from and to which the rate glides.
+        gamma: the same of the penalties' weight.
+        half_life: of the average at the end of the burn-in, in the same count.
+        summary: one line.
+    """
+    over = burn_in // batch
+    tune = AdamTune(Cosine(*rate, over), 0.0, Cosine(0.9, 0.99, over))
+    optimiser = adam(rate[0], (0.0, 0.9))
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        fitting = tuple(stage for number, stage in enumerate(stages) if shape[-1] >= 4 << number)
+        return {"G": Generator(64, shape, fitting), "D": Discriminator(shape, fitting)}
+
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=HUANG,
+        data=data,
+        size=size,
+        latents=lambda classes: {"z": Normal(64)},
+        nets=nets,
+        players=(
+            Player(name="D", nets=("D",), loss=d_relativistic + r1_r2(Cosine(*gamma, over)), optimiser=optimiser, tune=tune),
+            Player(name="G", nets=("G",), loss=g_relativistic, optimiser=optimiser, tune=tune),
+        ),
+        schedule=alternate(is_new_batch=True),
+        ema=Ema(HalfLife(Cosine(0.0, half_life, over), batch)),
+        batch=batch,
+        steps=images // batch,
+    )
+
+
+RECIPES = (
+    r3gan(
+        "r3gan",
+        data="stackedmnist",
+        size=32,
+        stages=(Stage(768, groups=96),) * 4,
+        batch=512,
+        images=10_000_000,
+        burn_in=2_000_000,
+        rate=(2e-4, 2e-4),
+        gamma=(1.0, 0.1),
+        half_life=500_000,
+        summary="relativistic pairs, R1 and R2 on StackedMNIST, the published run (hours on a large GPU)",
+    ),
+    r3gan(
+        "r3gan_small",
+        data="mnist",
+        size=None,
+        stages=(Stage(96, groups=6, blocks=1), Stage(48, groups=3, blocks=1), Stage(16, groups=1, blocks=1)),
+        batch=32,
+        images=32 * 3000,
+        burn_in=32 * 1500,
+        rate=(1e-3, 5e-4),
+        gamma=(1.0, 0.1),
+        half_life=32 * 200,
+        summary="the same game with nets for two cores, on any 28x28 images: MNIST, Fashion-MNIST, StackedMNIST",
+    ),
+)

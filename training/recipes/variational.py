@@ -1,0 +1,97 @@
+"""VAEGAN on MNIST, kept in balance by its gate, and the plain VAE with the same nets that it is measured against."""
+
+from __future__ import annotations
+
+from contract import Latents, Normal
+from training.gates import equilibrium
+from training.losses.variational import d_three_ways, divergence, g_three_ways, likeness, pixelwise
+from training.nets import variational
+from training.optimisers import PowerDecay, adam, rmsprop
+from training.recipe import Nets, Player, Recipe
+from training.schedules import simultaneous
+
+LARSEN = "Larsen et al. 2016, arXiv:1512.09300; andersbll/autoencoding_beyond_pixels"
+CODE = 128
+BATCH = 64
+GAMMA = 5e-5
+"""Weight of likeness in G's loss, against 1 - gamma of fooling D."""
+FALL = PowerDecay(0.025 / BATCH, 1e-5 / BATCH, 0.75)
+EPOCHS, PER_EPOCH = 150, 250
+
+
+def vaegan(name: str, *, units: int, steps: int, summary: str, is_saturating: bool = True) -> Recipe:
+    """Encoder, decoder and discriminator of two hidden layers; likeness is measured in the second of D's.
+
+    ``is_saturating`` is G's zero-sum loss, as published.
+    """
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        return {
+            "E": variational.encoder(shape, CODE, units=units),
+            "G": variational.decoder(CODE, shape, units=units),
+            "D": variational.discriminator(shape, units=units),
+        }
+
+    optimiser = rmsprop(FALL.start, decay=0.9, epsilon=1e-5)
+    g_loss = g_three_ways(GAMMA, is_saturating=is_saturating)
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=LARSEN,
+        data="mnist",
+        latents=lambda classes: {"z": Normal(CODE)},
+        nets=nets,
+        players=(
+            Player(name="E", nets=("E",), loss=divergence + likeness, optimiser=optimiser, tune=FALL),
+            Player(name="G", nets=("G",), loss=g_loss, optimiser=optimiser, tune=FALL),
+            Player(name="D", nets=("D",), loss=d_three_ways, optimiser=optimiser, tune=FALL),
+        ),
+        schedule=simultaneous("E", "G", "D"),
+        gate=equilibrium(0.68, 0.35),
+        batch=BATCH,
+        steps=steps,
+        pixels="unit",
+        log_every=100,
+    )
+
+
+def vae(name: str, *, units: int, steps: int, summary: str) -> Recipe:
+    """Encoder and decoder of VAEGAN, trained as one player by divergence and cross entropy of pixels."""
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        g = variational.decoder(CODE, shape, units=units)
+        return {"E": variational.encoder(shape, CODE, units=units), "G": g}
+
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper="Kingma and Welling 2014, arXiv:1312.6114; nets of arXiv:1512.09300's code",
+        data="mnist",
+        latents=lambda classes: {"z": Normal(CODE)},
+        nets=nets,
+        players=(Player(name="EG", nets=("E", "G"), loss=divergence + pixelwise, optimiser=adam(1e-3)),),
+        schedule=simultaneous("EG"),
+        batch=BATCH,
+        steps=steps,
+        pixels="unit",
+        log_every=100,
+    )
+
+
+FULL_UNITS, FULL_STEPS = 1024, EPOCHS * PER_EPOCH
+SMALL_UNITS, SMALL_STEPS = 512, 10_000
+NARROW = "the same, half as wide, a quarter as long"
+RECIPES = (
+    vaegan("vaegan", units=FULL_UNITS, steps=FULL_STEPS, summary="an auto-encoder that measures likeness in D's features"),
+    vaegan("vaegan_small", units=SMALL_UNITS, steps=SMALL_STEPS, summary=NARROW),
+    vaegan(
+        "vaegan_ns",
+        units=FULL_UNITS,
+        steps=FULL_STEPS,
+        is_saturating=False,
+        summary="VAEGAN with the non-saturating loss for G",
+    ),
+    vaegan("vaegan_ns_small", units=SMALL_UNITS, steps=SMALL_STEPS, is_saturating=False, summary=NARROW),
+    vae("vae", units=FULL_UNITS, steps=FULL_STEPS, summary="the plain VAE with VAEGAN's nets"),
+    vae("vae_small", units=SMALL_UNITS, steps=SMALL_STEPS, summary=NARROW),
+)
