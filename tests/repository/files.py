@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("contract", "training", "serving", "benchmarks")
+CODE = ("contract", "training", "serving", "benchmarks", "deploy")
 NOT_OURS = {".git", ".venv", ".build", "build", "dist", "runs", "__pycache__"}
 
 
