@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser.add_argument("--mirror", default="http://deb.debian.org/debian", help="where debootstrap gets Debian from")
     parser.add_argument("--keep-log", type=Path, metavar="FILE", help="where a copy of what the builds said is left")
     asked = parser.parse_args(arguments)
+    signal.signal(
+        signal.SIGTERM, lambda number, frame: sys.exit(128 + number)
+    )  # so that what was mounted and made is taken away
     with tempfile.TemporaryDirectory(prefix="gan-images-") as scratch:
         lack = missing(Path(scratch))
         if lack:
