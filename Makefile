@@ -8,6 +8,8 @@ MODEL  ?= $(OUT)/model.onnx
 PORT   ?= $(or $(GAN_PORT),8000)
 TESTS  ?= tests
 BENCH  ?=
+SIGNING_KEY ?=
+SERIAL ?=
 
 # What is installed: with an NVIDIA GPU the service's CUDA runtime, else the CPU one; they exclude each other.
 RUNTIME := $(or $(RUNTIME),$(if $(shell nvidia-smi -L 2>/dev/null | grep GPU),serve-gpu,serve))
@@ -28,7 +30,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train serve mar torchserve score test lint check bench-serve clean docker-train docker-serve
+.PHONY: help setup train serve mar torchserve score test lint check bench-serve release images-test clean docker-train docker-serve
 
 help: ## Explain every target (this text)
 	@printf '\n  \033[1mTrain a GAN, get one ONNX file, serve its images.\033[0m\n\n'
@@ -42,6 +44,7 @@ help: ## Explain every target (this text)
 	  MODEL  '$(MODEL)'  'what is served and scored' \
 	  PORT   '$(PORT)'   'where the service listens' \
 	  TESTS  '$(TESTS)'  'which tests to run' \
+	  SERIAL '$(or $(SERIAL),none)' 'of a release, higher than before; goes with SIGNING_KEY, an ed25519 key' \
 	  BENCH  '$(or $(BENCH),all of it)' 'options of bench-serve; `--help` lists them'
 	@printf '\n  First steps: `make serve`, then  curl -o 42.png "localhost:$(PORT)/generate?seed=42"\n\n'
 
@@ -103,6 +106,13 @@ check: lint test ## lint, then test: what CI does
 
 bench-serve: setup ## Measure the service against other servers of the same models (BENCH= narrows it)
 	@$(BIN)/python -m benchmarks.serving.contest $(BENCH)
+
+release: setup ## Put wheel, image contexts, bill of materials and MODEL into dist/ (SIGNING_KEY= SERIAL= sign it)
+	@$(BIN)/python -m deploy.release --model '$(MODEL)' --runtime '$(RUNTIME)' \
+	  $(if $(SIGNING_KEY),--key '$(SIGNING_KEY)') $(if $(SERIAL),--serial '$(SERIAL)')
+
+images-test: setup ## Build both images without docker and prove what they promise (Linux, as root, with buildah)
+	@$(BIN)/python -m deploy.images.proof
 
 clean: ## Remove what setup, the tests and the linters made; runs/ with your models stays
 	@rm -rf $(VENV) .build build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -43,6 +43,7 @@ from serving.schemas import Schema
 from serving.service import answer, create_service, fault
 from serving.settings import Settings, model_files, worker_threads
 from serving.signals import Tally
+from serving.signatures import trust_of
 from serving.ways import mix, walk, walk_formats
 
 NO_PATH = "no such path; / shows what there is"
@@ -83,14 +84,15 @@ def create_app(
     metrics = Metrics(metrics_directory)
     provider = resolve_provider(settings.provider)
     files = model_files(settings)
-    models = load_models(files, provider, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch)
+    trust = trust_of(settings)
+    models = load_models(files, provider, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch, trust=trust)
     service = create_service(settings, models.values(), metrics)
     for model in models.values():
         _announce(metrics, log, model)
     generation = generation or Tally()
     reloader = Reloader(
         service, dict(zip(files, models, strict=True)), provider, announce=partial(_announce, metrics, log), log=log,
-        generation=generation.value,
+        generation=generation.value, trust=trust,
     )  # fmt: skip
     parts = Parts(
         service=service, answer=partial(answer, service, log), is_draining=is_draining, reloader=reloader,

@@ -17,6 +17,7 @@ from serving.errors import AddressError, StartError
 from serving.logs import print_event
 from serving.settings import Provider, Settings, from_environ, model_files, usable_cores
 from serving.signals import Flag, Tally
+from serving.signatures import trust_of
 from serving.supervisor import Supervisor
 
 
@@ -25,6 +26,7 @@ def main(environ: Mapping[str, str]) -> int:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports usage unless a worker finds this at its import
     try:
         settings = _resolve(from_environ(environ))
+        trust_of(settings)  # keys that cannot be used are told before any worker starts
         files = model_files(settings)
         address = find_address(settings.host, settings.port)
     except StartError as error:
@@ -33,6 +35,8 @@ def main(environ: Mapping[str, str]) -> int:
     print_event("start", host=settings.host, port=settings.port, workers=settings.workers, models=[str(f) for f in files])
     with tempfile.TemporaryDirectory(prefix="gan-metrics-") as directory:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # prometheus_client reads it when a worker imports it
+        if settings.serials is None:
+            settings = replace(settings, serials=Path(directory) / "serials")
         return _serve(settings, address, Path(directory))
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +12,12 @@ import numpy as np
 
 from contract import Card, CardError, Categorical, Drawn, Given, Parameter, card_from_metadata, parameters
 from serving.errors import ModelError, StartError
+from serving.files import read_file
 from serving.promise import Goldens, Plan, compare_goldens, find_plan, probe_outputs
 from serving.protobuf import read_contents
 from serving.rows import Source, draw_rows
 from serving.runtime import Array, Device, Session, open_session, runtime_class
+from serving.signatures import Trust
 
 MAX_FILE_BYTES = 2**31 - 1
 RESERVED = ("seed", "n", "format", "scale", "model")
@@ -53,32 +53,24 @@ class Model:
         return self.run(draw_rows(self.card.latents, seeds, given))
 
 
-def load_model(path: Path, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:
-    """The model in a file.
+def load_model(
+    path: Path, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64, trust: Trust | None = None
+) -> Model:
+    """The model in a file; with ``trust`` only if it is signed.
 
     Raises:
-        ModelError: the file, its card or its outputs are not what they must be; the message names the file.
+        ModelError: the file, its signature, its card or its outputs are not what they must be; the message names the file.
         ProviderError: the device cannot be used.
     """
     try:
-        data = _read(path)
-        return model_from_bytes(data, provider, intra_op_threads=intra_op_threads, max_batch=max_batch)
+        data = read_file(path, MAX_FILE_BYTES)
+        statement = trust.check(path, data) if trust else None
+        model = model_from_bytes(data, provider, intra_op_threads=intra_op_threads, max_batch=max_batch)
+        if trust and statement:
+            trust.admit(statement, model.card.name)
+        return model
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
-
-
-def _read(path: Path) -> bytes:
-    """The bytes of a regular file, opened once; a pipe or a device is refused without waiting for it."""
-    try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelError("not a regular file")
-            if not 0 < status.st_size <= MAX_FILE_BYTES:
-                raise ModelError(f"the file must have 1..{MAX_FILE_BYTES} bytes, has {status.st_size}")
-            return file.read()
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}") from None
 
 
 def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:
@@ -155,7 +147,9 @@ def _fingerprint(session: Session, plan: Plan, card: Card, digest: str, provider
     return hashed.hexdigest()
 
 
-def load_models(files: Sequence[Path], provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> dict[str, Model]:
+def load_models(
+    files: Sequence[Path], provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64, trust: Trust | None = None
+) -> dict[str, Model]:
     """The models in files, by name, in order.
 
     Raises:
@@ -163,7 +157,7 @@ def load_models(files: Sequence[Path], provider: Device, *, intra_op_threads: in
     """
     models: dict[str, Model] = {}
     for path in files:
-        model = load_model(path, provider, intra_op_threads=intra_op_threads, max_batch=max_batch)
+        model = load_model(path, provider, intra_op_threads=intra_op_threads, max_batch=max_batch, trust=trust)
         if model.card.name in models:
             raise ModelError(f"{path}: another model is called {model.card.name!r} too")
         models[model.card.name] = model

@@ -18,12 +18,16 @@ from serving.logs import Log
 from serving.models import Model, load_model
 from serving.runtime import Device
 from serving.settings import Settings, model_files
+from serving.signatures import Trust, signature_file
 
 POLL_SECONDS = 0.25
 """How often a worker looks whether another one was told to reload."""
 
-Stamp = tuple[int, int, int]
+FileStamp = tuple[int, int, int]
 """Inode, time of change in nanoseconds, size."""
+
+Stamp = tuple[FileStamp, FileStamp | None]
+"""Of a model file and of its signature, which may come later or change alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +55,18 @@ class Reloader:
         announce: told every model that is put in place.
         log: where outcomes go.
         generation: a number that all workers share and that grows when one of them was told to reload.
+        trust: whose signature a file needs, if any.
     """
 
     def __init__(self, service: Service, names: dict[Path, str], device: Device, *, announce: Callable[[Model], None], log: Log,
-                 generation: Callable[[], int] = lambda: 0) -> None:  # fmt: skip
+                 generation: Callable[[], int] = lambda: 0, trust: Trust | None = None) -> None:  # fmt: skip
         self._service = service
         self._names = names
         self._device = device
         self._announce = announce
         self._log = log
         self._generation = generation
+        self._trust = trust
         self._loaded = {path: stamp(path) for path in names}
         self._lock = asyncio.Lock()
 
@@ -105,7 +111,9 @@ class Reloader:
         return self._tell(Outcome(file=path.name, result="swapped", model=model.card.name, digest=model.digest))
 
     def _load(self, path: Path, settings: Settings) -> Model:
-        return load_model(path, self._device, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch)
+        return load_model(
+            path, self._device, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch, trust=self._trust
+        )
 
     def _put(self, path: Path, model: Model) -> None:
         name, old_name = model.card.name, self._names.get(path)
@@ -124,7 +132,12 @@ class Reloader:
 
 
 def stamp(path: Path) -> Stamp | None:
-    """By what a change of a file is seen; None where there is none."""
+    """By what a change of a model is seen; None where there is none."""
+    found = _file_stamp(path)
+    return None if found is None else (found, _file_stamp(signature_file(path)))
+
+
+def _file_stamp(path: Path) -> FileStamp | None:
     try:
         status = path.stat()
     except OSError:

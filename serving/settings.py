@@ -65,6 +65,12 @@ class Settings:
     """How often model files are looked at for changes; 0 means never."""
     admin_token: str | None = field(default=None, repr=False)
     """What ``Authorization: Bearer`` must say to ``/admin/reload``; without it there is no such route."""
+    public_key: Path | None = None
+    """A PEM file of ed25519 public keys; with it a model file needs a signature by one of them."""
+    serials: Path | None = None
+    """Folder that remembers the highest serial of each signed model; unset means until the service ends."""
+    downgrade: bool = False
+    """Whether a signed model may be older than one of its name that was let in before."""
     stall_seconds: float = 120.0
     """How long one inference may take before its worker is taken for dead and replaced."""
     backlog: int = 1024
@@ -140,6 +146,10 @@ def _networks(text: str) -> tuple[str, ...] | None:
     return networks
 
 
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
 def _token(text: str) -> str | None:
     return text if re.fullmatch(r"[!-~]{16,256}", text, re.ASCII) else None
 
@@ -174,6 +184,9 @@ _FIELDS: dict[str, Field] = {
     "keep_models": _count(0, 64),
     "watch_seconds": _seconds(0, 86400),
     "admin_token": (_token, "16 to 256 visible ASCII characters"),
+    "public_key": (_path, "a path"),
+    "serials": (_path, "a path"),
+    "downgrade": _choice(on=True, off=False),
     "stall_seconds": _seconds(1, 86400),
     "backlog": _count(128, 65535),
     "client_seconds": _seconds(0.1, 3600),

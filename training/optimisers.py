@@ -89,7 +89,7 @@ class PowerDecay:
 
 @dataclass(frozen=True)
 class Clip:
-    """A player's ``after``: keeps every weight of a net within ``bound`` of zero."""
+    """A player's ``before`` or ``after``: keeps every weight of a net within ``bound`` of zero."""
 
     bound: float
     net: str = "D"

@@ -41,6 +41,11 @@ def instructions(dockerfile: str) -> list[tuple[str, str]]:
     return [(keyword, rest) for keyword, _, rest in (line.partition(" ") for line in lines if line.strip())]
 
 
+def commands(stage: list[tuple[str, str]]) -> list[str]:
+    """What a stage's RUN instructions hand to the shell, without the options that docker takes."""
+    return [re.sub(r"^(--\S+ +)+", "", rest) for keyword, rest in stage if keyword == "RUN"]
+
+
 def last_stage(dockerfile: str) -> list[tuple[str, str]]:
     """The instructions of the stage that becomes the image."""
     found = instructions(dockerfile)

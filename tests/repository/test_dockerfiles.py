@@ -18,8 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
-from tests.repository.files import ROOT, environment, instructions, last_stage
+from deploy.release.lock import resolve
+from deploy.release.sbom import components, sbom
+from tests.repository.files import ROOT, commands, environment, instructions, last_stage
 from tests.serving import tiny_onnx
 
 DOCKERFILES = ["Dockerfile.train", "Dockerfile.serve"]
@@ -29,10 +32,9 @@ OFFLINE = re.compile(r"Temporary failure in name resolution|Network is unreachab
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_every_installation_is_pinned(dockerfile: str) -> None:
     """pip gets its versions from constraints.txt, in the Dockerfile or through `make setup`."""
-    runs = [rest for keyword, rest in instructions(dockerfile) if keyword == "RUN"]
-    installing = [run for run in runs if "pip install" in run or "make setup" in run]
+    installing = [run for run in commands(instructions(dockerfile)) if "pip install" in run or "make setup" in run]
     assert len(installing) == 1
-    assert "-c constraints.txt" in installing[0] or installing[0] == "make setup"
+    assert "-c constraints.txt" in installing[0] or installing[0].endswith(" make setup")
     assert "-c constraints.txt" in (ROOT / "Makefile").read_text()
 
 
@@ -44,10 +46,10 @@ def test_no_image_runs_as_root(dockerfile: str) -> None:
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_base_image_is_cuda_and_can_be_replaced(dockerfile: str) -> None:
-    """One build argument, tagged by version, stands behind every FROM."""
+    """One build argument, tagged by version, stands behind every FROM but the empty stage that packages may come from."""
     found = instructions(dockerfile)
     assert [rest for keyword, rest in found if keyword == "ARG"][0].startswith("BASE=nvidia/cuda:13.")
-    assert {rest.split()[0] for keyword, rest in found if keyword == "FROM"} == {"${BASE}"}
+    assert {rest.split()[0] for keyword, rest in found if keyword == "FROM" and rest != "scratch AS packages"} == {"${BASE}"}
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
@@ -63,8 +65,7 @@ def test_image_takes_the_code_that_it_needs_and_no_other(dockerfile: str) -> Non
 
 def test_serving_image_has_no_compiler_and_no_installer() -> None:
     """The final stage adds Python alone to its base, and the environment comes without pip."""
-    final = [rest for keyword, rest in last_stage("Dockerfile.serve") if keyword == "RUN"]
-    installed = [word for run in final for word in re.findall(r"install (.*?) &&", run)]
+    installed = [word for run in commands(last_stage("Dockerfile.serve")) for word in re.findall(r"install (.*?) &&", run)]
     assert installed == ["-y --no-install-recommends python3"]
     assert any("pip uninstall --yes setuptools pip" in rest for _, rest in instructions("Dockerfile.serve"))
 
@@ -97,7 +98,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *names, target = rest.split()
             for name in names:
                 copy(ROOT / name, place / ("build" if target == "./" else "app") / name)
-    (run,) = [rest for keyword, rest in instructions("Dockerfile.serve") if keyword == "RUN" and "pip install" in rest]
+    (run,) = [run for run in commands(instructions("Dockerfile.serve")) if "pip install" in run]
     command = run.replace("python3 -m venv", f"{shlex.quote(sys.executable)} -m venv").replace("/venv", str(place / "venv"))
     done = subprocess.run(
         ["sh", "-ec", command.replace("uninstall --yes setuptools pip", "--version")],  # the tests below need pip once more
@@ -134,6 +135,14 @@ def test_image_holds_no_training_framework(image: Path) -> None:
     modules = ["torch", "onnx", "onnxscript", "matplotlib", "scipy", "sklearn", "training"]
     found = python(image, "-c", f"from importlib.util import find_spec; print([m for m in {modules} if find_spec(m)])")
     assert found.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_bill_of_materials_is_what_the_image_installs(image: Path) -> None:
+    """S-28: the CycloneDX document of a release names what ``pip freeze`` finds, version by version, and nothing else."""
+    frozen = python(image, "-m", "pip", "freeze", "--exclude", "gan-serve").split()
+    billed = components(sbom("0", resolve(ROOT, ["serve", "signed"])))
+    assert {canonicalize_name(name): version for name, version in (line.split("==") for line in frozen)} == billed
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from tests.training.deals import deal
 from training.losses.wasserstein import d_wasserstein, g_wasserstein
+from training.optimisers import Clip
 from training.penalties import gradient_penalty
 from training.recipes import CATALOGUE
-from training.recipes.wasserstein import Clip
 from training.round import Batch, Round, Verdict
 from training.schedules import critic_first
 

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-import torch
-from torch import nn
-
 from contract import Latents, Normal
 from training.losses.wasserstein import d_wasserstein, g_wasserstein
 from training.nets import wasserstein as nets_of
-from training.optimisers import adam, rmsprop
+from training.optimisers import Clip, adam, rmsprop
 from training.penalties import gradient_penalty
 from training.recipe import Nets, Player, Recipe
 from training.schedules import alternate, critic_first
 
 ARJOVSKY = "Arjovsky et al. 2017, arXiv:1701.07875; martinarjovsky/WassersteinGAN"
 GULRAJANI = "Gulrajani et al. 2017, arXiv:1704.00028; igul222/improved_wgan_training"
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A player's ``before``: every weight of D brought into [-bound, bound]."""
-
-    bound: float
-
-    @torch.no_grad()
-    def __call__(self, nets: Mapping[str, nn.Module]) -> None:
-        """Clips in place, gains and shifts of batch normalisation too."""
-        for parameter in nets["D"].parameters():
-            parameter.clamp_(-self.bound, self.bound)
 
 
 def wgan(name: str, summary: str, *, data: str, width: int, steps: int) -> Recipe:

@@ -1,0 +1,128 @@
+"""``make release``: wheel, both images' build contexts, pins, bill of materials and model, with their sums, in one folder.
+
+Two runs of one commit with the same packages installed give the same bytes. The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from contract import card_to_json
+from deploy.release.archives import BuildError, build_wheel, context, source_date
+from deploy.release.audit import Vulnerable, audit
+from deploy.release.lock import PROJECT, LockError, requirements, resolve
+from deploy.release.sbom import sbom
+from deploy.release.sign import SigningError, card_of, read_private_key, sign_file
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class ReleaseError(Exception):
+    """There is no release; the message is one line."""
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Make a release; the exit code."""
+    asked = make_parser().parse_args(arguments)
+    out = asked.out.resolve()
+    try:
+        check(asked)
+        key = read_private_key(asked.key) if asked.key else None
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".release-") as scratch:
+            made = Path(scratch) / "made"
+            made.mkdir()
+            release(made, Path(scratch), asked, key, environ)
+            shutil.rmtree(out, ignore_errors=True)
+            made.rename(out)
+    except (ReleaseError, BuildError, LockError, SigningError, Vulnerable) as error:
+        print(f"release: {error}", file=sys.stderr)
+        return 1
+    for path in files_in(out):
+        print(f"{path.stat().st_size:>12,}  {asked.out / path.relative_to(out)}")
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.release", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--model", type=Path, required=True, metavar="MODEL.onnx")
+    parser.add_argument("--runtime", choices=["serve", "serve-gpu"], default="serve", help="whose pins and bill of materials")
+    parser.add_argument("--key", type=Path, metavar="KEY.pem", help="an ed25519 private key, which signs the model")
+    parser.add_argument("--serial", type=int, metavar="N", help="higher than that of every release before; needed with --key")
+    parser.add_argument("--out", type=Path, default=Path("dist"))
+    return parser
+
+
+def check(asked: argparse.Namespace) -> None:
+    """Look at what can be wrong before anything is built.
+
+    Raises:
+        ReleaseError: naming it, and what would be right.
+    """
+    if not asked.model.is_file():
+        raise ReleaseError(f"there is no model at {asked.model}: `make train` makes one")
+    if (asked.key is None) != (asked.serial is None):
+        raise ReleaseError("a key and a serial are given together: SIGNING_KEY=release.pem SERIAL=7")
+    if asked.out.exists() and any(asked.out.iterdir()) and not (asked.out / "SHA256SUMS").exists():
+        raise ReleaseError(f"{asked.out} holds something that is no release; it is not replaced")
+
+
+def release(
+    made: Path, scratch: Path, asked: argparse.Namespace, key: Ed25519PrivateKey | None, environ: Mapping[str, str]
+) -> None:
+    """Fill the folder ``made``; what is in between goes to ``scratch``."""
+    epoch = source_date(ROOT, environ)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    stem = f"{PROJECT}-{version}"
+    build_wheel(ROOT, made, scratch / "source", {**environ, "SOURCE_DATE_EPOCH": str(epoch)})
+    for image in ("serve", "train"):
+        (made / f"{stem}-{image}-image.tar.gz").write_bytes(context(ROOT, f"Dockerfile.{image}", epoch))
+    pins = resolve(ROOT, [asked.runtime, "signed"])
+    pinned = made / f"{stem}-{asked.runtime}.requirements.txt"
+    pinned.write_text(requirements(pins))
+    (made / f"{stem}-{asked.runtime}.cdx.json").write_text(sbom(version, pins))
+    print(audit(pinned))
+    bundle(made / "model", asked.model, key, asked.serial)
+    write_sums(made)
+
+
+def bundle(folder: Path, model: Path, key: Ed25519PrivateKey | None, serial: int | None) -> None:
+    """A folder that the service can be pointed at: the model, its card to read, their sums, and the signature.
+
+    Raises:
+        SigningError: it is no model.
+    """
+    folder.mkdir()
+    data = model.read_bytes()
+    (folder / "card.json").write_text(json.dumps(json.loads(card_to_json(card_of(data))), indent=1) + "\n")
+    (folder / "model.onnx").write_bytes(data)
+    if key is not None and serial is not None:
+        sign_file(folder / "model.onnx", key, serial)
+    write_sums(folder)
+
+
+def write_sums(folder: Path) -> None:
+    """``SHA256SUMS`` of all that is in a folder, for ``sha256sum -c``."""
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files_in(folder)]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Every file below a folder, in order."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,85 @@
+"""``python -m deploy.release.sign MODEL.onnx --key KEY.pem --serial N``: writes the signature that the service asks for."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from contract import Card, CardError, card_from_metadata
+from serving.errors import ModelError
+from serving.protobuf import read_contents
+from serving.signatures import MAX_SERIAL, Statement, sign, signature_file
+
+
+class SigningError(Exception):
+    """Nothing was signed; the message is one line."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Sign one file; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.release.sign", description=__doc__, allow_abbrev=False)
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    parser.add_argument("--key", type=Path, required=True, metavar="KEY.pem", help="an ed25519 private key, not encrypted")
+    parser.add_argument("--serial", type=int, required=True, metavar="N", help="higher than that of every release before")
+    asked = parser.parse_args(arguments)
+    try:
+        print(sign_file(asked.model, read_private_key(asked.key), asked.serial))
+        return 0
+    except SigningError as error:
+        print(f"sign: {error}", file=sys.stderr)
+        return 1
+
+
+def sign_file(model: Path, key: Ed25519PrivateKey, serial: int) -> Path:
+    """Write a model's signature beside it; where it is.
+
+    Raises:
+        SigningError: it is no model with a card, or the serial is out of its range.
+    """
+    if not 0 <= serial <= MAX_SERIAL:
+        raise SigningError(f"a serial must be 0..{MAX_SERIAL}, got {serial}")
+    data = model.read_bytes()
+    statement = Statement(name=card_of(data).name, serial=serial, digest=hashlib.sha256(data).hexdigest())
+    signature_file(model).write_text(sign(statement, key))
+    return signature_file(model)
+
+
+def card_of(data: bytes) -> Card:
+    """The card in the bytes of a model file.
+
+    Raises:
+        SigningError: there is none.
+    """
+    try:
+        return card_from_metadata(read_contents(data).metadata)
+    except (ModelError, CardError) as error:
+        raise SigningError(f"no model that could be served: {error}") from None
+
+
+def read_private_key(path: Path) -> Ed25519PrivateKey:
+    """The private key in a PEM file.
+
+    Raises:
+        SigningError: it cannot be read, is encrypted, or is of another kind.
+    """
+    right = "the key must be an ed25519 private key in PEM, not encrypted"
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise SigningError(f"{right}, got {path}: {error.strerror}") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise SigningError(f"{right}, got {path} with something else") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SigningError(f"{right}, got {path} with another kind")
+    return key
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,27 @@
+"""Files that others put in place, read once and without trust in what they are."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from serving.errors import ModelError
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file, opened once; a pipe or a device is refused without waiting for it.
+
+    Raises:
+        ModelError: it cannot be read, is no regular file, or has not 1..``limit`` bytes.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelError("not a regular file")
+            if not 0 < status.st_size <= limit:
+                raise ModelError(f"the file must have 1..{limit} bytes, has {status.st_size}")
+            return file.read(limit)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}") from None

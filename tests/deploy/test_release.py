@@ -1,0 +1,238 @@
+"""What `make release` ships: the same bytes each time, all that a build and a service need, and true sums."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from contract import card_from_metadata
+from deploy.release.archives import build_wheel, context, source_date
+from deploy.release.audit import Vulnerable, audit
+from deploy.release.lock import Pin, pins_of, requirements
+from deploy.release.sbom import components, sbom
+from serving.models import load_models
+from serving.protobuf import read_contents
+from serving.signatures import Trust
+from tests.repository.files import ROOT, instructions
+from tests.serving import tiny_onnx
+
+OFFLINE = re.compile(r"No matching distribution found|name resolution|Network is unreachable|Max retries exceeded")
+PINS = [Pin("numpy", "2.4.6", "a" * 64), Pin("torch", "2.13.0+cpu", "b" * 64)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, and beside it ``key.pem`` and ``key.pub.pem``."""
+    folder = tmp_path_factory.mktemp("model")
+    key = Ed25519PrivateKey.generate()
+    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "key.pub.pem").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (folder / "m.onnx").write_bytes(tiny_onnx.grey())
+    return folder / "m.onnx"
+
+
+def make_release(*arguments: object, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
+    """The command behind `make release`."""
+    command = [sys.executable, "-m", "deploy.release", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, umask=umask)
+
+
+@pytest.fixture(scope="module")
+def released(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole release, signed with serial 3."""
+    out = tmp_path_factory.mktemp("release") / "dist"
+    done = make_release("--model", model, "--key", model.parent / "key.pem", "--serial", 3, "--out", out)
+    if done.returncode and OFFLINE.search(done.stderr):
+        pytest.skip("needs PyPI, which cannot be reached")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.mark.slow
+def test_a_release_is_whole_and_its_sums_are_true(released: Path) -> None:
+    """Wheel, contexts, pins, bill and model are there, each with its SHA-256; nothing else is, not even beside the folder."""
+    found = sorted(str(path.relative_to(released)) for path in released.rglob("*") if path.is_file())
+    assert found == [
+        "SHA256SUMS",
+        "gan-serve-0.1.0-serve-image.tar.gz",
+        "gan-serve-0.1.0-serve.cdx.json",
+        "gan-serve-0.1.0-serve.requirements.txt",
+        "gan-serve-0.1.0-train-image.tar.gz",
+        "gan_serve-0.1.0-py3-none-any.whl",
+        "model/SHA256SUMS",
+        "model/card.json",
+        "model/model.onnx",
+        "model/model.onnx.sig",
+    ]
+    for folder in (released, released / "model"):
+        sums = dict(line.split("  ")[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
+        assert sums == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sums}
+        assert len(sums) == len([path for path in folder.rglob("*") if path.is_file()]) - 1
+    assert [path.name for path in released.parent.iterdir()] == ["dist"]
+
+
+@pytest.mark.slow
+def test_two_releases_are_the_same_bytes(released: Path, model: Path, tmp_path: Path) -> None:
+    """A second run, under another umask, gives the same sums."""
+    again = tmp_path / "dist"
+    make_release("--model", model, "--key", model.parent / "key.pem", "--serial", 3, "--out", again, umask=0o077)
+    assert (again / "SHA256SUMS").read_text() == (released / "SHA256SUMS").read_text()
+
+
+@pytest.mark.slow
+def test_the_bundle_is_served_and_told(released: Path, model: Path) -> None:
+    """A service pointed at the folder trusts it by the public key, and the card beside it is the card inside."""
+    models = load_models([released / "model/model.onnx"], "cpu", trust=Trust(model.parent / "key.pub.pem"))
+    card = json.loads((released / "model/card.json").read_text())
+    assert [card["name"]] == list(models) == ["grey"]
+    inside = card_from_metadata(read_contents((released / "model/model.onnx").read_bytes()).metadata)
+    assert (card["recipe"], card["steps"]) == (inside.recipe, inside.steps)
+
+
+@pytest.mark.slow
+def test_pins_and_bill_name_the_same_packages(released: Path) -> None:
+    """Every pin has a digest, is what constraints.txt allows, and stands in the bill of materials; there is no more in it."""
+    lines = (released / "gan-serve-0.1.0-serve.requirements.txt").read_text().splitlines()
+    pairs = [re.fullmatch(r"([a-z0-9.-]+)==(\S+) --hash=sha256:[0-9a-f]{64}", line) for line in lines]
+    found = {pair[1]: pair[2] for pair in pairs if pair}
+    assert len(found) == len(lines)
+    assert found == components((released / "gan-serve-0.1.0-serve.cdx.json").read_text())
+    pinned = dict(
+        line.split(" ")[0].split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    )
+    assert {name: version.split("+")[0] for name, version in found.items()}.items() <= pinned.items()
+    assert {"onnxruntime", "flask", "cryptography"} <= found.keys()
+
+
+def test_a_wheel_is_built_twice_the_same(tmp_path: Path) -> None:
+    """SOURCE_DATE_EPOCH dates its files, and it holds the three packages with their pages and no test."""
+    wheels = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        wheels.append(
+            build_wheel(ROOT, tmp_path / name, tmp_path / f"{name}-source", {**os.environ, "SOURCE_DATE_EPOCH": "1000000000"})
+        )
+    assert wheels[0].read_bytes() == wheels[1].read_bytes()
+    assert b"serving/app.py" in wheels[0].read_bytes()
+    assert b"tests/" not in wheels[0].read_bytes()
+
+
+@pytest.mark.parametrize("dockerfile", ["Dockerfile.serve", "Dockerfile.train"])
+def test_a_context_holds_what_its_build_copies(dockerfile: str) -> None:
+    """The Dockerfile under the name that docker looks for, each thing it copies, no bytecode; the same bytes each time."""
+    data = context(ROOT, dockerfile, 1_000_000_000)
+    assert data == context(ROOT, dockerfile, 1_000_000_000)
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data))) as archive:
+        members = archive.getmembers()
+        taken = archive.extractfile("Dockerfile")
+        assert taken is not None
+        assert taken.read() == (ROOT / dockerfile).read_bytes()
+    assert {(m.mtime, m.uid, m.gid, m.mode, m.uname) for m in members} == {(1_000_000_000, 0, 0, 0o644, "")}
+    copied = {
+        name
+        for keyword, rest in instructions(dockerfile)
+        if keyword == "COPY" and "--from" not in rest
+        for name in rest.split()[:-1]
+    }
+    assert {member.name.split("/")[0] for member in members} == copied | {"Dockerfile"}
+    assert not [member.name for member in members if "__pycache__" in member.name]
+
+
+def test_the_date_comes_from_outside_or_from_the_commit(tmp_path: Path) -> None:
+    """SOURCE_DATE_EPOCH wins; a folder without a history has one date, too, never the clock's."""
+    assert source_date(ROOT, {"SOURCE_DATE_EPOCH": "7"}) == 7
+    assert source_date(tmp_path, {}) == source_date(tmp_path, {}) == 315532800
+
+
+def test_the_bill_is_cyclonedx_and_no_dice(tmp_path: Path) -> None:
+    """Names, versions, digests and package addresses of every pin; the serial number changes with them alone."""
+    document = json.loads(sbom("0.1.0", PINS))
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    assert document["metadata"]["component"]["purl"] == "pkg:pypi/gan-serve@0.1.0"
+    assert [c["purl"] for c in document["components"]] == ["pkg:pypi/numpy@2.4.6", "pkg:pypi/torch@2.13.0%2Bcpu"]
+    assert document["components"][0]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
+    assert sbom("0.1.0", PINS) == sbom("0.1.0", PINS)
+    assert json.loads(sbom("0.1.0", PINS[:1]))["serialNumber"] != document["serialNumber"]
+    assert components(sbom("0.1.0", PINS)) == {"numpy": "2.4.6", "torch": "2.13.0+cpu"}
+
+
+def test_pins_are_what_pip_reports() -> None:
+    """In their canonical names, in order, the project itself left out; written as pip reads them back."""
+
+    def item(name: str, version: str, digest: str) -> dict[str, object]:
+        return {
+            "metadata": {"name": name, "version": version},
+            "download_info": {"archive_info": {"hashes": {"sha256": digest}}},
+        }
+
+    project = {"metadata": {"name": "gan-serve", "version": "0"}, "download_info": {"dir_info": {}}}
+    report = {"install": [project, item("torch", "2.13.0+cpu", "b" * 64), item("NumPy", "2.4.6", "a" * 64)]}
+    assert pins_of(report) == PINS  # type: ignore[arg-type]
+    assert requirements(PINS[:1]) == f"numpy==2.4.6 --hash=sha256:{'a' * 64}\n"
+
+
+AUDITS = {
+    "clean": ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "audited: no known hole in 1 packages"),
+    "unreachable": ("", 1, "not audited: the service is away"),
+}
+
+
+def put_audit(folder: Path, said: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of the name and the outcome of pip-audit, in front of all others."""
+    (folder / "pip-audit").write_text(f"#!/bin/sh\necho 'the service is away' >&2\necho '{said}'\nexit {code}\n")
+    (folder / "pip-audit").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+
+
+@pytest.mark.parametrize("case", AUDITS)
+def test_an_audit_says_whether_it_was_run(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-28: a service that cannot be reached is told as such, and is no clean audit."""
+    said, code, line = AUDITS[case]
+    put_audit(tmp_path, said, code, monkeypatch)
+    assert audit(tmp_path / "requirements.txt") == line
+
+
+def test_a_known_hole_stops_the_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-28: and is named with its package."""
+    put_audit(tmp_path, '{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1"}]}]}', 1, monkeypatch)
+    with pytest.raises(Vulnerable, match="known holes: a 1: PYSEC-1"):
+        audit(tmp_path / "requirements.txt")
+
+
+def test_a_release_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
+    """One line, exit code 1, nothing written."""
+    done = make_release("--model", tmp_path / "none.onnx", "--out", tmp_path / "dist")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"release: there is no model at {tmp_path}/none.onnx: `make train` makes one\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_needs_a_serial(model: Path, tmp_path: Path) -> None:
+    """Either alone is refused before anything is built."""
+    for given in (["--key", model.parent / "key.pem"], ["--serial", 3]):
+        done = make_release("--model", model, "--out", tmp_path / "dist", *given)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "a key and a serial are given together" in done.stderr
+
+
+def test_a_folder_that_is_no_release_is_not_replaced(model: Path, tmp_path: Path) -> None:
+    """Somebody's files in the way stay."""
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist/thesis.txt").write_text("years of work")
+    done = make_release("--model", model, "--out", tmp_path / "dist")
+    assert (done.returncode, "holds something that is no release" in done.stderr) == (1, True)
+    assert (tmp_path / "dist/thesis.txt").read_text() == "years of work"
