@@ -85,7 +85,8 @@ def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
         return worker
 
     supervisor = Supervisor(
-        start, settings.workers or 1, is_hopeless=lambda code: code == REFUSED and not shared.serving.is_set(),
+        start, settings.workers or 1,
+        is_hopeless=lambda code, is_last: code == REFUSED and (is_last or not shared.serving.is_set()),
         drain=shared.draining.set, drain_seconds=settings.drain_seconds, stop_seconds=settings.stop_seconds,
     )  # fmt: skip
     return 0 if supervisor.run() else 1

@@ -35,15 +35,15 @@ class Supervisor:
     Args:
         start: starts the worker process of a place, 0 to ``count`` - 1.
         count: of workers.
-        is_hopeless: whether the exit code of a fallen worker means that no other one would fare better.
+        is_hopeless: whether a fallen worker's exit code means that the service ends; it is told, too, whether it was the last.
         drain: called at the first signal.
         drain_seconds: how long workers go on after SIGTERM; a second signal, or SIGINT, ends them without that delay.
         stop_seconds: how long a worker may take to end before it is killed.
     """
 
     def __init__(
-        self, start: Callable[[int], BaseProcess], count: int, *, is_hopeless: Callable[[int], bool], drain: Callable[[], None],
-        drain_seconds: float, stop_seconds: float,
+        self, start: Callable[[int], BaseProcess], count: int, *, is_hopeless: Callable[[int, bool], bool],
+        drain: Callable[[], None], drain_seconds: float, stop_seconds: float,
     ) -> None:  # fmt: skip
         self._start = start
         self._posts = [_Post() for _ in range(count)]
@@ -101,7 +101,7 @@ class Supervisor:
                 code, now = post.worker.exitcode, time.monotonic()
                 post.worker.close()
                 post.worker = None
-                if code and self._is_hopeless(code):
+                if code and self._is_hopeless(code, not self._workers()):
                     self._has_failed, self._stop_at = True, now
                 pause = FIRST_PAUSE if now - post.began > OLD_SECONDS else post.pause
                 post.due, post.pause = now + pause, min(2 * pause, LAST_PAUSE)

@@ -70,10 +70,10 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
 
 
 def _refuse(error: StartError, shared: Shared) -> None:
-    """Say why: to the log when others serve, else once for all workers as the service's last words."""
+    """Say why, once for all workers that start together; a fallen worker's successor says it in the log, too."""
     if shared.serving.is_set():
         print_event("refused", reason=str(error))
-    elif not shared.refused.is_set():
+    if shared.serving.is_set() or not shared.refused.is_set():
         shared.refused.set()
         print(f"serving: {error}", file=sys.stderr, flush=True)
 

@@ -34,7 +34,7 @@ if __name__ == "__main__":
         process = context.Process(target=work, args=(sys.argv[1],))
         process.start()
         return process
-    ok = Supervisor(start, 1, is_hopeless=lambda code: code == 78, drain=lambda: print("drain", flush=True),
+    ok = Supervisor(start, 1, is_hopeless=lambda code, is_last: code == 78, drain=lambda: print("drain", flush=True),
                     drain_seconds=float(sys.argv[2]), stop_seconds=0.2).run()
     print("over", ok, flush=True)
 """
