@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serving.contender import ROOT, load_contenders
-from benchmarks.serving.fixed_models import MODELS, build
+from benchmarks.serving.fixed_models import CONTEST, MODELS
 from benchmarks.serving.limits import measure_limits
 from benchmarks.serving.processes import adopt_orphans
+from benchmarks.serving.service import find_model
 from benchmarks.serving.standings import Run, read_report, write_report
-from benchmarks.serving.visit import BUILD, Load, visit
+from benchmarks.serving.visit import Load, visit
 from serving.models import load_model
 from serving.settings import usable_cores
 
@@ -67,7 +68,7 @@ def parse_arguments() -> argparse.Namespace:
     numbers = lambda text: [int(part) for part in text.split(",")]  # noqa: E731
     known = load_contenders()
     parser.add_argument("--only", type=names, help=f"contenders, comma separated, of {','.join(known)}")
-    parser.add_argument("--models", type=names, default=list(MODELS), help=f"of {','.join(MODELS)}, or ONNX files with a card")
+    parser.add_argument("--models", type=names, default=list(CONTEST), help=f"of {','.join(MODELS)}, or ONNX files with a card")
     parser.add_argument("--seconds", type=int, default=5, help="length of one load")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--connections", type=numbers, default=[1, 8, 64])
@@ -81,11 +82,6 @@ def parse_arguments() -> argparse.Namespace:
     if unknown := sorted(set(arguments.only or []) - set(known)):
         parser.error(f"no contender {', '.join(unknown)}; there are {', '.join(known)}")
     return arguments
-
-
-def find_model(name: str) -> Path:
-    """The file of a fixed model, made if need be, or the file that the name is."""
-    return build(name, BUILD / "models" / f"{name}.onnx") if name in MODELS else Path(name).resolve()
 
 
 def about_machine() -> dict[str, Any]:

@@ -86,14 +86,14 @@ def _reap(server: Server) -> None:
                 os.waitpid(pid, os.WNOHANG)
 
 
-def descendants() -> list[int]:
-    """Every process below this one."""
+def descendants(of: int | None = None) -> list[int]:
+    """Every process below one, or below this one."""
     children: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             fields = status.read_text().rpartition(")")[2].split()
             children.setdefault(int(fields[1]), []).append(int(status.parent.name))
-    found = children.get(os.getpid(), [])
+    found = list(children.get(os.getpid() if of is None else of, []))
     for pid in found:  # grows as it is walked
         found.extend(children.get(pid, []))
     return found

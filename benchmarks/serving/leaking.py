@@ -1,0 +1,47 @@
+"""The service with a fault put in, as a control of ``soak``: every request leaves some bytes behind that nothing frees.
+
+LEAK_BYTES=1024 python -m benchmarks.serving.leaking
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import serving.launcher
+import serving.worker
+from serving.settings import Settings
+from serving.worker import Shared
+
+_run_worker = serving.worker.run_worker
+
+
+class Leaking:
+    """An application that keeps something of each request for ever."""
+
+    def __init__(self, app: Any, many: int) -> None:
+        self._app = app
+        self._many = many
+        self._kept: list[bytes] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            self._kept.append(b"x" * self._many)  # written to, so that it takes memory and not only addresses
+        await self._app(scope, receive, send)
+
+
+def run_leaking_worker(settings: Settings, address: str, metrics_directory: Path, shared: Shared, place: int) -> None:
+    """What ``run_worker`` does, with the leak in it."""
+    import serving.app  # not above: the launcher holds no onnxruntime
+
+    create_app: Any = serving.app.create_app
+    many = int(os.environ["LEAK_BYTES"])
+    serving.app.create_app = lambda *args, **named: Leaking(create_app(*args, **named), many)  # type: ignore[assignment]
+    _run_worker(settings, address, metrics_directory, shared, place)
+
+
+if __name__ == "__main__":
+    serving.worker.run_worker = run_leaking_worker
+    sys.exit(serving.launcher.main(os.environ))
