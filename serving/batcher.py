@@ -67,6 +67,8 @@ class Batcher:
         self._waiting_rows = 0
         self._shown_rows = 0
         self._is_due = False
+        self._is_busy = False
+        """Whether the last batch was of several jobs."""
         self._is_closed = False
         self._closers: list[asyncio.Future[None]] = []
         self.running_since: float | None = None
@@ -93,7 +95,7 @@ class Batcher:
             self._show_depth()
         elif not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._next)
+            asyncio.get_running_loop().call_soon(self._look_again if self._is_busy else self._next)
 
     def withdraw(self, job: Job) -> None:
         """Forget a job that nobody wants any more; one that runs already, or has been delivered, is left alone."""
@@ -112,11 +114,16 @@ class Batcher:
         if self._thread:
             self._thread.shutdown(wait=False)
 
+    def _look_again(self) -> None:
+        """Let the loop read its sockets once more: under load more has come by now, and makes the same batch."""
+        asyncio.get_running_loop().call_soon(self._next)
+
     def _next(self) -> None:
         self._is_due = False
         if not self._waiting:
             return self._rest()
         jobs = self._take()
+        self._is_busy = len(jobs) > 1
         seeds = [seed for job in jobs for seed in job.seeds]
         given = [job.given for job in jobs for _ in job.seeds]
         self._meters.size(len(seeds))
@@ -145,7 +152,7 @@ class Batcher:
         self.running_since = None
         if self._waiting:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._next)
+            asyncio.get_running_loop().call_soon(self._look_again)
         start = 0
         for job in jobs:
             job.deliver(None if rows is None else rows[start : start + len(job.seeds)], error)

@@ -10,6 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from functools import cache
 from typing import Any, Protocol, cast
 
 from a2wsgi import WSGIMiddleware
@@ -89,7 +90,7 @@ class Front:
             metrics.cancelled.inc()
             metrics.record_answer(route, method, CLIENT_GONE, "miss", time.perf_counter() - start)
             return
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+        headers = [(_field(name), value.encode("latin-1")) for name, value in reply.headers]
         # Counted before it is sent: whoever has an answer finds it in the metrics.
         metrics.record_answer(route, method, reply.status, reply.cache, time.perf_counter() - start)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
@@ -121,6 +122,12 @@ class Front:
         await receive()
         background.cancel()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+@cache
+def _field(name: str) -> bytes:
+    """A header's name as ASGI has it; there are a dozen, all our own."""
+    return name.lower().encode("latin-1")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -104,11 +104,10 @@ def read_query(
     """
     values = split_query(query)
     served = addressed or _find(values.pop("model", None), models)
-    own = [name for name in names if name != "model" or not addressed]
-    known = [*own, *(name for name in served.model.parameters if name not in names)]
     for name in values:
-        if name not in known:
-            raise UnknownParameter(name, known)
+        if name == "model" or not (name in names or name in served.model.parameters):  # the route's own has been taken out
+            own = [name for name in names if name != "model" or not addressed]
+            raise UnknownParameter(name, [*own, *(name for name in served.model.parameters if name not in names)])
     return values, served
 
 
@@ -158,7 +157,7 @@ def _decode(text: str) -> str:
 
 def _find(name: str | None, models: Mapping[str, Served]) -> Served:
     if name is None:
-        return next(iter(models.values()))
+        return models[next(iter(models))]
     if name not in models:
         raise BadParameter("model", name, f"one of {', '.join(models)}")
     return models[name]
