@@ -18,7 +18,7 @@ from serving.logs import print_event
 from serving.settings import Provider, Settings, from_environ, model_files, usable_cores
 from serving.signals import Flag, Tally
 from serving.signatures import trust_of
-from serving.supervisor import Supervisor
+from serving.supervisor import Supervisor, hear_signals
 
 
 def main(environ: Mapping[str, str]) -> int:
@@ -32,12 +32,13 @@ def main(environ: Mapping[str, str]) -> int:
     except StartError as error:
         print(f"serving: {error}", file=sys.stderr)
         return error.exit_code
+    signals = hear_signals()
     print_event("start", host=settings.host, port=settings.port, workers=settings.workers, models=[str(f) for f in files])
     with tempfile.TemporaryDirectory(prefix="gan-metrics-") as directory:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # prometheus_client reads it when a worker imports it
         if settings.serials is None:
             settings = replace(settings, serials=Path(directory) / "serials")
-        return _serve(settings, address, Path(directory))
+        return _serve(settings, address, Path(directory), signals)
 
 
 def _resolve(settings: Settings) -> Settings:
@@ -73,7 +74,7 @@ def find_address(host: str, port: int) -> str:
     return str(address[0])
 
 
-def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
+def _serve(settings: Settings, address: str, metrics_directory: Path, signals: int) -> int:
     from serving.worker import REFUSED, Shared, run_worker
 
     context = multiprocessing.get_context("spawn")  # onnxruntime and CUDA do not survive a fork
@@ -89,4 +90,4 @@ def _serve(settings: Settings, address: str, metrics_directory: Path) -> int:
         is_hopeless=lambda code, is_last: code == REFUSED and (is_last or not shared.serving.is_set()),
         drain=shared.draining.set, drain_seconds=settings.drain_seconds, stop_seconds=settings.stop_seconds,
     )  # fmt: skip
-    return 0 if supervisor.run() else 1
+    return 0 if supervisor.run(signals) else 1

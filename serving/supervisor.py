@@ -57,18 +57,17 @@ class Supervisor:
         """When those that have not ended are killed; None while none was told to end."""
         self._has_failed = False
 
-    def run(self) -> bool:
+    def run(self, signals: int) -> bool:
         """Whether it ended because it was told to; false when a worker could not start.
 
-        Signals are read from a pipe, which the kernel's handler writes in whichever thread it runs: a main thread that waits
-        for a lock is not woken by a signal that another thread received.
+        Args:
+            signals: what ``hear_signals`` gave.
         """
-        receiver = _signal_pipe()
         while not self._is_over():
             self._replace()
-            events = wait([receiver, *self._sentinels()], self._patience())
-            if receiver in events:
-                for number in os.read(receiver, 64):
+            events = wait([signals, *self._sentinels()], self._patience())
+            if signals in events:
+                for number in os.read(signals, 64):
                     self._hear(number)
             self._bury()
             self._end_when_due()
@@ -124,8 +123,12 @@ class Supervisor:
                 worker.kill()
 
 
-def _signal_pipe() -> int:
-    """The end of a pipe where the numbers of signals arrive from now on."""
+def hear_signals() -> int:
+    """The end of a pipe where the numbers of signals arrive from now on; nothing is lost until somebody reads there.
+
+    The interpreter writes it in whichever thread a signal is received: a main thread that waits for a lock is not woken by one
+    that another thread received.
+    """
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
     for number in SIGNALS:

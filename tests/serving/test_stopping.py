@@ -101,11 +101,13 @@ def test_sigint_ends_at_once(root: Path, folder: Path) -> None:
         assert server.stop(signal.SIGINT) == 0
 
 
-@pytest.mark.parametrize("pause", [0.3, 0.7])
+@pytest.mark.parametrize("pause", [0.0, 0.2, 0.5])
 def test_sigterm_while_loading_ends_cleanly(root: Path, folder: Path, pause: float) -> None:
     """F-03: told to end before it is ready, the server ends with 0, says nothing, and leaves nobody on its port."""
     process, port = launch(root, folder)
     with process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "start"
         threading.Event().wait(pause)
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT) == 0

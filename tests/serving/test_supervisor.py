@@ -16,7 +16,7 @@ from tests.serving.test_faults import metrics_directory
 PROGRAM = """
 import multiprocessing, os, sys, time
 from serving import supervisor
-from serving.supervisor import Supervisor
+from serving.supervisor import Supervisor, hear_signals
 
 def work(kind):
     print("began", flush=True)
@@ -35,7 +35,7 @@ if __name__ == "__main__":
         process.start()
         return process
     ok = Supervisor(start, 1, is_hopeless=lambda code, is_last: code == 78, drain=lambda: print("drain", flush=True),
-                    drain_seconds=float(sys.argv[2]), stop_seconds=0.2).run()
+                    drain_seconds=float(sys.argv[2]), stop_seconds=0.2).run(hear_signals())
     print("over", ok, flush=True)
 """
 
