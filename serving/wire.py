@@ -21,6 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.errors import BadRequest, HeadTooLarge, HeadTooLate, Problem
+from serving.generate import problem_reply
 from serving.logs import print_event
 from serving.settings import Settings
 
@@ -94,7 +95,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._out = WholeAnswers(transport)
-        self._late = self.loop.call_later(self._client_seconds, self._refuse, HeadTooLate(self._client_seconds))
+        self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_waits()
@@ -107,7 +108,7 @@ class Connection(HttpToolsProtocol):
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(HeadTooLarge(f"request line and headers must have at most {MAX_HEAD_BYTES} bytes"))
             elif not self._late:
-                self._late = self.loop.call_later(self._client_seconds, self._refuse, HeadTooLate(self._client_seconds))
+                self._await_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -150,18 +151,17 @@ class Connection(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """A wish for another protocol is passed over in silence, as HTTP allows."""
 
+    def _await_head(self) -> None:
+        self._late = self.loop.call_later(self._client_seconds, self._refuse, HeadTooLate(self._client_seconds))
+
     def _refuse(self, problem: Problem) -> None:
         """Say what is wrong and close; what is still being answered on this connection is cut off."""
         self._end_waits()
         if self.transport.is_closing():
             return
-        body = problem.body()
-        self.transport.write(
-            b"".join([
-                STATUS_LINE[problem.status], b"content-type: application/problem+json\r\ncache-control: no-store\r\n",
-                b"x-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body), body,
-            ])
-        )  # fmt: skip
+        reply = problem_reply(problem)
+        lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in (*reply.headers, ("Connection", "close"))]
+        self.transport.write(b"".join([STATUS_LINE[reply.status], *lines, b"\r\n", reply.body]))
         self.transport.close()
 
     def _end_waits(self) -> None:
