@@ -41,8 +41,9 @@ class Train:
     """Training steps."""
     batch: int | None = None
     """Real samples a step."""
-    gate: Literal["always", "worse-only", "loss-ratio"] | None = None
-    """Who may move: everyone, only the player that is doing worse, or all but one that is ten times ahead."""
+    gate: Literal["always", "worse-only", "equilibrium", "loss-ratio"] | None = None
+    """Who may move: everyone, only the player that is doing worse, all but one that is too good
+    or too bad (equilibrium) or ten times ahead (loss-ratio)."""
     seed: int = 0
     """Of everything random."""
     out: Path | None = None

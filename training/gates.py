@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from training.errors import TrainingError
+
 Standing = Mapping[str, Tensor]
 """The latest value of every note, ``D/loss`` and ``G/loss`` among them."""
 
@@ -48,12 +50,16 @@ def equilibrium(target: float = 0.68, margin: float = 0.35) -> Gate:
 
     Too good: D's cost of either kind of sample, ``cost/real`` or ``cost/fake`` (the mean of -log of the probability given to
     the truth), is below target - margin. Too bad: either is above target + margin. Larsen et al. 2016, arXiv:1512.09300, by
-    their code (andersbll/autoencoding_beyond_pixels, model/aegan.py). Until both costs are known, everyone moves.
+    their code (andersbll/autoencoding_beyond_pixels, model/aegan.py). Until D has moved, everyone moves.
+
+    The gate raises TrainingError where D has moved and its costs are not known: its answers are no logits, a critic's for one.
     """
 
     def admit(standing: Standing, players: tuple[str, ...]) -> tuple[str, ...]:
         costs = [float(standing[name]) for name in ("cost/real", "cost/fake") if name in standing]
         if len(costs) < 2:
+            if "D/loss" in standing:
+                raise TrainingError("the gate equilibrium needs cost/real and cost/fake, which this recipe's D does not tell")
             return players
         resting = {"D"} if min(costs) < target - margin else set()
         resting |= {"G"} if max(costs) > target + margin else set()
@@ -75,5 +81,10 @@ def loss_ratio(low: float = 0.1, high: float = 10.0) -> Gate:
     return Gate(f"loss_ratio({low:g}, {high:g})", admit)
 
 
-GATES: dict[str, Gate] = {"always": always, "worse-only": worse_only(), "loss-ratio": loss_ratio()}
+GATES: dict[str, Gate] = {
+    "always": always,
+    "worse-only": worse_only(),
+    "equilibrium": equilibrium(),
+    "loss-ratio": loss_ratio(),
+}
 """The gates that the command line offers, by name."""

@@ -34,7 +34,7 @@ class Plan:
     batch: int | None = None
     """Real samples a step; None is the recipe's own number."""
     gate: str | None = None
-    """``always``, ``worse-only`` or ``loss-ratio``; None is the recipe's own gate."""
+    """``always``, ``worse-only``, ``equilibrium`` or ``loss-ratio``; None is the recipe's own gate."""
     seed: int = 0
     """Of everything random."""
 

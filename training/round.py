@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 T = TypeVar("T")
 
@@ -144,4 +145,6 @@ class Round:
         if "D" in self.moving and verdict.logit.ndim == 1 and verdict.threshold is not None:
             is_right = verdict.logit >= verdict.threshold if kind == "real" else verdict.logit < verdict.threshold
             self.note(f"accuracy/{kind}", is_right.float().mean())
+            likelier = verdict.logit.detach() - verdict.threshold
+            self.note(f"cost/{kind}", F.softplus(-likelier if kind == "real" else likelier).mean())
         return verdict

@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from training.batches import Batches
+from training.data import load
+from training.errors import TrainingError
+from training.game import Game, play
 from training.gates import GATES, equilibrium, loss_ratio
 from training.plan import Plan
+from training.recipes import CATALOGUE
 
 EVERYONE = ("E", "G", "D")
 
@@ -40,6 +45,12 @@ def test_equilibrium_admits_everyone_until_both_costs_are_known() -> None:
     assert equilibrium().admit(standing(cost_real=0.1), EVERYONE) == EVERYONE
 
 
+def test_equilibrium_refuses_a_game_whose_discriminator_tells_no_costs() -> None:
+    """A critic's answers are no logits: once it has moved, the gate says so rather than admitting everyone for ever."""
+    with pytest.raises(TrainingError, match="needs cost/real and cost/fake"):
+        equilibrium().admit(standing(D_loss=0.1), EVERYONE)
+
+
 @pytest.mark.parametrize(
     ("d", "g", "expected"), [(0.09, 1.0, ("G",)), (0.11, 1.0, ("D", "G")), (9.9, 1.0, ("D", "G")), (10.1, 1.0, ("D",))]
 )
@@ -51,6 +62,15 @@ def test_loss_ratio_rests_whoever_is_ten_times_ahead(d: float, g: float, expecte
 def test_loss_ratio_admits_everyone_until_both_losses_are_known() -> None:
     """D's first move comes before G has any loss."""
     assert loss_ratio().admit(standing(D_loss=0.01), ("D",)) == ("D",)
+
+
+def test_a_round_notes_what_equilibrium_looks_at() -> None:
+    """cost/real is the mean of -log D(x), cost/fake that of -log(1 - D(G(z))), wherever D moves and answers with logits."""
+    recipe = CATALOGUE["vanilla"]
+    game = Game(recipe, recipe.latents(10), Batches(load("mnist5k", environ={}), 8, seed=0, pixels="unit"), seed=0)
+    next(play(game, 1))
+    costs = float(game.standing["cost/real"]) + float(game.standing["cost/fake"])
+    assert costs == pytest.approx(float(game.standing["D/loss"]), rel=1e-6)
 
 
 def test_the_command_line_offers_loss_ratio() -> None:

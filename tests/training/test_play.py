@@ -164,7 +164,7 @@ def test_plans_name_what_is_wrong() -> None:
 
     for plan, message in (
         (Plan(recipe="dgan"), "recipe must be one of cdcgan_r1, dcgan.*got 'dgan'"),
-        (Plan(recipe="vanilla", gate="best"), "gate must be one of always, worse-only, loss-ratio, got 'best'"),
+        (Plan(recipe="vanilla", gate="best"), "gate must be one of always, worse-only, equilibrium, loss-ratio, got 'best'"),
         (Plan(recipe="vanilla", steps=0), "steps must be at least 1, got 0"),
         (Plan(recipe="vanilla", seed=-1), "seed must be 0..4294967295, got -1"),
     ):

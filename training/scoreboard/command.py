@@ -10,7 +10,7 @@ from training.files import locked, write_whole
 from training.scoreboard.page import make_page
 from training.scoreboard.play import Place, Stopped, jobs_of, play
 from training.scoreboard.results import RESULTS
-from training.scoreboard.rows import Row
+from training.scoreboard.row import Row
 
 PAGE = "SCOREBOARD.md"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from training.metrics.errors import ScoreError
+from training.metrics.images import ALARM_EFFECTIVE_CLASSES
 from training.metrics.rank import rank_correlation
 from training.report.journal import read_rows
 from training.scoreboard.results import Reading
@@ -81,6 +83,26 @@ class Examined(Measure):
             raise ScoreError(f"{run / EXAMINATION} has no value {self.name!r}: {', '.join(content['values'])}")
         return Reading(measure=self.name, value=content["values"][self.name], samples=content["samples"],
                        by=f"test part of {content['data']}", others=content["values"])  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collapsed(Measure):
+    """Whether a run ended in collapse, 1 or 0: its samples show fewer classes than the alarm of training allows."""
+
+    classes: int = 10
+    """Of the data; a class counts by exp(entropy)."""
+    samples: int = 2_000
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """One: score."""
+        return [["score", RUN, "--samples", str(self.samples)]]
+
+    def read(self, run: Path) -> Reading:
+        """From the entropy of classes in scores.json."""
+        entropy = Scored(name="entropy").read(run)
+        least = ALARM_EFFECTIVE_CLASSES * self.classes
+        return Reading(measure="collapsed", value=float(math.exp(entropy.value) < least), samples=entropy.samples,
+                       by=f"fewer than {least:g} effective classes", others=entropy.others)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

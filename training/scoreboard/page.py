@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.scoreboard.play import missing_recipes
 from training.scoreboard.results import Protocol, Result, load_results, mean_and_spread
-from training.scoreboard.rows import Effort, Row
+from training.scoreboard.row import Effort, Row
 
 HEAD = """\
 # Scoreboard

@@ -19,7 +19,7 @@ from training.report.journal import read_rows
 from training.scoreboard.machine import describe_commit, describe_machine
 from training.scoreboard.measures import RUN, SCORES, STAGES
 from training.scoreboard.results import RESULTS, Protocol, Result, load_results, store_result
-from training.scoreboard.rows import Effort, Row
+from training.scoreboard.row import Effort, Row
 
 PYTHON_M = (sys.executable, "-m", "training")
 BY_NETS = ("gmam", "reconstruct")

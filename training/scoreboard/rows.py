@@ -3,65 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
-from training.scoreboard.measures import Against, Examined, Follows, Logged, Measure, Reconstructed, Scored
-
-Direction = Literal["higher", "lower", "nearer"]
-HIGHER: Direction = "higher"
-LOWER: Direction = "lower"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A figure that somebody printed."""
-
-    figure: str
-    """As printed, with its spread."""
-    source: str
-    """Where."""
-    is_verified: bool = True
-    """Whether it was read there; False means that it is quoted from memory and may be wrong."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effort:
-    """One way of running a row: on the full sizes, or scaled down to what a CPU does in reasonable time."""
-
-    recipe: str
-    """A name of the catalogue; it may not be built yet."""
-    measure: Measure
-    steps: int | None = None
-    """Training steps; None is the recipe's own number."""
-    options: tuple[str, ...] = ()
-    """Further options of ``train``."""
-    seeds: int = 3
-    minutes: float
-    """About how long a seed takes, of one H200 for what is full, of two cores for what is scaled."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table."""
-
-    name: str
-    """Of its results' file."""
-    system: str
-    data: str
-    better: Direction
-    published: tuple[Published, ...] = ()
-    """Empty where nobody printed a number for this."""
-    full: Effort
-    scaled: Effort | None = None
-    """None: there is no smaller way, and unless the row needs a GPU, a CPU plays it in full."""
-    needs_gpu: bool = False
-    """Whether a CPU would take days, and there is no smaller way; on a CPU it is left out unless asked for in full."""
-    is_share: bool = False
-    """Whether the figure is a share, shown in per cent."""
-    note: str = ""
-    """What a reader has to know to compare."""
-
+from training.scoreboard.measures import Against, Collapsed, Examined, Follows, Logged, Reconstructed, Scored
+from training.scoreboard.row import HIGHER, LOWER, Effort, Published, Row
 
 KID = Scored(name="kid")
 FEW_KID = Scored(name="kid", samples=2_000)
@@ -323,5 +267,24 @@ def _ours() -> Iterable[Row]:
         )
 
 
-ROWS: tuple[Row, ...] = (*_toys(), *_first(), *_labelled(), *_critics(), *_several(), *_stacked(), *_ours())
+def _gates() -> Iterable[Row]:
+    systems = {
+        "always": "everyone moves",
+        "worse-only": "only the worse moves",
+        "equilibrium": "D rests while too good, G while too bad",
+        "loss-ratio": "whoever is ten times ahead rests",
+    }
+    for gate, system in systems.items():
+        for suffix, what, measure in (("", "", FEW_KID), ("_collapse", ", collapse rate", Collapsed())):
+            yield Row(
+                name=f"gate_{gate.replace('-', '_')}{suffix}",
+                system=f"Gate: {system}{what}",
+                data="mnist",
+                better="lower",
+                is_share=bool(suffix),
+                full=Effort(recipe="vanilla", steps=10_000, options=("--gate", gate), measure=measure, seeds=5, minutes=2),
+            )
+
+
+ROWS: tuple[Row, ...] = (*_toys(), *_first(), *_labelled(), *_critics(), *_several(), *_stacked(), *_ours(), *_gates())
 """Every row, in the order of the page."""

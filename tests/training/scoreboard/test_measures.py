@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from training.metrics.errors import ScoreError
-from training.scoreboard.measures import Against, Examined, Follows, Logged, Reconstructed, Scored
+from training.scoreboard.measures import Against, Collapsed, Examined, Follows, Logged, Reconstructed, Scored
 
 
 def write(path: Path, content: Any) -> None:
@@ -45,6 +45,13 @@ def test_an_examination_is_read_by_name(tmp_path: Path) -> None:
     assert (reading.value, reading.samples, reading.by) == (93.0, 10_000, "test part of mnist")
     with pytest.raises(ScoreError, match="no value 'code-error'"):
         Examined(name="code-error").read(tmp_path)
+
+
+@pytest.mark.parametrize(("entropy", "collapsed"), [(0.0, 1.0), (1.79, 1.0), (1.8, 0.0), (2.302, 0.0)])
+def test_a_run_has_collapsed_where_the_alarm_would_sound(tmp_path: Path, entropy: float, collapsed: float) -> None:
+    """Six of ten classes are e^1.792; below it is 1, above it 0."""
+    write(tmp_path / "scores.json", {"rows": [row("entropy-lenet@3fa1c2", entropy)]})
+    assert Collapsed().read(tmp_path).value == collapsed
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from training.scoreboard.command import choose, is_current, write_page
 from training.scoreboard.measures import Scored
 from training.scoreboard.page import COLUMNS, make_page
 from training.scoreboard.results import RESULTS, Result, load_results, path_of, store_result
-from training.scoreboard.rows import ROWS, Effort, Published, Row
+from training.scoreboard.row import Effort, Published, Row
+from training.scoreboard.rows import ROWS
 
 ROW = Row(
     name="toy",

@@ -24,7 +24,8 @@ from training.scoreboard.command import is_current, run_rows
 from training.scoreboard.measures import Against, Follows, Scored
 from training.scoreboard.play import Place, Stopped, jobs_of
 from training.scoreboard.results import RESULTS, load_results
-from training.scoreboard.rows import ROWS, Effort
+from training.scoreboard.row import Effort
+from training.scoreboard.rows import ROWS
 
 TINY = replace(
     ROW, name="tiny", full=Effort(recipe="toy1d", measure=Scored(name="w1", samples=50), steps=4, seeds=1, minutes=1)
