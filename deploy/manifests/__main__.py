@@ -11,6 +11,7 @@ import yaml
 
 from deploy.manifests.kubectl import ROOT, find_kubectl
 from deploy.manifests.kustomize import BuildError, Document, applied, build, unfolded
+from deploy.manifests.rules import prometheus_rule
 from deploy.manifests.schemas import KUBERNETES, compose_faults, faults
 
 CHECKOV_CONFIG = Path(__file__).with_name("checkov.yaml")
@@ -23,7 +24,7 @@ def main() -> int:
         print("there is no kubectl here, which builds the manifests: install it, then try again", file=sys.stderr)
         return 2
     try:
-        built = {folder: build(folder, kubectl) for folder in applied()}
+        built = {**{folder: build(folder, kubectl) for folder in applied()}, "rules": [prometheus_rule()]}
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -151,6 +151,25 @@ def test_what_is_mounted_is_there(name: str) -> None:
     assert missing == []
 
 
+@pytest.mark.skipif(not (ROOT / "deploy/grafana").exists(), reason="deploy/grafana is not there yet")
+def test_grafana_finds_its_boards_and_its_source() -> None:
+    """Its provisioning names the folder that the boards are mounted at, and Prometheus by its name and port in this file."""
+    files = [yaml.safe_load(path.read_text()) for path in (ROOT / "deploy/grafana/provisioning").rglob("*.yml")]
+    folders = [provider["options"]["path"] for file in files for provider in file.get("providers", [])]
+    sources = [source["url"] for file in files for source in file.get("datasources", [])]
+    mounted = {target for target, (source, _) in mounts("grafana").items() if source == "./grafana/dashboards"}
+    assert set(folders) == mounted
+    assert sources == ["http://prometheus:9090"]
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_training_stays_in_one_process(name: str) -> None:
+    """The engine's signals reach it, and on a GPU it never falls back."""
+    command = SERVICES[name]["command"]
+    assert command[:3] == ["/app/.venv/bin/python", "-m", "training"]
+    assert (command[-2:] == ["--device", "cuda"]) == ("gpu" in name)
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_others_have_a_health_check_on_their_own_port(name: str) -> None:
     """By a program that their image has."""

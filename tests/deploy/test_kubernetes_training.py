@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+import tyro
+import yaml
+
 from tests.deploy.manifests import container_of, pod_of, settings_of, written
-from tests.repository.files import last_stage
+from tests.repository.files import ROOT, last_stage
+from training.__main__ import Train
+from training.recipes import DEFAULT
+
+COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+ARGUMENTS = {
+    "job": container_of(written("training/job/job.yaml"))["args"],
+    **{name: COMPOSE[name]["command"][3:] for name in ("train", "train-gpu")},
+}
 
 
 def test_training_job_and_trainjob_run_the_same() -> None:
@@ -51,3 +63,18 @@ def test_what_is_published_is_what_is_trained() -> None:
         settings_of(container_of(written("training/publish/job.yaml")))["RUN"]
         == args[args.index("--out") + 1].partition("/")[2]
     )
+
+
+@pytest.mark.parametrize("place", ARGUMENTS)
+def test_arguments_are_ones_that_training_takes(place: str) -> None:
+    """The command line parses them, and they play the default recipe."""
+    program, *arguments = ARGUMENTS[place]
+    assert program == "train"
+    assert tyro.cli(Train, args=arguments).recipe == DEFAULT
+
+
+def test_jobs_patch_asks_for_the_gpu_by_an_argument_that_training_takes() -> None:
+    """The overlay's addition parses, too."""
+    (patch,) = [p["patch"] for p in written("training/job-gpu/kustomization.yaml")["patches"] if "patch" in p]
+    (operation,) = yaml.safe_load(patch)
+    assert tyro.cli(Train, args=[*ARGUMENTS["job"][1:], operation["value"]]).device == "cuda"
