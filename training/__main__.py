@@ -20,6 +20,7 @@ from training.data import CATALOGUE as DATA
 from training.data import DataError
 from training.errors import TrainingError
 from training.job import examine_run, export_run, train
+from training.launch import refuse_company
 from training.plan import FILE, Plan, read_plan
 from training.recipes import CATALOGUE, DEFAULT
 from training.setting import Setting
@@ -221,6 +222,7 @@ class List:
 
 
 def _run(plan: Plan, run: Path, device: Device, console: Console, *, is_fresh: bool = False) -> int:
+    refuse_company(os.environ)
     stop = _Stop()
     setting = Setting(run=run, device=_device(device), environ=os.environ, console=console, is_stopped=stop.is_asked)
     return 0 if train(plan, setting, is_fresh=is_fresh) else 128 + stop.signal

@@ -1,0 +1,32 @@
+"""The rules of ``deploy/prometheus`` as one object for the Prometheus operator: ``python -m deploy.manifests.rules``.
+
+The operator takes rules as objects, and kustomize puts no file into one. So it is made when needed, and there is no copy.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from deploy.manifests.kubectl import ROOT
+from deploy.manifests.kustomize import Document
+
+CONFIG = ROOT / "deploy/prometheus/prometheus.yml"
+
+
+def prometheus_rule(config: Path = CONFIG) -> Document:
+    """A PrometheusRule with every group of the rule files that a Prometheus configuration names."""
+    files = yaml.safe_load(config.read_text()).get("rule_files", [])
+    groups = [group for file in files for group in yaml.safe_load((config.parent / file).read_text())["groups"]]
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "gan", "namespace": "gan", "labels": {"app.kubernetes.io/part-of": "gan"}},
+        "spec": {"groups": groups},
+    }
+
+
+if __name__ == "__main__":
+    yaml.safe_dump(prometheus_rule(), sys.stdout, sort_keys=False, width=1000)

@@ -1,0 +1,80 @@
+"""The training manifests: one run, told in two ways, that writes where its checkpoints last."""
+
+from __future__ import annotations
+
+import pytest
+import tyro
+import yaml
+
+from tests.deploy.manifests import container_of, pod_of, settings_of, written
+from tests.repository.files import ROOT, last_stage
+from training.__main__ import Train
+from training.recipes import DEFAULT
+
+COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+ARGUMENTS = {
+    "job": container_of(written("training/job/job.yaml"))["args"],
+    **{name: COMPOSE[name]["command"][3:] for name in ("train", "train-gpu")},
+}
+
+
+def test_training_job_and_trainjob_run_the_same() -> None:
+    """The same command with the same arguments, one process on one node."""
+    job, trainer = container_of(written("training/job/job.yaml")), written("training/trainjob/trainjob.yaml")["spec"]["trainer"]
+    assert (trainer["command"], trainer["args"]) == (job["command"], job["args"])
+    assert (trainer["numNodes"], "--nproc-per-node=1" in trainer["command"]) == (1, True)
+
+
+def test_trainjob_names_its_runtime() -> None:
+    """By the group and kind that it has, in the same namespace."""
+    runtime = written("training/trainjob/runtime.yaml")
+    reference = written("training/trainjob/trainjob.yaml")["spec"]["runtimeRef"]
+    assert reference == {
+        "apiGroup": runtime["apiVersion"].partition("/")[0],
+        "kind": runtime["kind"],
+        "name": runtime["metadata"]["name"],
+    }
+
+
+def test_runtime_and_job_give_the_same_pod() -> None:
+    """But for the container's name, which Kubeflow prescribes, and the command, which is the TrainJob's."""
+    (replicated,) = written("training/trainjob/runtime.yaml")["spec"]["template"]["spec"]["replicatedJobs"]
+    assert replicated["template"]["metadata"]["labels"] == {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
+    runtime, job = replicated["template"], written("training/job/job.yaml")
+    ours, theirs = dict(container_of(job)), dict(container_of(runtime))
+    assert (theirs.pop("name"), ours.pop("name")) == ("node", "train")
+    assert theirs == {key: value for key, value in ours.items() if key not in ("command", "args")}
+    assert {**pod_of(runtime), "containers": []} == {**pod_of(job), "containers": []}
+
+
+def test_checkpoints_are_written_to_the_volume() -> None:
+    """--out is below the mount, at the image's own place for runs."""
+    container = container_of(written("training/job/job.yaml"))
+    (mount,) = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "runs"]
+    assert [rest for keyword, rest in last_stage("Dockerfile.train") if keyword == "VOLUME"] == [f'["{mount}"]']
+    out = container["args"][container["args"].index("--out") + 1]
+    assert f"{container['workingDir']}/{out}".startswith(f"{mount}/")
+
+
+def test_what_is_published_is_what_is_trained() -> None:
+    """The publishing Job takes the model from the run that the training Job writes."""
+    args = container_of(written("training/job/job.yaml"))["args"]
+    assert (
+        settings_of(container_of(written("training/publish/job.yaml")))["RUN"]
+        == args[args.index("--out") + 1].partition("/")[2]
+    )
+
+
+@pytest.mark.parametrize("place", ARGUMENTS)
+def test_arguments_are_ones_that_training_takes(place: str) -> None:
+    """The command line parses them, and they play the default recipe."""
+    program, *arguments = ARGUMENTS[place]
+    assert program == "train"
+    assert tyro.cli(Train, args=arguments).recipe == DEFAULT
+
+
+def test_jobs_patch_asks_for_the_gpu_by_an_argument_that_training_takes() -> None:
+    """The overlay's addition parses, too."""
+    (patch,) = [p["patch"] for p in written("training/job-gpu/kustomization.yaml")["patches"] if "patch" in p]
+    (operation,) = yaml.safe_load(patch)
+    assert tyro.cli(Train, args=[*ARGUMENTS["job"][1:], operation["value"]]).device == "cuda"

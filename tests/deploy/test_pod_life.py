@@ -1,0 +1,35 @@
+"""The real service with a Deployment's settings, asked what the kubelet would ask it, from readiness to its end."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.manifests import container_of, settings_of, written
+from tests.repository.files import ROOT
+from tests.serving import tiny_onnx
+from tests.serving.process import retry, running
+
+SERVE = container_of(written("base/deployment.yaml"))
+PROBES = {name: SERVE[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
+
+
+@pytest.mark.slow
+def test_a_pod_that_leaves_is_alive_and_not_ready(tmp_path: Path) -> None:
+    """All probes succeed; from SIGTERM on readiness fails, life goes on, requests are answered, and the exit code is 0."""
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.grey())
+    given = {name.lower().removeprefix("gan_"): value for name, value in settings_of(SERVE).items()}
+    with running(ROOT, **(given | {"models": tmp_path})) as server:
+        assert {name: server.get(path)[0] for name, path in PROBES.items()} == dict.fromkeys(PROBES, 200)
+        server.process.send_signal(signal.SIGTERM)
+
+        def leaving() -> None:
+            if server.get(PROBES["readinessProbe"])[0] != 503:
+                raise OSError("it has not heard of it yet")
+
+        retry(leaving)
+        assert server.get(PROBES["livenessProbe"])[0] == 200
+        assert server.get("/generate?seed=1")[0] == 200
+        assert server.process.wait(60) == 0
