@@ -44,7 +44,7 @@ from serving.service import answer, create_service, fault
 from serving.settings import Settings, model_files, worker_threads
 from serving.signals import Tally
 from serving.signatures import trust_of
-from serving.ways import mix, walk, walk_formats
+from serving.ways import arithmetic, mix, walk, walk_formats
 
 NO_PATH = "no such path; / shows what there is"
 
@@ -174,6 +174,11 @@ def show_mix(parts: Parts) -> Response:
     return _show(parts, None, mix)
 
 
+def show_arithmetic(parts: Parts) -> Response:
+    """One seed less another plus a third."""
+    return _show(parts, None, arithmetic)
+
+
 def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
     headers = request.headers
     conditions = Conditions(
@@ -264,6 +269,7 @@ ROUTES: dict[str, Callable[..., Response]] = {
     ROUTE: show_sample,
     "/walk": show_walk,
     "/mix": show_mix,
+    "/arithmetic": show_arithmetic,
     ADDRESSED_ROUTE: show_addressed_sample,
     "/models": list_models,
     "/models/<name>": show_model,

@@ -26,12 +26,12 @@ from serving.models import Model
 from serving.negotiation import choose_format, matches
 from serving.parameters import Wanted, parse_query
 from serving.registry import Registry, Served
+from serving.rows import Told
 from serving.runtime import Array
 from serving.samples import sample_of
 from serving.settings import Settings
 from serving.shares import Shares
 from serving.vitals import Vitals
-from serving.walks import Source
 
 Headers = list[tuple[str, str]]
 
@@ -91,7 +91,7 @@ class Order(NamedTuple):
     """What a request asks for, checked and complete: all that its answer depends on."""
 
     served: Served
-    sources: Sequence[Source]
+    sources: Sequence[Told]
     """What each row is made from."""
     given: Given
     format: str
@@ -227,8 +227,8 @@ def _headers(order: Order, *, is_immutable: bool) -> Headers:
     ]  # fmt: skip
 
 
-def encode_sample(form: Format, wanted: Wanted, source: Source, rows: Array) -> bytes:
-    """Rows in a format; they are those of seeds from ``source`` on, or the one of a place between two."""
+def encode_sample(form: Format, wanted: Wanted, source: Told, rows: Array) -> bytes:
+    """Rows in a format; they are those of seeds from ``source`` on, or the one of a place or a sum."""
     return form.encode(sample_of(wanted.model, rows, source, wanted.given, scale=wanted.scale, columns=wanted.columns))
 
 

@@ -27,7 +27,7 @@ from serving.inference_schemas import METADATA_SHAPE, error_content, inference_o
 from serving.models import Model
 from serving.operations import Operation, answer, header_components, path_item, problem_content
 from serving.protocol import PLATFORM
-from serving.sample_operations import IF_NONE_MATCH, TIMEOUT, addressed, any_sample, mix, models_of, names, walk
+from serving.sample_operations import IF_NONE_MATCH, TIMEOUT, addressed, any_sample, arithmetic, mix, models_of, names, walk
 from serving.schemas import DIGEST, TEXT, Schema, record, ref, shared_schemas
 
 JSON = "application/json"
@@ -178,6 +178,7 @@ OPERATIONS: dict[str, Callable[[Service], Operation]] = {
     "/generate": any_sample,
     "/walk": walk,
     "/mix": mix,
+    "/arithmetic": arithmetic,
     "/models/<digest>/generate": addressed,
     "/models": _list,
     "/models/<name>": _entry,
