@@ -25,7 +25,7 @@ from serving.logs import Log, print_event
 from serving.metrics import Metrics
 from serving.models import Model, load_models
 from serving.openapi import document, split_route
-from serving.page import render_page
+from serving.page import PAGE_POLICY, render_page, static_files
 from serving.protocol import (
     error_reply,
     is_protocol,
@@ -37,7 +37,7 @@ from serving.protocol import (
     show_server,
 )
 from serving.reload import Reloader
-from serving.responses import in_json, page, whole
+from serving.responses import file, in_json, page, whole
 from serving.runtime import resolve_provider
 from serving.schemas import Schema
 from serving.service import answer, create_service, fault
@@ -236,8 +236,15 @@ def show_metrics(parts: Parts) -> Response:
 
 
 def show_page(parts: Parts) -> Response:
-    """A page to look at."""
-    return page(render_page([served.model for served in parts.service.registry.values()], parts.service.settings))
+    """A page to look at and to try things on."""
+    return page(render_page(parts.service.settings), PAGE_POLICY)
+
+
+def show_static(parts: Parts, name: str) -> Response:
+    """A file that the page loads."""
+    if name not in static_files():
+        raise NotFound(NO_PATH)
+    return file(static_files()[name].body, static_files()[name].media_type)
 
 
 def show_document(parts: Parts) -> Response:
@@ -266,6 +273,7 @@ def reload_models(parts: Parts) -> Response:
 
 ROUTES: dict[str, Callable[..., Response]] = {
     "/": show_page,
+    "/static/<name>": show_static,
     ROUTE: show_sample,
     "/walk": show_walk,
     "/mix": show_mix,
