@@ -131,10 +131,10 @@ def _begin() -> None:
 def _finish(metrics: Metrics, response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "none"
     seconds = time.perf_counter() - request.environ["serving.start"]
-    cache = request.environ.get("serving.cache", "miss")
+    cache, model = (request.environ.get(f"serving.{fact}", other) for fact, other in (("cache", "miss"), ("model", "")))
     if request.method == "OPTIONS":
         response.headers["Allow"] = ", ".join(sorted(response.allow))
-    metrics.record_answer(route, request.method, response.status_code, cache, seconds)
+    metrics.record_answer(route, request.method, response.status_code, cache, model, seconds)
     return response
 
 
@@ -187,7 +187,7 @@ def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
     )  # fmt: skip
     query = request.environ.get("QUERY_STRING", "")
     reply = parts.service.bridge.ask(parts.answer(query, conditions, digest, make))
-    request.environ["serving.cache"] = reply.cache
+    request.environ.update({"serving.cache": reply.cache, "serving.model": reply.model})
     return whole(reply)
 
 

@@ -19,7 +19,8 @@ class WholeResponse(Response):
 
 def whole(reply: Reply) -> Response:
     """A reply as it is."""
-    return WholeResponse(reply.body, reply.status, reply.headers)
+    timing = [("Server-Timing", reply.server_timing)] if reply.server_timing else []
+    return WholeResponse(reply.body, reply.status, [*reply.headers, *timing])
 
 
 def in_json(value: object, status: int = 200) -> Response:

@@ -33,7 +33,7 @@ from serving.settings import Settings
 from serving.ways import ARITHMETIC, FPS, FRAMES, MIX, SWITCH, WALK, walk_formats
 
 JSON = "application/json"
-WAY = ("ETag", "Cache-Control", "Vary", "X-Model-Digest", "X-Content-Type-Options")
+WAY = ("ETag", "Cache-Control", "Vary", "X-Model-Digest", "X-Content-Type-Options", "Server-Timing")
 SAMPLE = ("X-Seed", *WAY)
 PROBLEMS = (BadQuery, UnknownParameter, RepeatedParameter, BadParameter, NotAcceptable, NonFinite, QueueFull, Draining,
             DeadlinePassed, OverShare)  # fmt: skip

@@ -97,7 +97,7 @@ def test_answers_are_counted_by_route_method_and_code(app: Front) -> None:
 def test_an_answer_without_inference_is_told_apart(app: Front) -> None:
     """A 304 is counted as ``not_modified`` in the histogram of durations."""
     service = service_of(app)
-    labels = {"route": "/generate", "cache": "not_modified"}
+    labels = {"route": "/generate", "cache": "not_modified", "model": "conditional"}
     before = value(service, "gan_http_request_duration_seconds_count", **labels)
     ask(app, "seed=1", headers={"If-None-Match": ask(app, "seed=1").headers["ETag"]})
     assert value(service, "gan_http_request_duration_seconds_count", **labels) == before + 1
