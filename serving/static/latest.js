@@ -4,7 +4,9 @@ export class Latest {
   #controller = null;
   #next = null;
 
-  constructor(fail) {
+  // place: what says aria-busy meanwhile; fail: what is told of an error.
+  constructor(place, fail) {
+    this.place = place;
     this.fail = fail;
   }
 
@@ -18,11 +20,12 @@ export class Latest {
   cancel() {
     this.#next = null;
     this.#controller?.abort();
-    this.#controller = null;
+    this.#end();
   }
 
   async #run() {
     const controller = (this.#controller = new AbortController());
+    this.place.setAttribute("aria-busy", "true");
     while (this.#next && this.#controller === controller) {
       const work = this.#next;
       this.#next = null;
@@ -32,6 +35,11 @@ export class Latest {
         if (error.name !== "AbortError" && this.#controller === controller) this.fail(error);
       }
     }
-    if (this.#controller === controller) this.#controller = null;
+    if (this.#controller === controller) this.#end();
+  }
+
+  #end() {
+    this.#controller = null;
+    this.place.removeAttribute("aria-busy");
   }
 }

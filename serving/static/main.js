@@ -5,6 +5,7 @@ import { showControls } from "./controls.js";
 import { byId, element } from "./dom.js";
 import { Latest } from "./latest.js";
 import { markModel, showCard, showModels } from "./models.js";
+import { showOperands } from "./operands.js";
 import { showParameters } from "./parameters.js";
 import { addPin, pinTitle, showPins } from "./pins.js";
 import { showShare } from "./share.js";
@@ -18,8 +19,12 @@ const store = new Store();
 const problem = (text) => (byId("problem").textContent = text);
 const tell = (text) => (byId("result").textContent = text);
 const fail = (error) => problem(error.message);
-const stage = new Latest(fail);
-const wall = new Latest(fail);
+const stage = new Latest(byId("picture"), (error) => {
+  shown.sample = null; // so that it is asked for again
+  fail(error);
+});
+const wall = new Latest(byId("wall"), fail);
+const operands = new Latest(byId("controls"), fail);
 const shown = { model: null, view: null, wall: null, sample: null };
 let models = [];
 let controls = null;
@@ -35,13 +40,14 @@ function render(state) {
   controls.update(state);
   updateParameters(state);
   showStage(state, model);
+  if (state.view === "pins") return;
   showWall(state, model);
+  operands.ask((signal) => showOperands(state, model, signal));
   markTile(state.view === "sample" ? state.seed : null);
 }
 
 function showModel(model) {
-  stage.cancel();
-  wall.cancel();
+  for (const queue of [stage, wall, operands]) queue.cancel();
   Object.assign(shown, { model, wall: null, sample: null });
   markModel(model);
   showCard(model);
@@ -178,4 +184,4 @@ async function start() {
 }
 
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
-start();
+start().finally(() => byId("main").removeAttribute("aria-busy"));

@@ -29,14 +29,14 @@ function slider(name, { low, high }, change) {
   const decimals = Math.max(0, 2 - Math.floor(Math.log10(high - low)));
   const range = element("input", { type: "range", id: `p-${name}`, min: low, max: high, step: 10 ** -decimals });
   const output = element("output", { for: range.id });
-  const reset = element("button", { type: "button", class: "quiet", "aria-label": `Let ${name} follow the seed`, onclick: () => change(name, null) }, "follow the seed");
+  const reset = element("button", { type: "button", class: "quiet", "aria-label": `Let ${name} follow the seed`, onclick: () => change(name, null) }, "reset");
   const read = () => Math.min(high, Math.max(low, range.valueAsNumber)).toFixed(decimals);
   range.addEventListener("input", () => change(name, read(), { replace: true }));
   const node = element("div", { class: "slider" }, element("label", { for: range.id }, name), range, output, reset);
   const update = (state) => {
     const value = state.values[name];
     if (document.activeElement !== range || value === undefined || read() !== value) range.value = value ?? (low + high) / 2;
-    output.value = value ?? "seed's";
+    output.value = value ?? "by seed";
     reset.disabled = value === undefined;
   };
   return { node, update };

@@ -23,7 +23,8 @@ export function seedField(name, label, { change, focus = () => {}, problem }) {
     take();
   });
   const button = element("button", { type: "button", class: "quiet", "aria-label": `Roll ${label}`, title: "Roll", onclick: () => change({ [name]: roll() }) }, "⚂");
-  const node = element("div", { class: "field" }, element("label", { for: input.id }, label), element("span", { class: "joined" }, input, button));
+  const thumb = element("div", { class: "thumb", "data-seed": name });
+  const node = element("div", { class: "field" }, thumb, element("label", { for: input.id }, label), element("span", { class: "joined" }, input, button));
   const update = (state) => {
     input.value = state[name];
     input.removeAttribute("aria-invalid");
