@@ -41,7 +41,7 @@ class Visit:
 
     def settle(self) -> None:
         """Wait until nothing is under way any more."""
-        self.page.wait_for_function("!document.querySelector('[aria-busy=true]')")
+        self.page.locator("[aria-busy=true]").first.wait_for(state="detached")
 
     def samples(self, route: str = "/generate") -> list[str]:
         """What was asked of a route for one sample, in order."""
