@@ -18,7 +18,11 @@ import { fillWall, frameWall, markTile, wallUrl } from "./wall.js";
 const store = new Store();
 const problem = (text) => (byId("problem").textContent = text);
 const tell = (text) => (byId("result").textContent = text);
-const fail = (error) => problem(error.message);
+const fail = (error) => refuse(error.message);
+const refuse = (text) => {
+  shown.isRefused = true; // the next answer takes it away
+  problem(text);
+};
 const stage = new Latest(byId("picture"), (error) => {
   shown.sample = null; // so that it is asked for again
   fail(error);
@@ -58,7 +62,7 @@ function showView(state) {
   stage.cancel();
   Object.assign(shown, { view: state.view, sample: null });
   isPlaying = false;
-  controls = showControls(state.view, { change: (patch, how) => store.change({ at: null, ...patch }, how), play, problem });
+  controls = showControls(state.view, { change: (patch, how) => store.change({ at: null, ...patch }, how), play, problem: refuse });
   byId("stage-title").textContent = VIEWS[state.view];
   document.body.dataset.view = state.view;
 }
@@ -96,7 +100,8 @@ function showStage(state, model) {
   stage.ask(async (signal) => {
     const answer = await ask(url, { signal });
     await show(byId("picture"), model, answer, words);
-    problem("");
+    if (shown.isRefused) problem("");
+    shown.isRefused = false;
     tell(`${words.charAt(0).toUpperCase()}${words.slice(1)} · ${inWords(answer)}`);
     if (!state.at) await noticeSwap(model, answer);
   });
@@ -165,7 +170,10 @@ async function noticeSwap(model, answer) {
 
 async function readModels() {
   ({ models } = await askJson("/models"));
-  showModels(models, modelOf(store.state), (name) => store.change({ model: name, at: null, values: {} }));
+  showModels(models, modelOf(store.state), (name) => {
+    problem("");
+    store.change({ model: name, at: null, values: {} });
+  });
 }
 
 async function start() {

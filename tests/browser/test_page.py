@@ -64,7 +64,7 @@ def test_a_link_with_nonsense_shows_what_can_be_shown(visitor: Visitor) -> None:
     ("hash", "sentence"),
     [
         ("#p.y=99", "Y must be an integer 0..9, got '99'."),
-        ("#at=123456789abc", "No model of digest 123456789abc"),
+        ("#at=123456789abc", "No model '123456789abc'; a digest's address has"),
         ("#p.c0=wide", "C0 must be a number -1..1, got 'wide'."),
     ],
 )
@@ -104,8 +104,7 @@ def test_a_service_that_is_gone_is_told(visitor: Visitor, root: Path, model_fold
     """When nobody answers any more the page says so."""
     with running(root, models=model_folder) as server:
         visit = visitor("", server)
-        server.process.kill()
-        server.process.wait()
+        server.stop()
         visit.page.get_by_role("button", name="Seed 5", exact=True).click()
         visit.page.get_by_text("The service does not answer. Is it still running?").wait_for()
 
