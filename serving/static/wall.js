@@ -24,6 +24,11 @@ export function wallUrl(state, model) {
   return sampleUrl({ ...state, at: null, seed: Math.min(state.wall, MAX_SEED - n + 1) }, model, { n, format: kindOf(model) === "image" ? "png" : "json" });
 }
 
+function titleOf(model) {
+  if (kindOf(model) !== "points") return "Wall";
+  return realPoints(model.card.data, 1) ? "Made against real" : "Made";
+}
+
 // Title and buttons; the tiles come with the answer.
 export function frameWall(model, state, change) {
   const n = count(model);
@@ -31,7 +36,7 @@ export function frameWall(model, state, change) {
   const button = (label, wall, disabled = false) => element("button", { type: "button", class: "quiet", disabled, onclick: () => change({ wall }) }, label);
   byId("wall").replaceChildren(
     element("div", { class: "heading" },
-      element("h2", { id: "wall-title" }, kindOf(model) === "points" ? "Made against real" : "Wall"),
+      element("h2", { id: "wall-title" }, titleOf(model)),
       element("p", {}, `Seeds ${first} to ${first + n - 1}`)),
     element("div", { class: "tiles", id: "tiles", "data-kind": kindOf(model) }),
     element("div", { class: "turn" },
@@ -76,5 +81,5 @@ function cloud(model, made) {
   const key = (kind, text) => element("span", { class: `key ${kind}` }, text);
   byId("tiles").replaceChildren(
     plot(output, { real, made }, `${made.length} points of ${model.name}${real ? ` over ${real.length} real ones of ${data}` : ""}`),
-    element("p", { class: "legend" }, key("made", `made, ${made.length}`), real ? key("real", `real, ${real.length} of ${data}`) : key("none", `The page does not know the data set ${data}.`)));
+    element("p", { class: "legend" }, key("made", `made, ${made.length}`), real ? key("real", `real, ${real.length} of ${data}`) : key("none", `Of the data set ${data} the page knows no real points.`)));
 }

@@ -261,7 +261,7 @@ def test_points_are_shown_against_the_real_ones(visitor: Visitor, server: Server
 def test_points_of_an_unknown_data_set_are_shown_alone(visitor: Visitor, name: str) -> None:
     """Where the card's data set is none that the page can draw, it says so."""
     visit = visitor(f"#model={name}&seed=7")
-    assert "The page does not know the data set none." in visit.page.locator("#tiles").inner_text()
+    assert "Of the data set none the page knows no real points." in visit.page.locator("#tiles").inner_text()
     assert visit.page.locator("#picture svg").count() == 1
 
 
