@@ -13,7 +13,9 @@ const FIELDS = {
 // Which field a tile of the wall fills: the one that was used last.
 export function showControls(view, { change, play, problem }) {
   let target = Object.keys(FIELDS[view])[0];
-  const fields = Object.entries(FIELDS[view]).map(([name, label]) => seedField(name, label, { change, problem, focus: () => (target = name) }));
+  const fields = Object.entries(FIELDS[view]).map(([name, label]) => {
+    return seedField(name, label, { change, problem, focus: () => (target = name) });
+  });
   const extra = view === "between" ? between(change, play) : [];
   byId("controls").replaceChildren(...fields.map(({ node }) => node), ...extra.map(({ node }) => node));
   const update = (state) => [...fields, ...extra].forEach((part) => part.update(state));

@@ -27,9 +27,12 @@ const stage = new Latest(byId("picture"), (error) => {
   shown.sample = null; // so that it is asked for again
   fail(error);
 });
-const wall = new Latest(byId("wall"), fail);
+const wall = new Latest(byId("wall"), (error) => {
+  shown.wall = null;
+  byId("tiles").replaceChildren(element("p", { class: "problem" }, error.message));
+});
 const operands = new Latest(byId("controls"), fail);
-const shown = { model: null, view: null, wall: null, sample: null };
+const shown = { model: null, view: null, wall: null, sample: null, news: [] };
 let models = [];
 let controls = null;
 let updateParameters = () => {};
@@ -102,7 +105,7 @@ function showStage(state, model) {
     await show(byId("picture"), model, answer, words);
     if (shown.isRefused) problem("");
     shown.isRefused = false;
-    tell(`${words.charAt(0).toUpperCase()}${words.slice(1)} · ${inWords(answer)}`);
+    tell([`${words.charAt(0).toUpperCase()}${words.slice(1)}`, inWords(answer), ...shown.news.splice(0)].join(" · "));
     if (!state.at) await noticeSwap(model, answer);
   });
 }
@@ -163,9 +166,9 @@ async function noticeSwap(model, answer) {
   const digest = answer.headers.get("X-Model-Digest");
   if (!digest || digest === model.digest) return;
   await readModels();
+  shown.news = ["the model was replaced by a newer one"]; // told with the answer that the new model gives
   shown.wall = shown.model = null;
   render(store.state);
-  tell(`${model.name} was replaced by a newer model.`);
 }
 
 async function readModels() {

@@ -2,7 +2,11 @@
 
 import { byId, element } from "./dom.js";
 
-const KINDS = { image: (o) => `${o.width}×${o.height} ${o.channels === 1 ? "grey" : "colour"}`, points: (o) => `points in ${o.size}D`, tokens: (o) => `${o.length} tokens` };
+const KINDS = {
+  image: ({ width, height, channels }) => `${width}×${height} ${channels === 1 ? "grey" : "colour"}`,
+  points: ({ size }) => `points in ${size}D`,
+  tokens: ({ length }) => `${length} tokens`,
+};
 
 export const kindOf = (model) => model.card.output.kind;
 export const inWords = (model) => KINDS[kindOf(model)](model.card.output);
@@ -22,13 +26,14 @@ export function markModel(chosen) {
 
 export function showCard(model) {
   const { card } = model;
-  const latents = Object.entries(card.latents).map(([name, latent]) => `${name}: ${latent.kind} ${latent.classes ?? latent.size}`);
+  const latents = Object.entries(card.latents).map(([name, { kind, classes, size }]) => `${name}: ${kind} ${classes ?? size}`);
+  const batches = model.batching === "any" ? "any size" : model.batching;
   const rows = {
     Recipe: card.recipe, Paper: card.paper, Data: `${card.data}, ${card.data_licence}`, Gives: inWords(model),
     Latents: latents.join(", "), Classes: card.classes.join(", "),
     Trained: `${card.steps.toLocaleString("en")} steps, ${card.images.toLocaleString("en")} real samples seen`,
     Scores: Object.entries(card.scores).map(([name, value]) => `${name} ${Number(value.toPrecision(4))}`).join(", "),
-    Digest: model.digest, Runtime: `${model.serving_runtime}, batches of ${model.batching === "any" ? "any size" : model.batching}`,
+    Digest: model.digest, Runtime: `${model.serving_runtime}, batches of ${batches}`,
   };
   const shown = Object.entries(rows).filter(([, text]) => text);
   byId("card").replaceChildren(...shown.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));

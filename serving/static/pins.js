@@ -8,11 +8,13 @@ import { immutableUrl, shownUrl } from "./urls.js";
 
 const KEY = "gan-serve.pins";
 const MOST = 60;
+const NOTHING = "Nothing is pinned yet. Pin a sample, and it stays in this browser.";
 
 export function loadPins() {
   try {
     const found = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(found) ? found.filter((pin) => typeof pin?.hash === "string" && typeof pin?.model?.name === "string") : [];
+    const isPin = (pin) => typeof pin?.hash === "string" && typeof pin?.model?.name === "string";
+    return Array.isArray(found) ? found.filter(isPin) : [];
   } catch {
     return []; // a browser that keeps nothing, or what another page left here
   }
@@ -31,17 +33,19 @@ function keep(pins) {
 export function addPin(state, model) {
   const at = state.view === "sample" ? (state.at ?? model.digest) : null;
   const { name, digest, parameters, card } = model;
-  const pin = { hash: writeState({ ...state, at, wall: 0 }), model: { name, digest, parameters, card: { output: card.output, data: card.data } } };
-  return keep([pin, ...loadPins().filter(({ hash }) => hash !== pin.hash)].slice(0, MOST));
+  const hash = writeState({ ...state, at, wall: 0 });
+  const kept = { name, digest, parameters, card: { output: card.output, data: card.data } };
+  return keep([{ hash, model: kept }, ...loadPins().filter((pin) => pin.hash !== hash)].slice(0, MOST));
 }
 
 export function pinTitle(state) {
-  return { sample: `seed ${state.seed}`, between: `${state.t} between ${state.a} and ${state.b}`, arithmetic: `${state.a} − ${state.b} + ${state.c}` }[state.view];
+  const { view, seed, a, b, c, t } = state;
+  return { sample: `seed ${seed}`, between: `${t} between ${a} and ${b}`, arithmetic: `${a} − ${b} + ${c}` }[view];
 }
 
 export async function showPins(container, open, signal) {
   const pins = loadPins();
-  if (!pins.length) return container.replaceChildren(element("p", { class: "empty" }, "Nothing is pinned yet. Pin a sample, and it stays in this browser."));
+  if (!pins.length) return container.replaceChildren(element("p", { class: "empty" }, NOTHING));
   const entries = pins.map((pin) => entry(pin, container, open, signal));
   container.replaceChildren(element("ul", { class: "pins" }, ...entries.map(({ node }) => node)));
   for (const { fill } of entries) await fill(); // one after the other, the first one first
@@ -54,6 +58,7 @@ function entry({ hash, model }, container, open, signal) {
   const remove = () => {
     keep(loadPins().filter((pin) => pin.hash !== hash));
     showPins(container, open, signal);
+    (container.querySelector("button") ?? document.querySelector("#views [aria-current]")).focus();
   };
   const node = element("li", {},
     place,
@@ -61,7 +66,8 @@ function entry({ hash, model }, container, open, signal) {
     element("button", { type: "button", class: "quiet", "aria-label": `Unpin ${title}`, onclick: remove }, "Unpin"));
   const fill = async () => {
     try {
-      const url = state.view === "sample" ? `${immutableUrl(state, model)}&format=${shownFormat(model)}` : shownUrl(state, model, { format: shownFormat(model) });
+      const format = shownFormat(model);
+      const url = state.view === "sample" ? immutableUrl(state, model, { format }) : shownUrl(state, model, { format });
       await show(place, model, await ask(url, { signal }), title);
     } catch (error) {
       if (error.name !== "AbortError") place.replaceChildren(element("p", { class: "problem" }, error.message));

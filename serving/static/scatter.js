@@ -9,7 +9,9 @@ const BINS = 40;
 export function plot(output, { real = null, made = [], marked = null, path = [] }, label) {
   const shapes = { 1: histogram, 2: scatter }[output.size] ?? curves;
   const svg = drawn("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img", "aria-label": label, class: "plot" });
-  svg.append(drawn("rect", { x: 0.5, y: 0.5, width: SIDE - 1, height: SIDE - 1, class: "frame" }), ...shapes(output, { real, made, marked, path }));
+  svg.append(
+    drawn("rect", { x: 0.5, y: 0.5, width: SIDE - 1, height: SIDE - 1, class: "frame" }),
+    ...shapes(output, { real, made, marked, path }));
   return svg;
 }
 
@@ -44,15 +46,23 @@ function histogram({ low, high }, { real, made, marked, path }) {
   };
   const sets = [["real", real ?? []], ["made", [...made, ...path]]].map(([kind, points]) => [kind, shares(points)]);
   const top = Math.max(0.01, ...sets.flatMap(([, counts]) => counts)) * 1.08;
-  const bars = sets.flatMap(([kind, counts]) => counts.flatMap((share, bin) => (share ? [drawn("rect", {
-    class: `bar ${kind}`, x: short(bin * width + 0.5), y: short(SIDE * (1 - share / top)), width: width - 1, height: short((SIDE * share) / top),
-  })] : [])));
+  const bar = (kind, share, bin) => drawn("rect", {
+    class: `bar ${kind}`, x: short(bin * width + 0.5), width: width - 1,
+    y: short(SIDE * (1 - share / top)), height: short((SIDE * share) / top),
+  });
+  const bars = sets.flatMap(([kind, counts]) => counts.flatMap((share, bin) => (share ? [bar(kind, share, bin)] : [])));
   const lines = marked ? [drawn("path", { class: "path", d: `M${short(place(marked[0], low[0], high[0]))} 0V${SIDE}` })] : [];
   return [...bars, ...lines];
 }
 
 function curves({ low, high, size }, { real, made, marked, path }) {
   const [least, most] = [Math.min(...low), Math.max(...high)];
-  const line = (kind) => (point) => drawn("path", { class: `curve ${kind}`, d: `M${point.map((y, x) => `${short((SIDE * x) / (size - 1))} ${short(SIDE - place(y, least, most))}`).join("L")}` });
-  return [...(real ?? []).slice(0, 40).map(line("real")), ...[...made, ...path].slice(0, 60).map(line("made")), ...(marked ? [line("marked")(marked)] : [])];
+  const at = (y, x) => `${short((SIDE * x) / (size - 1))} ${short(SIDE - place(y, least, most))}`;
+  const line = (point, kind) => drawn("path", { class: `curve ${kind}`, d: `M${point.map(at).join("L")}` });
+  const lines = (points, kind) => points.map((point) => line(point, kind));
+  return [
+    ...lines((real ?? []).slice(0, 40), "real"),
+    ...lines([...made, ...path].slice(0, 60), "made"),
+    ...lines(marked ? [marked] : [], "marked"),
+  ];
 }

@@ -6,7 +6,9 @@ import { MAX_SEED, readSeed } from "./state.js";
 export const roll = () => crypto.getRandomValues(new Uint32Array(1))[0];
 
 export function seedField(name, label, { change, focus = () => {}, problem }) {
-  const input = element("input", { id: `seed-${name}`, inputmode: "numeric", autocomplete: "off", spellcheck: "false", size: 10, onfocus: focus });
+  const input = element("input", {
+    id: `seed-${name}`, inputmode: "numeric", autocomplete: "off", spellcheck: "false", size: 10, onfocus: focus,
+  });
   const take = () => {
     const seed = readSeed(input.value.trim());
     input.setAttribute("aria-invalid", seed === null);
@@ -22,9 +24,12 @@ export function seedField(name, label, { change, focus = () => {}, problem }) {
     input.value = seed + step;
     take();
   });
-  const button = element("button", { type: "button", class: "quiet", "aria-label": `Roll ${label}`, title: "Roll", onclick: () => change({ [name]: roll() }) }, "⚂");
+  const button = element("button", {
+    type: "button", class: "quiet", "aria-label": `Roll ${label}`, title: "Roll", onclick: () => change({ [name]: roll() }),
+  }, "⚂");
   const thumb = element("div", { class: "thumb", "data-seed": name });
-  const node = element("div", { class: "field" }, thumb, element("label", { for: input.id }, label), element("span", { class: "joined" }, input, button));
+  const joined = element("span", { class: "joined" }, input, button);
+  const node = element("div", { class: "field" }, thumb, element("label", { for: input.id }, label), joined);
   const update = (state) => {
     input.value = state[name];
     input.removeAttribute("aria-invalid");

@@ -29,12 +29,16 @@ function line(label, text, id, told) {
       told("This browser lets no page copy here; the line is selected, so Ctrl+C does.");
     }
   };
-  return element("div", { class: "line" }, element("label", { for: id }, label),
-    element("span", { class: "joined" }, input, element("button", { type: "button", class: "quiet", "aria-label": `Copy the ${label.toLowerCase()}`, onclick: copy }, "Copy")));
+  const button = element("button", {
+    type: "button", class: "quiet", "aria-label": `Copy the ${label.toLowerCase()}`, onclick: copy,
+  }, "Copy");
+  const joined = element("span", { class: "joined" }, input, button);
+  return element("div", { class: "line" }, element("label", { for: id }, label), joined);
 }
 
 function stem(state) {
-  return { sample: `${state.seed}`, between: `${state.a}-${state.b}`, arithmetic: `${state.a}-${state.b}+${state.c}` }[state.view];
+  const { view, seed, a, b, c } = state;
+  return { sample: `${seed}`, between: `${a}-${b}`, arithmetic: `${a}-${b}+${c}` }[view];
 }
 
 const fileName = (state, model) => `${stem(state)}.${kindOf(model) === "image" ? "png" : "json"}`;
@@ -49,9 +53,11 @@ function files(state, model) {
   const found = [["PNG", shownUrl(state, model, { format: "png", scale }), `${name}.png`]];
   if (state.view === "sample") {
     const n = Math.min(Number(maxImages), 16);
-    found.push(["Sheet", sampleUrl(state, model, { n, format: "png", scale: Math.max(1, Math.floor(scale / 4)) }), `${name}-sheet.png`]);
+    const small = Math.max(1, Math.floor(scale / 4));
+    found.push(["Sheet", sampleUrl(state, model, { n, format: "png", scale: small }), `${name}-sheet.png`]);
   }
   const ends = state.view === "sample" ? { ...state, a: state.seed, b: (state.seed + 1) % 2 ** 32 } : state;
-  found.push(["Animation", walkUrl(ends, model, { back: "on", scale: Math.max(1, Math.floor(scale / 2)), format: "webp" }), `${ends.a}-${ends.b}.webp`]);
+  const half = Math.max(1, Math.floor(scale / 2));
+  found.push(["Animation", walkUrl(ends, model, { back: "on", scale: half, format: "webp" }), `${ends.a}-${ends.b}.webp`]);
   return found;
 }

@@ -12,8 +12,8 @@ const urls = new WeakMap();
 export const shownFormat = (model) => (kindOf(model) === "image" ? "png" : "json");
 
 export async function show(container, model, answer, words) {
-  const nodes = kindOf(model) === "image" ? [await picture(answer.body, words)] : rows(model, JSON.parse(await answer.body.text()).data, words);
-  put(container, nodes);
+  const isImage = kindOf(model) === "image";
+  put(container, isImage ? [await picture(answer.body, words)] : rows(model, JSON.parse(await answer.body.text()).data, words));
 }
 
 export function put(container, nodes) {
@@ -36,12 +36,14 @@ export function rows(model, data, words) {
   const real = realPoints(name, REAL);
   const parts = one ? { real, marked: data[0] } : { real, path: data, marked: data.at(-1) };
   const numbers = data.at(-1).slice(0, 8).map((value) => Number(value.toPrecision(5))).join(", ");
-  return [plot(output, parts, `${words}: (${numbers})`), element("p", { class: "numbers" }, `(${numbers}${output.size > 8 ? ", …" : ""})`)];
+  const told = `(${numbers}${output.size > 8 ? ", …" : ""})`;
+  return [plot(output, parts, `${words}: ${told}`), element("p", { class: "numbers" }, told)];
 }
 
 // The card knows no alphabet, so a sequence is told by its tokens' numbers.
 export const sequence = (tokens) => tokens.join(" ");
 
 function sequences(data) {
-  return element("ol", { class: "sequences" }, ...data.map((tokens) => element("li", {}, element("code", {}, sequence(tokens)))));
+  const items = data.map((tokens) => element("li", {}, element("code", {}, sequence(tokens))));
+  return element("ol", { class: "sequences" }, ...items);
 }

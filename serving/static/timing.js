@@ -29,7 +29,8 @@ export function inWords({ ms: took, timing }) {
 
 export function addRequest(answer) {
   const { timing } = answer;
-  const cells = [ms(answer.ms), timing.cache?.replace("_", " ") ?? "–", timing.batch ?? "–", ...["queue", "inference", "encode"].map((name) => ms(timing[name]))];
+  const parts = ["queue", "inference", "encode"].map((name) => ms(timing[name]));
+  const cells = [ms(answer.ms), timing.cache?.replace("_", " ") ?? "–", timing.batch ?? "–", ...parts];
   const row = element("tr", { class: answer.status < 400 ? "" : "failed" },
     element("th", { scope: "row" }, element("code", {}, answer.path), answer.status < 400 ? "" : ` ${answer.status}`),
     ...cells.map((cell) => element("td", {}, cell)));

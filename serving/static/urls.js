@@ -1,4 +1,5 @@
-// The addresses that are asked, from what is looked at. A model's parameter that is called like one of the route gives way to it.
+// The addresses that are asked, from what is looked at.
+// A model's parameter that is called like one of the route gives way to it.
 
 const OWN = {
   generate: [],
@@ -21,17 +22,25 @@ export function sampleUrl(state, model, more = {}) {
 }
 
 // The same at the address of the model's digest, which never changes.
-export function immutableUrl(state, model) {
-  return addressed(address("generate", state, model, { seed: state.seed }), state.at ?? model.digest);
+export function immutableUrl(state, model, more = {}) {
+  return addressed(address("generate", state, model, { seed: state.seed, ...more }), state.at ?? model.digest);
 }
 
 function addressed(url, digest) {
   return url.replace(/^\/generate\?model=[^&]*&/, `/models/${digest}/generate?`);
 }
 
-export const mixUrl = (state, model, more = {}) => address("mix", state, model, { a: state.a, b: state.b, t: state.t, ...more });
-export const walkUrl = (state, model, more = {}) => address("walk", state, model, { from: state.a, to: state.b, ...more });
-export const sumUrl = (state, model, more = {}) => address("arithmetic", state, model, { a: state.a, b: state.b, c: state.c, ...more });
+export function mixUrl(state, model, more = {}) {
+  return address("mix", state, model, { a: state.a, b: state.b, t: state.t, ...more });
+}
+
+export function walkUrl(state, model, more = {}) {
+  return address("walk", state, model, { from: state.a, to: state.b, ...more });
+}
+
+export function sumUrl(state, model, more = {}) {
+  return address("arithmetic", state, model, { a: state.a, b: state.b, c: state.c, ...more });
+}
 
 // What a view shows as one sample; there is none where pinned ones are shown.
 export function shownUrl(state, model, more = {}) {

@@ -5,7 +5,7 @@ import { byId, element } from "./dom.js";
 import { kindOf } from "./models.js";
 import { plot } from "./scatter.js";
 import { roll } from "./seed.js";
-import { REAL, sequence } from "./show.js";
+import { REAL, sequence, shownFormat } from "./show.js";
 import { MAX_SEED } from "./state.js";
 import { realPoints } from "./toys.js";
 import { sampleUrl } from "./urls.js";
@@ -21,7 +21,8 @@ function count(model) {
 
 export function wallUrl(state, model) {
   const n = count(model);
-  return sampleUrl({ ...state, at: null, seed: Math.min(state.wall, MAX_SEED - n + 1) }, model, { n, format: kindOf(model) === "image" ? "png" : "json" });
+  const first = { ...state, at: null, seed: Math.min(state.wall, MAX_SEED - n + 1) };
+  return sampleUrl(first, model, { n, format: shownFormat(model) });
 }
 
 function titleOf(model) {
@@ -33,7 +34,11 @@ function titleOf(model) {
 export function frameWall(model, state, change) {
   const n = count(model);
   const first = Math.min(state.wall, MAX_SEED - n + 1);
-  const button = (label, wall, disabled = false) => element("button", { type: "button", class: "quiet", disabled, onclick: () => change({ wall }) }, label);
+  const button = (label, wall, disabled = false) => {
+    const id = `turn-${label.toLowerCase()}`; // by which it keeps the focus
+    return element("button", { type: "button", class: "quiet", disabled, id, onclick: () => change({ wall }) }, label);
+  };
+  const focused = document.activeElement?.id;
   byId("wall").replaceChildren(
     element("div", { class: "heading" },
       element("h2", { id: "wall-title" }, titleOf(model)),
@@ -43,6 +48,7 @@ export function frameWall(model, state, change) {
       button("Earlier", Math.max(0, first - n), first === 0),
       button("Later", Math.min(first + n, MAX_SEED - n + 1), first + n > MAX_SEED),
       button("Anywhere", roll() % (MAX_SEED - n + 2))));
+  if (focused?.startsWith("turn-")) byId(focused).focus();
 }
 
 export async function fillWall(model, state, choose, signal) {
@@ -51,12 +57,16 @@ export async function fillWall(model, state, choose, signal) {
   const kind = kindOf(model);
   if (kind === "image") return tiles(await images(model, url, signal), first, choose);
   const { data } = await askJson(url, { signal });
-  return kind === "points" ? cloud(model, data) : tiles(data.map((tokens) => element("code", {}, sequence(tokens))), first, choose);
+  if (kind === "points") cloud(model, data);
+  else tiles(data.map((tokens) => element("code", {}, sequence(tokens))), first, choose);
 }
 
 function tiles(contents, first, choose) {
-  byId("tiles").replaceChildren(...contents.map((content, i) => element("button",
-    { type: "button", class: "tile", "aria-label": `Seed ${first + i}`, title: `Seed ${first + i}`, "data-seed": first + i, onclick: () => choose(first + i) }, content)));
+  byId("tiles").replaceChildren(...contents.map((content, i) => {
+    const [seed, label] = [first + i, `Seed ${first + i}`];
+    const attributes = { type: "button", class: "tile", "aria-label": label, title: label, "data-seed": seed };
+    return element("button", { ...attributes, onclick: () => choose(seed) }, content);
+  }));
 }
 
 export function markTile(seed) {
@@ -79,7 +89,10 @@ function cloud(model, made) {
   const { output, data } = model.card;
   const real = realPoints(data, REAL);
   const key = (kind, text) => element("span", { class: `key ${kind}` }, text);
+  const label = `${made.length} points of ${model.name}${real ? ` over ${real.length} real ones of ${data}` : ""}`;
+  const unknown = `Of the data set ${data} the page knows no real points.`;
+  const other = real ? key("real", `real, ${real.length} of ${data}`) : key("none", unknown);
   byId("tiles").replaceChildren(
-    plot(output, { real, made }, `${made.length} points of ${model.name}${real ? ` over ${real.length} real ones of ${data}` : ""}`),
-    element("p", { class: "legend" }, key("made", `made, ${made.length}`), real ? key("real", `real, ${real.length} of ${data}`) : key("none", `Of the data set ${data} the page knows no real points.`)));
+    plot(output, { real, made }, label),
+    element("p", { class: "legend" }, key("made", `made, ${made.length}`), other));
 }

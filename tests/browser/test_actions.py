@@ -103,6 +103,7 @@ def test_the_wall_turns(visit: Visit) -> None:
     visit.settle()
     assert "/generate?model=conditional&seed=48&n=48&format=png" in visit.asked
     assert "wall=48" in visit.page.url
+    assert visit.page.evaluate("document.activeElement.innerText") == "Later"
     visit.page.get_by_role("button", name="Earlier").click()
     visit.settle()
     assert visit.page.locator("#wall .heading p").inner_text() == "Seeds 0 to 47"

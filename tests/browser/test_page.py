@@ -91,7 +91,7 @@ def test_a_model_that_was_replaced_is_noticed_and_its_pins_say_that_it_is_gone(
         (tmp_path / "new").rename(path)
         assert server.get("/admin/reload", "POST", {"Authorization": f"Bearer {token}"})[0] == 200
         visit.page.get_by_role("button", name="Seed 5", exact=True).click()
-        visit.page.get_by_text("conditional was replaced by a newer model.").wait_for()
+        visit.page.get_by_text("the model was replaced by a newer one").wait_for()
         assert old not in visit.page.locator("#card").inner_text()
         visit.page.get_by_role("link", name="Pinned").click()
         visit.settle()
