@@ -25,7 +25,7 @@ from serving.logs import Log, print_event
 from serving.metrics import Metrics
 from serving.models import Model, load_models
 from serving.openapi import document, split_route
-from serving.page import render_page
+from serving.page import PAGE_POLICY, render_page, static_files
 from serving.protocol import (
     error_reply,
     is_protocol,
@@ -37,14 +37,14 @@ from serving.protocol import (
     show_server,
 )
 from serving.reload import Reloader
-from serving.responses import in_json, page, whole
+from serving.responses import file, in_json, page, whole
 from serving.runtime import resolve_provider
 from serving.schemas import Schema
 from serving.service import answer, create_service, fault
 from serving.settings import Settings, model_files, worker_threads
 from serving.signals import Tally
 from serving.signatures import trust_of
-from serving.ways import mix, walk, walk_formats
+from serving.ways import arithmetic, mix, walk, walk_formats
 
 NO_PATH = "no such path; / shows what there is"
 
@@ -131,10 +131,10 @@ def _begin() -> None:
 def _finish(metrics: Metrics, response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "none"
     seconds = time.perf_counter() - request.environ["serving.start"]
-    cache = request.environ.get("serving.cache", "miss")
+    cache, model = (request.environ.get(f"serving.{fact}", other) for fact, other in (("cache", "miss"), ("model", "")))
     if request.method == "OPTIONS":
         response.headers["Allow"] = ", ".join(sorted(response.allow))
-    metrics.record_answer(route, request.method, response.status_code, cache, seconds)
+    metrics.record_answer(route, request.method, response.status_code, cache, model, seconds)
     return response
 
 
@@ -174,6 +174,11 @@ def show_mix(parts: Parts) -> Response:
     return _show(parts, None, mix)
 
 
+def show_arithmetic(parts: Parts) -> Response:
+    """One seed less another plus a third."""
+    return _show(parts, None, arithmetic)
+
+
 def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
     headers = request.headers
     conditions = Conditions(
@@ -182,7 +187,7 @@ def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
     )  # fmt: skip
     query = request.environ.get("QUERY_STRING", "")
     reply = parts.service.bridge.ask(parts.answer(query, conditions, digest, make))
-    request.environ["serving.cache"] = reply.cache
+    request.environ.update({"serving.cache": reply.cache, "serving.model": reply.model})
     return whole(reply)
 
 
@@ -231,8 +236,15 @@ def show_metrics(parts: Parts) -> Response:
 
 
 def show_page(parts: Parts) -> Response:
-    """A page to look at."""
-    return page(render_page([served.model for served in parts.service.registry.values()], parts.service.settings))
+    """A page to look at and to try things on."""
+    return page(render_page(parts.service.settings), PAGE_POLICY)
+
+
+def show_static(parts: Parts, name: str) -> Response:
+    """A file that the page loads."""
+    if name not in static_files():
+        raise NotFound(NO_PATH)
+    return file(static_files()[name].body, static_files()[name].media_type)
 
 
 def show_document(parts: Parts) -> Response:
@@ -261,9 +273,11 @@ def reload_models(parts: Parts) -> Response:
 
 ROUTES: dict[str, Callable[..., Response]] = {
     "/": show_page,
+    "/static/<name>": show_static,
     ROUTE: show_sample,
     "/walk": show_walk,
     "/mix": show_mix,
+    "/arithmetic": show_arithmetic,
     ADDRESSED_ROUTE: show_addressed_sample,
     "/models": list_models,
     "/models/<name>": show_model,

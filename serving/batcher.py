@@ -19,6 +19,7 @@ from serving.errors import Draining, QueueFull
 from serving.metrics import BatchMeters
 from serving.rows import Source
 from serving.runtime import Array
+from serving.timings import Batch
 
 Run = Callable[[Sequence[Source], Sequence[Given]], Array]
 """Seeds, places between seeds, or rows of latents, and what each fixes, to one row a seed."""
@@ -32,13 +33,15 @@ QUICK_SECONDS = 0.004
 class Job:
     """The rows that one caller wants, and where they go."""
 
-    __slots__ = ("seeds", "given", "deliver", "submitted")
+    __slots__ = ("seeds", "given", "deliver", "submitted", "batch")
 
     def __init__(self, seeds: Sequence[Source], given: Given, deliver: Deliver) -> None:
         self.seeds = seeds
         self.given = given
         self.deliver = deliver
         self.submitted = time.perf_counter()
+        self.batch: Batch | None = None
+        """The inference that it was a part of; known when it is delivered."""
 
 
 class Batcher:
@@ -126,35 +129,39 @@ class Batcher:
         self._is_busy = len(jobs) > 1
         seeds = [seed for job in jobs for seed in job.seeds]
         given = [job.given for job in jobs for _ in job.seeds]
-        self._meters.size(len(seeds))
+        batch = Batch(len(seeds))
+        self._meters.size(batch.rows)
         self.running_since = time.monotonic()
         if self._seconds.get(len(seeds).bit_length(), self._quick_seconds) < self._quick_seconds:
-            self._finish(jobs, *self._attempt(seeds, given))
+            self._finish(batch, jobs, *self._attempt(batch, seeds, given))
         else:
             self._thread = self._thread or ThreadPoolExecutor(1, "inference")
-            running = asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, seeds, given)
-            running.add_done_callback(partial(self._land, jobs))
+            running = asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, batch, seeds, given)
+            running.add_done_callback(partial(self._land, batch, jobs))
         return None
 
-    def _land(self, jobs: Sequence[Job], running: asyncio.Future[tuple[Array | None, Exception | None]]) -> None:
-        self._finish(jobs, *running.result())
+    def _land(self, batch: Batch, jobs: Sequence[Job], running: asyncio.Future[tuple[Array | None, Exception | None]]) -> None:
+        self._finish(batch, jobs, *running.result())
 
-    def _attempt(self, seeds: Sequence[Source], given: Sequence[Given]) -> tuple[Array | None, Exception | None]:
-        start = time.perf_counter()
+    def _attempt(self, batch: Batch, seeds: Sequence[Source], given: Sequence[Given]) -> tuple[Array | None, Exception | None]:
+        batch.begun = time.perf_counter()
         try:
             rows = self._run(seeds, given)
         except Exception as error:  # every member of the batch is told, and the next batch is another matter
+            batch.ended = time.perf_counter()
             return None, error
-        self._seconds[len(seeds).bit_length()] = time.perf_counter() - start
+        batch.ended = time.perf_counter()
+        self._seconds[batch.rows.bit_length()] = batch.ended - batch.begun
         return rows, None
 
-    def _finish(self, jobs: Sequence[Job], rows: Array | None, error: Exception | None) -> None:
+    def _finish(self, batch: Batch, jobs: Sequence[Job], rows: Array | None, error: Exception | None) -> None:
         self.running_since = None
         if self._waiting:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._look_again)
         start = 0
         for job in jobs:
+            job.batch = batch
             job.deliver(None if rows is None else rows[start : start + len(job.seeds)], error)
             start += len(job.seeds)
         if not self._waiting:

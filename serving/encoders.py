@@ -40,7 +40,7 @@ class Sample:
     """Images that stand side by side in a contact sheet; None means ``sheet_columns``."""
     given: Mapping[str, float] = field(default_factory=dict)
     way: Mapping[str, object] | None = None
-    """Where the rows lie between two seeds, for rows that are no seed's own."""
+    """Where the rows lie between two seeds, or which three were added, for rows that are no seed's own."""
 
     def origin(self) -> dict[str, object]:
         """How to make it again, as JSON."""

@@ -14,9 +14,10 @@ from serving.batcher import Batcher, Job
 from serving.errors import ClientGone, DeadlinePassed
 from serving.rows import Source
 from serving.runtime import Array
+from serving.timings import Run, Timings
 
-Encode = Callable[[Array], bytes]
-"""Rows to the bytes that are answered; may refuse them by raising."""
+Encode = Callable[[Array, Timings], bytes]
+"""Rows to the bytes that are answered, saying how long it took; may refuse them by raising."""
 Land = Callable[["Flight", bytes | None], None]
 
 GRACE_SECONDS = 0.05
@@ -99,6 +100,7 @@ class Flight:
         self._is_slow = is_slow
         self._land = land
         self._threads = threads
+        self.timings = Timings()
         self._parts: list[Array] = []
         self._rows = 0
         self._job: Job | None = None
@@ -141,6 +143,9 @@ class Flight:
     def _take(self, rows: Array | None, error: Exception | None) -> None:
         if self._is_over:
             return
+        assert self._job is not None
+        if self._job.batch:
+            self.timings.runs.append(Run(self._job.submitted, self._job.batch))
         try:
             if rows is None:
                 raise error or RuntimeError("a batch gave neither rows nor an error")
@@ -155,9 +160,9 @@ class Flight:
 
     def _finish(self, rows: Array) -> None:
         if rows.nbytes <= SMALL_ROWS_BYTES and not self._is_slow:
-            self._end(self._encode(rows), None)
+            self._end(self._encode(rows, self.timings), None)
         else:
-            encoding = asyncio.get_running_loop().run_in_executor(self._threads, self._encode, rows)
+            encoding = asyncio.get_running_loop().run_in_executor(self._threads, self._encode, rows, self.timings)
             encoding.add_done_callback(self._encoded)
 
     def _encoded(self, encoding: asyncio.Future[bytes]) -> None:

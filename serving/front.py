@@ -88,11 +88,13 @@ class Front:
             reply = await self._answer(scope["query_string"].decode("latin-1"), conditions, digits)
         except ClientGone:
             metrics.cancelled.inc()
-            metrics.record_answer(route, method, CLIENT_GONE, "miss", time.perf_counter() - start)
+            metrics.record_answer(route, method, CLIENT_GONE, "miss", "", time.perf_counter() - start)
             return
         headers = [(_field(name), value.encode("latin-1")) for name, value in reply.headers]
+        if reply.server_timing:
+            headers.append((b"server-timing", reply.server_timing.encode("latin-1")))
         # Counted before it is sent: whoever has an answer finds it in the metrics.
-        metrics.record_answer(route, method, reply.status, reply.cache, time.perf_counter() - start)
+        metrics.record_answer(route, method, reply.status, reply.cache, reply.model, time.perf_counter() - start)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
 

@@ -26,12 +26,13 @@ from serving.models import Model
 from serving.negotiation import choose_format, matches
 from serving.parameters import Wanted, parse_query
 from serving.registry import Registry, Served
+from serving.rows import Told
 from serving.runtime import Array
 from serving.samples import sample_of
 from serving.settings import Settings
 from serving.shares import Shares
+from serving.timings import UNTIMED, Timings
 from serving.vitals import Vitals
-from serving.walks import Source
 
 Headers = list[tuple[str, str]]
 
@@ -63,6 +64,10 @@ class Reply:
     body: bytes = b""
     cache: str = "miss"
     """Where it came from, for the metrics: ``hit``, ``miss``, ``coalesced`` or ``not_modified``."""
+    model: str = ""
+    """Name of the model that it is from; empty where it is from none."""
+    server_timing: str | None = field(default=None, compare=False)
+    """The header of that name, which is of this one answering, not of what is answered; None for HEAD and problems."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +96,7 @@ class Order(NamedTuple):
     """What a request asks for, checked and complete: all that its answer depends on."""
 
     served: Served
-    sources: Sequence[Source]
+    sources: Sequence[Told]
     """What each row is made from."""
     given: Given
     format: str
@@ -142,14 +147,20 @@ async def fulfil(service: Service, order: Order, conditions: Conditions, *, is_i
     patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
     headers = _headers(order, is_immutable=is_immutable)
     if order.is_repeatable and matches(conditions.if_none_match, order.etag):
-        return Reply(status=304, headers=headers, cache="not_modified")
+        return Reply(
+            status=304, headers=headers, cache="not_modified", model=order.served.model.card.name,
+            server_timing=UNTIMED["not_modified"],
+        )  # fmt: skip
     headers.append(("Content-Type", order.media_type))
     if conditions.is_head:
-        return Reply(status=200, headers=headers)
-    body, came_from = await _body(service, order, patience, conditions.client)
+        return Reply(status=200, headers=headers, model=order.served.model.card.name)
+    body, came_from, timings = await _body(service, order, patience, conditions.client)
     service.metrics.came_from[came_from].inc()
     headers.append(("Content-Length", str(len(body))))
-    return Reply(status=200, headers=headers, body=body, cache=came_from)
+    return Reply(
+        status=200, headers=headers, body=body, cache=came_from, model=order.served.model.card.name,
+        server_timing=timings.server_timing() if timings else UNTIMED[came_from],
+    )  # fmt: skip
 
 
 def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
@@ -167,19 +178,22 @@ def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
     )  # fmt: skip
 
 
-async def _body(service: Service, order: Order, patience: Patience, client: str | None) -> tuple[bytes, str]:
-    """The answer's bytes, and where they came from; what is computed anew is on the client's account."""
+async def _body(service: Service, order: Order, patience: Patience, client: str | None) -> tuple[bytes, str, Timings | None]:
+    """The answer's bytes, where they came from, and what it took to make them if they are made for this request.
+
+    What is computed anew is on the client's account.
+    """
     key = order.etag if order.is_repeatable else None
     if key is not None:
         kept = service.cache.find(key)
         if kept is not None:
-            return kept, "hit"
+            return kept, "hit", None
         flight = service.flights.find(key)
         if flight is not None:
-            return await flight.wait(patience), "coalesced"
+            return await flight.wait(patience), "coalesced", None
     service.shares.spend(client, len(order.sources))
     flight = service.flights.launch(key, partial(_make, service, order))
-    return await flight.wait(patience), "miss"
+    return await flight.wait(patience), "miss", flight.timings
 
 
 def _make(service: Service, order: Order, land: Land) -> Flight:
@@ -227,8 +241,8 @@ def _headers(order: Order, *, is_immutable: bool) -> Headers:
     ]  # fmt: skip
 
 
-def encode_sample(form: Format, wanted: Wanted, source: Source, rows: Array) -> bytes:
-    """Rows in a format; they are those of seeds from ``source`` on, or the one of a place between two."""
+def encode_sample(form: Format, wanted: Wanted, source: Told, rows: Array) -> bytes:
+    """Rows in a format; they are those of seeds from ``source`` on, or the one of a place or a sum."""
     return form.encode(sample_of(wanted.model, rows, source, wanted.given, scale=wanted.scale, columns=wanted.columns))
 
 
@@ -242,9 +256,11 @@ def check_finite(rows: Array) -> None:
         raise NonFinite("the generator gave NaN or infinity for this request")
 
 
-def _encode(metrics: Metrics, order: Order, rows: Array) -> bytes:
+def _encode(metrics: Metrics, order: Order, rows: Array, timings: Timings) -> bytes:
     check_finite(rows)
     start = time.perf_counter()
     body = order.encode(rows)
-    metrics.record_encoding(order.format, time.perf_counter() - start)
+    end = time.perf_counter()
+    timings.encoding = (start, end)
+    metrics.record_encoding(order.format, end - start)
     return body

@@ -46,7 +46,7 @@ class Metrics:
         self.duration = Histogram(
             "gan_http_request_duration_seconds",
             "Time from a request's arrival in the application to its answer.",
-            ["route", "cache"],
+            ["route", "cache", "model"],
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
@@ -99,7 +99,7 @@ class Metrics:
         self.determinism = Gauge(
             "gan_determinism_check_ok", "Whether a seed's bytes were the same alone and in any batch.", ["model"],
             registry=registry, multiprocess_mode="livemin")  # fmt: skip
-        self._answered: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
+        self._answered: dict[tuple[str, str, str, str, str], tuple[Counter, Histogram]] = {}
         self._encoded: dict[str, Histogram] = {}
         self._shown_models: dict[str, Gauge] = {}
         self.came_from = {result: self.cached.labels(result) for result in ("hit", "miss", "coalesced")}
@@ -128,11 +128,11 @@ class Metrics:
         if isinstance(problem, QueueFull | Draining | DeadlinePassed | OverShare):
             self.rejected.labels(problem.code).inc()
 
-    def record_answer(self, route: str, method: str, code: int, cache: str, seconds: float) -> None:
-        """Count an answered request."""
-        key = (route, method if method in METHODS else "other", str(code), cache)
+    def record_answer(self, route: str, method: str, code: int, cache: str, model: str, seconds: float) -> None:
+        """Count an answered request; ``model`` is the name of a served one, or empty."""
+        key = (route, method if method in METHODS else "other", str(code), cache, model)
         if key not in self._answered:  # a labelled child is looked up once: it costs as much as counting
-            self._answered[key] = (self.requests.labels(*key[:3]), self.duration.labels(route, cache))
+            self._answered[key] = (self.requests.labels(*key[:3]), self.duration.labels(route, cache, model))
         count, duration = self._answered[key]
         count.inc()
         duration.observe(seconds)

@@ -26,8 +26,9 @@ from serving.generate import Service
 from serving.inference_schemas import METADATA_SHAPE, error_content, inference_of, inference_schemas, inferred_of
 from serving.models import Model
 from serving.operations import Operation, answer, header_components, path_item, problem_content
+from serving.page import static_files
 from serving.protocol import PLATFORM
-from serving.sample_operations import IF_NONE_MATCH, TIMEOUT, addressed, any_sample, mix, models_of, names, walk
+from serving.sample_operations import IF_NONE_MATCH, TIMEOUT, addressed, any_sample, arithmetic, mix, models_of, names, walk
 from serving.schemas import DIGEST, TEXT, Schema, record, ref, shared_schemas
 
 JSON = "application/json"
@@ -85,6 +86,14 @@ def split_route(route: str) -> tuple[str, str]:
 def _page(service: Service) -> Operation:
     page = answer("HTML.", {"text/html": {}}, "Content-Security-Policy", *KEPT)
     return Operation(tag="about", answers={"200": page, "304": UNCHANGED}, parameters=[IF_NONE_MATCH])
+
+
+def _static(service: Service) -> Operation:
+    """A file of the page."""
+    kinds = sorted({file.media_type.partition(";")[0] for file in static_files().values()})
+    shown = answer("The file.", {kind: {} for kind in kinds}, *KEPT)
+    return Operation(tag="about", answers={"200": shown, "304": UNCHANGED}, parameters=[IF_NONE_MATCH],
+                     problems=(NotFound,), path={"name": {"enum": list(static_files())}})  # fmt: skip
 
 
 def _shown(tag: str, schema: Schema, **rest: Any) -> Operation:
@@ -175,9 +184,11 @@ def inference(service: Service, model: Model | None = None) -> Operation:
 
 OPERATIONS: dict[str, Callable[[Service], Operation]] = {
     "/": _page,
+    "/static/<name>": _static,
     "/generate": any_sample,
     "/walk": walk,
     "/mix": mix,
+    "/arithmetic": arithmetic,
     "/models/<digest>/generate": addressed,
     "/models": _list,
     "/models/<name>": _entry,

@@ -15,10 +15,20 @@ PROBLEM = "application/problem+json"
 TRANSIENT = (QueueFull, Draining, DeadlinePassed, TooManyTries, OverShare)
 """Problems that say when to try again."""
 
+SERVER_TIMING = (
+    r"^cache;desc=(hit|coalesced|not_modified"
+    r"|miss, batch;desc=[0-9]+, queue;dur=[0-9]+\.[0-9]{2}, inference;dur=[0-9]+\.[0-9]{2}, encode;dur=[0-9]+\.[0-9]{2})$"
+)
 HEADERS: dict[str, Schema] = {
     "ETag": {"schema": {"type": "string", "pattern": '^"[0-9a-f]{32,40}"$'}, "description": "Strong."},
     "X-Seed": {"schema": {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "description": "The first sample's seed."},
     "X-Model-Digest": {"schema": DIGEST, "description": "Which model made it."},
+    "Server-Timing": {
+        "schema": {"type": "string", "pattern": SERVER_TIMING},
+        "required": False,
+        "description": "Where the answer came from; if it was made now, also the rows of its inference, and milliseconds that "
+        "it waited, was computed and was encoded. Not on HEAD.",
+    },
     "Cache-Control": {"schema": TEXT},
     "Vary": {"schema": {"const": "Accept"}},
     "Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds until another try is worth it."},

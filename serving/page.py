@@ -1,42 +1,49 @@
-"""The page at ``/``: of each model a contact sheet and the line that asks for one sample."""
+"""The page at ``/`` and the files that it loads: all of them in the package, read once, nothing from another host."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
-from contract import Image
-from serving.encoders import FORMATS
-from serving.models import Model
-from serving.parameters import GENERATE
 from serving.settings import Settings
 
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem}}img{{image-rendering:pixelated;
-max-width:100%;border:1px solid #ccc}}code{{background:#f2f3f5;padding:.1em .3em}}</style>
-<h1>{title}</h1>
-{models}
-<p>Each answer follows from its seed alone. <a href="/models">/models</a> tells what can be asked,
-<a href="/metrics">/metrics</a> what has been.</p>
-</html>
-"""
-ENTRY = """<h2>{name}</h2>
-{picture}
-<p><code>curl '{origin}/generate?model={name}&amp;seed=42' -o 42.{suffix}</code></p>
-<p>Parameters: {parameters}. Formats: {formats}.</p>"""
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What the page may do: run and show what this service gives, and no line of script or style that stands in it."""
+DOCUMENT = "index.html"
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+"""By a file's suffix; other files are not served."""
 
 
-def render_page(models: Sequence[Model], settings: Settings) -> str:
-    """The page as HTML; names of models and parameters hold no character that HTML would mind."""
-    return PAGE.format(title="Samples by seed", models="\n".join(_entry(model, settings) for model in models))
+@dataclass(frozen=True)
+class StaticFile:
+    """A file that the page loads."""
+
+    media_type: str
+    body: bytes
 
 
-def _entry(model: Model, settings: Settings) -> str:
-    name, formats = model.card.name, list(FORMATS[model.card.output.kind])
-    source = f"/generate?model={name}&amp;seed=0&amp;n={min(32, settings.max_images)}&amp;format=png"
-    picture = f'<p><img src="{source}" alt="Samples of {name}, seeds from 0"></p>' if "png" in formats else ""
-    if model.card.output.kind == Image.kind:
-        way = f"/walk?model={name}&amp;from=0&amp;to=1&amp;back=on&amp;scale=2"
-        picture += f'<p><img src="{way}" alt="The way from seed 0 to seed 1 of {name}, and back"></p>'
-    return ENTRY.format(name=name, picture=picture, suffix=formats[0], origin=f"http://localhost:{settings.port}",
-                        parameters=", ".join([*GENERATE, *model.parameters]), formats=", ".join(formats))  # fmt: skip
+@cache
+def static_files() -> Mapping[str, StaticFile]:
+    """The files at ``/static/``, by name."""
+    found = sorted(files("serving").joinpath("static").iterdir(), key=lambda file: file.name)
+    types = {file: MEDIA_TYPES.get(file.name[file.name.rfind(".") :]) for file in found}
+    return {file.name: StaticFile(kind, file.read_bytes()) for file, kind in types.items() if kind}
+
+
+def render_page(settings: Settings) -> str:
+    """The page as HTML: the limits of the settings are written into it, everything else its modules ask for."""
+    text = files("serving").joinpath("static", DOCUMENT).read_text()
+    modules = [name for name in static_files() if name.endswith(".js")]
+    preloads = "\n".join(f'<link rel="modulepreload" href="/static/{name}">' for name in modules)
+    return text.format(
+        max_images=settings.max_images, max_frames=settings.max_frames, max_scale=settings.max_scale, preloads=preloads
+    )

@@ -23,6 +23,7 @@ from serving.models import Model
 from serving.registry import Served
 from serving.runtime import Array
 from serving.tensors import DATATYPES, Inference, body_limit, read_inference, tensors_of
+from serving.timings import Timings
 
 PLATFORM = "onnxruntime_onnx"
 JSON_BODY = re.compile(r'application/json(?:\s*;\s*charset="?utf-8"?)?', re.ASCII | re.IGNORECASE)
@@ -98,6 +99,7 @@ def show_inference(parts: Parts, name: str) -> Response:
     conditions = Conditions(timeout_ms=request.headers.get("X-Request-Timeout-Ms"), client=request.remote_addr)
     rows = service.bridge.ask(infer(service, served, inference, conditions))
     reply = _reply(describe_rows(served.model, inference, rows), 200, [("X-Model-Digest", served.model.digest)])
+    request.environ["serving.model"] = name
     return Response(reply.body, reply.status, reply.headers)
 
 
@@ -164,7 +166,7 @@ def _make(service: Service, served: Served, inference: Inference, rows: list[Arr
     )  # fmt: skip
 
 
-def _keep(rows: list[Array], made: Array) -> bytes:
+def _keep(rows: list[Array], made: Array, timings: Timings) -> bytes:
     """Nothing is encoded on the event loop: a hundred thousand numbers as JSON are for the thread that asked."""
     check_finite(made)
     rows.append(made)

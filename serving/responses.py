@@ -19,7 +19,8 @@ class WholeResponse(Response):
 
 def whole(reply: Reply) -> Response:
     """A reply as it is."""
-    return WholeResponse(reply.body, reply.status, reply.headers)
+    timing = [("Server-Timing", reply.server_timing)] if reply.server_timing else []
+    return WholeResponse(reply.body, reply.status, [*reply.headers, *timing])
 
 
 def in_json(value: object, status: int = 200) -> Response:
@@ -27,11 +28,17 @@ def in_json(value: object, status: int = 200) -> Response:
     return _revalidated(Response(json.dumps(value, indent=1) + "\n", status, mimetype="application/json"))
 
 
-def page(html: str) -> Response:
-    """A page that loads nothing from elsewhere and runs nothing."""
+def page(html: str, policy: str = POLICY) -> Response:
+    """A page that does no more than its policy allows; by itself it loads nothing from elsewhere and runs nothing."""
     response = Response(html, mimetype="text/html")
-    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Content-Security-Policy"] = policy
+    response.headers["Referrer-Policy"] = "no-referrer"
     return _revalidated(response)
+
+
+def file(body: bytes, media_type: str) -> Response:
+    """A file that a page loads."""
+    return _revalidated(Response(body, content_type=media_type))
 
 
 def _revalidated(response: Response) -> Response:

@@ -1,4 +1,4 @@
-"""Rows of which a client gave latents itself, beside rows that follow from seeds, in one batch."""
+"""Rows of given latents and sums of seeds, beside rows that follow from seeds and places between them, in one batch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from contract import Drawn, Given, Latents
 from serving import walks
+from serving.arithmetic import Sum, combine
 
 
 class Row(NamedTuple):
@@ -17,17 +18,33 @@ class Row(NamedTuple):
     """By latent name float32 [size], or one int64; in range."""
 
 
-Source = walks.Source | Row
-"""What a row is made from: a seed, a place between two, or given latents."""
+Told = walks.Source | Sum
+"""What a query makes a row from: seeds say it all, and so can a picture's text."""
+Source = Told | Row
+"""What a row is made from: a seed, a place between two, a sum of three, or given latents."""
 
 
 def draw_rows(latents: Latents, sources: Sequence[Source], given: Sequence[Given] = ()) -> Drawn:
     """The latents of any sources, side by side; see ``walks.draw_sources``."""
-    rows = [(place, source) for place, source in enumerate(sources) if isinstance(source, Row)]
+    rows = [(place, source) for place, source in enumerate(sources) if isinstance(source, Row | Sum)]
     if not rows:
         return walks.draw_sources(latents, sources, given)  # type: ignore[arg-type]
-    drawn = walks.draw_sources(latents, [source.seed if isinstance(source, Row) else source for source in sources], given)
+    drawn = walks.draw_sources(latents, [_stand_in(source) for source in sources], given)
     for place, row in rows:
-        for name, values in row.latents.items():
-            drawn[name][place] = values
+        values = row.latents if isinstance(row, Row) else _only_row(combine(latents, row, given[place] if given else None))
+        for name, value in values.items():
+            drawn[name][place] = value
     return drawn
+
+
+def _stand_in(source: Source) -> walks.Source:
+    """What is drawn first where a row is written over afterwards."""
+    match source:
+        case Row(seed=seed) | Sum(a=seed):
+            return seed
+        case _:
+            return source
+
+
+def _only_row(drawn: Drawn) -> Mapping[str, Any]:
+    return {name: values[0] for name, values in drawn.items()}

@@ -1,4 +1,4 @@
-"""The routes for samples as OpenAPI has them: ``/generate``, a digest's address, ``/walk`` and ``/mix``."""
+"""The routes for samples as OpenAPI has them: ``/generate``, a digest's address, ``/walk``, ``/mix`` and ``/arithmetic``."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from serving.parameters import GENERATE, NUMBER
 from serving.registry import LEAST_DIGITS
 from serving.schemas import TEXT, Schema, integer, parameter_value, ref, sample_of
 from serving.settings import Settings
-from serving.ways import FPS, FRAMES, MIX, SWITCH, WALK, walk_formats
+from serving.ways import ARITHMETIC, FPS, FRAMES, MIX, SWITCH, WALK, walk_formats
 
 JSON = "application/json"
-WAY = ("ETag", "Cache-Control", "Vary", "X-Model-Digest", "X-Content-Type-Options")
+WAY = ("ETag", "Cache-Control", "Vary", "X-Model-Digest", "X-Content-Type-Options", "Server-Timing")
 SAMPLE = ("X-Seed", *WAY)
 PROBLEMS = (BadQuery, UnknownParameter, RepeatedParameter, BadParameter, NotAcceptable, NonFinite, QueueFull, Draining,
             DeadlinePassed, OverShare)  # fmt: skip
@@ -44,7 +44,7 @@ TIMEOUT = parameter(
 )  # fmt: skip
 IF_NONE_MATCH = parameter("If-None-Match", "header", TEXT, "Entity tags; one that matches is answered 304.")
 
-REQUIRED = frozenset({"from", "to", "a", "b"})
+REQUIRED = frozenset({"from", "to", "a", "b", "c"})
 Formats = Mapping[str, str]
 """Media types by format name."""
 
@@ -86,13 +86,19 @@ def mix(service: Service) -> Operation:
                     problems=(*PROBLEMS, MissingParameter))  # fmt: skip
 
 
+def arithmetic(service: Service) -> Operation:
+    """Sums of three seeds."""
+    return _samples(service, models_of(service), ARITHMETIC, mix_formats, ref("schemas", "Sum"), WAY,
+                    problems=(*PROBLEMS, MissingParameter))  # fmt: skip
+
+
 def sample_formats(model: Model) -> Formats:
     """In what a model's samples can be had."""
     return {name: form.media_type for name, form in FORMATS[model.card.output.kind].items()}
 
 
 def mix_formats(model: Model) -> Formats:
-    """In what one place between two seeds can be had."""
+    """In what one place between two seeds, or one sum of three, can be had."""
     return {name: media_type for name, media_type in sample_formats(model).items() if name != "tar"}
 
 
@@ -141,8 +147,9 @@ def route_parameters(settings: Settings, models: list[Model], formats: list[str]
         "model": ({**names(models), "default": models[0].card.name}, "Which model."),
         "from": (seed, "The first seed."),
         "to": (seed, "The last seed."),
-        "a": (seed, "The seed at 0."),
-        "b": (seed, "The seed at 1."),
+        "a": (seed, "The seed at 0; the first that is added."),
+        "b": (seed, "The seed at 1; the one that is taken away."),
+        "c": (seed, "The other one that is added."),
         "t": (place, "The place on the way from `a` to `b`."),
         "frames": (integer(2, settings.max_frames, default=min(FRAMES, settings.max_frames)), "Both ends included."),
         "fps": (integer(1, MAX_FPS, default=FPS), "Frames a second."),

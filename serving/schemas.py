@@ -136,5 +136,6 @@ def shared_schemas() -> Schema:
     return {
         "Problem": problem(), "Numbers": NESTED, "Model": model_entry(), "Sample": rows({"seed": SEED, "n": COUNT}),
         "Walk": rows({"from": SEED, "to": SEED, "frames": COUNT}),
+        "Sum": rows({"a": SEED, "b": SEED, "c": SEED}),
         "Mix": rows({"a": SEED, "b": SEED, "t": {"type": "number", "minimum": 0, "maximum": 1}}),
     }  # fmt: skip

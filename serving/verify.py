@@ -16,19 +16,21 @@ from typing import Any, NoReturn
 import numpy as np
 
 from contract import MAX_SEED, DrawError
+from serving.arithmetic import Sum
 from serving.encoders import FORMATS, PNG_KEYWORD, picture_pixels
 from serving.errors import ModelError, StartError, VerifyError, cut, shown
 from serving.models import Model, model_from_bytes
 from serving.png_reader import read_png
+from serving.rows import Told
 from serving.runtime import resolve_provider
 from serving.samples import sample_of
 from serving.settings import Settings, from_environ, model_files
-from serving.walks import Place, Source
+from serving.walks import Place
 
 CANNOT_COMPARE = VerifyError.exit_code
 EVERY = {"model", "digest", "runtime", "scale", "parameters"}
-SHEET, MIXED = EVERY | {"seed", "n"}, EVERY | {"a", "b", "t"}
-"""Names in a text chunk: of seeds one after the other, and of one place between two."""
+SHEET, MIXED, SUMMED = EVERY | {"seed", "n"}, EVERY | {"a", "b", "t"}, EVERY | {"a", "b", "c"}
+"""Names in a text chunk: of seeds one after the other, of one place between two, and of a sum of three."""
 PARAMETER_LIMIT = 1e30
 """No model allows a value beyond it."""
 
@@ -40,8 +42,8 @@ class Origin:
     model: str
     digest: str
     runtime: str
-    sources: Sequence[Source]
-    """Seeds, one after the other, or one place between two."""
+    sources: Sequence[Told]
+    """Seeds, one after the other, or one place between two, or one sum of three."""
     scale: int
     cols: int | None = None
     parameters: Mapping[str, float]
@@ -53,6 +55,8 @@ class Origin:
         first, last = self.sources[0], self.sources[-1]
         if isinstance(first, Place):
             return f"{first.t:g} of the way from seed {first.a} to {first.b}"
+        if isinstance(first, Sum):
+            return f"seed {first.a} - {first.b} + {first.c}"
         return f"seed {first}" if first == last else f"seeds {first}..{last}"
 
 
@@ -123,18 +127,18 @@ def read_origin(text: str, settings: Settings) -> Origin:
         VerifyError: naming the wrong value and the right one.
     """
     value = _parse(text)
-    if not isinstance(value, dict) or value.keys() not in (SHEET, SHEET | {"cols"}, MIXED):
+    if not isinstance(value, dict) or value.keys() not in (SHEET, SHEET | {"cols"}, MIXED, SUMMED):
         found = ", ".join(map(cut, list(value)[:20])) if isinstance(value, dict) else type(value).__name__
         raise VerifyError(
-            "the text chunk must be a JSON object of model, digest, runtime, seed and n or a, b and t, scale, perhaps cols, "
-            f"parameters, has {found or 'nothing'}"
+            "the text chunk must be a JSON object of model, digest, runtime, seed and n or a, b and t or c, scale, "
+            f"perhaps cols, parameters, has {found or 'nothing'}"
         )
     for name in ("model", "runtime"):
         if not isinstance(value[name], str):
             _refuse(name, "text", value[name])
     if not isinstance(value["digest"], str) or not re.fullmatch("[0-9a-f]{64}", value["digest"]):
         _refuse("digest", "64 hexadecimal digits", value["digest"])
-    sources = _place(value) if "t" in value else _seeds(value, settings)
+    sources = _place(value) if "a" in value else _seeds(value, settings)
     _check_count("scale", value["scale"], 1, settings.max_scale, " by GAN_MAX_SCALE")
     if "cols" in value:
         _check_count("cols", value["cols"], 1, len(sources), " for this n")
@@ -145,16 +149,19 @@ def read_origin(text: str, settings: Settings) -> Origin:
     )  # fmt: skip
 
 
-def _seeds(value: Mapping[str, Any], settings: Settings) -> Sequence[Source]:
+def _seeds(value: Mapping[str, Any], settings: Settings) -> Sequence[Told]:
     _check_count("seed", value["seed"], 0, MAX_SEED, "")
     _check_count("n", value["n"], 1, settings.max_images, " by GAN_MAX_IMAGES")
     _check_count("n", value["n"], 1, MAX_SEED + 1 - value["seed"], " for this seed, as seeds end there")
     return range(value["seed"], value["seed"] + value["n"])
 
 
-def _place(value: Mapping[str, Any]) -> Sequence[Source]:
-    for name in ("a", "b"):
-        _check_count(name, value[name], 0, MAX_SEED, "")
+def _place(value: Mapping[str, Any]) -> Sequence[Told]:
+    for name in ("a", "b", "c"):
+        if name in value:
+            _check_count(name, value[name], 0, MAX_SEED, "")
+    if "c" in value:
+        return [Sum(value["a"], value["b"], value["c"])]
     if type(value["t"]) not in (int, float) or not 0 <= value["t"] <= 1:
         _refuse("t", "0..1", value["t"])
     return [Place(value["a"], value["b"], value["t"])]

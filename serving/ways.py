@@ -1,14 +1,15 @@
-"""``/walk`` and ``/mix``: what lies between two seeds, as a moving picture or as one sample."""
+"""``/walk``, ``/mix`` and ``/arithmetic``: what lies between seeds, as a moving picture or as one sample."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from contract import MAX_SEED, Image
 from serving.animations import ANIMATIONS, MAX_FPS, MAX_LOOP, Animation, AnimationFormat, there_and_back
+from serving.arithmetic import Sum
 from serving.encoders import FORMATS, PNG_KEYWORD, Format, Sample
 from serving.errors import BadParameter, MissingParameter
 from serving.generate import Conditions, Order, Reply, Service, encode_sample, entity_tag, fulfil
@@ -23,6 +24,8 @@ from serving.walks import Place, frame_places
 
 MIX = ("a", "b", "t", "format", "scale", "model")
 """Parameters of ``/mix`` for every model."""
+ARITHMETIC = ("a", "b", "c", "format", "scale", "model")
+"""Parameters of ``/arithmetic`` for every model."""
 WALK = ("from", "to", "frames", "format", "fps", "loop", "back", "scale", "model")
 """Parameters of ``/walk`` for every model."""
 ANIMATION = "animation"
@@ -71,16 +74,29 @@ async def mix(service: Service, query: str, conditions: Conditions, digits: str 
     Raises:
         Problem, ClientGone: as ``generate``.
     """
-    wanted, place = parse_mix(query, service.registry, service.settings)
+    return await _answer(service, "mix", *parse_mix(query, service.registry, service.settings), conditions)
+
+
+async def arithmetic(service: Service, query: str, conditions: Conditions, digits: str | None = None) -> Reply:
+    """Answer a request for ``a - b + c`` of three seeds; where two of them cancel its row is that of the third.
+
+    Raises:
+        Problem, ClientGone: as ``generate``.
+    """
+    return await _answer(service, "arithmetic", *parse_arithmetic(query, service.registry, service.settings), conditions)
+
+
+async def _answer(service: Service, route: str, wanted: Wanted, source: Place | Sum, conditions: Conditions) -> Reply:
+    """The one sample of a place or a sum."""
     kind = wanted.model.card.output.kind
     media_types = {name: media_type for name, media_type in service.media_types[kind].items() if name != "tar"}
     name = choose_format(media_types, wanted.format, conditions.accept)
     form = FORMATS[kind][name]
     pixels = check_size(wanted, name, form, service.settings)
-    etag = entity_tag(wanted.model, service.fingerprints[kind, name], name, wanted.given, "mix", place, wanted.scale)
+    etag = entity_tag(wanted.model, service.fingerprints[kind, name], name, wanted.given, route, tuple(source), wanted.scale)
     return await fulfil(service, Order(
-        served=wanted.served, sources=[place], given=wanted.given, format=name, media_type=form.media_type,
-        encode=partial(encode_sample, form, wanted, place), is_slow=is_slow(form, pixels), etag=etag,
+        served=wanted.served, sources=[source], given=wanted.given, format=name, media_type=form.media_type,
+        encode=partial(encode_sample, form, wanted, source), is_slow=is_slow(form, pixels), etag=etag,
     ), conditions)  # fmt: skip
 
 
@@ -93,11 +109,26 @@ def parse_mix(query: str, models: Registry, settings: Settings) -> tuple[Wanted,
     values, served = read_query(query, models, MIX)
     t = fraction(values, "t")
     place = Place(_seed(values, "a"), _seed(values, "b"), 0.5 if t is None else t)
-    wanted = Wanted(
+    return _single(values, served, MIX, settings), place
+
+
+def parse_arithmetic(query: str, models: Registry, settings: Settings) -> tuple[Wanted, Sum]:
+    """What a raw query string asks of ``/arithmetic``.
+
+    Raises:
+        BadQuery, UnknownParameter, RepeatedParameter, MissingParameter, BadParameter: naming the wrong value and the right one.
+    """
+    values, served = read_query(query, models, ARITHMETIC)
+    seeds = Sum(_seed(values, "a"), _seed(values, "b"), _seed(values, "c"))
+    return _single(values, served, ARITHMETIC, settings), seeds
+
+
+def _single(values: Mapping[str, str], served: Served, names: Sequence[str], settings: Settings) -> Wanted:
+    """What is wanted of one row; ``names`` are the route's parameters."""
+    return Wanted(
         served=served, scale=integer(values, "scale", 1, settings.max_scale) or 1, format=values.get("format"),
-        given=given_values(values, served.model, MIX),
+        given=given_values(values, served.model, names),
     )  # fmt: skip
-    return wanted, place
 
 
 async def walk(service: Service, query: str, conditions: Conditions, digits: str | None = None) -> Reply:

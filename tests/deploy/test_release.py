@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,7 @@ def test_pins_and_bill_name_the_same_packages(released: Path) -> None:
 
 
 def test_a_wheel_is_built_twice_the_same(tmp_path: Path) -> None:
-    """SOURCE_DATE_EPOCH dates its files, and it holds the three packages with their pages and no test."""
+    """SOURCE_DATE_EPOCH dates its files, and it holds the three packages with every file of the page and no test."""
     wheels = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -126,6 +127,9 @@ def test_a_wheel_is_built_twice_the_same(tmp_path: Path) -> None:
         )
     assert wheels[0].read_bytes() == wheels[1].read_bytes()
     assert b"serving/app.py" in wheels[0].read_bytes()
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        held = {name for name in wheel.namelist() if name.startswith("serving/static/")}
+    assert held == {f"serving/static/{file.name}" for file in (ROOT / "serving/static").iterdir()}
     assert b"tests/" not in wheels[0].read_bytes()
 
 

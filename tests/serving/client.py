@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import Flask
 from werkzeug.datastructures import Headers
@@ -17,12 +18,15 @@ from serving.generate import Conditions, Reply, Service, generate
 from serving.metrics import Metrics
 
 
-class Answer(NamedTuple):
-    """What came back."""
+@dataclass(frozen=True)
+class Answer:
+    """What came back; two are equal if what is answered is, whichever way each took."""
 
     status: int
     headers: Headers
     body: bytes
+    server_timing: str | None = field(compare=False)
+    """The header of that name, which is not in ``headers``."""
 
 
 def service_of(app: Front | Flask) -> Service:
@@ -40,7 +44,7 @@ def ask(app: Front | Flask, query: str = "", method: str = "GET", path: str = "/
     environ = EnvironBuilder(method=method, headers=Headers(headers or {}), data=body or None).get_environ()
     environ |= {"PATH_INFO": path, "QUERY_STRING": query}
     chunks, status, answered = run_wsgi_app(app, environ, buffered=True)
-    return Answer(int(status.split()[0]), answered, b"".join(chunks))
+    return _answer(int(status.split()[0]), answered, b"".join(chunks))
 
 
 async def _ask(app: Front, query: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -66,7 +70,11 @@ async def _ask(app: Front, query: str, method: str, path: str, headers: Mapping[
     }  # fmt: skip
     await app(scope, receive, send)
     answered = Headers([(name.decode(), value.decode("latin-1")) for name, value in messages[0]["headers"]])
-    return Answer(messages[0]["status"], answered, b"".join(message.get("body", b"") for message in messages[1:]))
+    return _answer(messages[0]["status"], answered, b"".join(message.get("body", b"") for message in messages[1:]))
+
+
+def _answer(status: int, headers: Headers, body: bytes) -> Answer:
+    return Answer(status, headers, body, server_timing=headers.pop("Server-Timing", None))
 
 
 def fetch(service: Service, query: str, conditions: Conditions | None = None, digits: str | None = None) -> Reply:

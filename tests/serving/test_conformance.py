@@ -38,7 +38,14 @@ OF_ANOTHER_MODEL = [
     r"inputs\[|outputs\[|input \w+ must|parameters has",
 ]
 """What is refused where the document shows several models together."""
-TOGETHER = ("GET /generate", "GET /walk", "GET /mix", "GET /models/{digest}/generate", "POST /v2/models/{name}/infer")
+TOGETHER = (
+    "GET /generate",
+    "GET /walk",
+    "GET /mix",
+    "GET /arithmetic",
+    "GET /models/{digest}/generate",
+    "POST /v2/models/{name}/infer",
+)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from serving.generate import Conditions, Service
 from serving.models import Model
 from serving.png import SIGNATURE, write_chunk, write_png
 from serving.png_reader import read_png
-from serving.ways import mix
+from serving.ways import arithmetic, mix
 from tests.serving.client import fetch as ask_service
 
 Check = Callable[..., tuple[int, str]]
@@ -112,6 +112,14 @@ def test_a_place_between_two_seeds_matches(make_service: Callable[..., Service],
     service = make_service()
     line = check(service.bridge.ask(mix(service, query, Conditions())).body)[1]
     assert line.startswith(f"match, bytes equal: {t} of the way from seed ")
+
+
+def test_a_sum_of_seeds_matches(make_service: Callable[..., Service], check: Check) -> None:
+    """What ``/arithmetic`` answered is made again byte for byte, and a wrong seed in it is named."""
+    service = make_service()
+    summed = service.bridge.ask(arithmetic(service, "a=1&b=2&c=3&y=3&scale=2", Conditions())).body
+    assert check(summed)[1].startswith("match, bytes equal: seed 1 - 2 + 3 of conditional ")
+    assert check(with_origin(summed, c=-1)) == (2, "the text chunk's c must be 0..4294967295, got -1")
 
 
 def test_a_wrong_place_or_count_of_columns_is_refused(make_service: Callable[..., Service], check: Check) -> None:

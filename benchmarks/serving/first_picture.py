@@ -1,0 +1,52 @@
+"""How soon the page shows something, a sample and the wall: ``python -m benchmarks.serving.first_picture http://127.0.0.1:8000``."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import sys
+
+from playwright.sync_api import Browser, sync_playwright
+
+VISITS = 11
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+WATCH = """
+window.seen = {};
+const places = { "the sample": "#picture img", "the wall": ".tile canvas" };
+new MutationObserver(() => {
+  for (const [name, selector] of Object.entries(places)) {
+    if (document.querySelector(selector)) requestAnimationFrame(() => { seen[name] ??= performance.now(); });
+  }
+}).observe(document, { childList: true, subtree: true });
+"""
+TOLD = "({ 'anything': performance.getEntriesByName('first-contentful-paint')[0].startTime, ...seen })"
+
+
+def main(url: str) -> None:
+    """Print medians and ranges in ms over visits of browsers that have kept nothing, each with another seed."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        found = [visit(browser, f"{url}/#seed={1000 + i}") for i in range(VISITS)]
+        browser.close()
+    for name in found[0]:
+        times = sorted(each[name] for each in found)
+        print(f"{name}: {statistics.median(times):.0f} ms ({times[0]:.0f} to {times[-1]:.0f})")
+
+
+def visit(browser: Browser, address: str) -> dict[str, float]:
+    """Milliseconds from the start of one visit until each thing was shown."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.add_init_script(WATCH)
+    page.goto(address)
+    for selector in ("#picture img", ".tile canvas >> nth=0"):
+        page.locator(selector).wait_for()
+    page.locator("[aria-busy=true]").first.wait_for(state="detached")
+    page.evaluate("new Promise(requestAnimationFrame)")
+    times: dict[str, float] = page.evaluate(TOLD)
+    context.close()
+    return times
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

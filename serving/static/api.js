@@ -1,0 +1,42 @@
+// Requests to the service: what came back, how long it took, and problems as sentences.
+
+import { readTiming } from "./timing.js";
+
+export class Problem extends Error {}
+
+const listeners = [];
+export const onAnswer = (listener) => listeners.push(listener);
+
+export async function ask(path, { signal } = {}) {
+  const start = performance.now();
+  let response;
+  let body;
+  try {
+    response = await fetch(path, { signal });
+    body = await response.blob();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem("The service does not answer. Is it still running?");
+  }
+  const answer = { path, status: response.status, headers: response.headers, body, ms: performance.now() - start };
+  answer.timing = readTiming(response.headers.get("Server-Timing"));
+  for (const listener of listeners) listener(answer);
+  if (!response.ok) throw new Problem(await sentence(response, body));
+  return answer;
+}
+
+export async function askJson(path, options) {
+  return JSON.parse(await (await ask(path, options)).body.text());
+}
+
+async function sentence(response, body) {
+  let told = `the service answered ${response.status}`;
+  try {
+    told = JSON.parse(await body.text()).detail ?? told;
+  } catch {
+    // Not a problem of the service's own: a proxy's page, say.
+  }
+  const wait = response.headers.get("Retry-After");
+  const words = told.charAt(0).toUpperCase() + told.slice(1) + (/[.?!]$/.test(told) ? "" : ".");
+  return wait ? `${words} Try again in ${wait} s.` : words;
+}

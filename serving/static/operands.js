@@ -1,0 +1,18 @@
+// The samples that are mixed or added, small above the fields of their seeds.
+
+import { ask } from "./api.js";
+import { show, shownFormat } from "./show.js";
+import { sampleUrl } from "./urls.js";
+
+const shown = new WeakMap();
+
+// One after the other; those that are there already are not asked for again.
+export async function showOperands(state, model, signal) {
+  if (state.view === "sample" || shownFormat(model) !== "png") return;
+  for (const place of document.querySelectorAll(".thumb")) {
+    const url = sampleUrl({ ...state, at: null, seed: state[place.dataset.seed] }, model, { format: "png" });
+    if (shown.get(place) === url) continue;
+    await show(place, model, await ask(url, { signal }), `Seed ${state[place.dataset.seed]}`);
+    shown.set(place, url);
+  }
+}

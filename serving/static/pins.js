@@ -1,0 +1,77 @@
+// Favourites, kept in this browser alone: each says what was looked at and by which model, so that it can be asked for again.
+
+import { ask } from "./api.js";
+import { element } from "./dom.js";
+import { show, shownFormat } from "./show.js";
+import { readState, writeState } from "./state.js";
+import { immutableUrl, shownUrl } from "./urls.js";
+
+const KEY = "gan-serve.pins";
+const MOST = 60;
+const NOTHING = "Nothing is pinned yet. Pin a sample, and it stays in this browser.";
+
+export function loadPins() {
+  try {
+    const found = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    const isPin = (pin) => typeof pin?.hash === "string" && typeof pin?.model?.name === "string";
+    return Array.isArray(found) ? found.filter(isPin) : [];
+  } catch {
+    return []; // a browser that keeps nothing, or what another page left here
+  }
+}
+
+function keep(pins) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(pins));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+// Whether the browser keeps it.
+export function addPin(state, model) {
+  const at = state.view === "sample" ? (state.at ?? model.digest) : null;
+  const { name, digest, parameters, card } = model;
+  const hash = writeState({ ...state, at, wall: 0 });
+  const kept = { name, digest, parameters, card: { output: card.output, data: card.data } };
+  return keep([{ hash, model: kept }, ...loadPins().filter((pin) => pin.hash !== hash)].slice(0, MOST));
+}
+
+export function pinTitle(state) {
+  const { view, seed, a, b, c, t } = state;
+  return { sample: `seed ${seed}`, between: `${t} between ${a} and ${b}`, arithmetic: `${a} − ${b} + ${c}` }[view];
+}
+
+export async function showPins(container, open, signal) {
+  const pins = loadPins();
+  if (!pins.length) return container.replaceChildren(element("p", { class: "empty" }, NOTHING));
+  const entries = pins.map((pin) => entry(pin, container, open, signal));
+  container.replaceChildren(element("ul", { class: "pins" }, ...entries.map(({ node }) => node)));
+  for (const { fill } of entries) await fill(); // one after the other, the first one first
+}
+
+function entry({ hash, model }, container, open, signal) {
+  const state = readState(hash);
+  const title = `${pinTitle(state)} of ${model.name}`;
+  const place = element("div", { class: "picture" });
+  const remove = () => {
+    keep(loadPins().filter((pin) => pin.hash !== hash));
+    showPins(container, open, signal);
+    (container.querySelector("button") ?? document.querySelector("#views [aria-current]")).focus();
+  };
+  const node = element("li", {},
+    place,
+    element("a", { href: hash, onclick: (event) => { event.preventDefault(); open(hash); } }, title),
+    element("button", { type: "button", class: "quiet", "aria-label": `Unpin ${title}`, onclick: remove }, "Unpin"));
+  const fill = async () => {
+    try {
+      const format = shownFormat(model);
+      const url = state.view === "sample" ? immutableUrl(state, model, { format }) : shownUrl(state, model, { format });
+      await show(place, model, await ask(url, { signal }), title);
+    } catch (error) {
+      if (error.name !== "AbortError") place.replaceChildren(element("p", { class: "problem" }, error.message));
+    }
+  };
+  return { node, fill };
+}

@@ -1,0 +1,63 @@
+// What can be taken along: the curl line, the address that never changes, the files.
+
+import { byId, element } from "./dom.js";
+import { kindOf } from "./models.js";
+import { immutableUrl, sampleUrl, shownUrl, walkUrl } from "./urls.js";
+
+const { maxScale, maxImages } = document.documentElement.dataset;
+const LARGE = 512; // pixels of a side that a file to look at should have
+
+export function showShare(state, model, pin, told) {
+  const url = shownUrl(state, model);
+  const lines = [["curl line", `curl -o ${fileName(state, model)} '${location.origin}${url}'`]];
+  if (state.view === "sample") lines.push(["Immutable address", location.origin + immutableUrl(state, model)]);
+  byId("share").replaceChildren(
+    element("div", { class: "buttons" },
+      element("button", { type: "button", class: "main", onclick: pin }, "Pin"),
+      ...files(state, model).map(([label, href, name]) => element("a", { class: "button", href, download: name }, label))),
+    ...lines.map(([label, text], i) => line(label, text, `line-${i}`, told)));
+}
+
+function line(label, text, id, told) {
+  const input = element("input", { id, readonly: true, value: text, onfocus: () => input.select() });
+  const copy = async () => {
+    input.select();
+    try {
+      await navigator.clipboard.writeText(text);
+      told(`${label} copied.`);
+    } catch {
+      told("This browser lets no page copy here; the line is selected, so Ctrl+C does.");
+    }
+  };
+  const button = element("button", {
+    type: "button", class: "quiet", "aria-label": `Copy the ${label.toLowerCase()}`, onclick: copy,
+  }, "Copy");
+  const joined = element("span", { class: "joined" }, input, button);
+  return element("div", { class: "line" }, element("label", { for: id }, label), joined);
+}
+
+function stem(state) {
+  const { view, seed, a, b, c } = state;
+  return { sample: `${seed}`, between: `${a}-${b}`, arithmetic: `${a}-${b}+${c}` }[view];
+}
+
+const fileName = (state, model) => `${stem(state)}.${kindOf(model) === "image" ? "png" : "json"}`;
+
+function files(state, model) {
+  const name = stem(state);
+  if (kindOf(model) !== "image") {
+    return model.formats.map((format) => [format.toUpperCase(), shownUrl(state, model, { format }), `${name}.${format}`]);
+  }
+  const { width, height } = model.card.output;
+  const scale = Math.max(1, Math.min(Number(maxScale), Math.floor(LARGE / Math.max(width, height))));
+  const found = [["PNG", shownUrl(state, model, { format: "png", scale }), `${name}.png`]];
+  if (state.view === "sample") {
+    const n = Math.min(Number(maxImages), 16);
+    const small = Math.max(1, Math.floor(scale / 4));
+    found.push(["Sheet", sampleUrl(state, model, { n, format: "png", scale: small }), `${name}-sheet.png`]);
+  }
+  const ends = state.view === "sample" ? { ...state, a: state.seed, b: (state.seed + 1) % 2 ** 32 } : state;
+  const half = Math.max(1, Math.floor(scale / 2));
+  found.push(["Animation", walkUrl(ends, model, { back: "on", scale: half, format: "webp" }), `${ends.a}-${ends.b}.webp`]);
+  return found;
+}
