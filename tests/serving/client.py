@@ -20,13 +20,15 @@ from serving.metrics import Metrics
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; two are equal if what is answered is, whichever way each took."""
+    """What came back; two are equal if what is answered is, whichever way each took and whatever each is called."""
 
     status: int
     headers: Headers
     body: bytes
     server_timing: str | None = field(compare=False)
     """The header of that name, which is not in ``headers``."""
+    request_id: str | None = field(compare=False)
+    """``X-Request-Id``, which is not in ``headers`` either."""
 
 
 def service_of(app: Front | Flask) -> Service:
@@ -74,7 +76,8 @@ async def _ask(app: Front, query: str, method: str, path: str, headers: Mapping[
 
 
 def _answer(status: int, headers: Headers, body: bytes) -> Answer:
-    return Answer(status, headers, body, server_timing=headers.pop("Server-Timing", None))
+    timing, request_id = headers.pop("Server-Timing", None), headers.pop("X-Request-Id", None)
+    return Answer(status, headers, body, server_timing=timing, request_id=request_id)
 
 
 def fetch(service: Service, query: str, conditions: Conditions | None = None, digits: str | None = None) -> Reply:
