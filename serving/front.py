@@ -174,8 +174,9 @@ def _arrive(scope: Message, receive: Receive) -> tuple[Conditions, Visit]:
 
 def target_of(scope: Message) -> str:
     """Path and query as they were sent."""
-    target: bytes = scope["raw_path"] + b"?" + scope["query_string"] if scope["query_string"] else scope["raw_path"]
-    return target.decode("latin-1")
+    path: bytes = scope.get("raw_path") or scope["path"].encode()  # not every server of ASGI says the raw one
+    query: bytes = scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")
 
 
 async def _until_gone(receive: Receive) -> None:

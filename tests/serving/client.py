@@ -42,14 +42,15 @@ def ask(app: Front | Flask, query: str = "", method: str = "GET", path: str = "/
         headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:  # fmt: skip
     """One request, one answer: through the whole ASGI application, or through Flask alone."""
     if isinstance(app, Front):
-        return service_of(app).bridge.ask(_ask(app, query, method, path, headers or {}, body))
+        return service_of(app).bridge.ask(ask_on_the_loop(app, query, method, path, headers or {}, body))
     environ = EnvironBuilder(method=method, headers=Headers(headers or {}), data=body or None).get_environ()
     environ |= {"PATH_INFO": path, "QUERY_STRING": query}
     chunks, status, answered = run_wsgi_app(app, environ, buffered=True)
     return _answer(int(status.split()[0]), answered, b"".join(chunks))
 
 
-async def _ask(app: Front, query: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+async def ask_on_the_loop(app: Front, query: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    """The same for whoever is on the application's event loop already."""
     messages: list[dict[str, Any]] = []
     requests = iter([{"type": "http.request", "body": body, "more_body": False}])
 

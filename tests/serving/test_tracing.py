@@ -25,8 +25,7 @@ from serving.app import create_app
 from serving.journal import Journal
 from serving.settings import Settings
 from serving.tracing import Tracing
-from tests.serving.client import Answer, ask, service_of
-from tests.serving.client import _ask as ask_on_the_loop
+from tests.serving.client import Answer, ask, ask_on_the_loop, service_of
 from tests.serving.process import environment, free_port, running
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
