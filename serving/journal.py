@@ -39,8 +39,6 @@ class Journal:
         """Of all lines that are not written yet, those in the thread's hands included."""
         self._dropped = 0
         """Lines that were dropped since the log last said so."""
-        self._is_read = True
-        """Whether the latest piece was taken."""
         self._count_dropped: Callable[[int], None] = lambda lines: None
         self._due, self._hurry = threading.Event(), threading.Event()
         self._is_closing = False
@@ -86,22 +84,23 @@ class Journal:
                 self._due.clear()
             with self._lock:
                 lines, self._lines = self._lines, []
-            if lines:
-                for piece in in_pieces(("\n".join(lines) + "\n").encode("ascii", "backslashreplace")):
-                    self._put(piece)
-            self._tell_dropped()
+            text = "\n".join([*lines, ""]).encode("ascii", "backslashreplace")
+            taken = [self._put(piece) for piece in in_pieces(text)]  # each is tried, whatever became of those before it
+            if all(taken):
+                self._tell_dropped()
 
-    def _put(self, piece: bytes) -> None:
-        rest = piece
+    def _put(self, piece: bytes) -> bool:
+        """Whether it was taken."""
+        rest, is_taken = piece, True
         try:
             while rest:
                 rest = self._put_some(rest)
-            self._is_read = True
         except OSError:  # nobody reads, or there is no room; the next one may find better times
-            self._is_read = False
+            is_taken = False
             self._drop(piece.count(b"\n"))
         with self._lock:
             self._bytes -= len(piece)
+        return is_taken
 
     def _put_some(self, data: bytes) -> bytes:
         try:
@@ -117,10 +116,15 @@ class Journal:
 
     def _tell_dropped(self) -> None:
         """Once lines are taken again, say how many are missing."""
-        if self._is_read and self._dropped:
+        if not self._dropped:
+            return
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+            notice = (event_line("log_dropped", {"lines": dropped}) + "\n").encode("ascii")
+            self._bytes += len(notice)
+        if not self._put(notice):  # not into the queue, which may be full again
             with self._lock:
-                dropped, self._dropped = self._dropped, 0
-            self.write(event_line("log_dropped", {"lines": dropped}))
+                self._dropped += dropped
 
 
 def in_pieces(lines: bytes) -> Iterator[bytes]:

@@ -25,7 +25,7 @@ SHOWN_METHOD = 32
 """Letters of a method, in the log."""
 
 quoted: Callable[[str], str] = encode_basestring_ascii
-"""Text as JSON in ASCII; the standard library's own, since ``json.dumps`` of a whole line takes four times as long."""
+"""Text as JSON in ASCII; the standard library's own, since ``json.dumps`` of a whole line takes three times as long."""
 
 
 class Kind(NamedTuple):

@@ -66,9 +66,11 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
         sys.exit(REFUSED)
     _settle_memory()
     server = make_server(app, settings, is_draining=shared.draining.is_set, when_ready=shared.serving.set, log=journal.event)
-    server.run(sockets=[_listen(address, settings.port, settings.backlog)])
-    app.reception.close()
-    journal.close()
+    try:
+        server.run(sockets=[_listen(address, settings.port, settings.backlog)])
+    finally:
+        app.reception.close()
+        journal.close()
     os._exit(0)  # everything is answered; threads that still wait for work need no farewell
 
 

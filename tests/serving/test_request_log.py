@@ -15,7 +15,7 @@ import pytest
 
 from serving.app import create_app
 from serving.front import Front
-from serving.journal import Journal
+from serving.journal import WHOLE_BYTES, Journal
 from serving.settings import Settings
 from serving.visits import read_traceparent
 from tests.serving.client import ask, service_of
@@ -106,6 +106,15 @@ def test_what_a_client_sends_is_escaped_and_cut(make_logged: Callable[..., Logge
     raw = logged.path.read_bytes()
     assert all(byte == 10 or 32 <= byte < 127 for byte in raw)
     assert len(raw.splitlines()) == len(raw.decode().split("\n")) - 1
+
+
+def test_a_line_is_written_in_one_piece(make_logged: Callable[..., Logged]) -> None:
+    """Also the longest: of letters that are escaped, with the longest name and a trace."""
+    logged = make_logged()
+    headers = {"X-Request-Id": 128 * "a", "traceparent": PARENT}
+    ask(logged.app, 600 * "\x01", method=40 * "\x01", headers=headers)
+    logged.requests()
+    assert max(map(len, logged.path.read_bytes().splitlines())) < WHOLE_BYTES
 
 
 @pytest.mark.parametrize("path", ["/generate", "/mix", "/healthz", "/nowhere", "/v2/nowhere", "//generate"])
