@@ -18,7 +18,7 @@ from contract import card_to_json
 from serving.admin import Gatekeeper
 from serving.docs_page import render_docs
 from serving.encoders import FORMATS
-from serving.errors import Draining, MethodNotAllowed, NotFound, Problem, TracingError, shown
+from serving.errors import Draining, MethodNotAllowed, NotFound, Problem, shown
 from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front, target_of
 from serving.generate import Conditions, Make, Service, generate, problem_reply
 from serving.journal import Journal
@@ -37,7 +37,7 @@ from serving.protocol import (
     show_ready,
     show_server,
 )
-from serving.reception import Reception
+from serving.reception import Reception, open_reception
 from serving.reload import Reloader
 from serving.responses import in_json, page, whole
 from serving.runtime import resolve_provider
@@ -92,7 +92,7 @@ def create_app(
         StartError: a setting, a model or the device is wrong.
     """
     metrics = Metrics(metrics_directory)
-    reception = _reception(settings, metrics, journal, tracing)
+    reception = open_reception(settings, metrics, journal, tracing)
     provider = resolve_provider(settings.provider)
     files = model_files(settings)
     trust = trust_of(settings)
@@ -115,18 +115,6 @@ def create_app(
     metrics.ready.set(1)
     flask = _create_flask(parts, log, reception)
     return Front(flask, service, parts.answer, worker_threads(settings), reloader.watch, reception)
-
-
-def _reception(settings: Settings, metrics: Metrics, journal: Journal | None, tracing: Tracing | None) -> Reception:
-    if journal:
-        journal.count_dropped(metrics.log_dropped.inc)
-    if settings.tracing and tracing is None:
-        try:
-            from serving.tracing import open_tracing  # not above: where nothing is traced, nothing of it is loaded
-        except ImportError as error:
-            raise TracingError(f"GAN_TRACING is on, but {error.name} is missing; pip install 'gan-serve[tracing]'") from None
-        tracing = open_tracing()
-    return Reception(metrics, journal.write if journal and settings.request_log else None, tracing)
 
 
 def _announce(metrics: Metrics, log: Log, model: Model) -> None:

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import Counter, Histogram
 
+from serving.errors import TracingError
+from serving.journal import Journal
 from serving.logs import Clock
 from serving.metrics import METHODS, Metrics
+from serving.settings import Settings
 from serving.visits import Visit
 
 if TYPE_CHECKING:
@@ -107,6 +110,29 @@ class Reception:
             f'{{"event":"request","time":"{self._clock.now()}","id":"{visit.id}",{told},'
             f'"target":{quoted(target[:SHOWN_LETTERS])}{cut},"ms":{milliseconds},"bytes":{size}{trace}}}'
         )
+
+
+def open_reception(settings: Settings, metrics: Metrics, journal: Journal | None, tracing: Tracing | None) -> Reception:
+    """What the settings want done about requests.
+
+    Args:
+        settings: whether they are logged and traced.
+        metrics: where they are counted.
+        journal: where their lines go; None means nowhere.
+        tracing: where their spans go; None means where OpenTelemetry's variables say, if the settings want any.
+
+    Raises:
+        TracingError: they are to be traced, and what that needs is not installed.
+    """
+    if journal:
+        journal.count_dropped(metrics.log_dropped.inc)
+    if settings.tracing and tracing is None:
+        try:
+            from serving.tracing import open_tracing  # not above: where nothing is traced, nothing of it is loaded
+        except ImportError as error:
+            raise TracingError(f"GAN_TRACING is on, but {error.name} is missing; pip install 'gan-serve[tracing]'") from None
+        tracing = open_tracing()
+    return Reception(metrics, journal.write if journal and settings.request_log else None, tracing)
 
 
 def _told(visit: Visit, route: str, status: int, cache: str | None) -> str:
