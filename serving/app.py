@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -19,8 +19,9 @@ from serving.admin import Gatekeeper
 from serving.docs_page import render_docs
 from serving.encoders import FORMATS
 from serving.errors import Draining, MethodNotAllowed, NotFound, Problem, shown
-from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front
+from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front, target_of
 from serving.generate import Conditions, Make, Service, generate, problem_reply
+from serving.journal import Journal
 from serving.logs import Log, print_event
 from serving.metrics import Metrics
 from serving.models import Model, load_models
@@ -36,6 +37,7 @@ from serving.protocol import (
     show_ready,
     show_server,
 )
+from serving.reception import Reception, open_reception
 from serving.reload import Reloader
 from serving.responses import file, in_json, page, whole
 from serving.runtime import resolve_provider
@@ -44,7 +46,11 @@ from serving.service import answer, create_service, fault
 from serving.settings import Settings, model_files, worker_threads
 from serving.signals import Tally
 from serving.signatures import trust_of
+from serving.visits import Visit
 from serving.ways import arithmetic, mix, walk, walk_formats
+
+if TYPE_CHECKING:
+    from serving.tracing import Tracing
 
 NO_PATH = "no such path; / shows what there is"
 
@@ -68,6 +74,8 @@ def create_app(
     generation: Tally | None = None,
     metrics_directory: Path | None = None,
     log: Log = print_event,
+    journal: Journal | None = None,
+    tracing: Tracing | None = None,
 ) -> Front:
     """The whole service, ready: models loaded, proven and waiting; an ASGI application around ``.flask``.
 
@@ -77,16 +85,21 @@ def create_app(
         generation: raised when one of several worker processes is told to reload, watched by all.
         metrics_directory: where several worker processes share their metrics.
         log: where events go.
+        journal: where lines of requests go, if the settings want them; None means nowhere.
+        tracing: where spans go; None means where OpenTelemetry's variables say, if the settings want any.
 
     Raises:
         StartError: a setting, a model or the device is wrong.
     """
     metrics = Metrics(metrics_directory)
+    reception = open_reception(settings, metrics, journal, tracing)
     provider = resolve_provider(settings.provider)
     files = model_files(settings)
     trust = trust_of(settings)
     models = load_models(files, provider, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch, trust=trust)
     service = create_service(settings, models.values(), metrics)
+    if journal:
+        service.vitals.farewell = journal.close
     for model in models.values():
         _announce(metrics, log, model)
     generation = generation or Tally()
@@ -100,7 +113,8 @@ def create_app(
     )  # fmt: skip
     service.vitals.watch(lambda: [s.batcher.running_since for s in service.registry.all()], settings.stall_seconds, log)
     metrics.ready.set(1)
-    return Front(_create_flask(parts, log), service, parts.answer, worker_threads(settings), reloader.watch)
+    flask = _create_flask(parts, log, reception)
+    return Front(flask, service, parts.answer, worker_threads(settings), reloader.watch, reception)
 
 
 def _announce(metrics: Metrics, log: Log, model: Model) -> None:
@@ -109,32 +123,39 @@ def _announce(metrics: Metrics, log: Log, model: Model) -> None:
         encoder=model.goldens.encoder, files=model.goldens.digest, batching=model.plan.name)  # fmt: skip
 
 
-def _create_flask(parts: Parts, log: Log) -> Flask:
+def _create_flask(parts: Parts, log: Log, reception: Reception) -> Flask:
     app = Flask("serving", static_folder=None)
     app.url_map.merge_slashes = False
     for route, view in (ROUTES | (ADMIN_ROUTES if parts.gatekeeper else {})).items():
         method, rule = split_route(route)
         app.add_url_rule(rule, route, partial(view, parts), methods=[method])
     app.register_error_handler(Exception, partial(_tell, parts.service, log))
-    app.before_request(_begin)
-    app.after_request(partial(_finish, parts.service.metrics))
+    app.before_request(partial(_begin, reception))
+    app.after_request(partial(_finish, reception))
     app.extensions["serving"] = parts
     return app
 
 
-def _begin() -> None:
-    request.environ["serving.start"] = time.perf_counter()
+def _begin(reception: Reception) -> None:
+    scope = request.environ.get("asgi.scope")
+    visit = Visit(
+        request.method, target_of(scope) if scope else request.full_path.removesuffix("?"),
+        *map(request.headers.get, ("X-Request-Id", "traceparent", "tracestate")),
+    )  # fmt: skip
+    request.environ["serving.visit"] = reception.begin(visit)
     if request.environ["PATH_INFO"].startswith("//"):  # Werkzeug would take it for one slash
         raise NotFound(NO_PATH)
 
 
-def _finish(metrics: Metrics, response: Response) -> Response:
+def _finish(reception: Reception, response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "none"
-    seconds = time.perf_counter() - request.environ["serving.start"]
-    cache, model = (request.environ.get(f"serving.{fact}", other) for fact, other in (("cache", "miss"), ("model", "")))
+    visit, cache, model = (request.environ.get(f"serving.{fact}") for fact in ("visit", "cache", "model"))
     if request.method == "OPTIONS":
         response.headers["Allow"] = ", ".join(sorted(response.allow))
-    metrics.record_answer(route, request.method, response.status_code, cache, model, seconds)
+    assert visit is not None
+    response.headers["X-Request-Id"] = visit.id
+    size = 0 if request.method == "HEAD" else response.calculate_content_length() or 0
+    reception.end(visit, route, response.status_code, size, cache=cache, model=model or "")
     return response
 
 
@@ -150,7 +171,7 @@ def _tell(service: Service, log: Log, error: Exception) -> Response:
             problem = NotFound(error.description or "the request is wrong")
         case _:
             service.vitals.look_at(error, log)
-            problem = fault(error, log)
+            problem = fault(error, log, request.environ.get("serving.visit"))
     return whole(error_reply(problem) if is_protocol(request.path) else problem_reply(problem))
 
 
@@ -184,6 +205,7 @@ def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
     conditions = Conditions(
         accept=headers.get("Accept"), if_none_match=headers.get("If-None-Match"),
         timeout_ms=headers.get("X-Request-Timeout-Ms"), is_head=request.method == "HEAD", client=request.remote_addr,
+        visit=request.environ["serving.visit"],
     )  # fmt: skip
     query = request.environ.get("QUERY_STRING", "")
     reply = parts.service.bridge.ask(parts.answer(query, conditions, digest, make))

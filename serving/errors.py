@@ -6,6 +6,7 @@ ServingError
 │   ├── SettingError          2           an environment variable is wrong
 │   ├── ModelError            1           a model file is refused
 │   ├── ProviderError         1           the device that was asked for is not there
+│   ├── TracingError          1           requests are to be traced, and what that needs is not installed
 │   └── AddressError          1           the address cannot be listened on
 ├── VerifyError               2           a file cannot be compared with what a model makes; one line says why
 └── Problem                   status      the request is answered with application/problem+json
@@ -70,6 +71,10 @@ class ModelError(StartError):
 
 class ProviderError(StartError):
     """The device that was asked for is not there."""
+
+
+class TracingError(StartError):
+    """Requests are to be traced, and what that needs is not installed."""
 
 
 class AddressError(StartError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from functools import cache
 from typing import Any, Protocol, cast
@@ -19,7 +18,9 @@ from flask import Flask
 from serving.errors import ClientGone
 from serving.generate import Conditions, Make, Reply, Service, generate
 from serving.protocol import is_protocol
+from serving.reception import Reception
 from serving.tensors import body_limit
+from serving.visits import Visit
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -53,10 +54,14 @@ class Front:
         answer: query string, conditions and digest to a reply; raises ``ClientGone`` only.
         threads: that Flask may use.
         background: runs beside the requests from start-up to shutdown.
+        reception: where requests begin and end.
     """
 
-    def __init__(self, flask: Flask, service: Service, answer: Answer, threads: int, background: Background) -> None:
+    def __init__(
+        self, flask: Flask, service: Service, answer: Answer, threads: int, background: Background, reception: Reception
+    ) -> None:  # fmt: skip
         self.flask = flask
+        self.reception = reception
         self._background = background
         self._service = service
         self._answer = answer
@@ -80,23 +85,23 @@ class Front:
             await self._behind(scope, receive, send)
 
     async def _lane(self, route: str, digits: str | None, scope: Message, receive: Receive, send: Send) -> None:
-        start = time.perf_counter()
-        method = scope["method"]
-        conditions = _conditions(scope, receive)
-        metrics = self._service.metrics
+        conditions, visit = _arrive(scope, receive)
+        self.reception.begin(visit)
         try:
             reply = await self._answer(scope["query_string"].decode("latin-1"), conditions, digits)
         except ClientGone:
-            metrics.cancelled.inc()
-            metrics.record_answer(route, method, CLIENT_GONE, "miss", "", time.perf_counter() - start)
+            self._service.metrics.cancelled.inc()
+            self.reception.end(visit, route, CLIENT_GONE, 0)
             return
+        body = b"" if visit.method == "HEAD" else reply.body
         headers = [(_field(name), value.encode("latin-1")) for name, value in reply.headers]
         if reply.server_timing:
             headers.append((b"server-timing", reply.server_timing.encode("latin-1")))
+        headers.append((b"x-request-id", visit.id.encode("latin-1")))
         # Counted before it is sent: whoever has an answer finds it in the metrics.
-        metrics.record_answer(route, method, reply.status, reply.cache, reply.model, time.perf_counter() - start)
+        self.reception.end(visit, route, reply.status, len(body), cache=reply.cache, model=reply.model)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
+        await send({"type": "http.response.body", "body": body})
 
     async def _with_body(self, scope: Message, receive: Receive) -> Receive:
         """The request with its body read here, as far as one may be of use: a thread never waits for a slow client."""
@@ -144,18 +149,34 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _conditions(scope: Message, receive: Receive) -> Conditions:
-    """What of a request changes the answer; a header that stands several times is one list, as WSGI has it."""
+HEARD = frozenset({b"accept", b"if-none-match", b"x-request-timeout-ms", b"x-request-id", b"traceparent", b"tracestate"})
+"""Headers that mean something to the lane."""
+
+
+def _arrive(scope: Message, receive: Receive) -> tuple[Conditions, Visit]:
+    """What changes a request's answer, and what is told of it. A header that stands several times is a list, as in WSGI."""
     found: dict[bytes, str] = {}
     for name, value in scope["headers"]:
-        if name in (b"accept", b"if-none-match", b"x-request-timeout-ms"):
+        if name in HEARD:
             text = value.decode("latin-1")
             found[name] = f"{found[name]},{text}" if name in found else text
-    return Conditions(
+    visit = Visit(
+        scope["method"], target_of(scope), found.get(b"x-request-id"), found.get(b"traceparent"), found.get(b"tracestate")
+    )
+    conditions = Conditions(
         accept=found.get(b"accept"), if_none_match=found.get(b"if-none-match"),
         timeout_ms=found.get(b"x-request-timeout-ms"), is_head=scope["method"] == "HEAD",
         client=scope["client"][0] if scope.get("client") else None, until_gone=lambda: _until_gone(receive),
+        visit=visit,
     )  # fmt: skip
+    return conditions, visit
+
+
+def target_of(scope: Message) -> str:
+    """Path and query as they were sent."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()  # not every server of ASGI says the raw one
+    query: bytes = scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")
 
 
 async def _until_gone(receive: Receive) -> None:

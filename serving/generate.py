@@ -32,6 +32,7 @@ from serving.samples import sample_of
 from serving.settings import Settings
 from serving.shares import Shares
 from serving.timings import UNTIMED, Timings
+from serving.visits import Visit
 from serving.vitals import Vitals
 
 Headers = list[tuple[str, str]]
@@ -53,6 +54,8 @@ class Conditions:
     """Address of whoever asks; None where nobody does."""
     until_gone: Callable[[], Awaitable[None]] | None = None
     """Returns when the client is gone; None where that cannot be known."""
+    visit: Visit | None = None
+    """What the log and traces know of the request; told which model it asks for, and what it waits for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,19 +149,19 @@ async def fulfil(service: Service, order: Order, conditions: Conditions, *, is_i
     """
     patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
     headers = _headers(order, is_immutable=is_immutable)
+    model = order.served.model.card.name
+    if conditions.visit:
+        conditions.visit.model = model
     if order.is_repeatable and matches(conditions.if_none_match, order.etag):
-        return Reply(
-            status=304, headers=headers, cache="not_modified", model=order.served.model.card.name,
-            server_timing=UNTIMED["not_modified"],
-        )  # fmt: skip
+        return Reply(status=304, headers=headers, cache="not_modified", model=model, server_timing=UNTIMED["not_modified"])
     headers.append(("Content-Type", order.media_type))
     if conditions.is_head:
-        return Reply(status=200, headers=headers, model=order.served.model.card.name)
-    body, came_from, timings = await _body(service, order, patience, conditions.client)
+        return Reply(status=200, headers=headers, model=model)
+    body, came_from, timings = await _body(service, order, patience, conditions)
     service.metrics.came_from[came_from].inc()
     headers.append(("Content-Length", str(len(body))))
     return Reply(
-        status=200, headers=headers, body=body, cache=came_from, model=order.served.model.card.name,
+        status=200, headers=headers, body=body, cache=came_from, model=model,
         server_timing=timings.server_timing() if timings else UNTIMED[came_from],
     )  # fmt: skip
 
@@ -178,7 +181,9 @@ def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
     )  # fmt: skip
 
 
-async def _body(service: Service, order: Order, patience: Patience, client: str | None) -> tuple[bytes, str, Timings | None]:
+async def _body(
+    service: Service, order: Order, patience: Patience, conditions: Conditions
+) -> tuple[bytes, str, Timings | None]:
     """The answer's bytes, where they came from, and what it took to make them if they are made for this request.
 
     What is computed anew is on the client's account.
@@ -190,9 +195,13 @@ async def _body(service: Service, order: Order, patience: Patience, client: str 
             return kept, "hit", None
         flight = service.flights.find(key)
         if flight is not None:
+            if conditions.visit:
+                conditions.visit.join(flight.timings)
             return await flight.wait(patience), "coalesced", None
-    service.shares.spend(client, len(order.sources))
+    service.shares.spend(conditions.client, len(order.sources))
     flight = service.flights.launch(key, partial(_make, service, order))
+    if conditions.visit:
+        conditions.visit.join(flight.timings)
     return await flight.wait(patience), "miss", flight.timings
 
 

@@ -85,6 +85,9 @@ class Metrics:
         )
         self.cancelled = Counter("gan_cancelled", "Requests whose client had gone before the answer.", registry=registry)
         self.rejected = Counter("gan_rejected", "Requests that were refused unseen.", ["reason"], registry=registry)
+        self.log_dropped = Counter(
+            "gan_log_dropped", "Lines of the log that were dropped because nobody took them.", registry=registry
+        )
         self.swaps = Counter("gan_model_swaps", "Model files that were loaded anew.", ["result"], registry=registry)
         self.model_info = Gauge(
             "gan_model_info",
@@ -99,7 +102,6 @@ class Metrics:
         self.determinism = Gauge(
             "gan_determinism_check_ok", "Whether a seed's bytes were the same alone and in any batch.", ["model"],
             registry=registry, multiprocess_mode="livemin")  # fmt: skip
-        self._answered: dict[tuple[str, str, str, str, str], tuple[Counter, Histogram]] = {}
         self._encoded: dict[str, Histogram] = {}
         self._shown_models: dict[str, Gauge] = {}
         self.came_from = {result: self.cached.labels(result) for result in ("hit", "miss", "coalesced")}
@@ -128,14 +130,10 @@ class Metrics:
         if isinstance(problem, QueueFull | Draining | DeadlinePassed | OverShare):
             self.rejected.labels(problem.code).inc()
 
-    def record_answer(self, route: str, method: str, code: int, cache: str, model: str, seconds: float) -> None:
-        """Count an answered request; ``model`` is the name of a served one, or empty."""
-        key = (route, method if method in METHODS else "other", str(code), cache, model)
-        if key not in self._answered:  # a labelled child is looked up once: it costs as much as counting
-            self._answered[key] = (self.requests.labels(*key[:3]), self.duration.labels(route, cache, model))
-        count, duration = self._answered[key]
-        count.inc()
-        duration.observe(seconds)
+    def answered(self, route: str, method: str, code: int, cache: str, model: str) -> tuple[Counter, Histogram]:
+        """Where answers of one kind are counted and timed; ``model`` is the name of a served one, or empty."""
+        known = method if method in METHODS else "other"
+        return self.requests.labels(route, known, str(code)), self.duration.labels(route, cache, model)
 
     def record_encoding(self, name: str, seconds: float) -> None:
         """Count the encoding of an answer in the format of that name."""

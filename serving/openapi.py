@@ -36,7 +36,8 @@ DESCRIPTION = """The same seed gives the same bytes, always.
 
 Queries are read strictly: a parameter that the model does not declare, that is given twice, or whose value is written in
 another way than `x-text-pattern` has it, is answered 400. A path that is not exactly one of these is 404; a path that answers
-GET answers HEAD and OPTIONS, too, and any other method is 405 with `Allow`. Which parameters and formats there are depends on
+GET answers HEAD and OPTIONS, too, and any other method is 405 with `Allow`. A request may name itself by `X-Request-Id` and its
+caller by `traceparent`; what is not well formed there is passed over. Which parameters and formats there are depends on
 the model: paths that name a model's digest show its own, `/generate` those of all models together."""
 PLAIN = ("Cache-Control", "X-Content-Type-Options")
 KEPT = ("ETag", *PLAIN)

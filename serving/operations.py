@@ -10,6 +10,7 @@ from typing import Any
 from contract import MAX_SEED
 from serving.errors import DeadlinePassed, Draining, InternalProblem, OverShare, Problem, QueueFull, TooManyTries
 from serving.schemas import DIGEST, TEXT, Schema, problem_of, ref
+from serving.visits import REQUEST_ID
 
 PROBLEM = "application/problem+json"
 TRANSIENT = (QueueFull, Draining, DeadlinePassed, TooManyTries, OverShare)
@@ -28,6 +29,10 @@ HEADERS: dict[str, Schema] = {
         "required": False,
         "description": "Where the answer came from; if it was made now, also the rows of its inference, and milliseconds that "
         "it waited, was computed and was encoded. Not on HEAD.",
+    },
+    "X-Request-Id": {
+        "schema": {"type": "string", "pattern": f"^{REQUEST_ID.pattern}$"},
+        "description": "The request's own, or one that was made for it; the log has it, too.",
     },
     "Cache-Control": {"schema": TEXT},
     "Vary": {"schema": {"const": "Accept"}},
@@ -68,8 +73,8 @@ class Operation:
 
 
 def headers(*names: str) -> Schema:
-    """Headers that an answer always has."""
-    return {name: ref("headers", name) for name in names}
+    """Headers that an answer always has, beside the one that every answer has."""
+    return {name: ref("headers", name) for name in (*names, "X-Request-Id")}
 
 
 def header_components() -> Schema:

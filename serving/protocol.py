@@ -96,7 +96,10 @@ def show_inference(parts: Parts, name: str) -> Response:
     served, service = _find(parts, name), parts.service
     body = read_body(body_limit(served.model, service.settings.max_images))
     inference = read_inference(body, served.model, service.settings.max_images)
-    conditions = Conditions(timeout_ms=request.headers.get("X-Request-Timeout-Ms"), client=request.remote_addr)
+    conditions = Conditions(
+        timeout_ms=request.headers.get("X-Request-Timeout-Ms"), client=request.remote_addr,
+        visit=request.environ["serving.visit"],
+    )  # fmt: skip
     rows = service.bridge.ask(infer(service, served, inference, conditions))
     reply = _reply(describe_rows(served.model, inference, rows), 200, [("X-Model-Digest", served.model.digest)])
     request.environ["serving.model"] = name
@@ -152,6 +155,9 @@ async def infer(service: Service, served: Served, inference: Inference, conditio
     try:
         service.shares.spend(conditions.client, len(inference.sources))
         flight = service.flights.launch(None, partial(_make, service, served, inference, rows))
+        if conditions.visit:
+            conditions.visit.model = served.model.card.name
+            conditions.visit.join(flight.timings)
         await flight.wait(patience)
     except Problem as problem:
         service.metrics.record_refusal(problem)

@@ -24,6 +24,7 @@ from serving.rows import Source
 from serving.runtime import Array
 from serving.settings import Settings
 from serving.shares import Shares
+from serving.visits import Visit
 from serving.ways import ANIMATION
 
 BURST_SECONDS = 2.0
@@ -92,11 +93,12 @@ async def answer(
         raise
     except Exception as error:  # the edge: a fault answers its own request and the service goes on
         service.vitals.look_at(error, log)
-        return problem_reply(fault(error, log))
+        return problem_reply(fault(error, log, conditions.visit))
 
 
-def fault(error: Exception, log: Log) -> InternalProblem:
-    """A fault as the client may know it; the log has the rest under the same id."""
+def fault(error: Exception, log: Log, visit: Visit | None = None) -> InternalProblem:
+    """A fault as the client may know it; the log has the rest under the same id, and under that of the request."""
     fault_id = secrets.token_hex(8)
-    log("fault", id=fault_id, error="".join(traceback.format_exception(error)))
+    request = {"request": visit.id} if visit else {}
+    log("fault", id=fault_id, **request, error="".join(traceback.format_exception(error)))
     return InternalProblem("the service failed; its log has more under this id", facts={"id": fault_id})

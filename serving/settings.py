@@ -55,6 +55,10 @@ class Settings:
     """Samples a second that a worker computes for one client; unset means as many as it asks for."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies whose ``X-Forwarded-For`` says who the client is."""
+    request_log: bool = True
+    """Whether each request is a line of the log."""
+    tracing: bool = False
+    """Whether requests are traced by OpenTelemetry, which its own ``OTEL_*`` variables say more about."""
     deadline_seconds: float = 30.0
     """How long a request may wait for its answer; ``X-Request-Timeout-Ms`` may ask for less."""
     cache_bytes: int = 2**25
@@ -179,6 +183,8 @@ _FIELDS: dict[str, Field] = {
     "lane": _choice(on=True, off=False),
     "client_rate": _number(0.001, 10**6, "samples a second"),
     "trusted_proxies": (_networks, "IP addresses or networks, separated by commas"),
+    "request_log": _choice(on=True, off=False),
+    "tracing": _choice(on=True, off=False),
     "deadline_seconds": _seconds(0.001, 3600),
     "cache_bytes": _count(0, 2**40),
     "keep_models": _count(0, 64),

@@ -6,7 +6,7 @@ All moments are seconds of ``time.perf_counter``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 UNTIMED: Mapping[str, str] = {cache: f"cache;desc={cache}" for cache in ("hit", "coalesced", "not_modified")}
 """By where an answer came from, the ``Server-Timing`` of those that nothing was computed for."""
@@ -32,13 +32,15 @@ class Run(NamedTuple):
 class Timings:
     """What the making of one answer took. Whoever makes it adds to it; it is read when the answer is there."""
 
-    __slots__ = ("runs", "encoding")
+    __slots__ = ("runs", "encoding", "span")
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
         """In order; several where an answer has more rows than a batch."""
         self.encoding: tuple[float, float] | None = None
         """From when to when its rows became bytes."""
+        self.span: Any = None
+        """OpenTelemetry's of the request that it is made for, where requests are traced."""
 
     def server_timing(self) -> str:
         """The header's value: rows of the largest inference, and milliseconds, those of several inferences together."""

@@ -39,6 +39,8 @@ class Vitals:
 
     def __init__(self, leave: Callable[[int], None] = os._exit) -> None:
         self._leave = leave
+        self.farewell: Callable[[], None] = lambda: None
+        """Called before the process is ended: what is written in the log must come to be read."""
         self.is_lost = False
         """Whether the end is near; the worker is not ready from then on."""
 
@@ -47,7 +49,7 @@ class Vitals:
         if is_sticky(error) and not self.is_lost:
             self.is_lost = True
             log("lost", reason=str(error)[:1000])
-            timer = threading.Timer(LAST_SECONDS, self._leave, [EXIT_CODE])
+            timer = threading.Timer(LAST_SECONDS, self._end)
             timer.daemon = True
             timer.start()
 
@@ -63,5 +65,9 @@ class Vitals:
             if started and time.monotonic() - min(started) > stall_seconds:
                 self.is_lost = True
                 log("stalled", seconds=round(time.monotonic() - min(started), 1))
-                self._leave(EXIT_CODE)
+                self._end()
                 return
+
+    def _end(self) -> None:
+        self.farewell()
+        self._leave(EXIT_CODE)

@@ -21,9 +21,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.errors import BadRequest, HeadTooLarge, HeadTooLate, Problem
+from serving.front import Front
 from serving.generate import problem_reply
-from serving.logs import print_event
+from serving.logs import Log
+from serving.reception import Reception
 from serving.settings import Settings
+from serving.visits import Visit
 
 MAX_HEAD_BYTES = 2**16
 """Of request line and headers together, up to what one read from the socket brings in addition."""
@@ -77,13 +80,15 @@ class WholeAnswers:
 class Connection(HttpToolsProtocol):
     """One connection, from its first byte to its last."""
 
-    def __init__(self, is_draining: Callable[[], bool], client_seconds: float, **parts: Any) -> None:
+    def __init__(self, reception: Reception, is_draining: Callable[[], bool], client_seconds: float, **parts: Any) -> None:
         """Args:
+        reception: where refusals are told.
         is_draining: whether clients should go elsewhere; each answer then ends its connection.
         client_seconds: how long a client may take for a request's head, or to take in what is sent to it.
         parts: uvicorn's own.
         """
         super().__init__(**parts)
+        self._reception = reception
         self._is_draining = is_draining
         self._client_seconds = client_seconds
         self._is_in_head = True
@@ -91,6 +96,7 @@ class Connection(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
         self._problem: Problem | None = None
+        self.url = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -159,10 +165,18 @@ class Connection(HttpToolsProtocol):
         self._end_waits()
         if self.transport.is_closing():
             return
-        reply = problem_reply(problem)
-        lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in (*reply.headers, ("Connection", "close"))]
+        reply, visit = problem_reply(problem), self._visit()
+        headers = (*reply.headers, ("X-Request-Id", visit.id), ("Connection", "close"))
+        lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers]
         self.transport.write(b"".join([STATUS_LINE[reply.status], *lines, b"\r\n", reply.body]))
         self.transport.close()
+        self._reception.refuse(visit, reply.status, len(reply.body))
+
+    def _visit(self) -> Visit:
+        """The request whose head is refused, as far as it has come; the last one that was read is another."""
+        headers, target = (self.headers or [], self.url) if self._is_in_head or self._problem else ([], b"")
+        ids = [value.decode("latin-1") for name, value in headers if name == b"x-request-id"]
+        return Visit("", target.decode("latin-1"), ",".join(ids))
 
     def _end_waits(self) -> None:
         for timer in (self._late, self._stuck):
@@ -207,19 +221,28 @@ class Server(uvicorn.Server):
 
 
 class _Events(logging.Handler):
-    """What uvicorn has to say, as events of the service's own log."""
+    """What others have to say in this process, as events of the service's own log."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.ERROR)
+        self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
         error = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
-        print_event("server", message=record.getMessage().strip(), error=error)
+        self._log("server", message=record.getMessage().strip(), error=error)
 
 
-def make_server(app: Any, settings: Settings, *, is_draining: Callable[[], bool], when_ready: Callable[[], None]) -> Server:
+def make_server(
+    app: Front, settings: Settings, *, is_draining: Callable[[], bool], when_ready: Callable[[], None], log: Log
+) -> Server:
     """uvicorn as this service runs it: no lines of its own, no header that names it, idle connections kept for a while."""
-    logging.getLogger("uvicorn.error").addHandler(_Events(logging.ERROR))
-    connection: Any = partial(Connection, is_draining, settings.client_seconds)
+    for name in ("uvicorn.error", "opentelemetry"):
+        logging.getLogger(name).addHandler(_Events(log))
+    application: Any = app  # its messages are looser than uvicorn's types
+    connection: Any = partial(Connection, app.reception, is_draining, settings.client_seconds)
     config = Config(
-        app, http=connection, loop="uvloop", interface="asgi3", lifespan="on", ws="none", log_config=None, access_log=False,
+        application, http=connection, loop="uvloop", interface="asgi3", lifespan="on", ws="none", log_config=None,
+        access_log=False,
         server_header=False, proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=settings.keep_alive_seconds, backlog=settings.backlog,
         timeout_graceful_shutdown=settings.stop_seconds,

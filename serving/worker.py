@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.errors import StartError
-from serving.logs import print_event
+from serving.journal import Journal, standard_output
 from serving.settings import Settings
 from serving.signals import Flag, Tally
 
@@ -55,24 +55,30 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
     from serving.wire import make_server
 
     share_metrics(metrics_directory, place)
+    journal = Journal(standard_output())
     try:
         app = create_app(
-            settings, is_draining=shared.draining.is_set, generation=shared.generation, metrics_directory=metrics_directory
-        )
+            settings, is_draining=shared.draining.is_set, generation=shared.generation, metrics_directory=metrics_directory,
+            log=journal.event, journal=journal,
+        )  # fmt: skip
     except StartError as error:
-        _refuse(error, shared)
+        _refuse(error, shared, journal)
         sys.exit(REFUSED)
     _settle_memory()
-    server = make_server(app, settings, is_draining=shared.draining.is_set, when_ready=shared.serving.set)
-    server.run(sockets=[_listen(address, settings.port, settings.backlog)])
-    sys.stdout.flush()
+    server = make_server(app, settings, is_draining=shared.draining.is_set, when_ready=shared.serving.set, log=journal.event)
+    try:
+        server.run(sockets=[_listen(address, settings.port, settings.backlog)])
+    finally:
+        app.reception.close()
+        journal.close()
     os._exit(0)  # everything is answered; threads that still wait for work need no farewell
 
 
-def _refuse(error: StartError, shared: Shared) -> None:
+def _refuse(error: StartError, shared: Shared, journal: Journal) -> None:
     """Say why, once for all workers that start together; a fallen worker's successor says it in the log, too."""
     if shared.serving.is_set():
-        print_event("refused", reason=str(error))
+        journal.event("refused", reason=str(error))
+    journal.close()
     if shared.serving.is_set() or not shared.refused.is_set():
         shared.refused.set()
         print(f"serving: {error}", file=sys.stderr, flush=True)

@@ -21,6 +21,8 @@ MODELS_FOLDER = ROOT / ".build" / "bench-serve" / "models"
 START_SECONDS = 120
 LISTENS = "0A"
 """TCP_LISTEN in /proc/net/tcp."""
+LOG_OFF = {"GAN_REQUEST_LOG": "off"}
+"""Unless the environment says otherwise: half an hour's requests are a gigabyte of lines, and no figure before had them."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def service(models: Path, port: int, workers: int, settings: Mapping[str, str], 
              "GAN_DRAIN_SECONDS": "0", "PYTHONPATH": str(ROOT)}  # fmt: skip
     with (
         tempfile.TemporaryDirectory(prefix="gan-bench-") as folder,
-        running([sys.executable, "-m", entry], os.environ | given | settings, Path(folder)) as server,
+        running([sys.executable, "-m", entry], {**LOG_OFF, **os.environ, **given, **settings}, Path(folder)) as server,
     ):
         _wait(server, port, workers)
         yield server

@@ -159,7 +159,7 @@ def look_through(store: Store, serve_root: Path, train_root: Path, words: Sequen
 def compare_bill(serve_root: Path) -> None:
     """The bill of materials that a release ships is what ``pip freeze`` finds in the image."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    billed, found = components(sbom(version, resolve(ROOT, ["serve", "signed"]))), installed(serve_root)
+    billed, found = components(sbom(version, resolve(ROOT, ["serve", "signed", "tracing"]))), installed(serve_root)
     expect(billed == found, f"the bill of materials and the image differ: {sorted(set(billed.items()) ^ set(found.items()))}")
     tell(f"proven   the bill of materials is what pip freeze finds in serve: {len(found)} packages")
 

@@ -89,7 +89,7 @@ def release(
     build_wheel(ROOT, made, scratch / "source", {**environ, "SOURCE_DATE_EPOCH": str(epoch)})
     for image in ("serve", "train"):
         (made / f"{stem}-{image}-image.tar.gz").write_bytes(context(ROOT, f"Dockerfile.{image}", epoch))
-    pins = resolve(ROOT, [asked.runtime, "signed"])
+    pins = resolve(ROOT, [asked.runtime, "signed", "tracing"])
     pinned = made / f"{stem}-{asked.runtime}.requirements.txt"
     pinned.write_text(requirements(pins))
     (made / f"{stem}-{asked.runtime}.cdx.json").write_text(sbom(version, pins))

@@ -20,13 +20,15 @@ from serving.metrics import Metrics
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; two are equal if what is answered is, whichever way each took."""
+    """What came back; two are equal if what is answered is, whichever way each took and whatever each is called."""
 
     status: int
     headers: Headers
     body: bytes
     server_timing: str | None = field(compare=False)
     """The header of that name, which is not in ``headers``."""
+    request_id: str | None = field(compare=False)
+    """``X-Request-Id``, which is not in ``headers`` either."""
 
 
 def service_of(app: Front | Flask) -> Service:
@@ -40,14 +42,15 @@ def ask(app: Front | Flask, query: str = "", method: str = "GET", path: str = "/
         headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:  # fmt: skip
     """One request, one answer: through the whole ASGI application, or through Flask alone."""
     if isinstance(app, Front):
-        return service_of(app).bridge.ask(_ask(app, query, method, path, headers or {}, body))
+        return service_of(app).bridge.ask(ask_on_the_loop(app, query, method, path, headers or {}, body))
     environ = EnvironBuilder(method=method, headers=Headers(headers or {}), data=body or None).get_environ()
     environ |= {"PATH_INFO": path, "QUERY_STRING": query}
     chunks, status, answered = run_wsgi_app(app, environ, buffered=True)
     return _answer(int(status.split()[0]), answered, b"".join(chunks))
 
 
-async def _ask(app: Front, query: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+async def ask_on_the_loop(app: Front, query: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    """The same for whoever is on the application's event loop already."""
     messages: list[dict[str, Any]] = []
     requests = iter([{"type": "http.request", "body": body, "more_body": False}])
 
@@ -74,7 +77,8 @@ async def _ask(app: Front, query: str, method: str, path: str, headers: Mapping[
 
 
 def _answer(status: int, headers: Headers, body: bytes) -> Answer:
-    return Answer(status, headers, body, server_timing=headers.pop("Server-Timing", None))
+    timing, request_id = headers.pop("Server-Timing", None), headers.pop("X-Request-Id", None)
+    return Answer(status, headers, body, server_timing=timing, request_id=request_id)
 
 
 def fetch(service: Service, query: str, conditions: Conditions | None = None, digits: str | None = None) -> Reply:

@@ -57,7 +57,8 @@ def test_two_workers_and_a_restart_give_the_same(root: Path, folder: Path, serve
 
 def test_head_has_no_length_and_no_body(server: Server) -> None:
     """HEAD brings the headers of GET but Content-Length and Server-Timing, which are not known without inference."""
-    head, get = (server.get("/generate?seed=42", method)[1] for method in ("HEAD", "GET"))
+    asked = {"X-Request-Id": "the-same"}
+    head, get = (server.get("/generate?seed=42", method, asked)[1] for method in ("HEAD", "GET"))
     assert {"content-length", "server-timing"} & set(head) == set()
     assert {k: v for k, v in get.items() if k not in ("content-length", "server-timing", "date")} == {
         k: v for k, v in head.items() if k != "date"

@@ -33,6 +33,8 @@ WRONG = {
     "GAN_PUBLIC_KEY": [""],
     "GAN_SERIALS": [""],
     "GAN_DOWNGRADE": ["1", "ON", ""],
+    "GAN_REQUEST_LOG": ["1", "ON", ""],
+    "GAN_TRACING": ["1", "ON", "otlp"],
     "GAN_STALL_SECONDS": ["0", "x"],
     "GAN_BACKLOG": ["127"],
     "GAN_CLIENT_RATE": ["0", "-1", "all"],

@@ -56,6 +56,23 @@ def test_a_run_that_never_returns_ends_the_worker() -> None:
     assert (vitals.is_lost, events) == (True, ["stalled"])
 
 
+def test_a_worker_says_why_before_it_ends() -> None:
+    """The farewell, by which the log is written, comes after the reason and before the end."""
+    is_over = threading.Event()
+    done: list[str] = []
+
+    def leave(code: int) -> None:
+        done.append("left")
+        is_over.set()
+
+    vitals = Vitals(leave)
+    vitals.farewell = lambda: done.append("written")
+    began = time.monotonic()
+    vitals.watch(lambda: [began], 0.1, lambda event, **facts: done.append(event))
+    assert is_over.wait(30)
+    assert done == ["stalled", "written", "left"]
+
+
 def test_runs_that_return_keep_the_worker() -> None:
     """An idle worker, or one whose runs are short, is left alone."""
     looked = threading.Semaphore(0)
