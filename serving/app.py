@@ -21,11 +21,13 @@ from serving.encoders import FORMATS
 from serving.errors import Draining, MethodNotAllowed, NotFound, Problem, shown
 from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front
 from serving.generate import Conditions, Make, Service, generate, problem_reply
+from serving.gpu import GpuCollector
 from serving.logs import Log, print_event
 from serving.metrics import Metrics
 from serving.models import Model, load_models
 from serving.openapi import document, split_route
 from serving.page import render_page
+from serving.processes import ProcessCollector
 from serving.protocol import (
     error_reply,
     is_protocol,
@@ -67,6 +69,7 @@ def create_app(
     is_draining: Callable[[], bool] = lambda: False,
     generation: Tally | None = None,
     metrics_directory: Path | None = None,
+    launcher: int | None = None,
     log: Log = print_event,
 ) -> Front:
     """The whole service, ready: models loaded, proven and waiting; an ASGI application around ``.flask``.
@@ -76,12 +79,13 @@ def create_app(
         is_draining: whether the process is about to stop.
         generation: raised when one of several worker processes is told to reload, watched by all.
         metrics_directory: where several worker processes share their metrics.
+        launcher: process id of whoever started the worker processes; None when this process is the whole service.
         log: where events go.
 
     Raises:
         StartError: a setting, a model or the device is wrong.
     """
-    metrics = Metrics(metrics_directory)
+    metrics = Metrics(metrics_directory, [ProcessCollector(launcher), GpuCollector()])
     provider = resolve_provider(settings.provider)
     files = model_files(settings)
     trust = trust_of(settings)

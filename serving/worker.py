@@ -57,7 +57,11 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
     share_metrics(metrics_directory, place)
     try:
         app = create_app(
-            settings, is_draining=shared.draining.is_set, generation=shared.generation, metrics_directory=metrics_directory
+            settings,
+            is_draining=shared.draining.is_set,
+            generation=shared.generation,
+            metrics_directory=metrics_directory,
+            launcher=os.getppid(),
         )
     except StartError as error:
         _refuse(error, shared)

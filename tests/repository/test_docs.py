@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from serving.app import ROUTES
+from serving.gpu import GpuCollector
 from serving.metrics import Metrics
+from serving.processes import ProcessCollector
 from serving.settings import Settings
 from tests.repository.files import ROOT
 from tests.repository.test_makefile import TARGETS
@@ -20,7 +22,7 @@ TEXT = "\n".join(page.read_text() for page in PAGES)
 
 def metric_names() -> list[str]:
     """Every metric as Prometheus sees it."""
-    families = list(Metrics(None).registry.collect())
+    families = [*Metrics(None).registry.collect(), *ProcessCollector().describe(), *GpuCollector().describe()]
     return [f"{family.name}_total" if family.type == "counter" else family.name for family in families]
 
 
