@@ -51,7 +51,7 @@ class ProcessCollector(Collector):
             CounterMetricFamily("gan_process_cpu_seconds", "CPU time of all processes of the service, ended ones too."),
             GaugeMetricFamily("gan_process_resident_memory_bytes", "Resident memory of all processes of the service."),
             GaugeMetricFamily("gan_process_open_fds", "Open files of all processes of the service."),
-            GaugeMetricFamily("gan_process_count", "Processes of the service: the launcher, its workers, Python's helpers."),
+            GaugeMetricFamily("gan_processes", "Processes of the service: the launcher, its workers, Python's helpers."),
             GaugeMetricFamily("gan_process_start_time_seconds", "When the service began, in seconds since the epoch."),
         ]
 

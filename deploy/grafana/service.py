@@ -154,7 +154,7 @@ MACHINE = [
         title="Open files and processes",
         queries={
             "{{instance}} files": f"gan_process_open_fds{{{HERE}}}",
-            "{{instance}} processes": f"gan_process_count{{{HERE}}}",
+            "{{instance}} processes": f"gan_processes{{{HERE}}}",
         },
     ),
 ]

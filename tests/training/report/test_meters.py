@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.training.conftest import tiny_plan, tiny_setting
 from training.errors import TrainingError
 from training.job import train
-from training.report.meters import Meters, exposed
+from training.report.meters import COLLAPSE, KID, Meters, exposed
 
 
 def free_port() -> int:
@@ -90,6 +92,16 @@ def test_a_port_that_is_taken_is_refused_at_once(root: Path, tmp_path: Path) -> 
     assert done.returncode == 2
     assert done.stderr == f"error: --metrics-port {port}: cannot listen on 127.0.0.1:{port}: Address already in use\n"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")
+def test_promtool_finds_nothing(tmp_path: Path) -> None:
+    """Names, kinds and units are as Prometheus wants them."""
+    registry = CollectorRegistry()
+    registry.register(meters := Meters(tmp_path, 9))
+    meters.watch(1, 8, {KID: 0.25, COLLAPSE: 0.0, "D/loss": 1.0, "accuracy/real": 0.5, "D/r1": 2.0}, 40.0)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=generate_latest(registry), capture_output=True)
+    assert (checked.returncode, checked.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
