@@ -30,7 +30,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train serve mar torchserve score test lint check bench-serve release images-test manifests-check clean docker-train docker-serve
+.PHONY: help setup train serve mar torchserve score test lint check bench-serve dashboards release images-test manifests-check clean docker-train docker-serve
 
 help: ## Explain every target (this text)
 	@printf '\n  \033[1mTrain a GAN, get one ONNX file, serve its images.\033[0m\n\n'
@@ -106,6 +106,9 @@ check: lint test ## lint, then test: what CI does
 
 bench-serve: setup ## Measure the service against other servers of the same models (BENCH= narrows it)
 	@$(BIN)/python -m benchmarks.serving.contest $(BENCH)
+
+dashboards: setup ## Write the Grafana dashboards of deploy/grafana from their code
+	@$(BIN)/python -m deploy.grafana
 
 release: setup ## Put wheel, image contexts, bill of materials and MODEL into dist/ (SIGNING_KEY= SERIAL= sign it)
 	@$(BIN)/python -m deploy.release --model '$(MODEL)' --runtime '$(RUNTIME)' \

@@ -21,12 +21,14 @@ from serving.encoders import FORMATS
 from serving.errors import Draining, MethodNotAllowed, NotFound, Problem, shown
 from serving.front import ADDRESSED_ROUTE, ROUTE, Answer, Front, target_of
 from serving.generate import Conditions, Make, Service, generate, problem_reply
+from serving.gpu import GpuCollector
 from serving.journal import Journal
 from serving.logs import Log, print_event
 from serving.metrics import Metrics
 from serving.models import Model, load_models
 from serving.openapi import document, split_route
 from serving.page import PAGE_POLICY, render_page, static_files
+from serving.processes import ProcessCollector
 from serving.protocol import (
     error_reply,
     is_protocol,
@@ -73,6 +75,7 @@ def create_app(
     is_draining: Callable[[], bool] = lambda: False,
     generation: Tally | None = None,
     metrics_directory: Path | None = None,
+    launcher: int | None = None,
     log: Log = print_event,
     journal: Journal | None = None,
     tracing: Tracing | None = None,
@@ -84,6 +87,7 @@ def create_app(
         is_draining: whether the process is about to stop.
         generation: raised when one of several worker processes is told to reload, watched by all.
         metrics_directory: where several worker processes share their metrics.
+        launcher: process id of whoever started the worker processes; None when this process is the whole service.
         log: where events go.
         journal: where lines of requests go, if the settings want them; None means nowhere.
         tracing: where spans go; None means where OpenTelemetry's variables say, if the settings want any.
@@ -91,7 +95,7 @@ def create_app(
     Raises:
         StartError: a setting, a model or the device is wrong.
     """
-    metrics = Metrics(metrics_directory)
+    metrics = Metrics(metrics_directory, [ProcessCollector(launcher), GpuCollector()])
     reception = open_reception(settings, metrics, journal, tracing)
     provider = resolve_provider(settings.provider)
     files = model_files(settings)

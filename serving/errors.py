@@ -69,6 +69,10 @@ class ModelError(StartError):
     """A model file is refused; the message names the file and what is wrong with it."""
 
 
+class Nondeterministic(ModelError):
+    """A model gives the same seed other outputs each time, even when it is run one by one."""
+
+
 class ProviderError(StartError):
     """The device that was asked for is not there."""
 

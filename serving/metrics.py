@@ -6,12 +6,13 @@ directory, which the launcher owns; any worker then answers for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from serving.errors import DeadlinePassed, Draining, OverShare, Problem, QueueFull
 from serving.models import Model
@@ -37,10 +38,12 @@ class Metrics:
 
     Args:
         directory: where several processes share their values; None for a single process.
+        collectors: of what is read when somebody asks, the same by whichever process answers.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, collectors: Sequence[Collector] = ()) -> None:
         self._directory = directory
+        self._collectors = collectors
         self.registry = registry = CollectorRegistry()
         self.requests = Counter("gan_http_requests", "Answered requests.", ["route", "method", "code"], registry=registry)
         self.duration = Histogram(
@@ -100,7 +103,7 @@ class Metrics:
             "gan_ready", "Whether every worker is ready for requests.", registry=registry, multiprocess_mode="livemin"
         )
         self.determinism = Gauge(
-            "gan_determinism_check_ok", "Whether a seed's bytes were the same alone and in any batch.", ["model"],
+            "gan_determinism_check_ok", "Whether the file loaded last gave a seed's bytes alone and in any batch.", ["model"],
             registry=registry, multiprocess_mode="livemin")  # fmt: skip
         self._encoded: dict[str, Histogram] = {}
         self._shown_models: dict[str, Gauge] = {}
@@ -119,6 +122,10 @@ class Metrics:
         )
         self._shown_models[name].set(1)
         self.determinism.labels(name).set(1)
+
+    def record_nondeterminism(self, name: str) -> None:
+        """Say that a file that was to be this model gave a seed's bytes now so, now otherwise."""
+        self.determinism.labels(name).set(0)
 
     def forget_model(self, name: str) -> None:
         """Say that what was served under this name is not any more."""
@@ -143,10 +150,13 @@ class Metrics:
 
     def exposition(self) -> tuple[bytes, str]:
         """The text that Prometheus reads, for all processes, and its media type."""
-        registry = self.registry
-        if self._directory is not None:
-            registry = CollectorRegistry()
+        registry = CollectorRegistry()
+        if self._directory is None:
+            registry.register(self.registry)
+        else:
             MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
+        for collector in self._collectors:
+            registry.register(collector)
         return generate_latest(registry), CONTENT_TYPE_LATEST
 
 

@@ -70,7 +70,7 @@ def load_model(
             trust.admit(statement, model.card.name)
         return model
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
 
 
 def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:

@@ -11,7 +11,7 @@ import numpy as np
 
 from contract import Card, Drawn, Golden, Image, Points, Tokens, digest_latents, draw
 from serving.encoders import FORMATS, Sample, fingerprint
-from serving.errors import ModelError, cut
+from serving.errors import ModelError, Nondeterministic, cut
 from serving.runtime import Array, Session
 
 PROBE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
@@ -63,12 +63,13 @@ def find_plan(session: Session, card: Card, max_batch: int) -> Plan:
     """The first plan by which no row depends on its neighbours.
 
     Raises:
-        ModelError: there is none, or an output has a wrong shape or is not finite.
+        Nondeterministic: there is none.
+        ModelError: an output has a wrong shape or is not finite.
     """
     for plan in (Plan(), Plan(max_batch), Plan(1)):
         if is_deterministic(session, plan, card, max_batch):
             return plan
-    raise ModelError("the same seed gives different outputs, even when run one by one")
+    raise Nondeterministic("the same seed gives different outputs, even when run one by one")
 
 
 def is_deterministic(session: Session, plan: Plan, card: Card, max_batch: int) -> bool:

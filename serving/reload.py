@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from serving.errors import ModelError, SettingError
+from serving.errors import ModelError, Nondeterministic, SettingError
 from serving.generate import Service
 from serving.logs import Log
 from serving.models import Model, load_model
@@ -107,6 +107,8 @@ class Reloader:
             model = await loop.run_in_executor(None, self._load, path, self._service.settings)
             self._put(path, model)
         except ModelError as error:
+            if isinstance(error, Nondeterministic):
+                self._service.metrics.record_nondeterminism(self._names.get(path, path.stem))
             return self._tell(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=str(error)))
         return self._tell(Outcome(file=path.name, result="swapped", model=model.card.name, digest=model.digest))
 

@@ -58,9 +58,14 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
     journal = Journal(standard_output())
     try:
         app = create_app(
-            settings, is_draining=shared.draining.is_set, generation=shared.generation, metrics_directory=metrics_directory,
-            log=journal.event, journal=journal,
-        )  # fmt: skip
+            settings,
+            is_draining=shared.draining.is_set,
+            generation=shared.generation,
+            metrics_directory=metrics_directory,
+            launcher=os.getppid(),
+            log=journal.event,
+            journal=journal,
+        )
     except StartError as error:
         _refuse(error, shared, journal)
         sys.exit(REFUSED)

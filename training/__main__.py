@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 import tyro
@@ -23,6 +24,7 @@ from training.job import examine_run, export_run, train
 from training.launch import refuse_company
 from training.plan import FILE, Plan, read_plan
 from training.recipes import CATALOGUE, DEFAULT
+from training.report.meters import Meters, Watch, exposed, unwatched
 from training.setting import Setting
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -53,13 +55,18 @@ class Train:
     """auto takes CUDA where there is a GPU."""
     fresh: bool = False
     """Throw away what the run directory holds."""
+    metrics_port: int | None = None
+    """Show the run to Prometheus at http://METRICS_ADDRESS:METRICS_PORT/metrics while it lasts."""
+    metrics_address: str = "127.0.0.1"
+    """Where that page listens; a container needs 0.0.0.0."""
 
     def __call__(self, console: Console) -> int:
         plan = Plan(recipe=self.recipe, data=self.data, size=self.size, steps=self.steps, batch=self.batch, gate=self.gate,
                     seed=self.seed)  # fmt: skip
         recipe = plan.resolve()
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"
-        return _run(plan, run, self.device, console, is_fresh=self.fresh)
+        page = _Page(self.metrics_address, self.metrics_port)
+        return _run(plan, run, self.device, console, page=page, is_fresh=self.fresh)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +79,15 @@ class Resume:
     """Play to this step instead of the one that was planned."""
     device: Device = "auto"
     """auto takes CUDA where there is a GPU."""
+    metrics_port: int | None = None
+    """As of train."""
+    metrics_address: str = "127.0.0.1"
+    """As of train."""
 
     def __call__(self, console: Console) -> int:
         plan = read_plan(self.run)
-        return _run(plan if self.steps is None else replace(plan, steps=self.steps), self.run, self.device, console)
+        page = _Page(self.metrics_address, self.metrics_port)
+        return _run(plan if self.steps is None else replace(plan, steps=self.steps), self.run, self.device, console, page=page)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,11 +233,25 @@ class List:
         return 0
 
 
-def _run(plan: Plan, run: Path, device: Device, console: Console, *, is_fresh: bool = False) -> int:
+class _Page(NamedTuple):
+    """Where Prometheus may look; nowhere without a port."""
+
+    address: str
+    port: int | None
+
+    def show(self, run: Path, steps: int) -> AbstractContextManager[Watch]:
+        """Raises TrainingError when nobody can listen there."""
+        return nullcontext(unwatched) if self.port is None else exposed(Meters(run, steps), self.address, self.port)
+
+
+def _run(plan: Plan, run: Path, device: Device, console: Console, *, page: _Page, is_fresh: bool = False) -> int:
     refuse_company(os.environ)
     stop = _Stop()
-    setting = Setting(run=run, device=_device(device), environ=os.environ, console=console, is_stopped=stop.is_asked)
-    return 0 if train(plan, setting, is_fresh=is_fresh) else 128 + stop.signal
+    with page.show(run, plan.resolve().steps) as watch:
+        setting = Setting(
+            run=run, device=_device(device), environ=os.environ, console=console, watch=watch, is_stopped=stop.is_asked
+        )
+        return 0 if train(plan, setting, is_fresh=is_fresh) else 128 + stop.signal
 
 
 @dataclass

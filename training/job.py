@@ -9,7 +9,7 @@ import torch
 
 from contract import Card, draw
 from training import checkpoint
-from training.alarm import SEEDS, Alarm, alarm_for
+from training.alarm import SEEDS, Look, look_for
 from training.batches import Batches
 from training.data import DataError, DataSet, load
 from training.errors import TrainingError
@@ -19,6 +19,7 @@ from training.game import Game, play
 from training.plan import FILE, Plan, read_plan, write_plan
 from training.recipe import Recipe
 from training.report import Progress, Recorder
+from training.report.meters import COLLAPSE
 from training.round import Batch
 from training.samplers import output_of
 from training.setting import Setting
@@ -139,18 +140,18 @@ def _continue(game: Game, setting: Setting) -> None:
 
 def _play(game: Game, data: DataSet, setting: Setting) -> bool:
     """To the last step; False when stopped before it."""
-    alarm = alarm_for(data, setting)
+    look = look_for(data, setting)
     points = None if data.is_image else data.items[:2000].cpu().numpy()
-    recorder = Recorder(setting.run, from_step=game.step, backdrop=points, region=data.region)
+    recorder = Recorder(setting.run, from_step=game.step, backdrop=points, region=data.region, watch=setting.watch)
     title = f"{game.recipe.name} on {data.name} ({setting.device.type})"
     try:
         with Progress(game.recipe.steps, start=game.step, title=title, console=setting.console) as progress:
-            return _play_recorded(game, data, setting, recorder, progress, alarm)
+            return _play_recorded(game, data, setting, recorder, progress, look)
     finally:
         recorder.finish()
 
 
-def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Recorder, progress: Progress, alarm: Alarm) -> bool:
+def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Recorder, progress: Progress, look: Look) -> bool:
     steps = game.recipe.steps
     sampled_every, saved_every = max(1, steps // setting.grids), max(1, steps // setting.checkpoints)
     if game.step == 0:
@@ -159,7 +160,7 @@ def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Record
         is_last = step == steps
         is_saved = step % saved_every == 0 or is_last
         if is_saved:
-            _sound(alarm, game, data, progress)
+            _look(look, game, data, progress)
         if step % game.recipe.log_every == 0 or is_last:
             scalars = game.record()
             recorder.log(step, game.images, scalars)
@@ -177,12 +178,13 @@ def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Record
     return True
 
 
-def _sound(alarm: Alarm, game: Game, data: DataSet, progress: Progress) -> None:
+def _look(look: Look, game: Game, data: DataSet, progress: Progress) -> None:
     samples = torch.from_numpy(sample(game, data, SEEDS))
     samples = samples.permute(0, 3, 1, 2).contiguous() if data.is_image else samples
     asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if game.recipe.is_conditional else None
-    sentence = alarm(samples, asked)
-    game.note("alarm/collapse", torch.tensor(float(sentence is not None)))
+    sentence, scores = look(samples, asked)
+    for name, value in {COLLAPSE: float(sentence is not None), **scores}.items():
+        game.note(name, torch.tensor(value))
     if sentence:
         progress.say(f"step {game.step}: {sentence}")
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from training.report.meters import Watch, unwatched
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -26,5 +28,7 @@ class Setting:
     """Sample grids a run, and so frames of the time-lapse."""
     checkpoints: int = 10
     """Checkpoints a run, each after a look whether the samples have collapsed."""
+    watch: Watch = unwatched
+    """Told of each step that is recorded."""
     is_stopped: Callable[[], bool] = lambda: False
     """Asked after each step; True saves a checkpoint and ends the job."""

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from serving.app import ROUTES
+from serving.gpu import GpuCollector
 from serving.metrics import Metrics
+from serving.processes import ProcessCollector
 from serving.settings import Settings
 from tests.repository.files import ROOT
 from tests.repository.test_makefile import TARGETS
+from training.report.meters import Meters
 
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
 TEXT = "\n".join(page.read_text() for page in PAGES)
@@ -20,7 +23,12 @@ TEXT = "\n".join(page.read_text() for page in PAGES)
 
 def metric_names() -> list[str]:
     """Every metric as Prometheus sees it."""
-    families = list(Metrics(None).registry.collect())
+    families = [
+        *Metrics(None).registry.collect(),
+        *ProcessCollector().describe(),
+        *GpuCollector().describe(),
+        *Meters(Path(), 1).describe(),
+    ]
     return [f"{family.name}_total" if family.type == "counter" else family.name for family in families]
 
 

@@ -274,3 +274,16 @@ def test_every_worker_reloads_and_the_token_is_told_nowhere(root: Path, home: Pa
         stdout = server.process.stdout.read() if server.process.stdout else ""
         assert TOKEN not in server.errors() + stdout
         assert all(TOKEN.encode() not in text for text in told)
+
+
+def test_a_model_that_rolls_dice_is_told_by_its_own_metric(home: Path) -> None:
+    """A file that gives a seed other bytes each time is refused, and the gauge is 0 until one that does not is in its place."""
+    app = make_app(home)
+    gauge = lambda: service_of(app).metrics.registry.get_sample_value("gan_determinism_check_ok", {"model": "grey"})  # noqa: E731
+    assert gauge() == 1
+    place(home, tiny_onnx.random())
+    (outcome,) = reload(app)
+    assert (outcome.result, gauge()) == ("refused", 0)
+    assert "the same seed gives different outputs" in str(outcome.reason)
+    place(home, retrained())
+    assert (reload(app)[0].result, gauge()) == ("swapped", 1)

@@ -242,6 +242,17 @@ def exact(**changes: Any) -> bytes:
     return finish("exact", graph, GREY, Image(8, 8, 1), [value_info("z", "float32", ["n", 20])], **changes)
 
 
+def random(**changes: Any) -> bytes:
+    """An image model that rolls dice: its pixels are other ones each time."""
+    graph = Graph()
+    noise = graph.add("RandomNormalLike", "z", scale=0.1)
+    last = graph.dense(graph.add("Add", "z", noise), 20, 28 * 28, gain=3.0)
+    scaled = graph.add("Mul", graph.add("Sigmoid", last), graph.constant(np.array(255, np.float32)))
+    shaped = graph.add("Reshape", graph.add("Round", scaled), graph.constant(np.array([-1, 28, 28, 1], np.int64)))
+    graph.add("Cast", shaped, output="image", to=UINT8)
+    return finish("grey", graph, GREY, Image(28, 28, 1), [value_info("z", "float32", ["n", 20])], **changes)
+
+
 def convolutional(**changes: Any) -> bytes:
     """An image model, 28x28 grey, of transposed convolutions: what an inference shares out among threads."""
     graph = Graph()

@@ -12,6 +12,7 @@ from training.files import write_whole
 from training.report.curves import draw_accuracy_curve, draw_learning_curve
 from training.report.events import Events
 from training.report.journal import append_row, cut_journal, read_rows
+from training.report.meters import Watch, unwatched
 from training.report.pictures import png_bytes
 from training.report.samples import Region, draw_samples
 from training.report.timelapse import encode_timelapse
@@ -35,6 +36,7 @@ class Recorder:
         from_step: int = 0,
         backdrop: np.ndarray | None = None,
         region: Region | None = None,
+        watch: Watch = unwatched,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Opens the run directory, made if absent.
@@ -44,8 +46,10 @@ class Recorder:
             from_step: 0 starts afresh and removes an earlier run's record; n > 0 resumes and removes what is past step n.
             backdrop: real points [m,k] for the plots of a toy game's samples.
             region: the least and the greatest value per component that those plots show.
+            watch: told of each step that is logged.
             clock: seconds since the epoch.
         """
+        self._watch = watch
         self._run, self._backdrop, self._region, self._clock = run, backdrop, region, clock
         (run / SAMPLES).mkdir(parents=True, exist_ok=True)
         last_step = from_step if from_step > 0 else -1
@@ -63,7 +67,7 @@ class Recorder:
         append_row(self._run / STATS, {"step": int(step), "images": int(images), **plain})
         now_s = self._clock()
         self._events.scalars(step, now_s, plain)
-        self._log_rate(step, images, now_s)
+        self._watch(step, images, plain, self._log_rate(step, images, now_s))
 
     def samples(self, step: int, outputs: np.ndarray) -> Path:
         """Draws images uint8 [n,h,w,c] or points float [n,k] as samples/step-000200.png and gives its path.
@@ -98,10 +102,11 @@ class Recorder:
         if frames:
             write_whole(self._run / TIMELAPSE, encode_timelapse(frames))
 
-    def _log_rate(self, step: int, images: int, now_s: float) -> None:
+    def _log_rate(self, step: int, images: int, now_s: float) -> float | None:
+        """Images a second since the step that was logged before; None where that is the same one."""
         before_s, before_step, before_images = self._previous
         if step == before_step:
-            return
+            return None
         took_s = max(now_s - before_s, 1e-9)
         timing = {
             "step": int(step),
@@ -111,6 +116,7 @@ class Recorder:
         }
         append_row(self._run / TIMINGS, timing)
         self._previous = (now_s, step, images)
+        return timing["images_per_s"]
 
 
 def list_samples(run: Path) -> list[tuple[int, Path]]:
