@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from deploy.manifests.kustomize import Document
-from serving.app import ROUTES
+from serving.views import ROUTES
 from serving.metrics import Metrics
 from serving.settings import Settings, from_environ
 from tests.deploy.manifests import built, bytes_of, container_of, needs_kubectl, pod_of, settings_of, written

@@ -12,6 +12,7 @@ from training.__main__ import Train
 from training.recipes import DEFAULT
 
 COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+PROMETHEUS = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
 ARGUMENTS = {
     "job": container_of(written("training/job/job.yaml"))["args"],
     **{name: COMPOSE[name]["command"][3:] for name in ("train", "train-gpu")},
@@ -78,3 +79,22 @@ def test_jobs_patch_asks_for_the_gpu_by_an_argument_that_training_takes() -> Non
     (patch,) = [p["patch"] for p in written("training/job-gpu/kustomization.yaml")["patches"] if "patch" in p]
     (operation,) = yaml.safe_load(patch)
     assert tyro.cli(Train, args=[*ARGUMENTS["job"][1:], operation["value"]]).device == "cuda"
+
+
+@pytest.mark.parametrize("place", ARGUMENTS)
+def test_the_run_is_shown_where_prometheus_looks(place: str) -> None:
+    """The port is the one of deploy/prometheus, on every address of the container."""
+    (job,) = [job for job in PROMETHEUS["scrape_configs"] if job["job_name"] == "gan-training"]
+    asked = tyro.cli(Train, args=ARGUMENTS[place][1:])
+    assert (asked.metrics_port, asked.metrics_address) == (job["dns_sd_configs"][0]["port"], "0.0.0.0")
+
+
+def test_the_pod_monitor_looks_at_the_jobs_port() -> None:
+    """By its name, in the container and in the policy, under the job's name of deploy/prometheus."""
+    (port,) = container_of(written("training/job/job.yaml"))["ports"]
+    (endpoint,) = written("training/base/monitor.yaml")["spec"]["podMetricsEndpoints"]
+    (allowed,) = written("training/base/network.yaml")["spec"]["ingress"][0]["ports"]
+    assert endpoint["port"] == allowed["port"] == port["name"]
+    assert port["containerPort"] == tyro.cli(Train, args=ARGUMENTS["job"][1:]).metrics_port
+    (relabelled,) = endpoint["relabelings"]
+    assert relabelled["replacement"] in {job["job_name"] for job in PROMETHEUS["scrape_configs"]}

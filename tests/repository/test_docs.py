@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.app import ROUTES
+from serving.views import ROUTES
 from serving.gpu import GpuCollector
 from serving.metrics import Metrics
 from serving.processes import ProcessCollector

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving.app import ROUTES
+from serving.views import ROUTES
 from serving.errors import Problem
 from serving.front import Front
 from serving.generate import Conditions, Service

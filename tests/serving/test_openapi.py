@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from serving.app import ROUTES, create_app
+from serving.app import create_app
+from serving.views import ROUTES
 from serving.encoders import FORMATS
 from serving.front import Front
 from serving.models import Model
