@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.views import ROUTES
 from serving.settings import Settings, from_environ
+from serving.views import ROUTES
 from tests.repository.files import ROOT, environment, instructions, last_stage
 
 Service = dict[str, Any]

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from deploy.manifests.kustomize import Document
-from serving.views import ROUTES
 from serving.metrics import Metrics
 from serving.settings import Settings, from_environ
+from serving.views import ROUTES
 from tests.deploy.manifests import built, bytes_of, container_of, needs_kubectl, pod_of, settings_of, written
 from tests.repository.files import ROOT, environment, last_stage
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.views import ROUTES
 from serving.gpu import GpuCollector
 from serving.metrics import Metrics
 from serving.processes import ProcessCollector
 from serving.settings import Settings
+from serving.views import ROUTES
 from tests.repository.files import ROOT
 from tests.repository.test_makefile import TARGETS
 from training.report.meters import Meters

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from serving.views import ROUTES
 from serving.errors import Problem
 from serving.front import Front
 from serving.generate import Conditions, Service
 from serving.models import Model
 from serving.openapi import split_route
 from serving.service import answer
+from serving.views import ROUTES
 from tests.serving.client import ask, service_of
 
 

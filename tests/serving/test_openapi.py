@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from serving.app import create_app
-from serving.views import ROUTES
 from serving.encoders import FORMATS
 from serving.front import Front
 from serving.models import Model
 from serving.openapi import split_route
 from serving.schemas import all_problems
 from serving.settings import Settings
+from serving.views import ROUTES
 from tests.serving.client import ask
 
 Document = dict[str, Any]
