@@ -163,11 +163,11 @@ def scene(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
 def play(scene: Scene, watcher: Prometheus, one: Server, other: Server, folder: Path, run: Path) -> None:
     """Traffic of every kind, and one fault after the other."""
     wait_until(lambda: len(watcher.query("up == 1")) == 3, "all are scraped")
-    with asking(one, trickle, 1, 0.3):
-        for _ in range(25):
+    with asking(one, trickle, 1, 1):
+        for _ in range(40):
             trickle(one)
         with asking(one, slowly, 6, 0.05):
-            wait_for(scene, watcher, {"GanLatencyBurnFast", "GanReplicasDisagree"})
+            wait_for(scene, watcher, {"GanLatencyBurnFast", "GanLatencyBurnSlow", "GanReplicasDisagree"})
         replace_file(folder / "1-grey.onnx", tiny_onnx.random())
         with asking(one, too_much, 12, 0.02), asking(one, slowly, 2, 0.2):
             wait_for(

@@ -28,8 +28,8 @@ def trickle(server: Server) -> None:
 
 
 def slowly(server: Server) -> None:
-    """A sheet that takes long to encode; several at once take longer than 250 ms each."""
-    server.get(f"/generate?seed={next(SEEDS)}&n=4&scale=16&format=webp")
+    """A sheet that takes long to encode; several at once take longer than 250 ms each, on a quick machine, too."""
+    server.get(f"/generate?seed={next(SEEDS)}&n=16&scale=16&format=webp")
 
 
 def too_much(server: Server) -> None:
