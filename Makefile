@@ -92,8 +92,8 @@ score: setup ## Measure MODEL against real data: KID, FID, classes, confidence
 	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` makes one.'; exit 1; }
 	@$(BIN)/python -m training score '$(MODEL)'
 
-test: setup ## Run the tests (TESTS= narrows them)
-	@$(BIN)/python -m pytest $(TESTS)
+test: setup ## Run the tests, one process a core (TESTS= narrows them)
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
 
 lint: setup ## Check style, types, the import rules and the Dockerfiles
 	@$(BIN)/ruff check .
