@@ -111,14 +111,19 @@ def test_an_objective_can_be_played_against_another_net() -> None:
 
 
 def test_accuracies_are_noted_while_the_discriminator_moves() -> None:
-    """Both reals are above 0 and one fake of two below: 1 and .5."""
+    """Both reals are above 0 and one fake of two below: 1 and .5; their costs add up to the loss."""
     round = deal()
-    d_nonsaturating(round)
-    assert {name: value.item() for name, value in round.notes.items()} == {"accuracy/real": 1.0, "accuracy/fake": 0.5}
+    value = d_nonsaturating(round)
+    noted = {name: value.item() for name, value in round.notes.items()}
+    assert noted["cost/real"] + noted["cost/fake"] == pytest.approx(value.item())
+    assert (noted["accuracy/real"], noted["accuracy/fake"]) == (1.0, 0.5)
 
 
 def test_accuracies_are_counted_from_the_threshold_that_the_discriminator_names() -> None:
-    """From a logit of 2 one real of two is right and both fakes are; where there is no threshold, nothing is noted."""
+    """From a logit of 2 one real of two is right and both fakes are; costs are those of the logits above it.
+
+    Where there is no threshold, nothing is noted.
+    """
 
     class Named(Linear):
         threshold: float | None = 2.0
@@ -133,7 +138,10 @@ def test_accuracies_are_counted_from_the_threshold_that_the_discriminator_names(
         d_nonsaturating(round)
         return {name: value.item() for name, value in round.notes.items()}
 
-    assert noted(2.0) == {"accuracy/real": 0.5, "accuracy/fake": 1.0}
+    given = noted(2.0)
+    assert (given["accuracy/real"], given["accuracy/fake"]) == (0.5, 1.0)
+    assert given["cost/real"] == pytest.approx((softplus(0.5) + softplus(-2.5)) / 2)
+    assert given["cost/fake"] == pytest.approx((softplus(-5.0) + softplus(-0.5)) / 2)
     assert noted(None) == {}
 
 
