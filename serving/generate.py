@@ -41,8 +41,7 @@ MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conditions:
+class Conditions(NamedTuple):
     """The request's method and headers, as far as they change the answer."""
 
     accept: str | None = None
@@ -58,9 +57,9 @@ class Conditions:
     """What the log and traces know of the request; told which model it asks for, and what it waits for."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: that would be a microsecond a request
 class Reply:
-    """An answer, whole."""
+    """An answer, whole; nobody changes it."""
 
     status: int
     headers: Headers
