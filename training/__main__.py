@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -20,14 +17,11 @@ from rich.table import Column, Table
 from training.data import CATALOGUE as DATA
 from training.data import DataError
 from training.errors import TrainingError
-from training.job import examine_run, export_run, train
-from training.launch import refuse_company
+from training.job import examine_run, export_run
+from training.launch import Device, Page, device_of, launch
 from training.plan import FILE, Plan, read_plan
 from training.recipes import CATALOGUE, DEFAULT
-from training.report.meters import Meters, Watch, exposed, unwatched
 from training.setting import Setting
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +59,8 @@ class Train:
                     seed=self.seed)  # fmt: skip
         recipe = plan.resolve()
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"
-        page = _Page(self.metrics_address, self.metrics_port)
-        return _run(plan, run, self.device, console, page=page, is_fresh=self.fresh)
+        page = Page(self.metrics_address, self.metrics_port)
+        return launch(plan, run, self.device, console, page=page, is_fresh=self.fresh)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +80,10 @@ class Resume:
 
     def __call__(self, console: Console) -> int:
         plan = read_plan(self.run)
-        page = _Page(self.metrics_address, self.metrics_port)
-        return _run(plan if self.steps is None else replace(plan, steps=self.steps), self.run, self.device, console, page=page)
+        page = Page(self.metrics_address, self.metrics_port)
+        return launch(
+            plan if self.steps is None else replace(plan, steps=self.steps), self.run, self.device, console, page=page
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +148,7 @@ class Gmam:
     def __call__(self, console: Console) -> int:
         from training.metrics.runs import Weights, run_gmam
 
-        setting = Setting(run=self.second, device=_device(self.device), environ=os.environ, console=console)
+        setting = Setting(run=self.second, device=device_of(self.device), environ=os.environ, console=console)
         run_gmam(self.first, setting, samples=self.samples, weights=Weights(first=self.first_lambda, second=self.second_lambda))
         return 0
 
@@ -176,7 +172,7 @@ class Reconstruct:
         from training.metrics.reconstruction import Search
         from training.metrics.runs import run_reconstruction
 
-        setting = Setting(run=self.run, device=_device(self.device), environ=os.environ, console=console)
+        setting = Setting(run=self.run, device=device_of(self.device), environ=os.environ, console=console)
         run_reconstruction(setting, images=self.images, search=Search(steps=self.steps, restarts=self.restarts))
         return 0
 
@@ -213,7 +209,7 @@ class Scoreboard:
             console.print(f"wrote {write_page(ROWS, self.docs)}", highlight=False)
             return 0
         say = partial(console.print, markup=False, highlight=False)
-        has_cuda = _device(self.device).type == "cuda"
+        has_cuda = device_of(self.device).type == "cuda"
         place = Place(docs=self.docs, runs=self.runs, root=Path.cwd(), device=self.device, has_cuda=has_cuda, say=say)
         return run_rows(ROWS, self.rows, place, scale=self.scale, seeds=self.seeds)
 
@@ -231,53 +227,6 @@ class List:
         for name, entry in DATA.items():
             console.print(f"  {name:14} {entry.about}", highlight=False)
         return 0
-
-
-class _Page(NamedTuple):
-    """Where Prometheus may look; nowhere without a port."""
-
-    address: str
-    port: int | None
-
-    def show(self, run: Path, steps: int) -> AbstractContextManager[Watch]:
-        """Raises TrainingError when nobody can listen there."""
-        return nullcontext(unwatched) if self.port is None else exposed(Meters(run, steps), self.address, self.port)
-
-
-def _run(plan: Plan, run: Path, device: Device, console: Console, *, page: _Page, is_fresh: bool = False) -> int:
-    refuse_company(os.environ)
-    stop = _Stop()
-    with page.show(run, plan.resolve().steps) as watch:
-        setting = Setting(
-            run=run, device=_device(device), environ=os.environ, console=console, watch=watch, is_stopped=stop.is_asked
-        )
-        return 0 if train(plan, setting, is_fresh=is_fresh) else 128 + stop.signal
-
-
-@dataclass
-class _Stop:
-    """Turns SIGTERM and SIGINT into a question that the loop asks after each step."""
-
-    signal: int = 0
-    _restore: list[Callable[[], object]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: object) -> None:
-        self.signal = number
-
-    def is_asked(self) -> bool:
-        return self.signal != 0
-
-
-def _device(name: Device) -> torch.device:
-    """Raises TrainingError when CUDA is asked for and not there."""
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise TrainingError("--device cuda: torch sees no CUDA device here; use cpu or auto")
-    return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
 
 
 def main(arguments: list[str]) -> int:
