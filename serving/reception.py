@@ -122,7 +122,7 @@ def open_reception(settings: Settings, metrics: Metrics, journal: Journal | None
         tracing: where their spans go; None means where OpenTelemetry's variables say, if the settings want any.
 
     Raises:
-        TracingError: they are to be traced, and what that needs is not installed.
+        TracingError: they are to be traced, and what that needs is not installed, or OpenTelemetry refuses its settings.
     """
     if journal:
         journal.count_dropped(metrics.log_dropped.inc)
@@ -131,7 +131,10 @@ def open_reception(settings: Settings, metrics: Metrics, journal: Journal | None
             from serving.tracing import open_tracing  # not above: where nothing is traced, nothing of it is loaded
         except ImportError as error:
             raise TracingError(f"GAN_TRACING is on, but {error.name} is missing; pip install 'gan-serve[tracing]'") from None
-        tracing = open_tracing()
+        try:
+            tracing = open_tracing()
+        except ValueError as error:
+            raise TracingError(f"OpenTelemetry refuses a setting of OTEL_*: {error}") from None
     return Reception(metrics, journal.write if journal and settings.request_log else None, tracing)
 
 
@@ -148,6 +151,7 @@ def _trace(visit: Visit) -> str:
     if visit.caller:
         facts = {"trace_id": visit.caller.trace_id, "parent_id": visit.caller.span_id}
     if visit.span:
-        context = visit.span.get_span_context()
-        facts |= {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+        context = visit.span.get_span_context()  # nothing but zeros where OTEL_SDK_DISABLED is true
+        if context.is_valid:
+            facts |= {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
     return "".join(f',"{name}":"{value}"' for name, value in facts.items())

@@ -16,6 +16,8 @@ FIRST_PAUSE = 0.1
 LAST_PAUSE = 10.0
 OLD_SECONDS = 10.0
 """A worker that has lived so long falls for a reason of its own, not for one that the next one meets at once."""
+FAREWELL_SECONDS = 5.0
+"""Beyond the time for answers: a worker's server takes a second to notice, its spans three to be sent, its log one."""
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Supervisor:
         is_hopeless: whether a fallen worker's exit code means that the service ends; it is told, too, whether it was the last.
         drain: called at the first signal.
         drain_seconds: how long workers go on after SIGTERM; a second signal, or SIGINT, ends them without that delay.
-        stop_seconds: how long a worker may take to end before it is killed.
+        stop_seconds: how long a worker may go on answering; one that has not ended ``FAREWELL_SECONDS`` later is killed.
     """
 
     def __init__(
@@ -115,10 +117,11 @@ class Supervisor:
     def _end_when_due(self) -> None:
         now = time.monotonic()
         if self._kill_at is None and self._stop_at is not None and self._stop_at <= now:
-            self._kill_at = now + self._stop_seconds
+            self._kill_at = now + self._stop_seconds + FAREWELL_SECONDS
             for worker in self._workers():
                 worker.terminate()
         elif self._kill_at is not None and self._kill_at <= now:
+            self._kill_at = now + FAREWELL_SECONDS
             for worker in self._workers():
                 worker.kill()
 

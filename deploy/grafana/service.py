@@ -6,7 +6,7 @@ from deploy.grafana.panels import Board, Panel
 
 HERE = 'job=~"$job", instance=~"$instance"'
 """The instances that are looked at; recorded series know jobs only."""
-NOT_PROBES = 'route!~"/healthz|/readyz|/metrics|/v2/health/.*"'
+NOT_PROBES = 'route!~"/healthz|/readyz|/metrics|/v2/health/.*|/static/.*|none"'
 RATE = "[$__rate_interval]"
 
 
@@ -64,7 +64,7 @@ LATENCY = [
     Panel(
         title="Longer than 250 ms",
         unit="percentunit",
-        about="The service level allows .01 of all requests.",
+        about="Of the answers from a model; the service level allows .01.",
         queries={BURN + window: f'job:gan_slo_slow:ratio{window}{{job=~"$job"}}' for window in ("5m", "1h", "6h", "3d")},
     ),
 ]

@@ -8,6 +8,7 @@ import yaml
 from deploy.manifests.kustomize import Document
 from serving.metrics import Metrics
 from serving.settings import Settings, from_environ
+from serving.supervisor import FAREWELL_SECONDS
 from serving.views import ROUTES
 from tests.deploy.manifests import built, bytes_of, container_of, needs_kubectl, pod_of, settings_of, written
 from tests.repository.files import ROOT, environment, last_stage
@@ -65,10 +66,10 @@ def test_metrics_are_scraped_where_they_are() -> None:
 
 
 def test_a_pod_has_time_to_drain_and_to_stop() -> None:
-    """preStop, GAN_DRAIN_SECONDS and GAN_STOP_SECONDS, then a few seconds: the kubelet kills no earlier."""
+    """preStop, GAN_DRAIN_SECONDS, GAN_STOP_SECONDS and workers' farewells, then a few seconds: the kubelet kills no earlier."""
     settings = from_environ(IMAGE | settings_of(SERVE))
     pause_s = SERVE["lifecycle"]["preStop"]["sleep"]["seconds"]
-    needed_s = pause_s + settings.drain_seconds + settings.stop_seconds
+    needed_s = pause_s + settings.drain_seconds + settings.stop_seconds + FAREWELL_SECONDS
     assert needed_s + 5 <= pod_of(DEPLOYMENT)["terminationGracePeriodSeconds"] <= needed_s + 10
 
 

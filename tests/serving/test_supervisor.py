@@ -24,6 +24,14 @@ def work(kind):
         import signal
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print("deaf", flush=True)
+    if kind == "slow":
+        import signal
+        def end(number, frame):
+            time.sleep(1)
+            print("farewell", flush=True)
+            os._exit(0)
+        signal.signal(signal.SIGTERM, end)
+        print("slow", flush=True)
     if kind in ("78", "1"):
         os._exit(int(kind))
     time.sleep(600)
@@ -51,12 +59,21 @@ def supervise(root: Path, tmp_path: Path, kind: str, drain_seconds: float = 0) -
 
 
 def test_a_worker_that_hears_nothing_is_killed(root: Path, tmp_path: Path) -> None:
-    """After ``stop_seconds`` a worker that has not ended is ended."""
+    """After ``stop_seconds``, and the time for a farewell, a worker that has not ended is ended."""
     with supervise(root, tmp_path, "deaf") as process:
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["began\n", "deaf\n"]
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=TIMEOUT)[0].split() == ["drain", "over", "True"]
+
+
+def test_a_worker_may_say_farewell_after_its_last_answer(root: Path, tmp_path: Path) -> None:
+    """One that needs longer than ``stop_seconds`` by what its log and its spans take is not killed before it has ended."""
+    with supervise(root, tmp_path, "slow") as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["began\n", "slow\n"]
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=TIMEOUT)[0].split() == ["drain", "farewell", "over", "True"]
 
 
 def test_a_hopeless_worker_ends_the_watch(root: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -289,3 +290,25 @@ def test_it_does_not_start_without_what_it_needs(root: Path, folder: Path, tmp_p
     done = subprocess.run([sys.executable, "-m", "serving"], cwd=root, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == "serving: GAN_TRACING is on, but opentelemetry is missing; pip install 'gan-serve[tracing]'\n"
+
+
+def test_it_does_not_start_with_what_opentelemetry_refuses(root: Path, folder: Path) -> None:
+    """A wrong OTEL_* setting is told in one line, as any other setting is, instead of by workers that fall for ever."""
+    env = environment(models=folder / "1-grey.onnx", provider="cpu", tracing="on", port=free_port()) | {
+        "OTEL_BSP_MAX_QUEUE_SIZE": "10"
+    }
+    done = subprocess.run([sys.executable, "-m", "serving"], cwd=root, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert re.fullmatch(r"serving: OpenTelemetry refuses a setting of OTEL_\*: max_export_batch_size [^\n]*\n", done.stderr)
+
+
+def test_a_disabled_sdk_leaves_no_trace_in_the_log(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_SDK_DISABLED makes spans of nothing but zeros, which no line shows."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    with running(root, models=folder / "1-grey.onnx", tracing="on", request_log="on") as server:
+        assert server.get("/generate?seed=1")[0] == 200
+        assert server.stop() == 0
+        assert server.process.stdout is not None
+        lines = [json.loads(line) for line in server.process.stdout if '"request"' in line]
+    assert lines
+    assert all("trace_id" not in line for line in lines)

@@ -46,7 +46,7 @@ class Recorder:
             from_step: 0 starts afresh and removes an earlier run's record; n > 0 resumes and removes what is past step n.
             backdrop: real points [m,k] for the plots of a toy game's samples.
             region: the least and the greatest value per component that those plots show.
-            watch: told of each step that is logged.
+            watch: told of each step that is logged, and first of the last one that was.
             clock: seconds since the epoch.
         """
         self._watch = watch
@@ -60,6 +60,11 @@ class Recorder:
         now_s = clock()
         self._started_s = now_s - (last_timing["wall_s"] if last_timing else 0.0)
         self._previous = (now_s, from_step, last_stats["images"] if last_stats else 0)
+        if last_stats:
+            scalars = {
+                name: value for name, value in last_stats.items() if name not in ("step", "images") and value is not None
+            }
+            watch(last_stats["step"], last_stats["images"], scalars, None)
 
     def log(self, step: int, images: int, scalars: Mapping[str, float]) -> None:
         """Appends the scalars of a step; ``images`` is how many real images the run has seen so far."""

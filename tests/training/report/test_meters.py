@@ -19,6 +19,7 @@ from tests.training.conftest import tiny_plan, tiny_setting
 from training.errors import TrainingError
 from training.job import train
 from training.report.meters import COLLAPSE, KID, Meters, exposed
+from training.report.recorder import Recorder
 
 
 def free_port() -> int:
@@ -51,6 +52,15 @@ def test_a_run_is_seen_while_it_lasts(tmp_path: Path) -> None:
     assert after["gan_training_collapse"] == 1
     assert after["gan_training_checkpoint_timestamp_seconds"] <= after["gan_training_logged_timestamp_seconds"] + 60
     assert after["process_resident_memory_bytes"] > 0
+
+
+def test_a_resumed_run_begins_where_it_was(tmp_path: Path) -> None:
+    """Before its first record the page tells the last one of the part before, so that nothing seems to start over."""
+    Recorder(tmp_path).log(5, 40, {"D/loss": 1.5})
+    meters = Meters(tmp_path, 9)
+    Recorder(tmp_path, from_step=5, watch=meters.watch)
+    found = {s.name: s.value for family in meters.collect() for s in family.samples}
+    assert (found["gan_training_step"], found["gan_training_images_total"], found["gan_training_loss"]) == (5, 40, 1.5)
 
 
 def test_what_was_recorded_stands_until_it_is_recorded_again(tmp_path: Path) -> None:
