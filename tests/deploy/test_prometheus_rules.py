@@ -84,7 +84,7 @@ def test_what_the_rules_read_exists() -> None:
     ("kind", "of"), [("errors:ratio", NOT_PROBES), ("slow:ratio", 'model!=""'), ("requests:increase", NOT_PROBES)]
 )
 def test_the_windows_of_a_service_level_differ_in_nothing_else(kind: str, of: str) -> None:
-    """One expression for each, in which only the window changes; probes are left out everywhere, or all that no model answered."""
+    """One expression for each, in which only the window changes; probes, or all that no model answered, are left out."""
     found = {name.rpartition(kind)[2]: rule["expr"] for name, rule in RECORDED.items() if f"gan_slo_{kind}" in name}
     assert len(found) >= 4
     assert len({expr.replace(f"[{window}]", "[]") for window, expr in found.items()}) == 1
