@@ -195,4 +195,8 @@ async function start() {
 }
 
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // or the address would say '#stage', and no more what is looked at
+  byId("stage").focus();
+});
 start().finally(() => byId("main").removeAttribute("aria-busy"));
