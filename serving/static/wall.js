@@ -77,6 +77,7 @@ export function markTile(seed) {
 async function images(model, url, signal) {
   const { body } = await ask(url, { signal });
   const sheet = await createImageBitmap(body);
+  signal.throwIfAborted();
   const { width, height } = model.card.output;
   const columns = sheet.width / width;
   return Array.from({ length: count(model) }, (_, i) => {
