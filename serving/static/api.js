@@ -26,7 +26,9 @@ export async function ask(path, { signal } = {}) {
 }
 
 export async function askJson(path, options) {
-  return JSON.parse(await (await ask(path, options)).body.text());
+  const text = await (await ask(path, options)).body.text();
+  options?.signal?.throwIfAborted();
+  return JSON.parse(text);
 }
 
 async function sentence(response, body) {

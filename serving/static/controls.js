@@ -2,6 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { seedField } from "./seed.js";
+import { put } from "./show.js";
 
 const FIELDS = {
   sample: { seed: "Seed" },
@@ -17,7 +18,7 @@ export function showControls(view, { change, play, problem }) {
     return seedField(name, label, { change, problem, focus: () => (target = name) });
   });
   const extra = view === "between" ? between(change, play) : [];
-  byId("controls").replaceChildren(...fields.map(({ node }) => node), ...extra.map(({ node }) => node));
+  put(byId("controls"), [...fields, ...extra].map(({ node }) => node));
   const update = (state) => [...fields, ...extra].forEach((part) => part.update(state));
   return { update, target: () => target };
 }

@@ -23,8 +23,13 @@ const refuse = (text) => {
   shown.isRefused = true; // the next answer takes it away
   problem(text);
 };
+const accept = () => {
+  if (shown.isRefused) problem("");
+  shown.isRefused = false;
+};
 const stage = new Latest(byId("picture"), (error) => {
   shown.sample = null; // so that it is asked for again
+  stopPlaying();
   fail(error);
 });
 const wall = new Latest(byId("wall"), (error) => {
@@ -62,7 +67,7 @@ function showModel(model) {
 }
 
 function showView(state) {
-  stage.cancel();
+  for (const queue of [stage, operands]) queue.cancel();
   Object.assign(shown, { view: state.view, sample: null });
   isPlaying = false;
   controls = showControls(state.view, { change: (patch, how) => store.change({ at: null, ...patch }, how), play, problem: refuse });
@@ -95,18 +100,17 @@ function showStage(state, model) {
     return;
   }
   const url = shownUrl(state, model, { format: shownFormat(model) });
-  if (shown.sample === url) return;
+  if (shown.sample === url) return accept(); // it is there, so what was refused since is taken back
   shown.sample = url;
   stopPlaying();
   const words = `${pinTitle(state)} of ${model.name}`;
   showShare(state, model, () => pin(state, model), tell);
   stage.ask(async (signal) => {
     const answer = await ask(url, { signal });
-    await show(byId("picture"), model, answer, words);
-    if (shown.isRefused) problem("");
-    shown.isRefused = false;
+    await show(byId("picture"), model, answer, words, signal);
+    accept();
     tell([`${words.charAt(0).toUpperCase()}${words.slice(1)}`, inWords(answer), ...shown.news.splice(0)].join(" · "));
-    if (!state.at) await noticeSwap(model, answer);
+    if (!state.at) await noticeSwap(model, answer, signal);
   });
 }
 
@@ -151,7 +155,8 @@ function play() {
   const words = `the walk from ${state.a} to ${state.b} of ${model.name}`;
   stage.ask(async (signal) => {
     const answer = await ask(url, { signal });
-    await show(byId("picture"), model, answer, words);
+    await show(byId("picture"), model, answer, words, signal);
+    accept();
     tell(`T${words.slice(1)} · ${inWords(answer)}`);
   });
 }
@@ -162,17 +167,22 @@ function stopPlaying() {
 }
 
 // A model that was replaced while the page was open has another digest, and perhaps other parameters.
-async function noticeSwap(model, answer) {
+// While processes are replaced, one may list the old one and another answer by the new one, or in turns: so the models are read
+// anew once for each thing that a person does.
+async function noticeSwap(model, answer, signal) {
   const digest = answer.headers.get("X-Model-Digest");
-  if (!digest || digest === model.digest) return;
-  await readModels();
+  if (!digest || digest === model.digest || shown.isReread) return;
+  shown.isReread = true;
+  const { models: listed } = await askJson("/models", { signal });
+  if (listed.find(({ name }) => name === model.name)?.digest === model.digest) return;
+  takeModels(listed);
   shown.news = ["the model was replaced by a newer one"]; // told with the answer that the new model gives
   shown.wall = shown.model = null;
   render(store.state);
 }
 
-async function readModels() {
-  ({ models } = await askJson("/models"));
+function takeModels(listed) {
+  models = listed;
   showModels(models, modelOf(store.state), (name) => {
     problem("");
     store.change({ model: name, at: null, values: {} });
@@ -182,17 +192,24 @@ async function readModels() {
 async function start() {
   onAnswer(addRequest);
   try {
-    await readModels();
+    takeModels((await askJson("/models")).models);
   } catch (error) {
     return fail(error);
   }
   const { state } = store;
   const wanted = state.model;
-  store.listen(render);
+  store.listen((changed) => {
+    shown.isReread = false;
+    render(changed);
+  });
   state.model = modelOf(state).name;
   store.start();
   if (wanted && wanted !== state.model) problem(`There is no model '${wanted}' here; this is ${state.model}.`);
 }
 
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // or the address would say '#stage', and no more what is looked at
+  byId("stage").focus();
+});
 start().finally(() => byId("main").removeAttribute("aria-busy"));

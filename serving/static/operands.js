@@ -11,8 +11,9 @@ export async function showOperands(state, model, signal) {
   if (state.view === "sample" || shownFormat(model) !== "png") return;
   for (const place of document.querySelectorAll(".thumb")) {
     const url = sampleUrl({ ...state, at: null, seed: state[place.dataset.seed] }, model, { format: "png" });
-    if (shown.get(place) === url) continue;
-    await show(place, model, await ask(url, { signal }), `Seed ${state[place.dataset.seed]}`);
-    shown.set(place, url);
+    const key = `${model.digest} ${url}`; // a model that replaced another one has its address
+    if (shown.get(place) === key) continue;
+    await show(place, model, await ask(url, { signal }), `Seed ${state[place.dataset.seed]}`, signal);
+    shown.set(place, key);
   }
 }

@@ -33,7 +33,10 @@ function slider(name, { low, high }, change) {
   const range = element("input", { type: "range", id: `p-${name}`, min: low, max: high, step: 10 ** -decimals });
   const output = element("output", { for: range.id });
   const reset = element("button", {
-    type: "button", class: "quiet", "aria-label": `Let ${name} follow the seed`, onclick: () => change(name, null),
+    type: "button", class: "quiet", "aria-label": `Let ${name} follow the seed`, onclick: () => {
+      change(name, null);
+      range.focus(); // which this button loses, being disabled now
+    },
   }, "reset");
   const read = () => Math.min(high, Math.max(low, range.valueAsNumber)).toFixed(decimals);
   range.addEventListener("input", () => change(name, read(), { replace: true }));

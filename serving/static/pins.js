@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { element } from "./dom.js";
-import { show, shownFormat } from "./show.js";
+import { put, show, shownFormat } from "./show.js";
 import { readState, writeState } from "./state.js";
 import { immutableUrl, shownUrl } from "./urls.js";
 
@@ -45,10 +45,14 @@ export function pinTitle(state) {
 
 export async function showPins(container, open, signal) {
   const pins = loadPins();
-  if (!pins.length) return container.replaceChildren(element("p", { class: "empty" }, NOTHING));
+  if (!pins.length) return showNone(container);
   const entries = pins.map((pin) => entry(pin, container, open, signal));
-  container.replaceChildren(element("ul", { class: "pins" }, ...entries.map(({ node }) => node)));
+  put(container, [element("ul", { class: "pins" }, ...entries.map(({ node }) => node))]);
   for (const { fill } of entries) await fill(); // one after the other, the first one first
+}
+
+function showNone(container) {
+  put(container, [element("p", { class: "empty" }, NOTHING)]);
 }
 
 function entry({ hash, model }, container, open, signal) {
@@ -57,7 +61,9 @@ function entry({ hash, model }, container, open, signal) {
   const place = element("div", { class: "picture" });
   const remove = () => {
     keep(loadPins().filter((pin) => pin.hash !== hash));
-    showPins(container, open, signal);
+    put(place, []);
+    node.remove();
+    if (!container.querySelector(".pins li")) showNone(container);
     (container.querySelector("button") ?? document.querySelector("#views [aria-current]")).focus();
   };
   const node = element("li", {},
@@ -65,12 +71,14 @@ function entry({ hash, model }, container, open, signal) {
     element("a", { href: hash, onclick: (event) => { event.preventDefault(); open(hash); } }, title),
     element("button", { type: "button", class: "quiet", "aria-label": `Unpin ${title}`, onclick: remove }, "Unpin"));
   const fill = async () => {
+    if (!node.isConnected) return;
     try {
       const format = shownFormat(model);
       const url = state.view === "sample" ? immutableUrl(state, model, { format }) : shownUrl(state, model, { format });
-      await show(place, model, await ask(url, { signal }), title);
+      await show(place, model, await ask(url, { signal }), title, signal);
+      if (!node.isConnected) put(place, []); // unpinned meanwhile
     } catch (error) {
-      if (error.name !== "AbortError") place.replaceChildren(element("p", { class: "problem" }, error.message));
+      if (error.name !== "AbortError") put(place, [element("p", { class: "problem" }, error.message)]);
     }
   };
   return { node, fill };

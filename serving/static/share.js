@@ -2,6 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { kindOf } from "./models.js";
+import { MAX_SEED } from "./state.js";
 import { immutableUrl, sampleUrl, shownUrl, walkUrl } from "./urls.js";
 
 const { maxScale, maxImages } = document.documentElement.dataset;
@@ -9,7 +10,8 @@ const LARGE = 512; // pixels of a side that a file to look at should have
 
 export function showShare(state, model, pin, told) {
   const url = shownUrl(state, model);
-  const lines = [["curl line", `curl -o ${fileName(state, model)} '${location.origin}${url}'`]];
+  const quoted = `'${location.origin}${url.replaceAll("'", "%27")}'`;
+  const lines = [["curl line", `curl -o ${fileName(state, model)} ${quoted}`]];
   if (state.view === "sample") lines.push(["Immutable address", location.origin + immutableUrl(state, model)]);
   byId("share").replaceChildren(
     element("div", { class: "buttons" },
@@ -54,7 +56,8 @@ function files(state, model) {
   if (state.view === "sample") {
     const n = Math.min(Number(maxImages), 16);
     const small = Math.max(1, Math.floor(scale / 4));
-    found.push(["Sheet", sampleUrl(state, model, { n, format: "png", scale: small }), `${name}-sheet.png`]);
+    const first = { ...state, seed: Math.min(state.seed, MAX_SEED - n + 1) };
+    found.push(["Sheet", sampleUrl(first, model, { n, format: "png", scale: small }), `${first.seed}-sheet.png`]);
   }
   const ends = state.view === "sample" ? { ...state, a: state.seed, b: (state.seed + 1) % 2 ** 32 } : state;
   const half = Math.max(1, Math.floor(scale / 2));

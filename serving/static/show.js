@@ -11,25 +11,35 @@ const urls = new WeakMap();
 // The format in which a model's samples are shown.
 export const shownFormat = (model) => (kindOf(model) === "image" ? "png" : "json");
 
-export async function show(container, model, answer, words) {
-  const isImage = kindOf(model) === "image";
-  put(container, isImage ? [await picture(answer.body, words)] : rows(model, JSON.parse(await answer.body.text()).data, words));
+// Once the signal is given, the container is left as it is.
+export async function show(container, model, answer, words, signal) {
+  if (kindOf(model) === "image") return put(container, [await picture(answer.body, words, signal)]);
+  const text = await answer.body.text();
+  signal.throwIfAborted();
+  put(container, rows(model, JSON.parse(text).data, words));
 }
 
+// Whatever may hold pictures is filled by this, since a picture's bytes are kept until its address is revoked.
 export function put(container, nodes) {
   for (const old of container.querySelectorAll("img")) URL.revokeObjectURL(urls.get(old));
   container.replaceChildren(...nodes);
 }
 
-export async function picture(body, words) {
+async function picture(body, words, signal) {
   const image = element("img", { alt: words, class: "pixels" });
   urls.set(image, URL.createObjectURL(body));
   image.src = urls.get(image);
-  await image.decode();
+  try {
+    await image.decode();
+    signal.throwIfAborted();
+  } catch (error) {
+    URL.revokeObjectURL(image.src);
+    throw error;
+  }
   return image;
 }
 
-export function rows(model, data, words) {
+function rows(model, data, words) {
   if (kindOf(model) === "tokens") return [sequences(data)];
   const { output, data: name } = model.card;
   const one = data.length === 1;

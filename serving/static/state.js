@@ -39,8 +39,9 @@ export class Store {
   constructor() {
     this.state = readState(location.hash);
     const follow = () => {
-      if (writeState(this.state) === location.hash) return;
-      const hash = location.hash;
+      const { hash } = location;
+      const isPlace = hash !== "" && !hash.includes("="); // '#stage', say: of the document, not of what is looked at
+      if (isPlace || writeState(this.state) === hash) return;
       this.state = readState(hash);
       this.#tell();
     };

@@ -34,9 +34,10 @@ function titleOf(model) {
 export function frameWall(model, state, change) {
   const n = count(model);
   const first = Math.min(state.wall, MAX_SEED - n + 1);
-  const button = (label, wall, disabled = false) => {
-    const id = `turn-${label.toLowerCase()}`; // by which it keeps the focus
-    return element("button", { type: "button", class: "quiet", disabled, id, onclick: () => change({ wall }) }, label);
+  const button = (label, wall, isLast = false) => {
+    const id = `turn-${label.toLowerCase()}`; // by which it keeps the focus, also at an end: what is disabled cannot have it
+    const onclick = () => isLast || change({ wall });
+    return element("button", { type: "button", class: "quiet", "aria-disabled": isLast ? "true" : null, id, onclick }, label);
   };
   const focused = document.activeElement?.id;
   byId("wall").replaceChildren(
@@ -76,6 +77,7 @@ export function markTile(seed) {
 async function images(model, url, signal) {
   const { body } = await ask(url, { signal });
   const sheet = await createImageBitmap(body);
+  signal.throwIfAborted();
   const { width, height } = model.card.output;
   const columns = sheet.width / width;
   return Array.from({ length: count(model) }, (_, i) => {

@@ -47,6 +47,10 @@ class Visit:
         """What was asked of a route for one sample, in order."""
         return [path for path in self.asked if path.startswith(f"{route}?") and "&n=" not in path]
 
+    def requests(self) -> list[str]:
+        """What was asked but the page's own files, in order."""
+        return [path for path in self.asked if not path.startswith("/static/")]
+
     def result(self) -> str:
         """What the page says of the sample."""
         return self.page.locator("#result").inner_text()
@@ -54,6 +58,23 @@ class Visit:
     def problem(self) -> str:
         """What the page says is wrong."""
         return self.page.locator("#problem").inner_text()
+
+
+def fill(visit: Visit, label: str, text: str) -> None:
+    """Type into a field, and wait for what comes of it."""
+    field = visit.page.get_by_label(label, exact=True)
+    field.fill(text)
+    field.press("Enter")
+    visit.settle()
+
+
+def slide(visit: Visit, label: str, *values: float) -> None:
+    """Move a slider as a hand does: one event after the other, without waiting for an answer."""
+    visit.page.get_by_label(label, exact=True).evaluate(
+        "(slider, values) => { for (const v of values) { slider.value = v; slider.dispatchEvent(new Event('input')); } }",
+        list(values),
+    )
+    visit.settle()
 
 
 @pytest.fixture(scope="session")

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Visit, Visitor
+from tests.browser.conftest import Visit, Visitor, fill, slide
 from tests.serving.process import Server
 
 FIRST = "/generate?model=conditional&seed=42&format=png"
-
-
-def fill(visit: Visit, label: str, text: str) -> None:
-    field = visit.page.get_by_label(label, exact=True)
-    field.fill(text)
-    field.press("Enter")
-    visit.settle()
 
 
 def test_the_page_opens_with_models_a_sample_a_wall_and_the_card(visit: Visit) -> None:
@@ -31,7 +25,7 @@ def test_the_page_opens_with_models_a_sample_a_wall_and_the_card(visit: Visit) -
     assert page.locator("#picture img").get_attribute("alt") == "seed 42 of conditional"
     assert page.locator(".tile canvas").count() == 48
     assert "z: normal 20, y: categorical 10, c: uniform 2" in page.locator("#card").inner_text()
-    assert [p for p in visit.asked if not p.startswith("/static/")] == [
+    assert visit.requests() == [
         "/", "/models", FIRST, "/generate?model=conditional&seed=0&n=48&format=png"]  # fmt: skip
 
 
@@ -117,15 +111,6 @@ def test_a_class_is_picked_and_let_go(visit: Visit) -> None:
         assert visit.samples()[-1] == FIRST + more
         assert visit.page.url.endswith("&p.y=3") == bool(more)
     assert "/generate?model=conditional&seed=0&n=48&format=png&y=3" in visit.asked
-
-
-def slide(visit: Visit, label: str, *values: float) -> None:
-    """Move a slider as a hand does: one event after the other, without waiting for an answer."""
-    visit.page.get_by_label(label, exact=True).evaluate(
-        "(slider, values) => { for (const v of values) { slider.value = v; slider.dispatchEvent(new Event('input')); } }",
-        list(values),
-    )
-    visit.settle()
 
 
 def test_a_slider_moves_a_latent_and_is_reset(visit: Visit) -> None:
@@ -230,6 +215,7 @@ def test_lines_are_copied(visitor: Visitor, server: Server) -> None:
     [
         ("#seed=11&p.y=3", "PNG", "11.png", "/generate?model=conditional&seed=11&scale=16&y=3"),
         ("#seed=11&p.y=3", "Sheet", "11-sheet.png", "/generate?model=conditional&seed=11&n=16&scale=4&y=3"),
+        ("#seed=4294967295", "Sheet", "4294967280-sheet.png", "/generate?model=conditional&seed=4294967280&n=16&scale=4"),
         ("#seed=11", "Animation", "11-12.webp", "/walk?model=conditional&from=11&to=12&back=on&scale=8"),
         ("#view=between&a=5&b=9&t=0.3", "PNG", "5-9.png", "/mix?model=conditional&a=5&b=9&t=.3&scale=16"),
         ("#view=between&a=5&b=9", "Animation", "5-9.webp", "/walk?model=conditional&from=5&to=9&back=on&scale=8"),
@@ -244,6 +230,13 @@ def test_files_are_downloaded(visitor: Visitor, server: Server, hash: str, label
         visit.page.get_by_role("link", name=label, exact=True).click()
     assert coming.value.suggested_filename == name
     assert Path(coming.value.path()).read_bytes() == server.get(path)[2]
+
+
+def test_a_curl_line_is_one_for_the_shell_whatever_a_value_says(visitor: Visitor) -> None:
+    """An apostrophe in a value of the address does not end the line's quotes."""
+    visit = visitor("#seed=11&p.y=3'3")
+    line = visit.page.get_by_label("curl line", exact=True).input_value()
+    assert shlex.split(line)[3:] == [f"{visit.origin}/generate?model=conditional&seed=11&y=3%273"]
 
 
 def test_points_are_shown_against_the_real_ones(visitor: Visitor, server: Server) -> None:
