@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 
 from serving.gpu import GpuCollector
 from serving.metrics import LATENCY_BUCKETS, Metrics
@@ -40,6 +41,15 @@ def test_promtool_accepts_configuration_and_rules() -> None:
 def test_the_rules_say_of_given_series_what_they_should(file: str) -> None:
     """Every recording rule and every alert, its exact windows, its guard, and its end."""
     promtool("test", "rules", file)
+
+
+def test_groups_have_names_of_their_own_and_are_tested_in_their_order() -> None:
+    """In both files together, as a cluster's PrometheusRule holds them; alerts after what they read."""
+    files = [yaml.safe_load((FOLDER / name).read_text()) for name in ("rules.yml", "alerts.yml")]
+    names = [group["name"] for file in files for group in file["groups"]]
+    assert len(set(names)) == len(names)
+    for name in ("tests.yml", "tests-days.yml"):
+        assert yaml.safe_load((FOLDER / name).read_text())["group_eval_order"] == names
 
 
 @pytest.mark.parametrize("name", [*ALERTS, *RECORDED])

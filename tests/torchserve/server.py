@@ -69,6 +69,22 @@ class TorchServe:
         )
         return self.send(f"/predictions/{model}", query.encode("latin-1"), headers)
 
+    def announce(self, model: str, length: int) -> int:
+        """The status that a body of so many bytes is answered with before any of it is sent."""
+        connection = HTTPConnection("127.0.0.1", self.ports["8080"], timeout=60)
+        try:
+            connection.putrequest("POST", f"/predictions/{model}")
+            for name, value in {
+                "Authorization": f"Bearer {self.key()}",
+                "Content-Type": "text/plain",
+                "Content-Length": str(length),
+            }.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
     def processes(self) -> list[Any]:
         """The command and all that it has started."""
         top = psutil.Process(self.process.pid)
