@@ -104,8 +104,8 @@ def wait_for(scene: Scene, prometheus: Prometheus, alerts: set[str], *, tries: i
 
 @contextmanager
 def training(root: Path, run: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A toy game whose samples are collapsed for its first thousand steps, in a process of its own."""
-    asked = f"train gan_ring8_small --batch 2 --steps 5000 --metrics-port {port} --out"
+    """A toy game whose samples are collapsed at its first checkpoint, and that outlasts the scene on any machine."""
+    asked = f"train gan_ring8_small --batch 2 --steps 40000 --metrics-port {port} --out"
     command = [sys.executable, "-m", "training", *asked.split(), str(run)]
     with (run.parent / "training.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)
