@@ -48,10 +48,8 @@ class Timings:
     def server_timing(self) -> str:
         """The header's value: rows of the largest inference, and milliseconds, those of several inferences together."""
         rows, queue, inference = 0, 0.0, 0.0
-        for (
-            submitted,
-            batch,
-        ) in self.runs:  # generators and f-strings take twice as long, which a request in a hundred microseconds feels
+        # Generators and f-strings take twice as long, which a request of a hundred microseconds feels.
+        for submitted, batch in self.runs:
             rows = max(rows, batch.rows)
             queue += batch.begun - submitted
             inference += batch.ended - batch.begun

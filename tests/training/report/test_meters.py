@@ -15,18 +15,12 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.serving.process import free_port
 from tests.training.conftest import tiny_plan, tiny_setting
 from training.errors import TrainingError
 from training.job import train
 from training.report.meters import COLLAPSE, KID, Meters, exposed
 from training.report.recorder import Recorder
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def read(port: int) -> dict[str, float]:
