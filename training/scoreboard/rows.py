@@ -111,7 +111,7 @@ def _labelled() -> Iterable[Row]:
             Published(figure="6.28 % (GAN), 3.1 % (real data)", source=table, is_verified=False),
         ),
         full=Effort(recipe="cdcgan", measure=NEAREST, minutes=30),
-        scaled=Effort(recipe="cdcgan", steps=6 * 234, measure=NEAREST, seeds=1, minutes=15),
+        scaled=Effort(recipe="cdcgan", steps=20 * 234, measure=NEAREST, seeds=1, minutes=45),
     )
     yield Row(
         name="cgan",
