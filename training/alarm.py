@@ -27,14 +27,18 @@ def look_for(data: DataSet, setting: Setting) -> Look:
     if data.is_image and data.labels is not None and min(data.shape[1:]) >= 8:
         say = partial(setting.console.print, markup=False, highlight=False)
         judge = classifier_for(data, cache=cache_folder(setting.environ), device=setting.device, say=say)
-    score = score_for(data, judge)
-    return lambda samples, asked: (collapse_alarm(samples, data, judge=judge, asked=asked), score(samples))
+    return look_by(judge, data)
 
 
-def score_for(data: DataSet, judge: Classifier | None) -> Callable[[Tensor], dict[str, float]]:
-    """From samples to their KID against as many real ones, each taken once, by what the judge sees; nothing without a judge."""
+def look_by(judge: Classifier | None, data: DataSet) -> Look:
+    """The look with a classifier's eyes: KID is against as many real samples, each taken once; without one there is none."""
     if judge is None:
-        return lambda samples: {}
+        return lambda samples, asked: (collapse_alarm(samples, data, asked=asked), {})
     stride = max(1, len(data) // len(SEEDS))
     real = judge.see(data.items[::stride][: len(SEEDS)])
-    return lambda samples: {KID: kid(real, judge.see(samples), subsets=1)[0]}
+
+    def look(samples: Tensor, asked: Tensor | None) -> tuple[str | None, dict[str, float]]:
+        seen = judge.see(samples)
+        return collapse_alarm(samples, data, seen=seen, asked=asked), {KID: kid(real, seen, subsets=1)[0]}
+
+    return look

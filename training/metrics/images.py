@@ -11,7 +11,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from training.data import DataSet
-from training.metrics.classifier import Classifier, Seen
+from training.metrics.classifier import Seen
 from training.metrics.points import modes_hit
 
 SUBSETS = 100
@@ -112,42 +112,41 @@ def spread(items: Tensor, groups: Tensor | None = None) -> float:
     return math.sqrt(total / len(flat))
 
 
-def collapse_alarm(
-    samples: Tensor, data: DataSet, *, judge: Classifier | None = None, asked: Tensor | None = None
-) -> str | None:
+def collapse_alarm(samples: Tensor, data: DataSet, *, seen: Seen | None = None, asked: Tensor | None = None) -> str | None:
     """The sentence to print when a generator has collapsed, or None.
 
     Three signs, the first that holds is told. The samples show fewer than 60 % of the data's classes, a class counted by
-    exp(entropy) of what the judge sees; of a mixture, fewer than 60 % of the modes. The samples are spread less than 40 % as
+    exp(entropy) of what a classifier saw; of a mixture, fewer than 60 % of the modes. The samples are spread less than 40 % as
     wide as the data; for a conditional generator, around the mean of each class asked for, since one picture a class
     would look wide. 1,000 samples are enough.
 
     Args:
         samples: uint8 [N,C,H,W] or float32 [N,k], as the data's items.
         data: what the generator was trained on.
-        judge: a classifier of the data; None looks at the spread alone.
+        seen: what a classifier of the data saw in the samples; None looks at their spread alone.
         asked: int64 [N], the class that each sample was asked to show; None for an unconditional generator.
     """
     samples = samples.to(data.items.device)
     return (
-        _few_classes(samples, judge)
+        _few_classes(seen, data)
         or _few_modes(samples, data)
         or _narrow(samples, data, None if asked is None else asked.to(samples.device))
     )
 
 
-def _few_classes(samples: Tensor, judge: Classifier | None) -> str | None:
-    if judge is None:
+def _few_classes(seen: Seen | None, data: DataSet) -> str | None:
+    if seen is None:
         return None
-    shares = class_shares(judge.see(samples).classes, len(judge.classes))
-    nats, _ = entropy(shares, len(samples))
-    bound = math.log(ALARM_EFFECTIVE_CLASSES * len(judge.classes))
+    count = seen.probabilities.shape[1]
+    shares = class_shares(seen.classes, count)
+    nats, _ = entropy(shares, len(seen))
+    bound = math.log(ALARM_EFFECTIVE_CLASSES * count)
     if nats >= bound:
         return None
     top = int(shares.argmax())
     return (
-        f"collapse: {len(samples):,} samples show {math.exp(nats):.1f} of {len(judge.classes)} classes "
-        f"(entropy {nats:.2f} nats, alarm below {bound:.2f}); {float(shares[top]):.0%} are {judge.classes[top]!r}"
+        f"collapse: {len(seen):,} samples show {math.exp(nats):.1f} of {count} classes "
+        f"(entropy {nats:.2f} nats, alarm below {bound:.2f}); {float(shares[top]):.0%} are {data.classes[top]!r}"
     )
 
 

@@ -89,9 +89,9 @@ def score(model: Path, train: DataSet, test: DataSet | None, *, samples: int = 1
         rows, histogram, more = _image_rows(sampled, reals, judge)
         pixels, about = _pixel_rows(sampled, drawn[: nearest or samples], reals, train, torch.device(device))
         rows, notes = rows + pixels, notes + more + about
-    asked = None if sampled.asked is None else sampled.asked[:ALARM_SAMPLES]
-    looking = None if train.name == STACKED else judge
-    alarm = collapse_alarm(sampled.items[:ALARM_SAMPLES], train, judge=looking, asked=asked)
+    first = sampled[:ALARM_SAMPLES]
+    seen = None if judge is None or train.name == STACKED else judge.see(first.items)
+    alarm = collapse_alarm(first.items, train, seen=seen, asked=first.asked)
     return Scores(
         model=sampled.card.name,
         digest=sampled.digest,

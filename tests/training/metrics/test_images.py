@@ -114,7 +114,7 @@ def test_spread_is_the_distance_from_the_mean() -> None:
 
 def test_no_alarm_for_the_data_itself(judge: Classifier, digits: DataSet, digits_test: DataSet) -> None:
     """Real images, asked for by their labels, are no collapse; nor without judge and labels."""
-    assert images.collapse_alarm(digits_test.items, digits, judge=judge, asked=digits_test.labels) is None
+    assert images.collapse_alarm(digits_test.items, digits, seen=judge.see(digits_test.items), asked=digits_test.labels) is None
     assert images.collapse_alarm(digits_test.items, digits) is None
 
 
@@ -122,7 +122,7 @@ def test_alarm_for_a_few_classes(judge: Classifier, digits: DataSet) -> None:
     """All ones: the sentence holds the entropy, the bound and the class."""
     assert digits.labels is not None
     ones = digits.items[digits.labels == 1]
-    alarm = images.collapse_alarm(ones, digits, judge=judge)
+    alarm = images.collapse_alarm(ones, digits, seen=judge.see(ones))
     assert alarm is not None
     assert "of 10 classes" in alarm
     assert "alarm below 1.79" in alarm
@@ -135,7 +135,7 @@ def test_alarm_for_one_picture_a_class(judge: Classifier, digits: DataSet) -> No
     asked = torch.arange(10).repeat(20)
     firsts = torch.tensor([int((digits.labels == label).nonzero()[0]) for label in range(10)])
     samples = digits.items[firsts[asked]]
-    alarm = images.collapse_alarm(samples, digits, judge=judge, asked=asked)
+    alarm = images.collapse_alarm(samples, digits, seen=judge.see(samples), asked=asked)
     assert alarm is not None
     assert "spread within a class 0% as wide as digits" in alarm
 
