@@ -88,13 +88,16 @@ def examine(nets: Mapping[str, nn.Module], test: Batch) -> dict[str, float]:
     return {"errors": float(errors), "error": errors / len(test.y)}
 
 
-LONG = 300 * 600
-"""300 epochs of 600 batches for D."""
+LONG, SHORT = 300 * 600, 12 * 600
+"""300 epochs of 600 batches for D, as published, and 12."""
+
+LABELS = (("salimans", 10), ("salimans_20", 2), ("salimans_50", 5), ("salimans_200", 20))
+"""Name, and labels a class."""
 
 RECIPES = (
-    salimans("salimans", "ten classes from 100 labels, D tested", per_class=10, steps=LONG),
-    salimans("salimans_20", "the same from 20 labels", per_class=2, steps=LONG),
-    salimans("salimans_50", "the same from 50 labels", per_class=5, steps=LONG),
-    salimans("salimans_200", "the same from 200 labels", per_class=20, steps=LONG),
-    salimans("salimans_small", "the same from 100 labels for 12 epochs", per_class=10, steps=7200, decay=0.999),
+    *(salimans(name, f"ten classes from {10 * n} labels, D tested", per_class=n, steps=LONG) for name, n in LABELS),
+    *(
+        salimans(f"{name}_small", f"the same from {10 * n} labels for 12 epochs", per_class=n, steps=SHORT, decay=0.999)
+        for name, n in LABELS
+    ),
 )

@@ -208,6 +208,12 @@ class Follows(Measure):
         )
 
 
+KID = Scored(name="kid")
+FEW_KID = Scored(name="kid", samples=2_000)
+"""The same from fewer samples, where a run is short."""
+PARZEN = Scored(name="parzen")
+
+
 def _option(name: str, value: str | None) -> list[str]:
     return [] if value is None else [name, value]
 

@@ -12,7 +12,7 @@ from training.scoreboard.row import Effort, Row
 HEAD = """\
 # Scoreboard
 
-Published figures beside ours. `python -m training scoreboard` makes this page from the rows in `training/scoreboard/rows.py`
+Published figures beside ours. `python -m training scoreboard` makes this page from the rows in `training/scoreboard/rows/`
 and the results in `docs/scoreboard/`, one file a row, with every seed's value, floor, machine, command and commit; a test
 compares. `benchmarks/scoreboard.sh` runs what has no result yet.
 
