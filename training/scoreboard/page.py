@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,10 +17,10 @@ Published figures beside ours. `python -m training scoreboard` makes this page f
 and the results in `docs/scoreboard/`, one file a row, with every seed's value, floor, machine, command and commit; a test
 compares. `benchmarks/scoreboard.sh` runs what has no result yet.
 
-"Ours" is mean ± standard deviation over seeds; of one seed, ± is its own error. "Floor" is what real data score in the model's
-place. A row without a run says "not run" and what a seed would cost: minutes of one H200 where full, of two cores where scaled.
-*Scaled* rows are smaller or shorter than what was published and are not comparable with it. Figures marked *unverified* were
-quoted from memory. What the measures are: [MEASURES.md](MEASURES.md).
+"Ours" is mean ± standard deviation over seeds, with the median and the best of three and more; of one seed, ± is its own
+error. "Floor" is what real data score in the model's place. A row without a run says "not run" and what a seed would cost:
+minutes of one H200 where full, of two cores where scaled. *Scaled* rows are smaller or shorter than what was published and are
+not comparable with it. Figures marked *unverified* were quoted from memory. What the measures are: [MEASURES.md](MEASURES.md).
 """
 COLUMNS = (
     "system",
@@ -36,6 +37,8 @@ COLUMNS = (
     "commit",
 )
 
+SEVERAL = 3
+"""Seeds of which a median is told."""
 ARROWS = {"higher": "↑", "lower": "↓", "nearer": "nearer"}
 """What is better."""
 
@@ -88,7 +91,7 @@ def _ours(row: Row, effort: Effort, found: list[Result]) -> list[str]:
     floors = [result.floor for result in found if result.floor is not None]
     seconds = [result.seconds for result in found if result.seconds is not None]
     return [
-        f"**{_figure(row, mean, error)}**",
+        f"**{_figure(row, mean, error)}**{_median_and_best(row, found)}",
         _figure(row, mean_and_spread(floors)[0], found[0].floor_error) if floors else "-",
         f"{len(found)} of {effort.seeds}" if len(found) < effort.seeds else str(len(found)),
         _each(f"{result.steps:,}" for result in found),
@@ -97,6 +100,17 @@ def _ours(row: Row, effort: Effort, found: list[Result]) -> list[str]:
         f"`{_any_seed(found[0])}`",
         _each(result.commit for result in found),
     ]
+
+
+def _median_and_best(row: Row, found: list[Result]) -> str:
+    """Of three seeds and more, since one game that fails moves the mean of all; nothing of what is only so or not so."""
+    values = [result.value for result in found]
+    if len(values) < SEVERAL or set(values) <= {0.0, 1.0}:
+        return ""
+    told = [f"median {_figure(row, statistics.median(values), None)}"]
+    if row.better != "nearer":
+        told.append(f"best {_figure(row, (max if row.better == 'higher' else min)(values), None)}")
+    return f", {', '.join(told)}"
 
 
 def _any_seed(result: Result) -> str:

@@ -72,14 +72,29 @@ def test_a_row_whose_recipe_is_not_built_says_so(tmp_path: Path) -> None:
 
 
 def test_a_row_shows_the_mean_over_its_seeds(tmp_path: Path) -> None:
-    """1, 2 and 3 are 2 ± 1; floor, steps, seconds, machine, commits and a command for any seed stand beside."""
+    """1, 2 and 3 are 2 ± 1, the best 1; floor, steps, seconds, machine, commits and a command for any seed stand beside."""
     for seed, value in enumerate((1.0, 2.0, 3.0)):
         commit = "abc" if seed < 2 else "def"
         store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value, seconds=10.0 * seed, commit=commit))
     line = cells(make_page([ROW], tmp_path), 0)
-    assert (line["ours"], line["floor"], line["seeds"], line["steps"]) == ("**2 ± 1**", "0.5", "3", "5,000")
+    assert (line["ours"], line["floor"], line["seeds"], line["steps"]) == ("**2 ± 1**, median 2, best 1", "0.5", "3", "5,000")
     assert (line["seconds"], line["machine"], line["commit"]) == ("10", "2 cores of a CPU", "abc, def")
     assert line["command"] == "`python -m training train toy1d --seed 0 --out RUN`"[:39] + "SEED --out RUN`"
+
+
+def test_a_failed_game_does_not_hide_the_others(tmp_path: Path) -> None:
+    """The median stays where most games ended, and the best is the greatest where more is better."""
+    for seed, value in enumerate((7.0, 8.0, 100.0)):
+        store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value))
+    assert cells(make_page([replace(ROW, better="higher")], tmp_path), 0)["ours"].endswith("median 8, best 100")
+    assert cells(make_page([replace(ROW, better="nearer")], tmp_path), 0)["ours"].endswith("median 8")
+
+
+def test_a_rate_has_no_median(tmp_path: Path) -> None:
+    """Of games that collapsed or did not, the mean is the rate and says all."""
+    for seed, value in enumerate((0.0, 1.0, 1.0, 0.0)):
+        store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value))
+    assert cells(make_page([replace(ROW, is_share=True)], tmp_path), 0)["ours"] == "**50 ± 58 %**"
 
 
 def test_one_seed_shows_its_own_error_and_how_many_are_missing(tmp_path: Path) -> None:
