@@ -62,6 +62,13 @@ def test_the_grid_has_all_three_games_at_each_point() -> None:
     assert [r.name for r in grid(4, seed=2)] != [r.name for r in recipes]
 
 
+def test_a_grid_can_leave_out_wide_generators() -> None:
+    """With 400 units at most, 128 points are left, none wider."""
+    assert all("x400_d" in r.name for r in grid(128, largest=400))
+    with pytest.raises(ValueError, match=r"count must be 1\.\.128, got 129"):
+        grid(129, largest=400)
+
+
 def test_a_grid_of_more_points_than_there_are_is_refused() -> None:
     """512 points, says the error."""
     with pytest.raises(ValueError, match=r"count must be 1\.\.512, got 513"):

@@ -77,8 +77,10 @@ def on_grid(name: str, kind: Kind, size: Size, *, steps: int, summary: str) -> R
     )
 
 
-def grid(count: int, *, seed: int = 0, steps: int = 2000) -> tuple[Recipe, ...]:
+def grid(count: int, *, seed: int = 0, steps: int = 2000, largest: int = 3200) -> tuple[Recipe, ...]:
     """All three games at each of ``count`` different points of the grid, drawn at random: three recipes a point.
+
+    ``largest`` leaves out points whose G has wider layers: with 3,200 units a step takes seconds on one core.
 
     Raises:
         ValueError: the grid has not so many points.
@@ -87,6 +89,7 @@ def grid(count: int, *, seed: int = 0, steps: int = 2000) -> tuple[Recipe, ...]:
         Size(g_layers=gl, g_size=gs, d_layers=dl, d_size=ds, has_dropout=drop)
         for gl in (2, 3, 4, 5)
         for gs in (400, 800, 1600, 3200)
+        if gs <= largest
         for dl in (2, 3, 4, 5)
         for ds in (128, 256, 512, 1024)
         for drop in (False, True)
