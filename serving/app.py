@@ -45,7 +45,7 @@ def create_app(
     is_draining: Callable[[], bool] = lambda: False,
     generation: Tally | None = None,
     metrics_directory: Path | None = None,
-    launcher: int | None = None,
+    processes: ProcessCollector | None = None,
     log: Log = print_event,
     journal: Journal | None = None,
     tracing: Tracing | None = None,
@@ -57,7 +57,7 @@ def create_app(
         is_draining: whether the process is about to stop.
         generation: raised when one of several worker processes is told to reload, watched by all.
         metrics_directory: where several worker processes share their metrics.
-        launcher: process id of whoever started the worker processes; None when this process is the whole service.
+        processes: what looks at the service's processes; None when this process is the whole service.
         log: where events go.
         journal: where lines of requests go, if the settings want them; None means nowhere.
         tracing: where spans go; None means where OpenTelemetry's variables say, if the settings want any.
@@ -65,7 +65,7 @@ def create_app(
     Raises:
         StartError: a setting, a model or the device is wrong.
     """
-    metrics = Metrics(metrics_directory, [ProcessCollector(launcher), GpuCollector()])
+    metrics = Metrics(metrics_directory, [processes or ProcessCollector(), GpuCollector()])
     reception = open_reception(settings, metrics, journal, tracing)
     provider = resolve_provider(settings.provider)
     files = model_files(settings)

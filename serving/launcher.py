@@ -78,7 +78,7 @@ def _serve(settings: Settings, address: str, metrics_directory: Path, signals: i
     from serving.worker import REFUSED, Shared, run_worker
 
     context = multiprocessing.get_context("spawn")  # onnxruntime and CUDA do not survive a fork
-    shared = Shared(draining=Flag(), refused=Flag(), serving=Flag(), generation=Tally())
+    shared = Shared(draining=Flag(), refused=Flag(), serving=Flag(), generation=Tally(), fallen=Tally())
 
     def start(place: int) -> BaseProcess:
         worker = context.Process(target=run_worker, args=(settings, address, metrics_directory, shared, place))
@@ -88,6 +88,7 @@ def _serve(settings: Settings, address: str, metrics_directory: Path, signals: i
     supervisor = Supervisor(
         start, settings.workers or 1,
         is_hopeless=lambda code, is_last: code == REFUSED and (is_last or not shared.serving.is_set()),
-        drain=shared.draining.set, drain_seconds=settings.drain_seconds, stop_seconds=settings.stop_seconds,
+        fell=shared.fallen.raise_it, drain=shared.draining.set,
+        drain_seconds=settings.drain_seconds, stop_seconds=settings.stop_seconds,
     )  # fmt: skip
     return 0 if supervisor.run(signals) else 1

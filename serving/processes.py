@@ -6,7 +6,7 @@ prometheus_client's own collector says nothing where several processes share the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,19 +34,27 @@ class Used:
 
 
 class ProcessCollector(Collector):
-    """A process and its children; nothing where there is no /proc.
+    """A process and its children; of them all only the fallen are told where there is no /proc.
 
     Args:
         root: process id of the service's first process; None is this one.
+        fallen: how many workers have ended that nobody told to end; whoever starts them knows.
         proc: where the kernel shows processes.
     """
 
-    def __init__(self, root: int | None = None, proc: Path = PROC) -> None:
+    def __init__(self, root: int | None = None, *, fallen: Callable[[], int] = lambda: 0, proc: Path = PROC) -> None:
         self._root = root or os.getpid()
+        self._fallen = fallen
         self._proc = proc
 
     def describe(self) -> list[Metric]:
         """The families without values, so that a registry knows their names unasked."""
+        return [self._fallen_workers(), *self._of_proc()]
+
+    def _fallen_workers(self) -> CounterMetricFamily:
+        return CounterMetricFamily("gan_workers_fallen", "Workers that ended without having been told to.", self._fallen())
+
+    def _of_proc(self) -> list[Metric]:
         return [
             CounterMetricFamily("gan_process_cpu_seconds", "CPU time of all processes of the service, ended ones too."),
             GaugeMetricFamily("gan_process_resident_memory_bytes", "Resident memory of all processes of the service."),
@@ -57,6 +65,7 @@ class ProcessCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The families with what is used now."""
+        yield self._fallen_workers()
         try:
             used, count = self._count()
             started = _boot_time(self._proc) + _fields(self._proc / str(self._root))[19] / os.sysconf("SC_CLK_TCK")
@@ -66,7 +75,7 @@ class ProcessCollector(Collector):
             used.cpu_ticks / os.sysconf("SC_CLK_TCK"), used.resident_pages * os.sysconf("SC_PAGE_SIZE"), used.open_files,
             count, started,
         )  # fmt: skip
-        for family, number in zip(self.describe(), numbers, strict=True):
+        for family, number in zip(self._of_proc(), numbers, strict=True):
             family.add_sample(f"{family.name}_total" if family.type == "counter" else family.name, {}, number)
             yield family
 

@@ -38,6 +38,7 @@ class Supervisor:
         start: starts the worker process of a place, 0 to ``count`` - 1.
         count: of workers.
         is_hopeless: whether a fallen worker's exit code means that the service ends; it is told, too, whether it was the last.
+        fell: called for each worker that ended without having been told to.
         drain: called at the first signal.
         drain_seconds: how long workers go on after SIGTERM; a second signal, or SIGINT, ends them without that delay.
         stop_seconds: how long a worker may go on answering; one that has not ended ``FAREWELL_SECONDS`` later is killed.
@@ -45,11 +46,12 @@ class Supervisor:
 
     def __init__(
         self, start: Callable[[int], BaseProcess], count: int, *, is_hopeless: Callable[[int, bool], bool],
-        drain: Callable[[], None], drain_seconds: float, stop_seconds: float,
+        fell: Callable[[], None], drain: Callable[[], None], drain_seconds: float, stop_seconds: float,
     ) -> None:  # fmt: skip
         self._start = start
         self._posts = [_Post() for _ in range(count)]
         self._is_hopeless = is_hopeless
+        self._fell = fell
         self._drain = drain
         self._drain_seconds = drain_seconds
         self._stop_seconds = stop_seconds
@@ -102,6 +104,8 @@ class Supervisor:
                 code, now = post.worker.exitcode, time.monotonic()
                 post.worker.close()
                 post.worker = None
+                if code and self._kill_at is None:
+                    self._fell()
                 if code and self._is_hopeless(code, not self._workers()):
                     self._has_failed, self._stop_at = True, now
                 pause = FIRST_PAUSE if now - post.began > OLD_SECONDS else post.pause

@@ -36,6 +36,8 @@ class Shared:
     """Some worker has been ready."""
     generation: Tally
     """Raised when models are to be looked at anew."""
+    fallen: Tally
+    """Workers that ended without having been told to."""
 
 
 def run_worker(settings: Settings, address: str, metrics_directory: Path, shared: Shared, place: int) -> None:
@@ -52,6 +54,7 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     from serving.app import create_app  # not above: the launcher imports this module, and must be quick and hold none of this
     from serving.metrics import share_metrics
+    from serving.processes import ProcessCollector
     from serving.wire import make_server
 
     share_metrics(metrics_directory, place)
@@ -62,7 +65,7 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
             is_draining=shared.draining.is_set,
             generation=shared.generation,
             metrics_directory=metrics_directory,
-            launcher=os.getppid(),
+            processes=ProcessCollector(os.getppid(), fallen=shared.fallen.value),
             log=journal.event,
             journal=journal,
         )

@@ -21,7 +21,7 @@ from training.job import examine_run, export_run
 from training.launch import Device, Page, device_of, launch
 from training.plan import FILE, Plan, read_plan
 from training.recipes import CATALOGUE, DEFAULT
-from training.setting import Setting
+from training.setting import CHECKPOINTS, Setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,8 @@ class Train:
     """auto takes CUDA where there is a GPU."""
     fresh: bool = False
     """Throw away what the run directory holds."""
+    checkpoints: int = CHECKPOINTS
+    """How many over the run, each after a look at samples; what comes out is the same with any number."""
     metrics_port: int | None = None
     """Show the run to Prometheus at http://METRICS_ADDRESS:METRICS_PORT/metrics while it lasts."""
     metrics_address: str = "127.0.0.1"
@@ -60,7 +62,7 @@ class Train:
         recipe = plan.resolve()
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"
         page = Page(self.metrics_address, self.metrics_port)
-        return launch(plan, run, self.device, console, page=page, is_fresh=self.fresh)
+        return launch(plan, run, self.device, console, page=page, checkpoints=self.checkpoints, is_fresh=self.fresh)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,8 @@ class Resume:
     """Play to this step instead of the one that was planned."""
     device: Device = "auto"
     """auto takes CUDA where there is a GPU."""
+    checkpoints: int = CHECKPOINTS
+    """As of train."""
     metrics_port: int | None = None
     """As of train."""
     metrics_address: str = "127.0.0.1"
@@ -81,9 +85,8 @@ class Resume:
     def __call__(self, console: Console) -> int:
         plan = read_plan(self.run)
         page = Page(self.metrics_address, self.metrics_port)
-        return launch(
-            plan if self.steps is None else replace(plan, steps=self.steps), self.run, self.device, console, page=page
-        )
+        longer = plan if self.steps is None else replace(plan, steps=self.steps)
+        return launch(longer, self.run, self.device, console, page=page, checkpoints=self.checkpoints)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,9 @@ class Page(NamedTuple):
         return nullcontext(unwatched) if self.port is None else exposed(Meters(run, steps), self.address, self.port)
 
 
-def launch(plan: Plan, run: Path, device: Device, console: Console, *, page: Page, is_fresh: bool = False) -> int:
+def launch(
+    plan: Plan, run: Path, device: Device, console: Console, *, page: Page, checkpoints: int, is_fresh: bool = False
+) -> int:
     """Play a plan to its end, or until SIGTERM or SIGINT, which a checkpoint follows.
 
     Args:
@@ -42,6 +44,7 @@ def launch(plan: Plan, run: Path, device: Device, console: Console, *, page: Pag
         device: where.
         console: where it says how far it is.
         page: where Prometheus may look.
+        checkpoints: how many over the run.
         is_fresh: throw away what the directory holds.
 
     Returns:
@@ -51,11 +54,14 @@ def launch(plan: Plan, run: Path, device: Device, console: Console, *, page: Pag
         TrainingError: it cannot be played.
     """
     refuse_company(os.environ)
+    if checkpoints < 1:
+        raise TrainingError(f"--checkpoints must be at least 1, got {checkpoints}")
     stop = _Stop()
     with page.show(run, plan.resolve().steps) as watch:
         setting = Setting(
-            run=run, device=device_of(device), environ=os.environ, console=console, watch=watch, is_stopped=stop.is_asked
-        )
+            run=run, device=device_of(device), environ=os.environ, console=console, checkpoints=checkpoints, watch=watch,
+            is_stopped=stop.is_asked,
+        )  # fmt: skip
         return 0 if train(plan, setting, is_fresh=is_fresh) else 128 + stop.signal
 
 

@@ -11,6 +11,9 @@ from rich.console import Console
 
 from training.report.meters import Watch, unwatched
 
+CHECKPOINTS = 10
+"""A run, unless somebody wants more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -26,7 +29,7 @@ class Setting:
     """What the person sees."""
     grids: int = 40
     """Sample grids a run, and so frames of the time-lapse."""
-    checkpoints: int = 10
+    checkpoints: int = CHECKPOINTS
     """Checkpoints a run, each after a look whether the samples have collapsed."""
     watch: Watch = unwatched
     """Told of each step that is recorded."""

@@ -138,6 +138,10 @@ LIFE = [
         title="Model files loaded anew",
         queries={"{{result}}": f"sum by (result) (increase(gan_model_swaps_total{{{HERE}}}{RATE}))"},
     ),
+    Panel(
+        title="Workers that fell",
+        queries={"{{instance}}": f"sum by (instance) (increase(gan_workers_fallen_total{{{HERE}}}{RATE}))"},
+    ),
     Panel(title="Log lines that nobody read in time", queries={"{{instance}}": _rate("gan_log_dropped_total", "instance")}),
     Panel(title="Alerts that fire", kind="number", queries={"": 'count(ALERTS{alertstate="firing"}) or vector(0)'}),
     Panel(

@@ -105,7 +105,7 @@ def wait_for(scene: Scene, prometheus: Prometheus, alerts: set[str], *, tries: i
 @contextmanager
 def training(root: Path, run: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A toy game whose samples are collapsed at its first checkpoint, and that outlasts the scene on any machine."""
-    asked = f"train gan_ring8_small --batch 2 --steps 40000 --metrics-port {port} --out"
+    asked = f"train gan_ring8_small --batch 2 --steps 40000 --checkpoints 400 --metrics-port {port} --out"
     command = [sys.executable, "-m", "training", *asked.split(), str(run)]
     with (run.parent / "training.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)
@@ -178,9 +178,20 @@ def play(scene: Scene, watcher: Prometheus, one: Server, other: Server, folder: 
         other.process.send_signal(signal.SIGTERM)
         with asking(other, ask_readiness, 1, 0.3):
             wait_for(scene, watcher, {"GanNotReady"})
-        wait_for(scene, watcher, set(ALERTS) - {"GanAbsent"})
-        watcher.scrape({"gan": [], "gan-training": []})
-        wait_for(scene, watcher, {"GanAbsent"})
+        wait_for(scene, watcher, set(ALERTS) - {"GanWorkersFall", "GanAbsent"})
+    kill_workers(one, times=4)
+    wait_for(scene, watcher, {"GanWorkersFall"})
+    watcher.scrape({"gan": [], "gan-training": []})
+    wait_for(scene, watcher, {"GanAbsent"})
+
+
+def kill_workers(server: Server, times: int) -> None:
+    """The youngest, and its successor as soon as there is one; the others answer all the while."""
+    count = len(server.workers())
+    for _ in range(times):
+        fallen = server.workers()[-1]
+        os.kill(fallen, signal.SIGKILL)
+        wait_until(lambda fallen=fallen: len(set(server.workers()) - {fallen}) == count, "it is replaced")  # type: ignore[misc]
 
 
 def could_have_data() -> set[str]:
@@ -212,7 +223,7 @@ def test_every_recording_rule_gives_numbers(scene: Scene, name: str) -> None:
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_fires_at_a_fault_that_deserves_it(scene: Scene, name: str) -> None:
-    """Refusals, slowness, a refused file, dice, another deflate, an instance that drains and ends, none, a run that hangs."""
+    """Refusals, slowness, a refused file, dice, another deflate, a draining instance, none, dead workers, a run that hangs."""
     assert name in scene.fired
 
 

@@ -42,8 +42,10 @@ if __name__ == "__main__":
         process = context.Process(target=work, args=(sys.argv[1],))
         process.start()
         return process
-    ok = Supervisor(start, 1, is_hopeless=lambda code, is_last: code == 78, drain=lambda: print("drain", flush=True),
-                    drain_seconds=float(sys.argv[2]), stop_seconds=0.2).run(hear_signals())
+    ok = Supervisor(
+        start, 1, is_hopeless=lambda code, is_last: code == 78, fell=lambda: None, drain=lambda: print("drain", flush=True),
+        drain_seconds=float(sys.argv[2]), stop_seconds=0.2,
+    ).run(hear_signals())
     print("over", ok, flush=True)
 """
 

@@ -25,6 +25,7 @@ from training.objective import loss
 from training.plan import Plan
 from training.recipe import Deck, Ema, Recipe
 from training.recipes import CATALOGUE
+from training.report.journal import read_rows
 from training.round import Batch, Round, Verdict
 
 
@@ -83,6 +84,17 @@ def test_a_critic_has_no_accuracy() -> None:
     round = Round(nets, Batch(torch.ones(2, 2)), {}, step=0, moving=frozenset("D"))
     assert round.on_real.logit.shape == (2,)
     assert round.notes == {}
+
+
+def test_more_checkpoints_change_nothing_that_comes_out(tmp_path: Path) -> None:
+    """A run with one and a run with ten, each of which looks at samples, export the same bytes; none at all is refused."""
+    asked = ["train", "toy1d", "--steps", "10", "--batch", "4"]
+    for count in ("1", "10"):
+        assert main([*asked, "--checkpoints", count, "--out", str(tmp_path / count)]) == 0
+    assert (tmp_path / "1" / "model.onnx").read_bytes() == (tmp_path / "10" / "model.onnx").read_bytes()
+    looks = [[row for row in read_rows(tmp_path / count / "stats.jsonl") if "alarm/collapse" in row] for count in ("1", "10")]
+    assert len(looks[0]) == len(looks[1]) == 1
+    assert main([*asked, "--checkpoints", "0", "--out", str(tmp_path / "none")]) == 2
 
 
 def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
