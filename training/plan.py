@@ -42,12 +42,15 @@ class Plan:
         """The recipe with this plan's choices in it.
 
         Raises:
-            TrainingError: no such recipe or gate, or a number below 1.
+            TrainingError: no such recipe or gate, a gate for other players, or a number below 1.
         """
         if self.recipe not in CATALOGUE:
             raise TrainingError(f"the recipe must be one of {', '.join(CATALOGUE)}, got {self.recipe!r}")
         if self.gate is not None and self.gate not in GATES:
             raise TrainingError(f"the gate must be one of {', '.join(GATES)}, got {self.gate!r}")
+        players = [player.name for player in CATALOGUE[self.recipe].players]
+        if self.gate not in (None, "always") and not {"D", "G"} <= set(players):
+            raise TrainingError(f"the gate {self.gate} holds back D or G; {self.recipe} has {', '.join(players)}")
         for name in ("steps", "batch", "size"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 from torch import nn
 
+from contract import draw
+from training.batches import Batches
+from training.data import load
 from training.nets import conditional
 from training.nets.layers import Maxout
+from training.recipes import CATALOGUE
+from training.recipes.conditional import begin_at_the_mean
 
 
 def test_a_label_becomes_maps_where_the_input_is_maps() -> None:
@@ -56,3 +63,21 @@ def test_another_label_gives_another_image_and_another_verdict(kind: str) -> Non
     assert not torch.equal(images[0], images[1])
     logits = d(images[:1].expand(2, -1, -1, -1), torch.tensor([3, 4])).logit
     assert logits[0] != logits[1]
+
+
+def test_the_first_conditional_generator_begins_at_the_mean_image() -> None:
+    """Whatever comes before it: with its last weights at 0, G gives the mean of the samples."""
+    digits = load("digits", environ={})
+    deck = Batches(digits, 100, seed=0, pixels="unit")
+    g = conditional.joint_generator(100, 10, digits.shape)
+    begin_at_the_mean({"G": g}, deck, 0)
+    nn.init.zeros_(cast(nn.Linear, g.joint[-2]).weight)
+    made = g.eval()(torch.zeros(1, 100), torch.tensor([3]))
+    assert torch.allclose(made[0], (digits.items / 255).mean(0), atol=1e-3)
+
+
+def test_units_behind_the_latents_are_pushed_both_ways() -> None:
+    """z is around 0, with variance 1: from [0,1] a unit's weights all have gradients of one sign, and it ends shut."""
+    z = draw(CATALOGUE["cgan"].latents(10), range(1000))["z"]
+    assert abs(z.mean()) < 0.01
+    assert z.var() == pytest.approx(1.0, abs=0.02)

@@ -77,3 +77,13 @@ def test_the_command_line_offers_loss_ratio() -> None:
     """``--gate loss-ratio`` is that gate, and says its limits in the run's record."""
     assert Plan(recipe="vanilla", gate="loss-ratio").resolve().gate is GATES["loss-ratio"]
     assert str(GATES["loss-ratio"]) == "loss_ratio(0.1, 10)"
+
+
+@pytest.mark.parametrize("gate", ["worse-only", "equilibrium", "loss-ratio"])
+def test_a_gate_is_refused_where_nobody_is_called_d_or_g(gate: str) -> None:
+    """It would hold nobody back and say nothing: GMAN's discriminators are D1, D2 and so on, the VAE is one player."""
+    with pytest.raises(TrainingError, match=f"the gate {gate} holds back D or G; gman_small has D1, D2, D3, G"):
+        Plan(recipe="gman_small", gate=gate).resolve()
+    with pytest.raises(TrainingError, match="vae_small has EG"):
+        Plan(recipe="vae_small", gate=gate).resolve()
+    assert Plan(recipe="gman_small", gate="always").resolve().players

@@ -42,14 +42,14 @@ def test_pulling_away_looks_at_the_codes_of_fakes() -> None:
 
 
 def test_the_energy_is_the_distance_to_the_reconstruction() -> None:
-    """A decoder that gives zero is off by the length of the sample; half the margin is where reals end."""
+    """A decoder that gives zero is off by the length of the sample; no energy tells reals from fakes."""
     decoder = nn.Linear(2, 2)
     nn.init.zeros_(decoder.weight)
     nn.init.zeros_(decoder.bias)
-    verdict = AutoEncoder(nn.Sequential(nn.Identity()), decoder, 5.0)(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    verdict = AutoEncoder(nn.Sequential(nn.Identity()), decoder)(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
     assert verdict.logit.tolist() == [-5.0, -1.0]
     assert verdict.features.tolist() == [[3.0, 4.0], [0.0, 1.0]]
-    assert verdict.threshold == -5.0
+    assert verdict.threshold is None
 
 
 def test_the_grid_has_all_three_games_at_each_point() -> None:

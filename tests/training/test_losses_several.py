@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from tests.training.deals import FAKE, REAL, Scaled, deal, softplus
+from tests.training.deals import FAKE, REAL, Linear, Scaled, deal, softplus
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
-from training.losses.several import against, d_squashed, g_mixed, g_squashed, g_squashed_modified, in_part, soft_mean
+from training.losses.several import against, g_mixed, g_squashed, g_squashed_modified, in_part, soft_mean, squashed
 from training.nets.several import Lambda, Mixture, dropout_keeps
 from training.objective import playing
 from training.penalties import r1
@@ -22,12 +22,20 @@ def s(logit: float) -> float:
 
 
 def test_probabilities_are_kept_from_zero_and_one() -> None:
-    """The sigmoid brought to [.01,.99] in all three objectives."""
-    assert d_squashed(deal()).item() == pytest.approx(
-        -sum(math.log(s(r)) for r in REAL) / 2 - sum(math.log(s(-f)) for f in FAKE) / 2
-    )
+    """The sigmoid brought to [.01,.99] in both objectives of G."""
     assert g_squashed(deal(moving="G")).item() == pytest.approx(sum(math.log(s(-f)) for f in FAKE) / 2)
     assert g_squashed_modified(deal(moving="G")).item() == pytest.approx(-sum(math.log(s(f)) for f in FAKE) / 2)
+
+
+def test_a_fooled_discriminator_comes_back() -> None:
+    """At a fake's logit of 31 G's squashed value has no gradient left in float32; D's own loss must have one."""
+    logit = torch.tensor([31.0], requires_grad=True)
+    (flat,) = torch.autograd.grad(squashed(-logit).log().sum(), logit)
+    assert abs(flat.item()) < 1e-8
+    dealt, d = deal(), Linear(31.0)
+    round = Round({**dealt.nets, "D1": d}, dealt.real, dealt.latents, step=0, moving=frozenset(["D1"]))
+    (gradient,) = torch.autograd.grad(CATALOGUE["gman_one"].players[0].loss(round), list(d.parameters()))
+    assert gradient.item() == pytest.approx(0.5)
 
 
 def test_a_discriminator_sees_its_own_slice() -> None:

@@ -15,14 +15,15 @@ from training.round import Round
 def d_margin(scale: float, *, slope: float = 0.0) -> Loss:
     """mean C(Delta + L(x) - L(G(z))), x and G(z) paired as dealt: arXiv:1701.06264, eq. 6 and its appendix D.
 
-    A fake's loss shall be greater than its partner's by the margin Delta = scale * |x - G(z)|_1, a constant of D.
+    A fake's loss shall be greater than its partner's by the margin Delta = scale * mean |x - G(z)|, a constant of D.
     C is a leaky ReLU: ``slope`` 0 is LS-GAN, 1 is WGAN, between them GLS-GAN.
     """
 
     def value(round: Round) -> Tensor:
-        margin = scale * (round.real.x - round.fake).detach().abs().flatten(1).sum(1)
+        margin = scale * (round.real.x - round.fake).detach().abs().flatten(1).mean(1)
         lead = round.on_real.logit - round.on_fake.logit
         round.note("accuracy/pair", (lead > 0).float().mean())
+        round.note("accuracy/margin", (lead >= margin).float().mean())
         return F.leaky_relu(margin - lead, slope).mean()
 
     return Loss((Term(f"d_margin({scale:g}, slope={slope:g})", value),))

@@ -47,14 +47,11 @@ def against(objective: Loss, adversaries: Sequence[str], *, role: Literal["D", "
 
 
 @loss
-def d_squashed(round: Round) -> Tensor:
-    """-mean log s(D(x)) - mean log(1 - s(D(G(z)))) with s the sigmoid brought to [.01,.99], as iDurugkar/GMAN has it."""
-    return -squashed(round.on_real.logit).log().mean() - squashed(-round.on_fake.logit).log().mean()
-
-
-@loss
 def g_squashed(round: Round) -> Tensor:
-    """mean log(1 - s(D(G(z)))): the first GAN's own objective, whose value V_i is greatest where D is surest."""
+    """mean log(1 - s(D(G(z)))): the first GAN's own objective, whose value V_i is greatest where D is surest.
+
+    s is the sigmoid brought to [.01,.99], as iDurugkar/GMAN has it.
+    """
     return squashed(-round.on_fake.logit).log().mean()
 
 

@@ -45,18 +45,38 @@ class Contestant:
         return self.lam if self.lam is not None else 0.0 if mix is None else float(mix().detach())
 
 
-def gmam(first: Sequence[float], second: Sequence[float]) -> float:
-    """GMAM of the second game over the first, from each one's aggregated value against (the other's G, its own G).
+@dataclass(frozen=True)
+class Comparison:
+    """How much better the second game's generator is, by the discriminators of either."""
 
-    log of (F1 of G2 / F1 of G1) / (F2 of G1 / F2 of G2). Positive where the second's generator is the better, negative where
-    the first's is, and of no meaning where the two sets of discriminators disagree.
+    by_first: float
+    """log of F1(G2) / F1(G1)."""
+    by_second: float
+    """log of F2(G2) / F2(G1)."""
+
+    @property
+    def value(self) -> float:
+        """GMAM: positive where the second's generator is the better, negative where the first's is."""
+        return self.by_first + self.by_second
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether both sets of discriminators prefer the same generator; where not, the value says which of them is surer.
+
+        A game whose discriminators take everything for real speaks loudly for its own generator.
+        """
+        return self.by_first * self.by_second > 0
+
+
+def gmam(first: Sequence[float], second: Sequence[float]) -> Comparison:
+    """GMAM of the second game over the first, from each one's aggregated value against (the other's G, its own G).
 
     Raises:
         ScoreError: a value is not below 0 and finite.
     """
     if not all(-math.inf < value < 0 for value in (*first, *second)):
         raise ScoreError(f"values of a game must be below 0 and finite, got {[*first, *second]}")
-    return math.log(first[0] / first[1]) - math.log(second[0] / second[1])
+    return Comparison(math.log(first[0] / first[1]), math.log(second[1] / second[0]))
 
 
 def value_of(on_real: Tensor, on_fake: Tensor) -> float:
@@ -79,8 +99,10 @@ def aggregated(values: Sequence[float], lam: float) -> float:
     return float((all_values * (lam * all_values).softmax(0)).sum())
 
 
-def compare(first: Contestant, second: Contestant, real: DataSet, *, samples: int) -> float:
+def compare(first: Contestant, second: Contestant, real: DataSet, *, samples: int) -> Comparison:
     """GMAM of the second over the first, on so many samples of seeds 0, 1, 2, ... and as many real ones.
+
+    Discriminators judge as they are served, without dropout; the authors' code leaves it on.
 
     Raises:
         ScoreError: the games are of other data or conditions, or have no discriminator that gives one logit a sample.

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -46,12 +47,14 @@ def run_gmam(first: Path, setting: Setting, *, samples: int, weights: Weights) -
     real, part = _unseen(two[0], setting)
     ours = Contestant(game=two[0], data=two[1], lam=weights.second)
     theirs = Contestant(game=one[0], data=one[1], lam=weights.first)
-    value = compare(theirs, ours, real, samples=samples)
+    found = compare(theirs, ours, real, samples=samples)
     count = min(samples, len(real))
     weighed = f"lambda {theirs.sharpness:g}, {ours.sharpness:g}"
     by = f"against {one[0].recipe.name}, {count:,} real images of the {part} part; {weighed}"
-    row = Row(measure="gmam", value=value, floor=0.0, samples=samples, by=by)
-    _tell(row, setting, setting.run / gmam_file(first))
+    if not found.is_agreed:
+        by += f"; not agreed: {found.by_first:.3g} by the first's discriminators, {found.by_second:.3g} by the second's"
+    row = Row(measure="gmam", value=found.value, floor=0.0, samples=samples, by=by)
+    _tell(row, setting, setting.run / gmam_file(first), more=dataclasses.asdict(found))
     return row
 
 
@@ -112,8 +115,8 @@ def _maker(game: Game, data: DataSet) -> Make:
     return make
 
 
-def _tell(row: Row, setting: Setting, path: Path) -> None:
-    write_json(path, dataclasses.asdict(row))
+def _tell(row: Row, setting: Setting, path: Path, more: Mapping[str, float] = MappingProxyType({})) -> None:
+    write_json(path, {**dataclasses.asdict(row), **more})
     error = "" if row.error is None else f" ± {row.error:.2g}"
     floor = "" if row.floor is None else f", floor {row.floor:.4g}"
     text = f"{row.measure} {row.value:.4g}{error}{floor}, {row.samples:,} samples, {row.by}"

@@ -14,20 +14,21 @@ from training.round import Verdict
 
 
 class AutoEncoder(nn.Module):
-    """Samples [N,...] to minus the Euclidean distance to their reconstruction, [N]; the features are the code [N,F]."""
+    """Samples [N,...] to minus the Euclidean distance to their reconstruction, [N]; the features are the code [N,F].
 
-    def __init__(self, encoder: nn.Sequential, decoder: nn.Module, threshold: float) -> None:
-        """``threshold`` is the energy below which a sample is taken for real."""
+    There is no energy from which a sample is taken for real: where the game ends well both kinds lie about the margin.
+    """
+
+    def __init__(self, encoder: nn.Sequential, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        self.threshold = threshold
 
     def forward(self, x: Tensor) -> Verdict:
         flat = x.flatten(1)
         code: Tensor = self.encoder(flat)
         energy = torch.linalg.vector_norm(self.decoder(code) - flat, dim=1)
-        return Verdict(-energy, code, threshold=-self.threshold)
+        return Verdict(-energy, code, threshold=None)
 
 
 def generator(z: int, shape: tuple[int, ...], *, layers: int, size: int) -> mlp.Generator:
@@ -39,10 +40,10 @@ def generator(z: int, shape: tuple[int, ...], *, layers: int, size: int) -> mlp.
     return net
 
 
-def auto_encoder(shape: tuple[int, ...], *, layers: int, size: int, dropout: float, margin: float) -> AutoEncoder:
-    """``layers`` dense layers, the last of them the decoder; reals are taken for such below half the margin."""
+def auto_encoder(shape: tuple[int, ...], *, layers: int, size: int, dropout: float) -> AutoEncoder:
+    """``layers`` dense layers, the last of them the decoder."""
     encoder = _dense(math.prod(shape), layers - 1, size, dropout)
-    net = AutoEncoder(encoder, nn.Linear(size, math.prod(shape)), margin / 2)
+    net = AutoEncoder(encoder, nn.Linear(size, math.prod(shape)))
     initialise(net, normal(0.002))
     return net
 

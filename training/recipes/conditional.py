@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import cast
+
+import torch
 from torch import nn
 
 from contract import Categorical, Latents, Uniform
@@ -9,11 +14,15 @@ from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import conditional
 from training.nets.layers import initialise, uniform
 from training.optimisers import GeometricDecay, LinearDecay, adam, sgd
-from training.recipe import Nets, Player, Recipe
+from training.recipe import Deck, Nets, Player, Recipe
 from training.recipes.dcgan import RADFORD
 from training.schedules import alternate
 
 MIRZA = "Mirza and Osindero 2014, arXiv:1411.1784; schedule and weights of goodfeli/adversarial"
+
+
+MEANT = 10_000
+"""Samples of which a mean is taken, or all where they are fewer."""
 
 
 def classes_of(latents: Latents) -> int:
@@ -24,8 +33,11 @@ def classes_of(latents: Latents) -> int:
 
 
 def cgan(name: str, summary: str, *, data: str, steps: int, rise: int) -> Recipe:
-    """The paper's nets, rates and dropout. It says neither how weights begin, nor how momentum rises, nor when it stops
-    ("the best estimate on the validation set"): the first two are Goodfellow's, whose code it was built on.
+    """The paper's nets, rates and dropout; where it is silent goodfeli/adversarial, on which it was built.
+
+    From there are the weights that nets begin with, G's last bias (the logits of the pixels' means), z of variance 1, D's loss
+    as a mean of two, and how momentum rises. The paper's "unit hypercube" is around 0 there: from [0,1] each unit behind z is
+    pushed one way by all samples at once, and ends shut. The paper stops at the best estimate on a validation set; we do not.
     """
     tune = GeometricDecay(0.1, 1.00004, 1e-6, (0.5, 0.7), rise)
 
@@ -40,10 +52,11 @@ def cgan(name: str, summary: str, *, data: str, steps: int, rise: int) -> Recipe
         summary=summary,
         paper=MIRZA,
         data=data,
-        latents=lambda classes: {"z": Uniform(100, 0.0, 1.0), "y": Categorical(classes)},
+        latents=lambda classes: {"z": Uniform(100, -math.sqrt(3), math.sqrt(3)), "y": Categorical(classes)},
         nets=nets,
+        prepare=begin_at_the_mean,
         players=(
-            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=sgd(0.1, 0.5), tune=tune),
+            Player(name="D", nets=("D",), loss=0.5 * d_nonsaturating, optimiser=sgd(0.1, 0.5), tune=tune),
             Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=sgd(0.1, 0.5), tune=tune),
         ),
         batch=100,
@@ -52,6 +65,14 @@ def cgan(name: str, summary: str, *, data: str, steps: int, rise: int) -> Recipe
         conditions=("y",),
         log_every=100,
     )
+
+
+def begin_at_the_mean(nets: Mapping[str, nn.Module], deck: Deck, seed: int) -> None:
+    """A recipe's ``prepare``: G's last bias makes the mean of the samples, in 0..1, of whatever comes before it."""
+    some = torch.randperm(len(deck), generator=torch.Generator().manual_seed(seed))[:MEANT]
+    mean = deck.rows(some).x.flatten(1).mean(0).clamp(1e-7, 1 - 1e-7)
+    last = cast(conditional.JointGenerator, nets["G"]).joint[-2]
+    cast(nn.Linear, last).bias.data.copy_(torch.logit(mean))
 
 
 def cdcgan(name: str, summary: str, *, data: str, width: int, dense: int, steps: int) -> Recipe:

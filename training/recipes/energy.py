@@ -57,7 +57,7 @@ def on_grid(name: str, kind: Kind, size: Size, *, steps: int, summary: str) -> R
         g = energy.generator(100, shape, layers=size.g_layers, size=size.g_size)
         if kind == "gan":
             return {"G": g, "D": energy.discriminator(shape, layers=size.d_layers, size=size.d_size, dropout=dropout)}
-        d = energy.auto_encoder(shape, layers=size.d_layers, size=size.d_size, dropout=dropout, margin=MARGIN)
+        d = energy.auto_encoder(shape, layers=size.d_layers, size=size.d_size, dropout=dropout)
         return {"G": g, "D": d}
 
     return Recipe(

@@ -21,8 +21,8 @@ from training.schedules import Move, Schedule, alternate
 
 T = TypeVar("T", bound=nn.Module)
 QI = "Qi 2017, arXiv:1701.06264; nets of DCGAN"
-MARGIN_SCALE = 2e-4
-"""lambda of guojunq/lsgan and guojunq/glsgan, for the L1 distance of images in [-1,1]."""
+MARGIN_SCALE = 2e-4 * 3 * 64 * 64
+"""lambda of guojunq/lsgan and guojunq/glsgan times the values of their images: the margin is as large on smaller ones."""
 GLS_SLOPE = 0.5
 """guojunq/glsgan's."""
 

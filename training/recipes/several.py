@@ -9,7 +9,6 @@ from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.several import (
     Mixing,
     against,
-    d_squashed,
     g_mixed,
     g_squashed,
     g_squashed_modified,
@@ -63,7 +62,7 @@ def gman(
 
     optimiser = adam(2e-4, (0.5, 0.999))
     ds = [
-        Player(name=role, nets=(role,), loss=in_part(playing(d_squashed, D=role), number, count), optimiser=optimiser)
+        Player(name=role, nets=(role,), loss=in_part(playing(d_nonsaturating, D=role), number, count), optimiser=optimiser)
         for number, role in enumerate(roles)
     ]
     g_nets = ("G", "mix") if is_learned else ("G",)

@@ -16,6 +16,8 @@ BATCH = 64
 GAMMA = 5e-5
 """Weight of likeness in G's loss, against 1 - gamma of fooling D."""
 FALL = PowerDecay(0.025 / BATCH, 1e-5 / BATCH, 0.75)
+EPSILON = 1e-8 / BATCH
+"""deeppy's, for a loss that is summed over the batch there and a mean here; G's gradient is that small when D is sure."""
 EPOCHS, PER_EPOCH = 150, 250
 
 
@@ -32,7 +34,7 @@ def vaegan(name: str, *, units: int, steps: int, summary: str, is_saturating: bo
             "D": variational.discriminator(shape, units=units),
         }
 
-    optimiser = rmsprop(FALL.start, decay=0.9, epsilon=1e-5)
+    optimiser = rmsprop(FALL.start, decay=0.9, epsilon=EPSILON)
     g_loss = g_three_ways(GAMMA, is_saturating=is_saturating)
     return Recipe(
         name=name,

@@ -166,8 +166,15 @@ class Against(Measure):
         rows = [_json(path) for path in sorted(run.glob("gmam-*.json"))]
         if len(rows) != len(self.opponents):
             raise ScoreError(f"{run} must hold {len(self.opponents)} comparisons, got {len(rows)}")
-        return Reading(measure="gmam", value=sum(row["value"] for row in rows), floor=0.0, samples=self.samples,
-                       by=f"sum against {', '.join(self.opponents)}")  # fmt: skip
+        agreed = sum(row["by_first"] * row["by_second"] > 0 for row in rows)
+        return Reading(
+            measure=f"gmam, {agreed} of {len(rows)} agreed",
+            value=sum(row["value"] for row in rows),
+            floor=0.0,
+            samples=self.samples,
+            by=f"sum against {', '.join(self.opponents)}",
+            others={f"{row['by']}, {half}": row[half] for row in rows for half in ("by_first", "by_second")},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,7 +122,8 @@ def play(jobs: Sequence[Job], place: Place, *, seeds: int | None = None) -> list
         if missing:
             place.say(f"{job.row.name}: no recipe yet: {', '.join(missing)}")
             continue
-        done = {result.seed for result in load_results(place.docs / RESULTS, job.row.name, job.protocol)}
+        stored = load_results(place.docs / RESULTS, job.row.name, job.protocol)
+        done = {result.seed for result in stored if result.command == spell(job.effort, result.seed)}
         for seed in range(job.effort.seeds if seeds is None else seeds):
             if seed in done:
                 continue
@@ -138,6 +139,14 @@ def play(jobs: Sequence[Job], place: Place, *, seeds: int | None = None) -> list
     return failures
 
 
+def spell(effort: Effort, seed: int) -> str:
+    """The commands from training to the figure, an opponent's run by its recipe in capitals."""
+    measured = effort.measure.commands({recipe: Path(recipe.upper()) for recipe in effort.measure.opponents})
+    return "; ".join(
+        " ".join(["python -m training", *words]) for words in [_train_words(effort, effort.recipe, seed, RUN), *measured]
+    )
+
+
 def _measured(effort: Effort, seed: int, place: Place) -> Result:
     """One seed, from training to the figure."""
     commit = describe_commit(place.root)
@@ -145,17 +154,13 @@ def _measured(effort: Effort, seed: int, place: Place) -> Result:
     run, commands = _run_of(effort, effort.recipe, seed, place), effort.measure.commands(opponents)
     _play_stages(effort, seed, run, commands, place)
     reading = effort.measure.read(run)
-    spelled = [" ".join(["python -m training", *_train_words(effort, effort.recipe, seed, RUN)])]
-    spelled += [
-        " ".join(["python -m training", *words]) for words in effort.measure.commands({r: Path(r.upper()) for r in opponents})
-    ]
     return Result(
         **vars(reading),
         seed=seed,
         steps=_last_step(run),
         seconds=_seconds(run),
         machine=describe_machine(has_cuda=place.has_cuda and place.device != "cpu"),
-        command="; ".join(spelled),
+        command=spell(effort, seed),
         commit=commit,
     )
 

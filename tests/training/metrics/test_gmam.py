@@ -78,9 +78,21 @@ def truth() -> DataSet:
 
 def test_the_formula_is_the_logarithm_of_the_quotients() -> None:
     """log of (-3/-2) / (-1/-4) = log 6; swapping the games changes the sign; equal games are 0."""
-    assert gmam([-3, -2], [-1, -4]) == pytest.approx(math.log(6))
-    assert gmam([-1, -4], [-3, -2]) == pytest.approx(-math.log(6))
-    assert gmam([-2, -2], [-5, -5]) == 0
+    assert gmam([-3, -2], [-1, -4]).value == pytest.approx(math.log(6))
+    assert gmam([-1, -4], [-3, -2]).value == pytest.approx(-math.log(6))
+    assert gmam([-2, -2], [-5, -5]).value == 0
+
+
+def test_each_games_discriminators_have_their_say() -> None:
+    """Both prefer the second's: agreed. A game that takes its own noise for real, at -4.6, and what it never saw for fake, is
+    surer of itself than the other is of the contrary: the sum is positive, and not agreed.
+    """
+    found = gmam([-3, -2], [-1, -4])
+    assert [found.by_first, found.by_second] == pytest.approx([math.log(1.5), math.log(4)])
+    assert found.is_agreed
+    dead = gmam([-0.1, -0.5], [-0.02, -4.6])
+    assert dead.value > 3
+    assert not dead.is_agreed
 
 
 @pytest.mark.parametrize("values", [[0.0, -1.0], [-math.inf, -1.0], [math.nan, -1.0]])
@@ -109,17 +121,17 @@ def test_discriminators_are_weighted_by_their_values() -> None:
 def test_the_generator_nearer_to_the_data_wins(truth: DataSet) -> None:
     """Both judges know the data: positive for the second that is nearer, negative for the first, 0 for equals."""
     near, far = contestant(truth, 4.0, 4.0), contestant(truth, 1.0, 4.0)
-    assert compare(far, near, truth, samples=200) > 0.1
-    assert compare(near, far, truth, samples=200) == pytest.approx(-compare(far, near, truth, samples=200))
-    assert compare(near, near, truth, samples=200) == 0
+    assert compare(far, near, truth, samples=200).value > 0.1
+    assert compare(near, far, truth, samples=200).value == pytest.approx(-compare(far, near, truth, samples=200).value)
+    assert compare(near, near, truth, samples=200).value == 0
 
 
 def test_several_discriminators_count_as_told(truth: DataSet) -> None:
     """A second judge that knows nothing changes the mean, and not the greatest value."""
     near, far = contestant(truth, 4.0, 4.0), contestant(truth, 1.0, 4.0)
-    alone = compare(far, near, truth, samples=200)
-    assert compare(far, contestant(truth, 4.0, 4.0, 50.0), truth, samples=200) != pytest.approx(alone, rel=0.01)
-    greatest = compare(far, contestant(truth, 4.0, 4.0, 50.0, lam=math.inf), truth, samples=200)
+    alone = compare(far, near, truth, samples=200).value
+    assert compare(far, contestant(truth, 4.0, 4.0, 50.0), truth, samples=200).value != pytest.approx(alone, rel=0.01)
+    greatest = compare(far, contestant(truth, 4.0, 4.0, 50.0, lam=math.inf), truth, samples=200).value
     assert greatest == pytest.approx(alone)
 
 

@@ -75,11 +75,12 @@ def test_gmam_is_summed_over_the_opponents(tmp_path: Path) -> None:
     words = measure.commands({"one": Path("a"), "two": Path("b")})
     assert words[0] == ["gmam", "a", "RUN", "--samples", "9", "--second-lambda", "3"]
     assert words[1] == ["gmam", "b", "RUN", "--samples", "9", "--first-lambda", "inf", "--second-lambda", "3"]
-    write(tmp_path / "gmam-a.json", row("gmam", 0.5))
+    write(tmp_path / "gmam-a.json", {**row("gmam", 0.5), "by_first": 0.3, "by_second": 0.2})
     with pytest.raises(ScoreError, match="must hold 2 comparisons, got 1"):
         measure.read(tmp_path)
-    write(tmp_path / "gmam-b.json", row("gmam", -0.2))
+    write(tmp_path / "gmam-b.json", {**row("gmam", -0.2), "by_first": -0.3, "by_second": 0.1})
     assert measure.read(tmp_path).value == pytest.approx(0.3)
+    assert measure.read(tmp_path).measure == "gmam, 1 of 2 agreed"
 
 
 def test_a_reconstruction_is_read_whole(tmp_path: Path) -> None:

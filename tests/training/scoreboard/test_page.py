@@ -12,6 +12,7 @@ from training.errors import TrainingError
 from training.scoreboard.command import choose, is_current, write_page
 from training.scoreboard.measures import Scored
 from training.scoreboard.page import COLUMNS, make_page
+from training.scoreboard.play import jobs_of, spell
 from training.scoreboard.results import RESULTS, Result, load_results, path_of, store_result
 from training.scoreboard.row import Effort, Published, Row
 from training.scoreboard.rows import ROWS
@@ -50,6 +51,13 @@ def test_every_stored_result_is_a_rows() -> None:
             result.command and result.commit and result.machine
             for result in load_results(ROOT / "docs" / RESULTS, row.name, "full")
         )
+
+
+def test_every_stored_result_is_of_todays_protocol() -> None:
+    """Its command is what its row would run now: a figure of another length or count does not stand under today's words."""
+    for job in [*jobs_of(ROWS, scale="full", has_cuda=True), *jobs_of(ROWS, scale="scaled", has_cuda=True)]:
+        for result in load_results(ROOT / "docs" / RESULTS, job.row.name, job.protocol):
+            assert result.command == spell(job.effort, result.seed)
 
 
 def test_rows_have_names_of_their_own() -> None:
