@@ -39,11 +39,15 @@ def static_files() -> Mapping[str, StaticFile]:
     return {file.name: StaticFile(kind, file.read_bytes()) for file, kind in types.items() if kind}
 
 
+@cache
+def _document() -> str:
+    return files("serving").joinpath("static", DOCUMENT).read_text()
+
+
 def render_page(settings: Settings) -> str:
     """The page as HTML: the limits of the settings are written into it, everything else its modules ask for."""
-    text = files("serving").joinpath("static", DOCUMENT).read_text()
     modules = [name for name in static_files() if name.endswith(".js")]
     preloads = "\n".join(f'<link rel="modulepreload" href="/static/{name}">' for name in modules)
-    return text.format(
+    return _document().format(
         max_images=settings.max_images, max_frames=settings.max_frames, max_scale=settings.max_scale, preloads=preloads
     )
