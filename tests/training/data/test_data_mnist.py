@@ -174,7 +174,11 @@ def test_an_interrupted_fetch_is_completed(tmp_path: Path, mirror: tuple[str, li
     assert sorted(asked) == sorted(f"/{name}.gz" for name in files if name != right)
 
 
-@pytest.mark.parametrize("served", [gzip.compress(b"something else"), b"<html>", gzip.compress(b"x" * 99)[:-9], None])
+@pytest.mark.parametrize(
+    "served",
+    [gzip.compress(b"something else", mtime=0), b"<html>", gzip.compress(b"x" * 99, mtime=0)[:-9], None],
+    ids=["another file", "a page", "cut short", "none"],
+)
 def test_a_bad_answer_is_refused_and_not_kept(tmp_path: Path, mirror: tuple[str, list[str]], served: bytes | None) -> None:
     """Other contents, a web page, half a file or a 404 raise DataError that names the URL; the cache holds nothing of it."""
     files = contents()
