@@ -27,6 +27,7 @@ def r3gan(
     gamma: tuple[float, float],
     half_life: int,
     summary: str,
+    pace: float = 1.0,
 ) -> Recipe:
     """Adam(0, beta2) with beta2 from .9 to .99, and gamma, rate and the average's half-life on the same cosine.
 
@@ -42,10 +43,14 @@ def r3gan(
         gamma: the same of the penalties' weight.
         half_life: of the average at the end of the burn-in, in the same count.
         summary: one line.
+        pace: G's rate as a share of D's. With small batches G, whose every output moves with a few weights, leaps over D.
     """
     over = burn_in // batch
-    tune = AdamTune(Cosine(*rate, over), 0.0, Cosine(0.9, 0.99, over))
     optimiser = adam(rate[0], (0.0, 0.9))
+
+    def tune(share: float) -> AdamTune:
+        start, end = rate
+        return AdamTune(Cosine(share * start, share * end, over), 0.0, Cosine(0.9, 0.99, over))
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         fitting = tuple(stage for number, stage in enumerate(stages) if shape[-1] >= 4 << number)
@@ -60,8 +65,10 @@ def r3gan(
         latents=lambda classes: {"z": Normal(64)},
         nets=nets,
         players=(
-            Player(name="D", nets=("D",), loss=d_relativistic + r1_r2(Cosine(*gamma, over)), optimiser=optimiser, tune=tune),
-            Player(name="G", nets=("G",), loss=g_relativistic, optimiser=optimiser, tune=tune),
+            Player(
+                name="D", nets=("D",), loss=d_relativistic + r1_r2(Cosine(*gamma, over)), optimiser=optimiser, tune=tune(1.0)
+            ),
+            Player(name="G", nets=("G",), loss=g_relativistic, optimiser=optimiser, tune=tune(pace)),
         ),
         schedule=alternate(is_new_batch=True),
         ema=Ema(HalfLife(Cosine(0.0, half_life, over), batch)),
@@ -92,7 +99,8 @@ RECIPES = (
         batch=32,
         images=32 * 3000,
         burn_in=32 * 1500,
-        rate=(5e-4, 2e-4),
+        rate=(1e-3, 5e-4),
+        pace=0.2,
         gamma=(1.0, 1.0),
         half_life=32 * 200,
         summary="the same game with nets for two cores, on any 28x28 images: MNIST, Fashion-MNIST, StackedMNIST",
