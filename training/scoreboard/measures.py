@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from training.metrics.errors import ScoreError
+from training.metrics.gmam import Comparison
 from training.metrics.images import ALARM_EFFECTIVE_CLASSES
 from training.metrics.rank import rank_correlation
 from training.report.journal import read_rows
@@ -166,7 +167,7 @@ class Against(Measure):
         rows = [_json(path) for path in sorted(run.glob("gmam-*.json"))]
         if len(rows) != len(self.opponents):
             raise ScoreError(f"{run} must hold {len(self.opponents)} comparisons, got {len(rows)}")
-        agreed = sum(row["by_first"] * row["by_second"] > 0 for row in rows)
+        agreed = sum(Comparison(row["by_first"], row["by_second"]).is_agreed for row in rows)
         return Reading(
             measure=f"gmam, {agreed} of {len(rows)} agreed",
             value=sum(row["value"] for row in rows),
