@@ -7,7 +7,28 @@ from contract.outputs import Image, Output, Points, Tokens
 from contract.sampling import MAX_SEED, Drawn, Given, draw
 
 __all__ = [
-    "MAX_SEED", "METADATA_KEY", "Card", "CardError", "Categorical", "ContractError", "DrawError", "Drawn", "Given", "Golden",
-    "Image", "Latent", "Latents", "Normal", "Output", "Parameter", "Points", "Tokens", "Uniform", "card_from_metadata",
-    "card_to_json", "digest_latents", "draw", "parameters",
-]  # fmt: skip
+    "MAX_SEED",
+    "METADATA_KEY",
+    "Card",
+    "CardError",
+    "Categorical",
+    "ContractError",
+    "DrawError",
+    "Drawn",
+    "Given",
+    "Golden",
+    "Image",
+    "Latent",
+    "Latents",
+    "Normal",
+    "Output",
+    "Parameter",
+    "Points",
+    "Tokens",
+    "Uniform",
+    "card_from_metadata",
+    "card_to_json",
+    "digest_latents",
+    "draw",
+    "parameters",
+]

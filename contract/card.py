@@ -123,8 +123,15 @@ def _card_from_json(value: dict[str, Any]) -> Card:
     output = output_from_json(value["output"])
     latents = latents_from_json(value["latents"])
     parameters(latents)
-    return Card(**{**value, "latents": latents, "output": output, "classes": _classes(value["classes"], latents),
-                   "goldens": tuple(_golden(g, output) for g in _list("goldens", value["goldens"]))})  # fmt: skip
+    return Card(
+        **{
+            **value,
+            "latents": latents,
+            "output": output,
+            "classes": _classes(value["classes"], latents),
+            "goldens": tuple(_golden(g, output) for g in _list("goldens", value["goldens"])),
+        }
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -22,16 +22,21 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """The command line; without a command the service is started."""
     parser = argparse.ArgumentParser(
-        prog="python -m serving", usage="%(prog)s [-h] [COMMAND ...]", allow_abbrev=False,
+        prog="python -m serving",
+        usage="%(prog)s [-h] [COMMAND ...]",
+        allow_abbrev=False,
         epilog="All settings are environment variables: see docs/SERVICE.md.",
         description="Without a command: serve the models of GAN_MODELS over HTTP until told to stop.",
-    )  # fmt: skip
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="python -m serving")
     about = "say whether a PNG of the service is what its model makes of its seed"
     verify = commands.add_parser(
-        "verify", help=about, allow_abbrev=False, description=f"{about[0].upper()}{about[1:]}.",
+        "verify",
+        help=about,
+        allow_abbrev=False,
+        description=f"{about[0].upper()}{about[1:]}.",
         epilog="Exit code: 0 it is, 1 pixels differ, 2 it cannot be compared.",
-    )  # fmt: skip
+    )
     verify.add_argument("file", metavar="FILE.png", help="a PNG that the service wrote")
     verify.add_argument("--models", metavar="PATH[,PATH]", help="model files or folders of them, instead of GAN_MODELS")
     return parser

@@ -78,13 +78,22 @@ def create_app(
         _announce(metrics, log, model)
     generation = generation or Tally()
     reloader = Reloader(
-        service, dict(zip(files, models, strict=True)), provider, announce=partial(_announce, metrics, log), log=log,
-        generation=generation.value, trust=trust,
-    )  # fmt: skip
+        service,
+        dict(zip(files, models, strict=True)),
+        provider,
+        announce=partial(_announce, metrics, log),
+        log=log,
+        generation=generation.value,
+        trust=trust,
+    )
     parts = Parts(
-        service=service, answer=partial(answer, service, log), is_draining=is_draining, reloader=reloader,
-        generation=generation, gatekeeper=Gatekeeper(settings.admin_token) if settings.admin_token else None,
-    )  # fmt: skip
+        service=service,
+        answer=partial(answer, service, log),
+        is_draining=is_draining,
+        reloader=reloader,
+        generation=generation,
+        gatekeeper=Gatekeeper(settings.admin_token) if settings.admin_token else None,
+    )
     service.vitals.watch(lambda: [s.batcher.running_since for s in service.registry.all()], settings.stall_seconds, log)
     metrics.ready.set(1)
     flask = _create_flask(parts, log, reception)
@@ -93,8 +102,16 @@ def create_app(
 
 def _announce(metrics: Metrics, log: Log, model: Model) -> None:
     metrics.record_model(model)
-    log("model", name=model.card.name, digest=model.digest, runtime=model.runtime, goldens=model.goldens.pixels,
-        encoder=model.goldens.encoder, files=model.goldens.digest, batching=model.plan.name)  # fmt: skip
+    log(
+        "model",
+        name=model.card.name,
+        digest=model.digest,
+        runtime=model.runtime,
+        goldens=model.goldens.pixels,
+        encoder=model.goldens.encoder,
+        files=model.goldens.digest,
+        batching=model.plan.name,
+    )
 
 
 def _create_flask(parts: Parts, log: Log, reception: Reception) -> Flask:
@@ -113,9 +130,10 @@ def _create_flask(parts: Parts, log: Log, reception: Reception) -> Flask:
 def _begin(reception: Reception) -> None:
     scope = request.environ.get("asgi.scope")
     visit = Visit(
-        request.method, target_of(scope) if scope else request.full_path.removesuffix("?"),
+        request.method,
+        target_of(scope) if scope else request.full_path.removesuffix("?"),
         *map(request.headers.get, ("X-Request-Id", "traceparent", "tracestate")),
-    )  # fmt: skip
+    )
     request.environ["serving.visit"] = reception.begin(visit)
     if request.environ["PATH_INFO"].startswith("//"):  # Werkzeug would take it for one slash
         raise NotFound(NO_PATH)

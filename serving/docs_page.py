@@ -36,10 +36,13 @@ def render_docs(document: Schema) -> str:
     ]
     schemas = [_folded(name, schema) for name, schema in document["components"]["schemas"].items()]
     return PAGE.format(
-        title=escape(info["title"]), version=escape(info["version"]), openapi=document["openapi"],
+        title=escape(info["title"]),
+        version=escape(info["version"]),
+        openapi=document["openapi"],
         description=_code(info["description"]).replace("\n\n", "</p>\n<p>"),
-        operations="\n".join(operations), schemas="\n".join(schemas),
-    )  # fmt: skip
+        operations="\n".join(operations),
+        schemas="\n".join(schemas),
+    )
 
 
 def _code(text: str) -> str:
@@ -50,20 +53,26 @@ def _code(text: str) -> str:
 
 def _operation(method: str, path: str, told: Schema) -> str:
     name = f"{method.upper()} {path}"
-    parameters = [(f"<code>{escape(p['name'])}</code>", escape(p["in"]), _schema(p["schema"]), _code(p["description"]))
-                  for p in told["parameters"]]  # fmt: skip
-    answers = [(status, _code(reply["description"]), _media(reply), ", ".join(reply["headers"]))
-               for status, reply in told["responses"].items()]  # fmt: skip
+    parameters = [
+        (f"<code>{escape(p['name'])}</code>", escape(p["in"]), _schema(p["schema"]), _code(p["description"]))
+        for p in told["parameters"]
+    ]
+    answers = [
+        (status, _code(reply["description"]), _media(reply), ", ".join(reply["headers"]))
+        for status, reply in told["responses"].items()
+    ]
     body = [_folded(f"Body: {kind}", media["schema"]) for kind, media in told.get("requestBody", {}).get("content", {}).items()]
-    return "\n".join([
-        f'<section id="{escape(told["operationId"])}">',
-        f"<details><summary><code>{escape(name)}</code> {_code(told['summary'])}</summary>",
-        f"<p>{_code(told['description'])}</p>" if told["description"] else "",
-        _table(("parameter", "in", "value", ""), parameters) if parameters else "",
-        *body,
-        _table(("status", "when", "content", "headers"), answers),
-        "</details></section>",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f'<section id="{escape(told["operationId"])}">',
+            f"<details><summary><code>{escape(name)}</code> {_code(told['summary'])}</summary>",
+            f"<p>{_code(told['description'])}</p>" if told["description"] else "",
+            _table(("parameter", "in", "value", ""), parameters) if parameters else "",
+            *body,
+            _table(("status", "when", "content", "headers"), answers),
+            "</details></section>",
+        ]
+    )
 
 
 def _table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -47,9 +47,14 @@ class Sample:
         which = {"seed": self.seed, "n": len(self.rows)} if self.way is None else self.way
         columns = {} if self.columns is None else {"cols": self.columns}
         return {
-            "model": self.model, "digest": self.digest, "runtime": self.runtime, **which, "scale": self.scale, **columns,
+            "model": self.model,
+            "digest": self.digest,
+            "runtime": self.runtime,
+            **which,
+            "scale": self.scale,
+            **columns,
             "parameters": dict(self.given),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -218,7 +223,9 @@ def _probes() -> list[Sample]:
     points = (ramp[:200] * 61 % 97 / 97).astype(np.float32)
     tokens = ramp[:12].reshape(3, 4)
     outputs: list[tuple[Output, Array]] = [
-        (Image(24, 24, 1), noise[..., :1]), (Image(24, 24, 3), noise), (Tokens(4, 12), tokens),
+        (Image(24, 24, 1), noise[..., :1]),
+        (Image(24, 24, 3), noise),
+        (Tokens(4, 12), tokens),
         *((Points(k, (0.0,) * k, (1.0,) * k), points.reshape(-1, k)) for k in (1, 2, 5)),
-    ]  # fmt: skip
+    ]
     return [Sample(output=o, rows=rows, model="probe", digest="", runtime="", seed=0) for o, rows in outputs]

@@ -89,9 +89,17 @@ class Flight:
     """
 
     def __init__(
-        self, seeds: Sequence[Source], given: Given, *, batcher: Batcher, max_batch: int, encode: Encode, is_slow: bool,
-        land: Land, threads: Executor,
-    ) -> None:  # fmt: skip
+        self,
+        seeds: Sequence[Source],
+        given: Given,
+        *,
+        batcher: Batcher,
+        max_batch: int,
+        encode: Encode,
+        is_slow: bool,
+        land: Land,
+        threads: Executor,
+    ) -> None:
         self._seeds = seeds
         self._given = given
         self._batcher = batcher

@@ -59,7 +59,7 @@ class Front:
 
     def __init__(
         self, flask: Flask, service: Service, answer: Answer, threads: int, background: Background, reception: Reception
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.flask = flask
         self.reception = reception
         self._background = background
@@ -164,11 +164,14 @@ def _arrive(scope: Message, receive: Receive) -> tuple[Conditions, Visit]:
         scope["method"], target_of(scope), found.get(b"x-request-id"), found.get(b"traceparent"), found.get(b"tracestate")
     )
     conditions = Conditions(
-        accept=found.get(b"accept"), if_none_match=found.get(b"if-none-match"),
-        timeout_ms=found.get(b"x-request-timeout-ms"), is_head=scope["method"] == "HEAD",
-        client=scope["client"][0] if scope.get("client") else None, until_gone=lambda: _until_gone(receive),
+        accept=found.get(b"accept"),
+        if_none_match=found.get(b"if-none-match"),
+        timeout_ms=found.get(b"x-request-timeout-ms"),
+        is_head=scope["method"] == "HEAD",
+        client=scope["client"][0] if scope.get("client") else None,
+        until_gone=lambda: _until_gone(receive),
         visit=visit,
-    )  # fmt: skip
+    )
     return conditions, visit
 
 

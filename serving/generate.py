@@ -160,9 +160,13 @@ async def fulfil(service: Service, order: Order, conditions: Conditions, *, is_i
     service.metrics.came_from[came_from].inc()
     headers.append(("Content-Length", str(len(body))))
     return Reply(
-        status=200, headers=headers, body=body, cache=came_from, model=model,
+        status=200,
+        headers=headers,
+        body=body,
+        cache=came_from,
+        model=model,
         server_timing=timings.server_timing() if timings else UNTIMED[came_from],
-    )  # fmt: skip
+    )
 
 
 def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
@@ -171,13 +175,21 @@ def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
     form = FORMATS[kind][name]
     pixels = check_size(wanted, name, form, service.settings)
     seed = secrets.randbelow(MAX_SEED + 2 - wanted.n) if wanted.seed is None else wanted.seed
-    etag = entity_tag(wanted.model, service.fingerprints[kind, name], name, wanted.given,
-                      seed, wanted.n, wanted.scale, wanted.columns)  # fmt: skip
+    etag = entity_tag(
+        wanted.model, service.fingerprints[kind, name], name, wanted.given, seed, wanted.n, wanted.scale, wanted.columns
+    )
     return Order(
-        served=wanted.served, sources=range(seed, seed + wanted.n), given=wanted.given, format=name, media_type=form.media_type,
-        encode=partial(encode_sample, form, wanted, seed), is_slow=is_slow(form, pixels), etag=etag,
-        is_repeatable=wanted.seed is not None, headers=[("X-Seed", str(seed))],
-    )  # fmt: skip
+        served=wanted.served,
+        sources=range(seed, seed + wanted.n),
+        given=wanted.given,
+        format=name,
+        media_type=form.media_type,
+        encode=partial(encode_sample, form, wanted, seed),
+        is_slow=is_slow(form, pixels),
+        etag=etag,
+        is_repeatable=wanted.seed is not None,
+        headers=[("X-Seed", str(seed))],
+    )
 
 
 async def _body(
@@ -206,9 +218,15 @@ async def _body(
 
 def _make(service: Service, order: Order, land: Land) -> Flight:
     return Flight(
-        order.sources, order.given, batcher=order.served.batcher, max_batch=service.settings.max_batch,
-        encode=partial(_encode, service.metrics, order), is_slow=order.is_slow, land=land, threads=service.threads,
-    )  # fmt: skip
+        order.sources,
+        order.given,
+        batcher=order.served.batcher,
+        max_batch=service.settings.max_batch,
+        encode=partial(_encode, service.metrics, order),
+        is_slow=order.is_slow,
+        land=land,
+        threads=service.threads,
+    )
 
 
 def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
@@ -234,9 +252,13 @@ def problem_reply(problem: Problem) -> Reply:
     """The answer that tells of a problem."""
     body = problem.body()
     headers = [
-        ("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"),
-        ("Vary", "Accept"), *problem.headers.items(), ("Content-Length", str(len(body))),
-    ]  # fmt: skip
+        ("Content-Type", "application/problem+json"),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Vary", "Accept"),
+        *problem.headers.items(),
+        ("Content-Length", str(len(body))),
+    ]
     return Reply(status=problem.status, headers=headers, body=body)
 
 
@@ -244,9 +266,13 @@ def _headers(order: Order, *, is_immutable: bool) -> Headers:
     """Any seed's answer is not kept; a named seed's is, and is asked again unless the model cannot change."""
     kept = (IMMUTABLE if is_immutable else "public, no-cache") if order.is_repeatable else "no-store"
     return [
-        ("ETag", order.etag), ("Cache-Control", kept), ("Vary", "Accept"), *order.headers,
-        ("X-Model-Digest", order.served.model.digest), ("X-Content-Type-Options", "nosniff"),
-    ]  # fmt: skip
+        ("ETag", order.etag),
+        ("Cache-Control", kept),
+        ("Vary", "Accept"),
+        *order.headers,
+        ("X-Model-Digest", order.served.model.digest),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
 
 
 def encode_sample(form: Format, wanted: Wanted, source: Told, rows: Array) -> bytes:

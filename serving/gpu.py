@@ -72,9 +72,11 @@ def _numbers(nvml: Any, device: Any) -> tuple[float | None, ...]:
     rates = _ask(nvml, nvml.nvmlDeviceGetUtilizationRates, device)
     heat = _ask(nvml, nvml.nvmlDeviceGetTemperature, device, nvml.NVML_TEMPERATURE_GPU)
     return (
-        None if memory is None else memory.used, None if memory is None else memory.total,
-        None if rates is None else rates.gpu / 100, heat,
-    )  # fmt: skip
+        None if memory is None else memory.used,
+        None if memory is None else memory.total,
+        None if rates is None else rates.gpu / 100,
+        heat,
+    )
 
 
 def _ask(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any | None:

@@ -24,8 +24,11 @@ def error_content(kinds: Sequence[type[Problem]]) -> Schema:
 def inference_schemas() -> Schema:
     """What other schemas refer to: requests and answers for any model."""
     tensor = {"name": TEXT, "shape": SHAPE, "datatype": {"enum": sorted({*SEED_DATATYPES, *DATATYPES.values()})}}
-    given = record({**tensor, "parameters": ANYTHING, "data": ref("schemas", "Numbers")}, optional=["parameters"],
-                   additionalProperties=False)  # fmt: skip
+    given = record(
+        {**tensor, "parameters": ANYTHING, "data": ref("schemas", "Numbers")},
+        optional=["parameters"],
+        additionalProperties=False,
+    )
     flat = {"type": "array", "items": {"type": "number"}}
     return {
         "Error": record({"error": TEXT, "code": TEXT}, additionalProperties=False),
@@ -53,16 +56,18 @@ def inferred_of(model: Model) -> Schema:
     (output,) = tensors_of(model)[1]
     told = {"name": {"const": output["name"]}, "datatype": {"const": output["datatype"]}, "shape": shape_of(model)}
     outputs = {"minItems": 1, "maxItems": 1, "items": {"properties": told}}
-    return {"allOf": [ref("schemas", "Inferred"),
-                      {"properties": {"model_name": {"const": model.card.name}, "outputs": outputs}}]}  # fmt: skip
+    return {
+        "allOf": [ref("schemas", "Inferred"), {"properties": {"model_name": {"const": model.card.name}, "outputs": outputs}}]
+    }
 
 
 def _request(parameters: Schema, inputs: Schema, output: Schema) -> Schema:
     outputs = record({"name": output, "parameters": ANYTHING}, optional=["parameters"], additionalProperties=False)
     return record(
         {"id": TEXT, "parameters": parameters, "inputs": inputs, "outputs": {"type": "array", "items": outputs}},
-        optional=["id", "parameters", "outputs"], additionalProperties=False,
-    )  # fmt: skip
+        optional=["id", "parameters", "outputs"],
+        additionalProperties=False,
+    )
 
 
 def _latent(name: str, latent: Latent, max_images: int) -> Schema:
@@ -83,13 +88,22 @@ def _tensor(name: str, datatype: Schema, row: list[int], value: Schema, max_imag
     size = row[0] if row else 1
     data: Schema = {"type": "array", "items": value, "minItems": size, "maxItems": size * max_images}
     if row:
-        nested = {"type": "array", "items": {"type": "array", "items": value, "minItems": size, "maxItems": size},
-                  "minItems": 1, "maxItems": max_images}  # fmt: skip
+        nested = {
+            "type": "array",
+            "items": {"type": "array", "items": value, "minItems": size, "maxItems": size},
+            "minItems": 1,
+            "maxItems": max_images,
+        }
         data = {"anyOf": [data, nested]}
     count = {"type": "integer", "minimum": 1, "maximum": max_images}
-    shape = {"type": "array", "prefixItems": [count, *({"const": part} for part in row)], "items": False,
-             "minItems": 1 + len(row)}  # fmt: skip
+    shape = {
+        "type": "array",
+        "prefixItems": [count, *({"const": part} for part in row)],
+        "items": False,
+        "minItems": 1 + len(row),
+    }
     return record(
         {"name": {"const": name}, "shape": shape, "datatype": datatype, "parameters": ANYTHING, "data": data},
-        optional=["parameters"], additionalProperties=False,
-    )  # fmt: skip
+        optional=["parameters"],
+        additionalProperties=False,
+    )

@@ -86,9 +86,12 @@ def _serve(settings: Settings, address: str, metrics_directory: Path, signals: i
         return worker
 
     supervisor = Supervisor(
-        start, settings.workers or 1,
+        start,
+        settings.workers or 1,
         is_hopeless=lambda code, is_last: code == REFUSED and (is_last or not shared.serving.is_set()),
-        fell=shared.fallen.raise_it, drain=shared.draining.set,
-        drain_seconds=settings.drain_seconds, stop_seconds=settings.stop_seconds,
-    )  # fmt: skip
+        fell=shared.fallen.raise_it,
+        drain=shared.draining.set,
+        drain_seconds=settings.drain_seconds,
+        stop_seconds=settings.stop_seconds,
+    )
     return 0 if supervisor.run(signals) else 1

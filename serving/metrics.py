@@ -103,8 +103,12 @@ class Metrics:
             "gan_ready", "Whether every worker is ready for requests.", registry=registry, multiprocess_mode="livemin"
         )
         self.determinism = Gauge(
-            "gan_determinism_check_ok", "Whether the file loaded last gave a seed's bytes alone and in any batch.", ["model"],
-            registry=registry, multiprocess_mode="livemin")  # fmt: skip
+            "gan_determinism_check_ok",
+            "Whether the file loaded last gave a seed's bytes alone and in any batch.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
         self._encoded: dict[str, Histogram] = {}
         self._shown_models: dict[str, Gauge] = {}
         self.came_from = {result: self.cached.labels(result) for result in ("hit", "miss", "coalesced")}

@@ -85,11 +85,16 @@ def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1
     try:
         plan = find_plan(session, card, max_batch)
         return Model(
-            card=card, digest=digest, provider=provider, runtime=runtime_class(provider), session=session, plan=plan,
+            card=card,
+            digest=digest,
+            provider=provider,
+            runtime=runtime_class(provider),
+            session=session,
+            plan=plan,
             goldens=compare_goldens(session, plan, card, digest, runtime_class(provider)),
             fingerprint=_fingerprint(session, plan, card, digest, provider),
             parameters=parameters(card.latents),
-        )  # fmt: skip
+        )
     except StartError:
         raise
     except Exception as error:  # whatever onnxruntime raises when the graph cannot be run

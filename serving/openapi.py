@@ -69,13 +69,14 @@ def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Sche
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "`GAN_ADMIN_TOKEN`"}},
-            "schemas": shared_schemas() | inference_schemas(), "headers": header_components(),
+            "schemas": shared_schemas() | inference_schemas(),
+            "headers": header_components(),
             "responses": {
                 "NotFound": answer("No such path.", problem_content([NotFound]), "Cache-Control", "Vary"),
                 "MethodNotAllowed": answer("Another method.", problem_content([MethodNotAllowed]), "Allow", "Cache-Control"),
             },
         },
-    }  # fmt: skip
+    }
 
 
 def split_route(route: str) -> tuple[str, str]:
@@ -93,8 +94,13 @@ def _static(service: Service) -> Operation:
     """A file of the page."""
     kinds = sorted({file.media_type.partition(";")[0] for file in static_files().values()})
     shown = answer("The file.", {kind: {} for kind in kinds}, *KEPT)
-    return Operation(tag="about", answers={"200": shown, "304": UNCHANGED}, parameters=[IF_NONE_MATCH],
-                     problems=(NotFound,), path={"name": {"enum": list(static_files())}})  # fmt: skip
+    return Operation(
+        tag="about",
+        answers={"200": shown, "304": UNCHANGED},
+        parameters=[IF_NONE_MATCH],
+        problems=(NotFound,),
+        path={"name": {"enum": list(static_files())}},
+    )
 
 
 def _shown(tag: str, schema: Schema, **rest: Any) -> Operation:
@@ -174,13 +180,25 @@ def inference(service: Service, model: Model | None = None) -> Operation:
     asked = ref("schemas", "Inference") if model is None else inference_of(model, limit)
     given = ref("schemas", "Inferred") if model is None else inferred_of(model)
     return _spoken(
-        given, answers={"200": answer("The rows.", {JSON: {"schema": given}}, *PLAIN, "X-Model-Digest")},
+        given,
+        answers={"200": answer("The rows.", {JSON: {"schema": given}}, *PLAIN, "X-Model-Digest")},
         description="`seed`, or every latent, or both: what is given stands instead of what the seed draws.",
-        body={"required": True, "content": {JSON: {"schema": asked}}}, parameters=[TIMEOUT],
+        body={"required": True, "content": {JSON: {"schema": asked}}},
+        parameters=[TIMEOUT],
         path={"name": names(models)} if model is None else {},
-        problems=(BadInference, BadParameter, NotFound, TooLarge, UnsupportedMediaType, NonFinite, QueueFull, Draining,
-                  DeadlinePassed, OverShare),
-    )  # fmt: skip
+        problems=(
+            BadInference,
+            BadParameter,
+            NotFound,
+            TooLarge,
+            UnsupportedMediaType,
+            NonFinite,
+            QueueFull,
+            Draining,
+            DeadlinePassed,
+            OverShare,
+        ),
+    )
 
 
 OPERATIONS: dict[str, Callable[[Service], Operation]] = {

@@ -108,13 +108,16 @@ def problem_answers(operation: Operation) -> Schema:
 def path_item(operation: Operation, method: str, name: str, summary: str) -> Schema:
     """What a path answers; a path that answers GET answers HEAD with the same headers."""
     told: Schema = {
-        "operationId": name, "summary": summary, "description": operation.description, "tags": [operation.tag],
+        "operationId": name,
+        "summary": summary,
+        "description": operation.description,
+        "tags": [operation.tag],
         "parameters": [
             *(parameter(variable, "path", schema, "", required=True) for variable, schema in operation.path.items()),
             *operation.parameters,
         ],
         "responses": {**operation.answers, **problem_answers(operation)},
-    }  # fmt: skip
+    }
     if operation.needs_token:
         told["security"] = [{"token": []}]
     if operation.body:

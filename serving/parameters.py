@@ -70,10 +70,14 @@ def parse_query(query: str, models: Mapping[str, Served], settings: Settings, ad
     if columns == sheet_columns(n):
         columns = None
     return Wanted(
-        served=served, seed=seed, n=n, scale=integer(values, "scale", 1, settings.max_scale) or 1,
-        columns=columns, format=values.get("format"),
+        served=served,
+        seed=seed,
+        n=n,
+        scale=integer(values, "scale", 1, settings.max_scale) or 1,
+        columns=columns,
+        format=values.get("format"),
         given=given_values(values, served.model, GENERATE),
-    )  # fmt: skip
+    )
 
 
 def _count(values: Mapping[str, str], settings: Settings) -> int:

@@ -96,9 +96,7 @@ def read_png(data: bytes) -> Png:
     _check_order(kinds)
     width, height, channels = _header(chunks[0][1])
     pixels = b"".join(content for kind, content in chunks if kind == b"IDAT")
-    return Png(
-        header=chunks[0][1], width=width, height=height, channels=channels, deflated=pixels, chunks=tuple(chunks)
-    )  # fmt: skip
+    return Png(header=chunks[0][1], width=width, height=height, channels=channels, deflated=pixels, chunks=tuple(chunks))
 
 
 def _chunks(data: bytes) -> list[Chunk]:

@@ -28,9 +28,10 @@ class Used:
 
     def __add__(self, other: Used) -> Used:
         return Used(
-            cpu_ticks=self.cpu_ticks + other.cpu_ticks, resident_pages=self.resident_pages + other.resident_pages,
+            cpu_ticks=self.cpu_ticks + other.cpu_ticks,
+            resident_pages=self.resident_pages + other.resident_pages,
             open_files=self.open_files + other.open_files,
-        )  # fmt: skip
+        )
 
 
 class ProcessCollector(Collector):
@@ -72,9 +73,12 @@ class ProcessCollector(Collector):
         except OSError:
             return
         numbers = (
-            used.cpu_ticks / os.sysconf("SC_CLK_TCK"), used.resident_pages * os.sysconf("SC_PAGE_SIZE"), used.open_files,
-            count, started,
-        )  # fmt: skip
+            used.cpu_ticks / os.sysconf("SC_CLK_TCK"),
+            used.resident_pages * os.sysconf("SC_PAGE_SIZE"),
+            used.open_files,
+            count,
+            started,
+        )
         for family, number in zip(self._of_proc(), numbers, strict=True):
             family.add_sample(f"{family.name}_total" if family.type == "counter" else family.name, {}, number)
             yield family

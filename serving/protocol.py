@@ -97,9 +97,10 @@ def show_inference(parts: Parts, name: str) -> Response:
     body = read_body(body_limit(served.model, service.settings.max_images))
     inference = read_inference(body, served.model, service.settings.max_images)
     conditions = Conditions(
-        timeout_ms=request.headers.get("X-Request-Timeout-Ms"), client=request.remote_addr,
+        timeout_ms=request.headers.get("X-Request-Timeout-Ms"),
+        client=request.remote_addr,
         visit=request.environ["serving.visit"],
-    )  # fmt: skip
+    )
     rows = service.bridge.ask(infer(service, served, inference, conditions))
     reply = _reply(describe_rows(served.model, inference, rows), 200, [("X-Model-Digest", served.model.digest)])
     request.environ["serving.model"] = name
@@ -167,9 +168,15 @@ async def infer(service: Service, served: Served, inference: Inference, conditio
 
 def _make(service: Service, served: Served, inference: Inference, rows: list[Array], land: Land) -> Flight:
     return Flight(
-        inference.sources, inference.given, batcher=served.batcher, max_batch=service.settings.max_batch,
-        encode=partial(_keep, rows), is_slow=False, land=land, threads=service.threads,
-    )  # fmt: skip
+        inference.sources,
+        inference.given,
+        batcher=served.batcher,
+        max_batch=service.settings.max_batch,
+        encode=partial(_keep, rows),
+        is_slow=False,
+        land=land,
+        threads=service.threads,
+    )
 
 
 def _keep(rows: list[Array], made: Array, timings: Timings) -> bytes:
@@ -183,7 +190,10 @@ def describe_rows(model: Model, inference: Inference, rows: Array) -> dict[str, 
     """The protocol's answer, its tensor in row-major order."""
     output = model.card.output
     tensor = {
-        "name": output.kind, "datatype": DATATYPES[output.dtype], "shape": list(rows.shape), "data": rows.ravel().tolist(),
-    }  # fmt: skip
+        "name": output.kind,
+        "datatype": DATATYPES[output.dtype],
+        "shape": list(rows.shape),
+        "data": rows.ravel().tolist(),
+    }
     named = {} if inference.id is None else {"id": inference.id}
     return {"model_name": model.card.name, **named, "outputs": [tensor]}

@@ -58,8 +58,17 @@ class Reloader:
         trust: whose signature a file needs, if any.
     """
 
-    def __init__(self, service: Service, names: dict[Path, str], device: Device, *, announce: Callable[[Model], None], log: Log,
-                 generation: Callable[[], int] = lambda: 0, trust: Trust | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        service: Service,
+        names: dict[Path, str],
+        device: Device,
+        *,
+        announce: Callable[[Model], None],
+        log: Log,
+        generation: Callable[[], int] = lambda: 0,
+        trust: Trust | None = None,
+    ) -> None:
         self._service = service
         self._names = names
         self._device = device

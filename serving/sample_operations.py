@@ -35,13 +35,25 @@ from serving.ways import ARITHMETIC, FPS, FRAMES, MIX, SWITCH, WALK, walk_format
 JSON = "application/json"
 WAY = ("ETag", "Cache-Control", "Vary", "X-Model-Digest", "X-Content-Type-Options", "Server-Timing")
 SAMPLE = ("X-Seed", *WAY)
-PROBLEMS = (BadQuery, UnknownParameter, RepeatedParameter, BadParameter, NotAcceptable, NonFinite, QueueFull, Draining,
-            DeadlinePassed, OverShare)  # fmt: skip
+PROBLEMS = (
+    BadQuery,
+    UnknownParameter,
+    RepeatedParameter,
+    BadParameter,
+    NotAcceptable,
+    NonFinite,
+    QueueFull,
+    Draining,
+    DeadlinePassed,
+    OverShare,
+)
 
 TIMEOUT = parameter(
-    "X-Request-Timeout-Ms", "header", integer(1, 999_999_999, **{"x-text-pattern": f"^(?:{MILLISECONDS.pattern})$"}),
+    "X-Request-Timeout-Ms",
+    "header",
+    integer(1, 999_999_999, **{"x-text-pattern": f"^(?:{MILLISECONDS.pattern})$"}),
     "How long the client waits; the service's own deadline is the longest.",
-)  # fmt: skip
+)
 IF_NONE_MATCH = parameter("If-None-Match", "header", TEXT, "Entity tags; one that matches is answered 304.")
 
 REQUIRED = frozenset({"from", "to", "a", "b", "c"})
@@ -76,20 +88,23 @@ def addressed(service: Service, model: Model | None = None) -> Operation:
 
 def walk(service: Service) -> Operation:
     """Ways between two seeds."""
-    return _samples(service, models_of(service), WALK, way_formats, ref("schemas", "Walk"), WAY,
-                    problems=(*PROBLEMS, MissingParameter))  # fmt: skip
+    return _samples(
+        service, models_of(service), WALK, way_formats, ref("schemas", "Walk"), WAY, problems=(*PROBLEMS, MissingParameter)
+    )
 
 
 def mix(service: Service) -> Operation:
     """Places between two seeds."""
-    return _samples(service, models_of(service), MIX, mix_formats, ref("schemas", "Mix"), WAY,
-                    problems=(*PROBLEMS, MissingParameter))  # fmt: skip
+    return _samples(
+        service, models_of(service), MIX, mix_formats, ref("schemas", "Mix"), WAY, problems=(*PROBLEMS, MissingParameter)
+    )
 
 
 def arithmetic(service: Service) -> Operation:
     """Sums of three seeds."""
-    return _samples(service, models_of(service), ARITHMETIC, mix_formats, ref("schemas", "Sum"), WAY,
-                    problems=(*PROBLEMS, MissingParameter))  # fmt: skip
+    return _samples(
+        service, models_of(service), ARITHMETIC, mix_formats, ref("schemas", "Sum"), WAY, problems=(*PROBLEMS, MissingParameter)
+    )
 
 
 def sample_formats(model: Model) -> Formats:
@@ -108,9 +123,14 @@ def way_formats(model: Model) -> Formats:
 
 
 def _samples(
-    service: Service, models: list[Model], own: Sequence[str], formats_of: Callable[[Model], Formats], schema: Schema,
-    told: Sequence[str] = SAMPLE, **rest: Any,
-) -> Operation:  # fmt: skip
+    service: Service,
+    models: list[Model],
+    own: Sequence[str],
+    formats_of: Callable[[Model], Formats],
+    schema: Schema,
+    told: Sequence[str] = SAMPLE,
+    **rest: Any,
+) -> Operation:
     """A route for samples, with its own parameters and with the parameters and the formats of these models."""
     formats = {name: media_type for model in models for name, media_type in formats_of(model).items()}
     content = {media_type: {"schema": schema} if media_type == JSON else {} for media_type in formats.values()}
@@ -123,10 +143,12 @@ def _samples(
         },
         parameters=[
             *(parameter(name, "query", *about[name], required=name in REQUIRED) for name in own),
-            *(more for more in model_parameters(models) if more["name"] not in own), IF_NONE_MATCH, TIMEOUT,
+            *(more for more in model_parameters(models) if more["name"] not in own),
+            IF_NONE_MATCH,
+            TIMEOUT,
         ],
         **{"problems": PROBLEMS, **rest},
-    )  # fmt: skip
+    )
 
 
 def route_parameters(settings: Settings, models: list[Model], formats: list[str]) -> dict[str, tuple[Schema, str]]:

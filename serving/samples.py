@@ -24,6 +24,14 @@ def sample_of(model: Model, rows: Array, source: Told, given: Given, *, scale: i
     """
     seed, way = (0, source._asdict()) if isinstance(source, Place | Sum) else (source, None)
     return Sample(
-        output=model.card.output, rows=rows, model=model.card.name, digest=model.digest, runtime=model.runtime,
-        seed=seed, scale=scale, columns=columns, given=given, way=way,
-    )  # fmt: skip
+        output=model.card.output,
+        rows=rows,
+        model=model.card.name,
+        digest=model.digest,
+        runtime=model.runtime,
+        seed=seed,
+        scale=scale,
+        columns=columns,
+        given=given,
+        way=way,
+    )

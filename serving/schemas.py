@@ -84,25 +84,37 @@ def rows(which: Schema) -> Schema:
     """Rows as ``format=json``, and which they are."""
     return record(
         {
-            "model": TEXT, "digest": DIGEST, "runtime": TEXT, **which, "scale": COUNT,
+            "model": TEXT,
+            "digest": DIGEST,
+            "runtime": TEXT,
+            **which,
+            "scale": COUNT,
             "parameters": {**NUMBERS_BY_NAME, "description": "Values that were asked for."},
-            "cols": COUNT, "kind": TEXT,
-            "dtype": {"enum": ["uint8", "float32", "int64"]}, "shape": SHAPE, "data": ref("schemas", "Numbers"),
+            "cols": COUNT,
+            "kind": TEXT,
+            "dtype": {"enum": ["uint8", "float32", "int64"]},
+            "shape": SHAPE,
+            "data": ref("schemas", "Numbers"),
         },
         optional=["cols"],
-    )  # fmt: skip
+    )
 
 
 def sample_of(model: Model) -> Schema:
     """A sample of one model as ``format=json``."""
     output: Output = model.card.output
     told = {
-        "model": {"const": model.card.name}, "digest": {"const": model.digest}, "runtime": {"const": model.runtime},
-        "kind": {"const": output.kind}, "dtype": {"const": output.dtype},
+        "model": {"const": model.card.name},
+        "digest": {"const": model.digest},
+        "runtime": {"const": model.runtime},
+        "kind": {"const": output.kind},
+        "dtype": {"const": output.dtype},
         "shape": shape_of(model),
-        "parameters": {"properties": {name: parameter_value(p) for name, p in model.parameters.items()},
-                       "additionalProperties": False},
-    }  # fmt: skip
+        "parameters": {
+            "properties": {name: parameter_value(p) for name, p in model.parameters.items()},
+            "additionalProperties": False,
+        },
+    }
     return {"allOf": [ref("schemas", "Sample"), {"properties": told}]}
 
 
@@ -117,25 +129,36 @@ def model_entry() -> Schema:
     parameter = record({"low": {"type": "number"}, "high": {"type": "number"}, "is_integer": TRUTH})
     goldens = record(
         {
-            "latents": {"enum": ["exact", "none"]}, "pixels": {"enum": ["exact", "close", "none"]},
-            "encoder": {"type": ["string", "null"]}, "files": {"type": "object", "additionalProperties": DIGEST},
+            "latents": {"enum": ["exact", "none"]},
+            "pixels": {"enum": ["exact", "close", "none"]},
+            "encoder": {"type": ["string", "null"]},
+            "files": {"type": "object", "additionalProperties": DIGEST},
         }
-    )  # fmt: skip
+    )
     return record(
         {
-            "name": TEXT, "digest": DIGEST, "serving_runtime": TEXT, "provider": {"enum": ["cpu", "cuda"]}, "goldens": goldens,
-            "batching": {"enum": ["any", "padded", "single"]}, "formats": {"type": "array", "items": TEXT},
+            "name": TEXT,
+            "digest": DIGEST,
+            "serving_runtime": TEXT,
+            "provider": {"enum": ["cpu", "cuda"]},
+            "goldens": goldens,
+            "batching": {"enum": ["any", "padded", "single"]},
+            "formats": {"type": "array", "items": TEXT},
             "walk_formats": {"type": "array", "items": TEXT},
-            "parameters": {"type": "object", "additionalProperties": parameter}, "card": {"type": "object"},
+            "parameters": {"type": "object", "additionalProperties": parameter},
+            "card": {"type": "object"},
         }
-    )  # fmt: skip
+    )
 
 
 def shared_schemas() -> Schema:
     """The schemas that others refer to."""
     return {
-        "Problem": problem(), "Numbers": NESTED, "Model": model_entry(), "Sample": rows({"seed": SEED, "n": COUNT}),
+        "Problem": problem(),
+        "Numbers": NESTED,
+        "Model": model_entry(),
+        "Sample": rows({"seed": SEED, "n": COUNT}),
         "Walk": rows({"from": SEED, "to": SEED, "frames": COUNT}),
         "Sum": rows({"a": SEED, "b": SEED, "c": SEED}),
         "Mix": rows({"a": SEED, "b": SEED, "t": {"type": "number", "minimum": 0, "maximum": 1}}),
-    }  # fmt: skip
+    }

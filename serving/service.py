@@ -41,10 +41,15 @@ def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics
 
     cache = Cache(settings.cache_bytes, metrics.cache_bytes.set)
     return Service(
-        settings=settings, registry=Registry(models, make_batcher, keep=settings.keep_models), fingerprints=all_fingerprints(),
-        metrics=metrics, cache=cache, flights=Flights(cache.keep), threads=ThreadPoolExecutor(1, "encoding"),
+        settings=settings,
+        registry=Registry(models, make_batcher, keep=settings.keep_models),
+        fingerprints=all_fingerprints(),
+        metrics=metrics,
+        cache=cache,
+        flights=Flights(cache.keep),
+        threads=ThreadPoolExecutor(1, "encoding"),
         shares=Shares(settings.client_rate, BURST_SECONDS * (settings.client_rate or 0)),
-    )  # fmt: skip
+    )
 
 
 def timed_run(model: Model, metrics: Metrics) -> Run:

@@ -45,9 +45,16 @@ class Supervisor:
     """
 
     def __init__(
-        self, start: Callable[[int], BaseProcess], count: int, *, is_hopeless: Callable[[int, bool], bool],
-        fell: Callable[[], None], drain: Callable[[], None], drain_seconds: float, stop_seconds: float,
-    ) -> None:  # fmt: skip
+        self,
+        start: Callable[[int], BaseProcess],
+        count: int,
+        *,
+        is_hopeless: Callable[[int, bool], bool],
+        fell: Callable[[], None],
+        drain: Callable[[], None],
+        drain_seconds: float,
+        stop_seconds: float,
+    ) -> None:
         self._start = start
         self._posts = [_Post() for _ in range(count)]
         self._is_hopeless = is_hopeless

@@ -103,9 +103,12 @@ def _context(caller: Caller) -> Context:
     """The context in which a caller's request is answered."""
     state = TraceState.from_header([caller.state]) if caller.state else None
     parent = SpanContext(
-        int(caller.trace_id, 16), int(caller.span_id, 16), is_remote=True, trace_flags=TraceFlags(int(caller.flags, 16)),
+        int(caller.trace_id, 16),
+        int(caller.span_id, 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(caller.flags, 16)),
         trace_state=state,
-    )  # fmt: skip
+    )
     return set_span_in_context(NonRecordingSpan(parent), Context())
 
 

@@ -144,9 +144,14 @@ def read_origin(text: str, settings: Settings) -> Origin:
         _check_count("cols", value["cols"], 1, len(sources), " for this n")
     _check_parameters(value["parameters"])
     return Origin(
-        model=value["model"], digest=value["digest"], runtime=value["runtime"], sources=sources, scale=value["scale"],
-        cols=value.get("cols"), parameters=value["parameters"],
-    )  # fmt: skip
+        model=value["model"],
+        digest=value["digest"],
+        runtime=value["runtime"],
+        sources=sources,
+        scale=value["scale"],
+        cols=value.get("cols"),
+        parameters=value["parameters"],
+    )
 
 
 def _seeds(value: Mapping[str, Any], settings: Settings) -> Sequence[Told]:
@@ -207,9 +212,11 @@ def find_model(origin: Origin, settings: Settings) -> Model:
         if digest == origin.digest:
             try:
                 return model_from_bytes(
-                    data, resolve_provider(settings.provider), intra_op_threads=settings.intra_op_threads,
+                    data,
+                    resolve_provider(settings.provider),
+                    intra_op_threads=settings.intra_op_threads,
                     max_batch=settings.max_batch,
-                )  # fmt: skip
+                )
             except ModelError as error:
                 raise ModelError(f"{path}: {error}") from None
         there.append(f"{path} {digest[:12]}")
@@ -264,4 +271,4 @@ def compare(data: bytes, again: bytes, origin: Origin, runtime: str) -> Verdict:
     plural = "" if levels == 1 else "s"
     return Verdict(
         False, f"pixel difference: {count} of {off.size} pixels by at most {levels} grey level{plural}: {origin}; {by}"
-    )  # fmt: skip
+    )

@@ -68,10 +68,13 @@ def show_arithmetic(parts: Parts) -> Response:
 def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
     headers = request.headers
     conditions = Conditions(
-        accept=headers.get("Accept"), if_none_match=headers.get("If-None-Match"),
-        timeout_ms=headers.get("X-Request-Timeout-Ms"), is_head=request.method == "HEAD", client=request.remote_addr,
+        accept=headers.get("Accept"),
+        if_none_match=headers.get("If-None-Match"),
+        timeout_ms=headers.get("X-Request-Timeout-Ms"),
+        is_head=request.method == "HEAD",
+        client=request.remote_addr,
         visit=request.environ["serving.visit"],
-    )  # fmt: skip
+    )
     query = request.environ.get("QUERY_STRING", "")
     reply = parts.service.bridge.ask(parts.answer(query, conditions, digest, make))
     request.environ.update({"serving.cache": reply.cache, "serving.model": reply.model})
@@ -97,10 +100,17 @@ def describe(model: Model) -> dict[str, object]:
     ranges = {p.name: {"low": p.low, "high": p.high, "is_integer": p.is_integer} for p in model.parameters.values()}
     formats, walks = list(FORMATS[model.card.output.kind]), list(walk_formats(model))
     return {
-        "name": model.card.name, "digest": model.digest, "serving_runtime": model.runtime, "provider": model.provider,
-        "goldens": asdict(model.goldens), "batching": model.plan.name, "formats": formats, "walk_formats": walks,
-        "parameters": ranges, "card": card,
-    }  # fmt: skip
+        "name": model.card.name,
+        "digest": model.digest,
+        "serving_runtime": model.runtime,
+        "provider": model.provider,
+        "goldens": asdict(model.goldens),
+        "batching": model.plan.name,
+        "formats": formats,
+        "walk_formats": walks,
+        "parameters": ranges,
+        "card": card,
+    }
 
 
 def show_health(parts: Parts) -> Response:

@@ -46,9 +46,13 @@ class Visit:
     __slots__ = ("id", "method", "target", "start", "caller", "span", "model", "timings")
 
     def __init__(
-        self, method: str, target: str, request_id: str | None = None, traceparent: str | None = None,
+        self,
+        method: str,
+        target: str,
+        request_id: str | None = None,
+        traceparent: str | None = None,
         tracestate: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.start = time.perf_counter()
         self.method = method
         self.target = target

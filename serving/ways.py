@@ -94,10 +94,20 @@ async def _answer(service: Service, route: str, wanted: Wanted, source: Place | 
     form = FORMATS[kind][name]
     pixels = check_size(wanted, name, form, service.settings)
     etag = entity_tag(wanted.model, service.fingerprints[kind, name], name, wanted.given, route, tuple(source), wanted.scale)
-    return await fulfil(service, Order(
-        served=wanted.served, sources=[source], given=wanted.given, format=name, media_type=form.media_type,
-        encode=partial(encode_sample, form, wanted, source), is_slow=is_slow(form, pixels), etag=etag,
-    ), conditions)  # fmt: skip
+    return await fulfil(
+        service,
+        Order(
+            served=wanted.served,
+            sources=[source],
+            given=wanted.given,
+            format=name,
+            media_type=form.media_type,
+            encode=partial(encode_sample, form, wanted, source),
+            is_slow=is_slow(form, pixels),
+            etag=etag,
+        ),
+        conditions,
+    )
 
 
 def parse_mix(query: str, models: Registry, settings: Settings) -> tuple[Wanted, Place]:
@@ -126,9 +136,11 @@ def parse_arithmetic(query: str, models: Registry, settings: Settings) -> tuple[
 def _single(values: Mapping[str, str], served: Served, names: Sequence[str], settings: Settings) -> Wanted:
     """What is wanted of one row; ``names`` are the route's parameters."""
     return Wanted(
-        served=served, scale=integer(values, "scale", 1, settings.max_scale) or 1, format=values.get("format"),
+        served=served,
+        scale=integer(values, "scale", 1, settings.max_scale) or 1,
+        format=values.get("format"),
         given=given_values(values, served.model, names),
-    )  # fmt: skip
+    )
 
 
 async def walk(service: Service, query: str, conditions: Conditions, digits: str | None = None) -> Reply:
@@ -146,11 +158,20 @@ async def walk(service: Service, query: str, conditions: Conditions, digits: str
     is_moving = isinstance(form, AnimationFormat)
     encoder = service.fingerprints[ANIMATION if is_moving else model.card.output.kind, name]
     which = [*wanted.way().values(), *wanted.playing().values()]
-    return await fulfil(service, Order(
-        served=wanted.served, sources=[Place(wanted.from_seed, wanted.to_seed, t) for t in frame_places(wanted.frames)],
-        given=wanted.given, format=name, media_type=form.media_type, encode=partial(_encode_walk, form, wanted),
-        is_slow=is_moving, etag=entity_tag(model, encoder, name, wanted.given, "walk", *which),
-    ), conditions)  # fmt: skip
+    return await fulfil(
+        service,
+        Order(
+            served=wanted.served,
+            sources=[Place(wanted.from_seed, wanted.to_seed, t) for t in frame_places(wanted.frames)],
+            given=wanted.given,
+            format=name,
+            media_type=form.media_type,
+            encode=partial(_encode_walk, form, wanted),
+            is_slow=is_moving,
+            etag=entity_tag(model, encoder, name, wanted.given, "walk", *which),
+        ),
+        conditions,
+    )
 
 
 def parse_walk(query: str, models: Registry, settings: Settings) -> Walk:
@@ -163,12 +184,17 @@ def parse_walk(query: str, models: Registry, settings: Settings) -> Walk:
     if values.get("back", "off") not in SWITCH:
         raise BadParameter("back", values["back"], "one of on, off")
     return Walk(
-        served=served, from_seed=_seed(values, "from"), to_seed=_seed(values, "to"),
+        served=served,
+        from_seed=_seed(values, "from"),
+        to_seed=_seed(values, "to"),
         frames=integer(values, "frames", 2, settings.max_frames) or min(FRAMES, settings.max_frames),
-        fps=integer(values, "fps", 1, MAX_FPS) or FPS, loop=integer(values, "loop", 0, MAX_LOOP) or 0,
-        is_back=SWITCH[values.get("back", "off")], scale=integer(values, "scale", 1, settings.max_scale) or 1,
-        format=values.get("format"), given=given_values(values, served.model, WALK),
-    )  # fmt: skip
+        fps=integer(values, "fps", 1, MAX_FPS) or FPS,
+        loop=integer(values, "loop", 0, MAX_LOOP) or 0,
+        is_back=SWITCH[values.get("back", "off")],
+        scale=integer(values, "scale", 1, settings.max_scale) or 1,
+        format=values.get("format"),
+        given=given_values(values, served.model, WALK),
+    )
 
 
 def walk_formats(model: Model) -> dict[str, AnimationFormat | Format]:
@@ -203,11 +229,25 @@ def _encode_walk(form: AnimationFormat | Format, wanted: Walk, rows: Array) -> b
     model = wanted.served.model
     if isinstance(form, AnimationFormat):
         frames = there_and_back(rows) if wanted.is_back else rows
-        origin = {"model": model.card.name, "digest": model.digest, "runtime": model.runtime, **wanted.way(),
-                  **wanted.playing(), "parameters": dict(wanted.given)}  # fmt: skip
+        origin = {
+            "model": model.card.name,
+            "digest": model.digest,
+            "runtime": model.runtime,
+            **wanted.way(),
+            **wanted.playing(),
+            "parameters": dict(wanted.given),
+        }
         texts = {PNG_KEYWORD: json.dumps(origin)}
         return form.encode(Animation(frames=frames, fps=wanted.fps, loop=wanted.loop, scale=wanted.scale, texts=texts))
-    return form.encode(Sample(
-        output=model.card.output, rows=rows, model=model.card.name, digest=model.digest, runtime=model.runtime,
-        seed=0, given=wanted.given, way=wanted.way(),
-    ))  # fmt: skip
+    return form.encode(
+        Sample(
+            output=model.card.output,
+            rows=rows,
+            model=model.card.name,
+            digest=model.digest,
+            runtime=model.runtime,
+            seed=0,
+            given=wanted.given,
+            way=wanted.way(),
+        )
+    )

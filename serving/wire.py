@@ -241,10 +241,19 @@ def make_server(
     application: Any = app  # its messages are looser than uvicorn's types
     connection: Any = partial(Connection, app.reception, is_draining, settings.client_seconds)
     config = Config(
-        application, http=connection, loop="uvloop", interface="asgi3", lifespan="on", ws="none", log_config=None,
+        application,
+        http=connection,
+        loop="uvloop",
+        interface="asgi3",
+        lifespan="on",
+        ws="none",
+        log_config=None,
         access_log=False,
-        server_header=False, proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_keep_alive=settings.keep_alive_seconds, backlog=settings.backlog,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_keep_alive=settings.keep_alive_seconds,
+        backlog=settings.backlog,
         timeout_graceful_shutdown=settings.stop_seconds,
-    )  # fmt: skip
+    )
     return Server(config, when_ready)

@@ -57,8 +57,15 @@ class Train:
     """Where that page listens; a container needs 0.0.0.0."""
 
     def __call__(self, console: Console) -> int:
-        plan = Plan(recipe=self.recipe, data=self.data, size=self.size, steps=self.steps, batch=self.batch, gate=self.gate,
-                    seed=self.seed)  # fmt: skip
+        plan = Plan(
+            recipe=self.recipe,
+            data=self.data,
+            size=self.size,
+            steps=self.steps,
+            batch=self.batch,
+            gate=self.gate,
+            seed=self.seed,
+        )
         recipe = plan.resolve()
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"
         page = Page(self.metrics_address, self.metrics_port)
@@ -124,8 +131,15 @@ class Score:
 
         is_run = self.model.is_dir()
         model = self.model / "model.onnx" if is_run else self.model
-        run_score(model, data=self.data, judge_data=self.judge, samples=self.samples, nearest=self.nearest,
-                  environ=os.environ, console=console)  # fmt: skip
+        run_score(
+            model,
+            data=self.data,
+            judge_data=self.judge,
+            samples=self.samples,
+            nearest=self.nearest,
+            environ=os.environ,
+            console=console,
+        )
         if is_run and (self.model / FILE).exists():
             examine_run(Setting(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
         return 0
@@ -246,8 +260,9 @@ def main(arguments: list[str]) -> int:
             "scoreboard": Scoreboard,
             "list": List,
         },
-        prog="python -m training", args=arguments,
-    )  # fmt: skip
+        prog="python -m training",
+        args=arguments,
+    )
     try:
         return int(command(console))
     except (TrainingError, DataError) as error:

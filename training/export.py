@@ -87,10 +87,16 @@ def _to_onnx(module: nn.Module, latents: Latents, output: str) -> onnx.ModelProt
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module, example, dynamo=True, opset_version=OPSET, verbose=False, external_data=False,
-            input_names=list(latents), output_names=[output],
+            module,
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            external_data=False,
+            input_names=list(latents),
+            output_names=[output],
             dynamic_shapes={"latents": tuple({0: rows} for _ in example)},
-        )  # fmt: skip
+        )
     assert program is not None  # None only when a file name is given
     return _stripped(program.model_proto)
 
@@ -162,6 +168,8 @@ def _parity(sampler: Sampler, levels: onnx.ModelProto, model: onnx.ModelProto, l
             given = _run(session, part).astype(np.float64) - seen[rows].astype(np.float64)
             worst["output"] = max(worst["output"], float(np.abs(given).max()))
     if not worst["float"] <= FLOAT_TOLERANCE or (is_image and worst["output"] > 1):
-        raise ExportError(f"onnxruntime differs from torch by {worst['float']:.2g} (at most {FLOAT_TOLERANCE:g} is allowed) "
-                          f"and {worst['output']:g} in the output (at most one grey level)")  # fmt: skip
+        raise ExportError(
+            f"onnxruntime differs from torch by {worst['float']:.2g} (at most {FLOAT_TOLERANCE:g} is allowed) "
+            f"and {worst['output']:g} in the output (at most one grey level)"
+        )
     return worst

@@ -59,9 +59,14 @@ def launch(
     stop = _Stop()
     with page.show(run, plan.resolve().steps) as watch:
         setting = Setting(
-            run=run, device=device_of(device), environ=os.environ, console=console, checkpoints=checkpoints, watch=watch,
+            run=run,
+            device=device_of(device),
+            environ=os.environ,
+            console=console,
+            checkpoints=checkpoints,
+            watch=watch,
             is_stopped=stop.is_asked,
-        )  # fmt: skip
+        )
         return 0 if train(plan, setting, is_fresh=is_fresh) else 128 + stop.signal
 
 

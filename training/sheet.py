@@ -65,8 +65,9 @@ def traversals(game: Game, data: DataSet) -> dict[str, NDArray[Any]]:
     return {name: _along(game, data, rows, name, span) for name, span in spans.items()}
 
 
-def _along(game: Game, data: DataSet, rows: list[tuple[int, dict[str, float]]], name: str,
-           span: tuple[float, float]) -> NDArray[Any]:  # fmt: skip
+def _along(
+    game: Game, data: DataSet, rows: list[tuple[int, dict[str, float]]], name: str, span: tuple[float, float]
+) -> NDArray[Any]:
     values = np.linspace(*span, len(rows)).tolist()
     places = [(seed, {**fixed, name: value}) for seed, fixed in rows for value in values]
     return sample(game, data, [seed for seed, _ in places], [given for _, given in places])

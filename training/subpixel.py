@@ -40,9 +40,12 @@ def _rewritten(layer: nn.ConvTranspose2d) -> nn.Sequential:
     kernel = list(zip(layer.kernel_size, _paddings(layer), strict=True))
     reach = [_reach(size, padding) for size, padding in kernel]
     convolution = nn.Conv2d(
-        layer.in_channels, layer.out_channels * STRIDE**2, (2 * reach[0] + 1, 2 * reach[1] + 1),
-        padding=(reach[0], reach[1]), bias=layer.bias is not None,
-    ).to(layer.weight)  # fmt: skip
+        layer.in_channels,
+        layer.out_channels * STRIDE**2,
+        (2 * reach[0] + 1, 2 * reach[1] + 1),
+        padding=(reach[0], reach[1]),
+        bias=layer.bias is not None,
+    ).to(layer.weight)
     taps = product(*(list(_taps(size, padding)) for size, padding in kernel))
     with torch.no_grad():
         weight = torch.zeros_like(convolution.weight).unflatten(0, (layer.out_channels, STRIDE, STRIDE))

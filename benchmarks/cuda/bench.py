@@ -68,9 +68,12 @@ class Bench:
     def setting(self, recipe: str) -> Setting:
         """Where the job plays it; it is stopped when the stage's time is over."""
         return Setting(
-            run=self.run_of(recipe), device=self.device, environ=self.environ, console=self.console,
+            run=self.run_of(recipe),
+            device=self.device,
+            environ=self.environ,
+            console=self.console,
             is_stopped=lambda: self.left_s() <= 0,
-        )  # fmt: skip
+        )
 
     def game(self, recipe: str, *, seed: int = 0) -> tuple[Game, DataSet]:
         """A game before its first step."""

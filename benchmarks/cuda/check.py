@@ -12,10 +12,18 @@ from pathlib import Path
 
 BUDGET_S = 510.0
 NEEDED = {
-    "matplotlib": "matplotlib", "numpy": "numpy", "onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript",
-    "PIL": "pillow", "rich": "rich", "scipy": "scipy", "tensorboard": "tensorboard", "torch": "torch",
+    "matplotlib": "matplotlib",
+    "numpy": "numpy",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "onnxscript": "onnxscript",
+    "PIL": "pillow",
+    "rich": "rich",
+    "scipy": "scipy",
+    "tensorboard": "tensorboard",
+    "torch": "torch",
     "torchmetrics": "torchmetrics",
-}  # fmt: skip
+}
 """Module -> package of everything that training and export import."""
 
 

@@ -58,11 +58,12 @@ def cuda_engines() -> list[Engine]:
     choices: list[tuple[Search, str]] = [("DEFAULT", "0"), ("HEURISTIC", "0"), ("EXHAUSTIVE", "0"), ("HEURISTIC", "1")]
     return [
         _onnxruntime(
-            f"onnxruntime CUDA, {search}{', TF32' if tf32 == '1' else ''}", "CUDAExecutionProvider",
+            f"onnxruntime CUDA, {search}{', TF32' if tf32 == '1' else ''}",
+            "CUDAExecutionProvider",
             {"cudnn_conv_algo_search": search, "use_tf32": tf32},
         )
         for search, tf32 in choices
-    ]  # fmt: skip
+    ]
 
 
 def why_no_cuda() -> str | None:
@@ -82,9 +83,11 @@ def _onnxruntime(name: str, provider: str, settings: Mapping[str, str]) -> Engin
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(
-            with_levels(onnx.load(model.path)).SerializeToString(), options, providers=[(provider, dict(settings))],
+            with_levels(onnx.load(model.path)).SerializeToString(),
+            options,
+            providers=[(provider, dict(settings))],
             enable_fallback=0,
-        )  # fmt: skip
+        )
         if session.get_providers()[0] != provider:
             raise RuntimeError(f"onnxruntime could not use {provider}; it offers {', '.join(session.get_providers())}")
 

@@ -66,14 +66,18 @@ def _compare_two(bench: Bench, recipe: str, seconds: float) -> dict[str, Any]:
     second, second_rate = _play_timed(bench, recipe, first.step, lambda: 1.0)
     pairs = [
         (f"{role}.{name}", value, second.nets[role].state_dict()[name])
-        for role, net in first.nets.items() for name, value in net.state_dict().items()
-    ]  # fmt: skip
+        for role, net in first.nets.items()
+        for name, value in net.state_dict().items()
+    ]
     unequal = [name for name, a, b in pairs if not torch.equal(a, b)]
     greatest = max(float((a.double() - b.double()).abs().max()) for _, a, b in pairs)
     return {
-        "steps": first.step, "is_equal": not unequal, "unequal_tensors": len(unequal), "greatest_difference": greatest,
+        "steps": first.step,
+        "is_equal": not unequal,
+        "unequal_tensors": len(unequal),
+        "greatest_difference": greatest,
         "steps_per_s": round(max(first_rate, second_rate), 1),
-    }  # fmt: skip
+    }
 
 
 def _play_timed(bench: Bench, recipe: str, steps: int, left_s: Callable[[], float]) -> tuple[Game, float]:
@@ -104,11 +108,13 @@ def train_whole(bench: Bench, recipe: str) -> dict[str, Any]:
     if not rows:
         raise Skipped("the time was over before the first record")
     figures = {
-        "is_whole": is_whole, "steps": rows[-1]["step"], "of_steps": bench.plan(recipe).resolve().steps,
+        "is_whole": is_whole,
+        "steps": rows[-1]["step"],
+        "of_steps": bench.plan(recipe).resolve().steps,
         "steps_per_s": statistics.median(row["steps_per_s"] for row in rows),
         "images_per_s": statistics.median(row["images_per_s"] for row in rows),
         "took_s": round(took_s, 1),
-    }  # fmt: skip
+    }
     if recipe == "renom":
         figures["s_per_epoch"] = round(EPOCH_STEPS / figures["steps_per_s"], 3)
     return figures
@@ -125,9 +131,12 @@ def export_all(bench: Bench) -> dict[str, Any]:
         started_s = time.perf_counter()
         difference = export(sampler_of(game, data), card_of(game, data), model.path, upsampling=model.upsampling)
         figures[model.name] = {
-            "steps": game.step, "relative_difference": difference["float"], "grey_levels": difference["output"],
-            "bytes": model.path.stat().st_size, "took_s": round(time.perf_counter() - started_s, 1),
-        }  # fmt: skip
+            "steps": game.step,
+            "relative_difference": difference["float"],
+            "grey_levels": difference["output"],
+            "bytes": model.path.stat().st_size,
+            "took_s": round(time.perf_counter() - started_s, 1),
+        }
     return figures
 
 

@@ -48,10 +48,14 @@ class Difference:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "pixels_equal": not self.pixel_rows, "floats_equal": not self.float_rows, "pixel_rows": self.pixel_rows,
-            "float_rows": self.float_rows, "grey_levels": self.grey_levels, "greatest": self.greatest,
+            "pixels_equal": not self.pixel_rows,
+            "floats_equal": not self.float_rows,
+            "pixel_rows": self.pixel_rows,
+            "float_rows": self.float_rows,
+            "grey_levels": self.grey_levels,
+            "greatest": self.greatest,
             "sizes": sorted(self.sizes),
-        }  # fmt: skip
+        }
 
 
 def alone(run: Run, latents: Latents) -> Answer:
@@ -89,9 +93,13 @@ def compare_rows(run: Run, again: Run, latents: Latents, sizes: tuple[int, ...],
     sessions.add(again(drawn), full)
     sessions.add(alone(again, latents), expected)
     return {
-        "sizes_tried": len(tried), "is_complete": len(tried) == len(sizes), "company": company.to_json(),
-        "repeats": repeats.to_json(), "one_fixed_size": fixed.to_json(), "sessions": sessions.to_json(),
-    }  # fmt: skip
+        "sizes_tried": len(tried),
+        "is_complete": len(tried) == len(sizes),
+        "company": company.to_json(),
+        "repeats": repeats.to_json(),
+        "one_fixed_size": fixed.to_json(),
+        "sessions": sessions.to_json(),
+    }
 
 
 def compare_answers(given: Answer, expected: Answer) -> dict[str, Any]:

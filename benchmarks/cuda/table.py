@@ -37,8 +37,11 @@ def _done(stages: Stages, name: str) -> Mapping[str, Any]:
 
 
 def _not_done(stages: Stages) -> list[str]:
-    said = [f"{name}: {stage['status']}, {stage['why']}" for name, stage in stages.items()
-            if stage["status"] in ("skipped", "not reached")]  # fmt: skip
+    said = [
+        f"{name}: {stage['status']}, {stage['why']}"
+        for name, stage in stages.items()
+        if stage["status"] in ("skipped", "not reached")
+    ]
     for name, stage in stages.items():
         figures = stage.get("figures", {})
         if parts := figures.get("not_reached"):

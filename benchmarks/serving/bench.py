@@ -85,8 +85,14 @@ def parse_arguments() -> argparse.Namespace:
 @contextmanager
 def server(model: Path, port: int, lane: str, workers: int) -> Iterator[None]:
     """The real server process, ready, and stopped at the end."""
-    settings = {"GAN_MODELS": str(model), "GAN_PORT": str(port), "GAN_PROVIDER": "cpu", "GAN_LANE": lane,
-                "GAN_WORKERS": str(workers), "GAN_DRAIN_SECONDS": "0"}  # fmt: skip
+    settings = {
+        "GAN_MODELS": str(model),
+        "GAN_PORT": str(port),
+        "GAN_PROVIDER": "cpu",
+        "GAN_LANE": lane,
+        "GAN_WORKERS": str(workers),
+        "GAN_DRAIN_SECONDS": "0",
+    }
     process = subprocess.Popen([sys.executable, "-m", "serving"], env=os.environ | settings, stdout=subprocess.DEVNULL)
     try:
         wait_until_ready(process, port)
@@ -123,8 +129,16 @@ def measure_parts(model: Model, count: int, turn: int) -> Figures:
         marks.append(time.perf_counter())
         rows = model.run(drawn)
         marks.append(time.perf_counter())
-        encode(Sample(output=model.card.output, rows=rows, model=model.card.name, digest=model.digest,
-                      runtime=model.runtime, seed=seed))  # fmt: skip
+        encode(
+            Sample(
+                output=model.card.output,
+                rows=rows,
+                model=model.card.name,
+                digest=model.digest,
+                runtime=model.runtime,
+                seed=seed,
+            )
+        )
         marks.append(time.perf_counter())
         for part, start, stop in zip(PARTS, marks, marks[1:], strict=False):
             times[part].append(stop - start)
@@ -148,10 +162,17 @@ def summarise(rounds: dict[str, list[Figures]], arguments: argparse.Namespace, m
     """The median of every figure, and where it was measured."""
     medians = {name: {key: statistics.median(r[key] for r in values) for key in values[0]} for name, values in rounds.items()}
     return {
-        "model": model.card.name, "digest": model.digest, "runtime": model.runtime, "python": platform.python_version(),
-        "cores": usable_cores(), "workers": arguments.workers, "connections": arguments.connections,
-        "load": os.getloadavg(), "medians": medians, "rounds": rounds,
-    }  # fmt: skip
+        "model": model.card.name,
+        "digest": model.digest,
+        "runtime": model.runtime,
+        "python": platform.python_version(),
+        "cores": usable_cores(),
+        "workers": arguments.workers,
+        "connections": arguments.connections,
+        "load": os.getloadavg(),
+        "medians": medians,
+        "rounds": rounds,
+    }
 
 
 def print_table(report: dict[str, object]) -> None:
@@ -161,12 +182,16 @@ def print_table(report: dict[str, object]) -> None:
         print(f"  in process, {part:<20}{medians['parts'][part] * 1e6:>9.0f} us")
     for name, row in medians.items():
         if name.startswith("one"):
-            print(f"  {'connection ' + name:<32}{row['p50'] * 1e6:>9.0f} us p50   {row['p99'] * 1e6:.0f} us p99   "
-                  f"{row['ratio']:.2f} x the parts")  # fmt: skip
+            print(
+                f"  {'connection ' + name:<32}{row['p50'] * 1e6:>9.0f} us p50   {row['p99'] * 1e6:.0f} us p99   "
+                f"{row['ratio']:.2f} x the parts"
+            )
         elif name.startswith("many"):
             title = name.replace("many", f"{report['connections']} connections")
-            print(f"  {title:<32}{row['rate']:>9.0f} requests/s   {row['p50'] * 1e3:.1f} ms p50   "
-                  f"{row['p99'] * 1e3:.1f} ms p99   {row['errors']:.0f} errors")  # fmt: skip
+            print(
+                f"  {title:<32}{row['rate']:>9.0f} requests/s   {row['p50'] * 1e3:.1f} ms p50   "
+                f"{row['p99'] * 1e3:.1f} ms p99   {row['errors']:.0f} errors"
+            )
 
 
 if __name__ == "__main__":

@@ -34,18 +34,27 @@ class FixedModel:
 
 MODELS = {
     "mlp28": FixedModel(
-        recipe="renom", image=Image(28, 28, 1), latents={"z": Uniform(100, 0.0, 1.0)}, pixels="unit",
+        recipe="renom",
+        image=Image(28, 28, 1),
+        latents={"z": Uniform(100, 0.0, 1.0)},
+        pixels="unit",
         net=lambda: initialise(mlp.generator_norm_first(100, [1200, 1200], (1, 28, 28)), uniform(0.05)),
     ),
     "dcgan64": FixedModel(
-        recipe="dcgan64", image=Image(64, 64, 3), latents={"z": Uniform(100)}, pixels="tanh",
+        recipe="dcgan64",
+        image=Image(64, 64, 3),
+        latents={"z": Uniform(100)},
+        pixels="tanh",
         net=lambda: conv.dcgan_generator(100, (3, 64, 64), width=64, last=nn.Tanh()),
     ),
     "slow": FixedModel(
-        recipe="dcgan64", image=Image(64, 64, 3), latents={"z": Uniform(100)}, pixels="tanh",
+        recipe="dcgan64",
+        image=Image(64, 64, 3),
+        latents={"z": Uniform(100)},
+        pixels="tanh",
         net=lambda: conv.dcgan_generator(100, (3, 64, 64), width=128, last=nn.Tanh()),
     ),
-}  # fmt: skip
+}
 """By name: a multilayer perceptron of 2.5 million weights, DCGAN with 64 channels before the image, and with 128.
 
 The last is so slow that one client process can ask ten times what two cores give. A perceptron is never that slow in batches.
@@ -79,6 +88,15 @@ def _settled(net: nn.Module, z: object) -> nn.Module:
 
 def _card(name: str, model: FixedModel) -> Card:
     return Card(
-        name=name, recipe=model.recipe, paper="none: fixed weights", latents=model.latents, output=model.image, data="none",
-        data_licence="none", steps=0, images=0, versions=package_versions(), runtime="",
-    )  # fmt: skip
+        name=name,
+        recipe=model.recipe,
+        paper="none: fixed weights",
+        latents=model.latents,
+        output=model.image,
+        data="none",
+        data_licence="none",
+        steps=0,
+        images=0,
+        versions=package_versions(),
+        runtime="",
+    )

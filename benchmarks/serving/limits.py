@@ -57,8 +57,17 @@ def _tasks(model: Model) -> dict[str, tuple[int, Callable[[], object]]]:
     """By name: how many images one call makes, and the call."""
     rows = model.sample(SEEDS)
     encode = FORMATS[model.card.output.kind]["png"].encode
-    samples = [Sample(output=model.card.output, rows=rows[i : i + 1], model=model.card.name, digest=model.digest,
-                      runtime=model.runtime, seed=seed) for i, seed in enumerate(SEEDS)]  # fmt: skip
+    samples = [
+        Sample(
+            output=model.card.output,
+            rows=rows[i : i + 1],
+            model=model.card.name,
+            digest=model.digest,
+            runtime=model.runtime,
+            seed=seed,
+        )
+        for i, seed in enumerate(SEEDS)
+    ]
     tasks: dict[str, tuple[int, Callable[[], object]]] = {
         f"session.run, batches of {batch}": (batch, _inference(model, batch)) for batch in BATCHES
     }

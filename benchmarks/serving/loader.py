@@ -92,9 +92,15 @@ def measure_capacity(port: int, *, seconds: float, connections: int = 64, mix: M
 
 
 def offer(
-    port: int, steps: Sequence[Step], *, seed: int = 0, limit: int = 4096, again: Again = "never", tries: int = 1,
+    port: int,
+    steps: Sequence[Step],
+    *,
+    seed: int = 0,
+    limit: int = 4096,
+    again: Again = "never",
+    tries: int = 1,
     mix: Mix | None = None,
-) -> Trace:  # fmt: skip
+) -> Trace:
     """Offer one step after the other, without a pause, whatever is answered."""
     return _run(_offer(port, steps, np.random.default_rng(seed), mix or Mix(), limit, again, tries))
 
@@ -183,7 +189,13 @@ def _mark_cpu(steps: Sequence[Step]) -> tuple[list[float], asyncio.Event]:
 def _trace(asks: Sequence[Ask], start: float, marks: Sequence[float], clients: Clients) -> Trace:
     column = partial(np.array, dtype=np.int64)
     return Trace(
-        start=start, step=column([ask.step for ask in asks]), due=np.array([ask.due - start for ask in asks]),
-        done=np.array([ask.done - start for ask in asks]), status=column([ask.status for ask in asks]),
-        tries=column([ask.tries for ask in asks]), cpu=np.diff(marks), refusals=clients.refusals, connections=clients.most,
-    )  # fmt: skip
+        start=start,
+        step=column([ask.step for ask in asks]),
+        due=np.array([ask.due - start for ask in asks]),
+        done=np.array([ask.done - start for ask in asks]),
+        status=column([ask.status for ask in asks]),
+        tries=column([ask.tries for ask in asks]),
+        cpu=np.diff(marks),
+        refusals=clients.refusals,
+        connections=clients.most,
+    )

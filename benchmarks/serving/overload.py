@@ -45,12 +45,21 @@ def main() -> None:
         capacity = arguments.capacity or find_capacity(port, arguments.capacity_seconds)
         trace, probes = load(port, capacity, arguments)
     report: dict[str, Any] = {
-        "model": model.card.name, "digest": model.digest, "runtime": model.runtime, "python": platform.python_version(),
-        "cores": usable_cores(), "workers": arguments.workers, "load": os.getloadavg(), "retry": arguments.retry,
-        "tries": arguments.tries, "capacity": capacity, "bound_s": bound_seconds(settings, arguments.workers, capacity),
-        "connections": trace.connections, "steps": summarise(trace, probes, arguments.steps, arguments.seconds, capacity),
+        "model": model.card.name,
+        "digest": model.digest,
+        "runtime": model.runtime,
+        "python": platform.python_version(),
+        "cores": usable_cores(),
+        "workers": arguments.workers,
+        "load": os.getloadavg(),
+        "retry": arguments.retry,
+        "tries": arguments.tries,
+        "capacity": capacity,
+        "bound_s": bound_seconds(settings, arguments.workers, capacity),
+        "connections": trace.connections,
+        "steps": summarise(trace, probes, arguments.steps, arguments.seconds, capacity),
         "recovery_s": recovery_seconds(trace, len(arguments.steps), arguments.seconds),
-    }  # fmt: skip
+    }
     text = write_table(report)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
@@ -75,9 +84,15 @@ def load(port: int, capacity: float, arguments: argparse.Namespace) -> tuple[Tra
     prober = threading.Thread(target=probe_until, args=(is_over, port, probes))
     measured: Future[Trace]
     with own_process(
-        offer, port, steps, seed=arguments.seed, limit=arguments.connections, again=arguments.retry, tries=arguments.tries,
+        offer,
+        port,
+        steps,
+        seed=arguments.seed,
+        limit=arguments.connections,
+        again=arguments.retry,
+        tries=arguments.tries,
         mix=Mix(first_seed=2 * 10**9),
-    ) as measured:  # fmt: skip
+    ) as measured:
         prober.start()
         try:
             return measured.result(), probes

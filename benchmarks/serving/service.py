@@ -50,8 +50,14 @@ def service(models: Path, port: int, workers: int, settings: Mapping[str, str], 
     Raises:
         StartError: it did not come up.
     """
-    given = {"GAN_MODELS": str(models.resolve()), "GAN_PORT": str(port), "GAN_WORKERS": str(workers), "GAN_PROVIDER": "cpu",
-             "GAN_DRAIN_SECONDS": "0", "PYTHONPATH": str(ROOT)}  # fmt: skip
+    given = {
+        "GAN_MODELS": str(models.resolve()),
+        "GAN_PORT": str(port),
+        "GAN_WORKERS": str(workers),
+        "GAN_PROVIDER": "cpu",
+        "GAN_DRAIN_SECONDS": "0",
+        "PYTHONPATH": str(ROOT),
+    }
     with (
         tempfile.TemporaryDirectory(prefix="gan-bench-") as folder,
         running([sys.executable, "-m", entry], {**LOG_OFF, **os.environ, **given, **settings}, Path(folder)) as server,

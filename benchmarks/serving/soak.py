@@ -54,14 +54,20 @@ SPREAD_SECONDS = 1.0
 SOAK = Mix(
     first_seed=10**9,
     targets=(
-        (80, "stay", "GET", "/generate?seed={seed}"), (4, "stay", "GET", "/generate?seed=7"),
-        (3, "fin", "GET", "/generate?seed={seed}&n=4"), (3, "rst", "GET", "/generate?seed={seed}&n=4"),
-        (2, "stay", "GET", "/generate?seed=abc"), (2, "stay", "GET", "/generate?seed={seed}&n=0"),
-        (1, "stay", "GET", "/generate?seed={seed}&format=none"), (1, "stay", "GET", "/nowhere/{seed}"),
-        (1, "stay", "DELETE", "/generate?seed={seed}"), (1, "stay", "GET", "/models"), (1, "stay", "GET", "/healthz"),
+        (80, "stay", "GET", "/generate?seed={seed}"),
+        (4, "stay", "GET", "/generate?seed=7"),
+        (3, "fin", "GET", "/generate?seed={seed}&n=4"),
+        (3, "rst", "GET", "/generate?seed={seed}&n=4"),
+        (2, "stay", "GET", "/generate?seed=abc"),
+        (2, "stay", "GET", "/generate?seed={seed}&n=0"),
+        (1, "stay", "GET", "/generate?seed={seed}&format=none"),
+        (1, "stay", "GET", "/nowhere/{seed}"),
+        (1, "stay", "DELETE", "/generate?seed={seed}"),
+        (1, "stay", "GET", "/models"),
+        (1, "stay", "GET", "/healthz"),
         (1, "stay", "GET", "/metrics"),
     ),
-)  # fmt: skip
+)
 """Four of five requests are new samples; the rest is kept ones, clients that leave, wrong requests and other routes."""
 
 
@@ -72,8 +78,12 @@ def main() -> int:
     adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="gan-soak-") as folder:
         models = Alternation(Path(folder) / "models", arguments.models, port, token)
-        settings = {"GAN_CACHE_BYTES": str(CACHE_BYTES), "GAN_THREADS": str(THREADS), "GAN_ADMIN_TOKEN": token,
-                    "LEAK_BYTES": str(arguments.leak)}  # fmt: skip
+        settings = {
+            "GAN_CACHE_BYTES": str(CACHE_BYTES),
+            "GAN_THREADS": str(THREADS),
+            "GAN_ADMIN_TOKEN": token,
+            "LEAK_BYTES": str(arguments.leak),
+        }
         entry = "benchmarks.serving.leaking" if arguments.leak else "serving"
         with service(models.folder, port, arguments.workers, settings, entry) as server:
             find_capacity(port, FLASK)
@@ -81,11 +91,22 @@ def main() -> int:
             course, trace = watch(server, models, rate, arguments)
     found = complaints(course)
     report = {
-        "rate": rate, "seconds": course.seconds, "leak": arguments.leak, "cores": usable_cores(), "workers": arguments.workers,
-        "load": os.getloadavg(), "requests": len(trace.status), "statuses": count(trace), "reloads": models.reloads,
-        "client_cores": float(trace.cpu.sum()) / course.seconds, "slope_mib": slope(course), "complaints": found,
-        "before": asdict(course.before), "after": asdict(course.after), "looks": [asdict(look) for look in course.looks],
-    }  # fmt: skip
+        "rate": rate,
+        "seconds": course.seconds,
+        "leak": arguments.leak,
+        "cores": usable_cores(),
+        "workers": arguments.workers,
+        "load": os.getloadavg(),
+        "requests": len(trace.status),
+        "statuses": count(trace),
+        "reloads": models.reloads,
+        "client_cores": float(trace.cpu.sum()) / course.seconds,
+        "slope_mib": slope(course),
+        "complaints": found,
+        "before": asdict(course.before),
+        "after": asdict(course.after),
+        "looks": [asdict(look) for look in course.looks],
+    }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     print(describe(report), end="")
@@ -140,10 +161,18 @@ def make_samples(file: Path) -> tuple[str, Mapping[int, bytes]]:
     model: Model = load_model(file, "cpu")
     encode = FORMATS[model.card.output.kind]["png"].encode
     return model.digest, {
-        seed: encode(Sample(output=model.card.output, rows=model.sample([seed]), model=model.card.name, digest=model.digest,
-                            runtime=model.runtime, seed=seed))
+        seed: encode(
+            Sample(
+                output=model.card.output,
+                rows=model.sample([seed]),
+                model=model.card.name,
+                digest=model.digest,
+                runtime=model.runtime,
+                seed=seed,
+            )
+        )
         for seed in CHECKED_SEEDS
-    }  # fmt: skip
+    }
 
 
 def watch(server: Server, models: Alternation, rate: float, arguments: argparse.Namespace) -> tuple[Course, Trace]:

@@ -42,21 +42,31 @@ def _figures(trace: Trace, number: int, seconds: float, capacity: float) -> Figu
     goodput = int(came.sum()) / seconds
     others = ~np.isin(status, (OK, REFUSED, LATE, UNANSWERED))
     return {
-        "offered": int(of_step.sum()) / seconds, "goodput": goodput, "of_capacity": goodput / capacity,
-        "requests": int(of_step.sum()), "accepted": int((status == OK).sum()), "refused": int((status == REFUSED).sum()),
-        "late": int((status == LATE).sum()), "errors": int(others.sum()), "lost": int((status == LOST).sum()),
-        "unanswered": int((status == UNANSWERED).sum()), "refused_p99_s": _percentile(took[status == REFUSED], 99),
-        "p50_s": _percentile(took[status == OK], 50), "p99_s": _percentile(took[status == OK], 99),
-        "tries": int(trace.tries[of_step].sum()), "client_cores": float(trace.cpu[number]) / seconds,
-    }  # fmt: skip
+        "offered": int(of_step.sum()) / seconds,
+        "goodput": goodput,
+        "of_capacity": goodput / capacity,
+        "requests": int(of_step.sum()),
+        "accepted": int((status == OK).sum()),
+        "refused": int((status == REFUSED).sum()),
+        "late": int((status == LATE).sum()),
+        "errors": int(others.sum()),
+        "lost": int((status == LOST).sum()),
+        "unanswered": int((status == UNANSWERED).sum()),
+        "refused_p99_s": _percentile(took[status == REFUSED], 99),
+        "p50_s": _percentile(took[status == OK], 50),
+        "p99_s": _percentile(took[status == OK], 99),
+        "tries": int(trace.tries[of_step].sum()),
+        "client_cores": float(trace.cpu[number]) / seconds,
+    }
 
 
 def _probed(trace: Trace, probes: Sequence[Probe], begin: float, seconds: float) -> Figures:
     seen = [probe for probe in probes if begin <= probe.at - trace.start < begin + seconds]
     return {
-        "probes": len(seen), "probes_good": sum(probe.is_good for probe in seen),
+        "probes": len(seen),
+        "probes_good": sum(probe.is_good for probe in seen),
         "probe_worst_s": max((probe.seconds for probe in seen), default=None),
-    }  # fmt: skip
+    }
 
 
 def recovery_seconds(trace: Trace, steps: int, seconds: float) -> float | None:
@@ -103,12 +113,23 @@ def write_table(report: Figures) -> str:
 
 def _line(row: Figures) -> str:
     cells = [
-        f"{row['factor']:g} ×", f"{row['offered']:.0f}", f"{row['goodput']:.1f}", f"{row['of_capacity']:.2f}",
-        f"{row['accepted']}", f"{row['refused']}", _number(row["refused_p99_s"], 1000, 0), f"{row['late']}",
-        f"{row['errors']}", f"{row['unanswered']}", _number(row["p50_s"], 1, 2), _number(row["p99_s"], 1, 2),
-        f"{row['tries']}", f"{row['client_cores']:.2f}", f"{row['probes_good']} of {row['probes']}",
+        f"{row['factor']:g} ×",
+        f"{row['offered']:.0f}",
+        f"{row['goodput']:.1f}",
+        f"{row['of_capacity']:.2f}",
+        f"{row['accepted']}",
+        f"{row['refused']}",
+        _number(row["refused_p99_s"], 1000, 0),
+        f"{row['late']}",
+        f"{row['errors']}",
+        f"{row['unanswered']}",
+        _number(row["p50_s"], 1, 2),
+        _number(row["p99_s"], 1, 2),
+        f"{row['tries']}",
+        f"{row['client_cores']:.2f}",
+        f"{row['probes_good']} of {row['probes']}",
         _number(row["probe_worst_s"], 1, 2),
-    ]  # fmt: skip
+    ]
     return "| " + " | ".join(cells) + " |"
 
 

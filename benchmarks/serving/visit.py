@@ -62,8 +62,15 @@ def visit(contender: Contender, path: Path, model: Model, load: Load, repeat: in
 def names_for(contender: Contender, model: Path, work: Path, python: Path) -> dict[str, str]:
     """What the ``$names`` of its commands and files stand for."""
     ports = free_ports(3)
-    places = {"root": ROOT, "here": contender.folder, "work": work, "model": model, "python": python, "bin": python.parent,
-              "libpython": sysconfig.get_config_var("LIBDIR")}  # fmt: skip
+    places = {
+        "root": ROOT,
+        "here": contender.folder,
+        "work": work,
+        "model": model,
+        "python": python,
+        "bin": python.parent,
+        "libpython": sysconfig.get_config_var("LIBDIR"),
+    }
     numbers = {"cores": usable_cores(), "many": 2 * usable_cores() + 1, "port": ports[0], "port2": ports[1], "port3": ports[2]}
     return {name: str(value) for name, value in {**places, **numbers}.items()}
 
@@ -82,9 +89,14 @@ def free_ports(count: int) -> list[int]:
 def environment_for(contender: Contender, names: dict[str, str]) -> dict[str, str]:
     """What a contender's processes find in their environment: this project's code, the model, its own programs first."""
     shared = {
-        "PYTHONPATH": str(ROOT), "PATH": f"{names['bin']}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
-        "ORT_DISABLE_TELEMETRY": "1", "BENCH_MODEL": names["model"], "BENCH_PORT": names["port"], "BENCH_CORES": names["cores"],
-    }  # fmt: skip
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{names['bin']}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "BENCH_MODEL": names["model"],
+        "BENCH_PORT": names["port"],
+        "BENCH_CORES": names["cores"],
+    }
     return os.environ | shared | {key: fill(value, names) for key, value in contender.environment.items()}
 
 
@@ -118,8 +130,13 @@ def measure(contender: Contender, server: Server, port: int, start: float, model
         loads[str(connections)] = measure_wrk(port, connections, load.seconds, first_seed, contender.request)
     if server.process.poll() is not None:
         raise StartError(f"it ended under load: {server.last_words()}")
-    return {"startup_s": startup, "memory_bytes": memory(server.pids()), "png_bytes": len(first), "loads": loads,
-            "load_average": os.getloadavg()[0]}  # fmt: skip
+    return {
+        "startup_s": startup,
+        "memory_bytes": memory(server.pids()),
+        "png_bytes": len(first),
+        "loads": loads,
+        "load_average": os.getloadavg()[0],
+    }
 
 
 def row_of(model: Model, seed: int) -> NDArray[np.uint8]:

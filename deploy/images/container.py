@@ -128,10 +128,27 @@ def command_line(root: Path, config: Config, mounts: Sequence[Mount], command: S
     user, _, group = config.user.partition(":")
     places = [word for mount in mounts for word in (str(mount.source), mount.target, mount.mode)]
     return [
-        "unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "sh", str(SCRIPT),
-        str(root), config.folder, *places, "--", *_pairs(config),
-        "setpriv", f"--reuid={user}", f"--regid={group}", *DROPPED, *command,
-    ]  # fmt: skip
+        "unshare",
+        "--mount",
+        "--net",
+        "--pid",
+        "--ipc",
+        "--uts",
+        "--fork",
+        "--kill-child",
+        "sh",
+        str(SCRIPT),
+        str(root),
+        config.folder,
+        *places,
+        "--",
+        *_pairs(config),
+        "setpriv",
+        f"--reuid={user}",
+        f"--regid={group}",
+        *DROPPED,
+        *command,
+    ]
 
 
 @contextmanager

@@ -9,8 +9,25 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-FORBIDDEN_PACKAGES = {"torch", "onnx", "onnxscript", "triton", "tensorboard", "matplotlib", "scipy", "scikit-learn", "mlxtend",
-                      "pytest", "hypothesis", "schemathesis", "mypy", "ruff", "pip", "setuptools", "wheel"}  # fmt: skip
+FORBIDDEN_PACKAGES = {
+    "torch",
+    "onnx",
+    "onnxscript",
+    "triton",
+    "tensorboard",
+    "matplotlib",
+    "scipy",
+    "scikit-learn",
+    "mlxtend",
+    "pytest",
+    "hypothesis",
+    "schemathesis",
+    "mypy",
+    "ruff",
+    "pip",
+    "setuptools",
+    "wheel",
+}
 FORBIDDEN_PROGRAMS = {
     "cc",
     "c++",

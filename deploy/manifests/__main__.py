@@ -29,8 +29,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     built = {folder: [*documents, *(job for d in documents for job in unfolded(d))] for folder, documents in built.items()}
-    found = [*(f"{folder}: {fault}" for folder in built for d in built[folder] for fault in faults(d)),
-             *compose_faults((ROOT / "deploy/compose.yaml").read_text())]  # fmt: skip
+    found = [
+        *(f"{folder}: {fault}" for folder in built for d in built[folder] for fault in faults(d)),
+        *compose_faults((ROOT / "deploy/compose.yaml").read_text()),
+    ]
     for fault in found:
         print(fault, file=sys.stderr)
     for folder, documents in built.items():

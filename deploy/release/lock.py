@@ -41,9 +41,22 @@ def resolve(project: Path, extras: Sequence[str]) -> list[Pin]:
         for name in ("pyproject.toml", "constraints.txt"):
             shutil.copy(project / name, folder)
         command = [
-            sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-build-isolation",
-            "--only-binary", ":all:", "-c", "constraints.txt", "--report", "report.json", f".[{','.join(extras)}]",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--dry-run",
+            "--ignore-installed",
+            "--no-build-isolation",
+            "--only-binary",
+            ":all:",
+            "-c",
+            "constraints.txt",
+            "--report",
+            "report.json",
+            f".[{','.join(extras)}]",
+        ]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if done.returncode:
             raise LockError((done.stderr.strip() or "pip failed").splitlines()[-1])

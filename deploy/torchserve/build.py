@@ -52,10 +52,24 @@ def archive(path: Path, model: Model, place: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     command = [
-        sys.executable, "-m", "model_archiver.model_packaging", "--model-name", model.card.name, "--version", model.digest,
-        "--serialized-file", f"top/{MODEL}", "--handler", f"top/{HANDLER}", "--config-file", f"top/{CONFIG}",
-        "--extra-files", "code", "--export-path", ".",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "model_archiver.model_packaging",
+        "--model-name",
+        model.card.name,
+        "--version",
+        model.digest,
+        "--serialized-file",
+        f"top/{MODEL}",
+        "--handler",
+        f"top/{HANDLER}",
+        "--config-file",
+        f"top/{CONFIG}",
+        "--extra-files",
+        "code",
+        "--export-path",
+        ".",
+    ]
     # Relative, since the archiver takes commas and brackets of a path for its own. It also empties and fills a folder of the
     # model's name in the temporary directory, which is everyone's otherwise.
     environment = os.environ | {"TMPDIR": str(temporary.resolve())}

@@ -48,9 +48,11 @@ class Handler:
         # A whole batch of large requests may wait here; how many requests wait in all is TorchServe's job_queue_size.
         settings = replace(settings, queue_limit=context.system_properties["batch_size"] * settings.max_batch)
         model = load_model(
-            folder / about["serializedFile"], resolve_provider(settings.provider),
-            intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch,
-        )  # fmt: skip
+            folder / about["serializedFile"],
+            resolve_provider(settings.provider),
+            intra_op_threads=settings.intra_op_threads,
+            max_batch=settings.max_batch,
+        )
         if model.digest != about["modelVersion"]:
             raise RuntimeError(f"the model has the SHA-256 {model.digest}, the archive says {about['modelVersion']}")
         self.digest = model.digest

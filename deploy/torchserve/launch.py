@@ -61,11 +61,23 @@ def serve(archives: Sequence[Path], folder: Path, config: Path) -> None:
 def command_for(place: Path, config: Path, names: Sequence[str]) -> list[str]:
     """TorchServe in the foreground; the command line repeats nothing that the configuration says."""
     return [
-        sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--no-config-snapshots",
-        "--ts-config", str(config.resolve()), "--log-config", str(HERE / "log4j2.xml"),
-        "--model-store", str(place / "store"), "--workflow-store", str(place / "workflows"),
-        "--models", *(f"{name}={name}.mar" for name in names),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "ts.model_server",
+        "--start",
+        "--foreground",
+        "--no-config-snapshots",
+        "--ts-config",
+        str(config.resolve()),
+        "--log-config",
+        str(HERE / "log4j2.xml"),
+        "--model-store",
+        str(place / "store"),
+        "--workflow-store",
+        str(place / "workflows"),
+        "--models",
+        *(f"{name}={name}.mar" for name in names),
+    ]
 
 
 def environment_for(folder: Path, place: Path) -> dict[str, str]:
@@ -73,10 +85,14 @@ def environment_for(folder: Path, place: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TS_", "PYTHON"))}
     temporary = str(place / "tmp")
     return kept | {
-        "TEMP": temporary, "TMPDIR": temporary, "LOG_LOCATION": str(folder), "METRICS_LOCATION": str(folder),
+        "TEMP": temporary,
+        "TMPDIR": temporary,
+        "LOG_LOCATION": str(folder),
+        "METRICS_LOCATION": str(folder),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1",
-    }  # fmt: skip
+        "OMP_NUM_THREADS": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
 
 
 def _run(command: Sequence[str], folder: Path, place: Path) -> None:

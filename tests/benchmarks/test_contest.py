@@ -55,8 +55,15 @@ def test_an_answer_without_a_picture_is_told() -> None:
 def visit_of(contender: str, repeat: int, rate: float) -> Run:
     """A run as the harness writes it."""
     load = {"rate": rate, "p50": 0.001, "p99": 0.002, "requests": rate, "errors": 1.0}
-    return {"model": "m", "contender": contender, "repeat": repeat, "startup_s": 1.0, "memory_bytes": 2**20, "png_bytes": 9,
-            "loads": {"1": load, "4": load}}  # fmt: skip
+    return {
+        "model": "m",
+        "contender": contender,
+        "repeat": repeat,
+        "startup_s": 1.0,
+        "memory_bytes": 2**20,
+        "png_bytes": 9,
+        "loads": {"1": load, "4": load},
+    }
 
 
 def test_ratios_are_of_medians_and_errors_are_summed(tmp_path: Path) -> None:
@@ -93,8 +100,25 @@ def test_the_contest_runs_on_the_service_alone(root: Path, tmp_path: Path) -> No
     """A second at each number of connections gives runs, limits and tables; the same command again measures nothing twice."""
     model, out = tmp_path / "tiny.onnx", tmp_path / "report.json"
     model.write_bytes(tiny_onnx.grey())
-    command = [sys.executable, "-m", "benchmarks.serving.contest", "--only", OURS, "--models", str(model), "--out", str(out),
-               "--seconds", "1", "--repeats", "1", "--connections", "1,4", "--warm", "0"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.serving.contest",
+        "--only",
+        OURS,
+        "--models",
+        str(model),
+        "--out",
+        str(out),
+        "--seconds",
+        "1",
+        "--repeats",
+        "1",
+        "--connections",
+        "1,4",
+        "--warm",
+        "0",
+    ]
     done = subprocess.run(command, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())

@@ -100,8 +100,17 @@ def test_a_connection_that_breaks_is_told() -> None:
 def trace_of(*rows: tuple[int, float, float, int]) -> Trace:
     """Step, due, done and status of each request, in two or three steps of a second."""
     step, due, done, status = (np.array(column) for column in zip(*rows, strict=True))
-    return Trace(start=100.0, step=step, due=due, done=done, status=status, tries=np.ones_like(step), cpu=np.array([0.5] * 3),
-                 refusals=0, connections=1)  # fmt: skip
+    return Trace(
+        start=100.0,
+        step=step,
+        due=due,
+        done=done,
+        status=status,
+        tries=np.ones_like(step),
+        cpu=np.array([0.5] * 3),
+        refusals=0,
+        connections=1,
+    )
 
 
 def test_goodput_counts_when_answers_came() -> None:
@@ -134,8 +143,27 @@ def test_the_whole_run(root: Path, tmp_path: Path) -> None:
     """A second of each step: every request is accounted for, something is refused, and the table says what the report says."""
     model, out = tmp_path / "tiny.onnx", tmp_path / "report.json"
     model.write_bytes(tiny_onnx.grey())
-    command = [sys.executable, "-m", "benchmarks.serving.overload", "--model", str(model), "--out", str(out), "--seconds", "1",
-               "--steps", ".1,2", "--capacity-seconds", ".5", "--workers", "1", "--retry", "kept", "--tries", "2"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.serving.overload",
+        "--model",
+        str(model),
+        "--out",
+        str(out),
+        "--seconds",
+        "1",
+        "--steps",
+        ".1,2",
+        "--capacity-seconds",
+        ".5",
+        "--workers",
+        "1",
+        "--retry",
+        "kept",
+        "--tries",
+        "2",
+    ]
     environment = os.environ | {"PYTHONPATH": str(root), "GAN_QUEUE_LIMIT": "1", "GAN_MAX_BATCH": "1"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -86,8 +86,24 @@ def soak(root: Path, folder: Path, *arguments: str) -> tuple[int, dict[str, Any]
     for place, model in enumerate(models):
         model.write_bytes(tiny_onnx.grey(golden_seeds=(0, place + 1)))
     out = folder / "report.json"
-    command = [sys.executable, "-m", "benchmarks.serving.soak", "--models", *map(str, models), "--minutes", ".1",
-               "--every", "1", "--reload-every", "2", "--workers", "1", "--out", str(out), *arguments]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.serving.soak",
+        "--models",
+        *map(str, models),
+        "--minutes",
+        ".1",
+        "--every",
+        "1",
+        "--reload-every",
+        "2",
+        "--workers",
+        "1",
+        "--out",
+        str(out),
+        *arguments,
+    ]
     done = subprocess.run(command, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
     assert out.exists(), done.stderr
     return done.returncode, json.loads(out.read_text()), done.stdout

@@ -17,8 +17,16 @@ from tests.serving.process import Server, running
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @dataclass
@@ -82,9 +90,14 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of each kind; the points are said to be learned from ring8."""
     folder = tmp_path_factory.mktemp("page")
     makers: list[Callable[[], bytes]] = [
-        tiny_onnx.conditional, tiny_onnx.grey, lambda: tiny_onnx.points(2, data="ring8"), tiny_onnx.tokens, tiny_onnx.colour,
-        lambda: tiny_onnx.points(1), lambda: tiny_onnx.points(9),
-    ]  # fmt: skip
+        tiny_onnx.conditional,
+        tiny_onnx.grey,
+        lambda: tiny_onnx.points(2, data="ring8"),
+        tiny_onnx.tokens,
+        tiny_onnx.colour,
+        lambda: tiny_onnx.points(1),
+        lambda: tiny_onnx.points(9),
+    ]
     for place, make in enumerate(makers):
         (folder / f"{place}.onnx").write_bytes(make())
     return folder

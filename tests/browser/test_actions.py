@@ -20,13 +20,19 @@ def test_the_page_opens_with_models_a_sample_a_wall_and_the_card(visit: Visit) -
     """Every model is there to choose, the first one is shown with its card; nothing random is asked for."""
     page = visit.page
     assert page.locator("#models .name").all_inner_texts() == [
-        "conditional", "grey", "points2", "tokens", "colour", "points1", "points9"]  # fmt: skip
+        "conditional",
+        "grey",
+        "points2",
+        "tokens",
+        "colour",
+        "points1",
+        "points9",
+    ]
     assert page.get_by_role("radio", name=re.compile("^conditional")).is_checked()
     assert page.locator("#picture img").get_attribute("alt") == "seed 42 of conditional"
     assert page.locator(".tile canvas").count() == 48
     assert "z: normal 20, y: categorical 10, c: uniform 2" in page.locator("#card").inner_text()
-    assert visit.requests() == [
-        "/", "/models", FIRST, "/generate?model=conditional&seed=0&n=48&format=png"]  # fmt: skip
+    assert visit.requests() == ["/", "/models", FIRST, "/generate?model=conditional&seed=0&n=48&format=png"]
 
 
 def test_a_model_is_chosen(visit: Visit) -> None:
@@ -86,7 +92,8 @@ def test_a_tile_chooses_its_seed(visit: Visit) -> None:
 def test_the_tiles_are_the_seeds_samples(visit: Visit, server: Server) -> None:
     """A tile's pixels are those of the image that its seed gives alone."""
     shown = visit.page.locator(".tile[data-seed='11'] canvas").evaluate(
-        "canvas => [...canvas.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0)")  # fmt: skip
+        "canvas => [...canvas.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0)"
+    )
     right = json.loads(server.get("/generate?model=conditional&seed=11&format=json")[2])["data"][0]
     assert shown == [pixel[0] for row in right for pixel in row]
 

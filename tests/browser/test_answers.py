@@ -44,10 +44,13 @@ def held(visit: Visit) -> None:
     visit.page.locator("html[data-held]").wait_for()
 
 
-@pytest.mark.parametrize(("model", "owner", "name"), [
-    ("conditional", "HTMLImageElement.prototype", "decode"),
-    ("tokens", "Blob.prototype", "text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "owner", "name"),
+    [
+        ("conditional", "HTMLImageElement.prototype", "decode"),
+        ("tokens", "Blob.prototype", "text"),
+    ],
+)
 def test_a_late_sample_does_not_replace_the_pins(visitor: Visitor, model: str, owner: str, name: str) -> None:
     """A sample that is still being read when another view is chosen is not shown there, nor told."""
     visit = visitor(f"#model={model}")

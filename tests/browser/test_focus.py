@@ -32,10 +32,13 @@ def test_a_place_of_the_document_is_nothing_to_look_at(visitor: Visitor) -> None
     assert visit.requests() == before
 
 
-@pytest.mark.parametrize(("hash", "button", "seeds"), [
-    ("#wall=48", "Earlier", "Seeds 0 to 47"),
-    ("#wall=4294967200", "Later", "Seeds 4294967248 to 4294967295"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("hash", "button", "seeds"),
+    [
+        ("#wall=48", "Earlier", "Seeds 0 to 47"),
+        ("#wall=4294967200", "Later", "Seeds 4294967248 to 4294967295"),
+    ],
+)
 def test_the_focus_stays_where_the_wall_ends(visitor: Visitor, hash: str, button: str, seeds: str) -> None:
     """The button that led to an end keeps the focus, says that it is disabled, and leads no further."""
     visit = visitor(hash)

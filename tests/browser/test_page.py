@@ -147,9 +147,24 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
         if told["name"] and told["isVisible"]:
             seen.append(told["name"].split("\n")[0])
     expected = [
-        "Skip to the sample", "Routes", "conditional", "Sample", "Arithmetic", "Seed", "Roll Seed", "any", "c0", "Pin", "PNG",
-        "curl line", "Copy the curl line", "Seed 0", "Seed 47", "Later", "Anywhere",
-    ]  # fmt: skip
+        "Skip to the sample",
+        "Routes",
+        "conditional",
+        "Sample",
+        "Arithmetic",
+        "Seed",
+        "Roll Seed",
+        "any",
+        "c0",
+        "Pin",
+        "PNG",
+        "curl line",
+        "Copy the curl line",
+        "Seed 0",
+        "Seed 47",
+        "Later",
+        "Anywhere",
+    ]
     places = [seen.index(name) for name in expected]
     assert places == sorted(places)
 
@@ -169,7 +184,8 @@ def test_nothing_moves_for_whoever_wants_it_still(visitor: Visitor, motion: str,
     """With `prefers-reduced-motion` no style changes over time."""
     visit = visitor(reduced_motion=motion)
     found = visit.page.locator(".tile, button").evaluate_all(
-        "nodes => nodes.map(node => getComputedStyle(node).transitionDuration.split(',')[0])")  # fmt: skip
+        "nodes => nodes.map(node => getComputedStyle(node).transitionDuration.split(',')[0])"
+    )
     assert set(found) == durations
 
 

@@ -59,8 +59,13 @@ def prometheus(home: Path, port: int, targets: Targets, factor: int) -> Iterator
     """Prometheus in a folder of its own, ended at the end."""
     write_scaled(home, factor)
     _configure(home, targets)
-    command = ["prometheus", f"--config.file={home}/prometheus.yml", f"--storage.tsdb.path={home}/data",
-               f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]  # fmt: skip
+    command = [
+        "prometheus",
+        f"--config.file={home}/prometheus.yml",
+        f"--storage.tsdb.path={home}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         running = Prometheus(process, port, home)

@@ -74,13 +74,16 @@ def test_the_metric_is_the_wait_of_each_pod_and_nought_without_requests(tmp_path
                     {
                         "expr": f"round(1000 * ({query('a|b|c')}))",
                         "eval_time": "5m",
-                        "exp_samples": [{"labels": '{pod="a"}', "value": 24}, {"labels": '{pod="b"}', "value": 242},
-                                        {"labels": '{pod="c"}', "value": 0}],
+                        "exp_samples": [
+                            {"labels": '{pod="a"}', "value": 24},
+                            {"labels": '{pod="b"}', "value": 242},
+                            {"labels": '{pod="c"}', "value": 0},
+                        ],
                     }
                 ],
             }
         ],
-    }  # fmt: skip
+    }
     (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
     checked = subprocess.run(["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -134,8 +134,9 @@ def test_every_volume_is_declared_and_used() -> None:
 def test_prometheus_finds_the_service() -> None:
     """What it scrapes are names in the compose network: services, or what a service is called besides."""
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
-    aliases = {alias for service in SERVICES.values()
-               for alias in service.get("networks", {}).get("default", {}).get("aliases", [])}  # fmt: skip
+    aliases = {
+        alias for service in SERVICES.values() for alias in service.get("networks", {}).get("default", {}).get("aliases", [])
+    }
     assert mounts("prometheus")["/etc/prometheus/prometheus.yml"] == ("./prometheus/prometheus.yml", True)
     named = [name for job in config["scrape_configs"] for found in job.get("dns_sd_configs", []) for name in found["names"]]
     assert set(named) <= aliases | set(SERVICES)

@@ -52,8 +52,13 @@ def test_nothing_is_downloaded_but_packages(dockerfile: str) -> None:
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_no_compiler_is_installed(dockerfile: str) -> None:
     """Of Debian's packages only Python, its venv and, for training, make."""
-    installed = {word for run in commands(instructions(dockerfile)) for names in re.findall(r"apt-get install (.*?) &&", run)
-                 for word in names.split() if not word.startswith("-")}  # fmt: skip
+    installed = {
+        word
+        for run in commands(instructions(dockerfile))
+        for names in re.findall(r"apt-get install (.*?) &&", run)
+        for word in names.split()
+        if not word.startswith("-")
+    }
     assert installed == {"python3", "python3-venv"} | ({"make"} if dockerfile == "Dockerfile.train" else set())
     assert not installed & (FORBIDDEN_PROGRAMS - {"make"})
 

@@ -113,8 +113,10 @@ def test_models_are_mounted_where_they_are_looked_for(folder: str) -> None:
     (models,) = serving_settings(folder).models
     assert mounts[models]["readOnly"]
     published = built("training/publish")["Job/gan-publish"]
-    claims = [{v["persistentVolumeClaim"]["claimName"] for v in pod_of(d)["volumes"] if "persistentVolumeClaim" in v}
-              for d in (built(folder)["Deployment/gan-serve"], published)]  # fmt: skip
+    claims = [
+        {v["persistentVolumeClaim"]["claimName"] for v in pod_of(d)["volumes"] if "persistentVolumeClaim" in v}
+        for d in (built(folder)["Deployment/gan-serve"], published)
+    ]
     assert claims == [{"gan-models"}, {"gan-models", "gan-runs"}]
 
 
@@ -170,8 +172,9 @@ def test_everything_means_the_same_pods(folder: str) -> None:
     """Service, budget, policy, monitor and spread select the labels that the pods have."""
     objects = built(folder)
     labels = objects["Deployment/gan-serve"]["spec"]["template"]["metadata"]["labels"]
-    spread = [rule["labelSelector"]["matchLabels"]
-              for rule in pod_of(objects["Deployment/gan-serve"])["topologySpreadConstraints"]]  # fmt: skip
+    spread = [
+        rule["labelSelector"]["matchLabels"] for rule in pod_of(objects["Deployment/gan-serve"])["topologySpreadConstraints"]
+    ]
     selectors = [
         objects["Service/gan-serve"]["spec"]["selector"],
         objects["Deployment/gan-serve"]["spec"]["selector"]["matchLabels"],

@@ -90,8 +90,12 @@ def test_deleting_a_deployment_or_a_job_loses_nothing() -> None:
 def test_everything_is_in_one_namespace() -> None:
     """The one that ground makes."""
     name = written("ground/namespace.yaml")["metadata"]["name"]
-    places = {document["metadata"].get("namespace") for folder in applied() for document in built(folder).values()
-              if document["kind"] != "Namespace"}  # fmt: skip
+    places = {
+        document["metadata"].get("namespace")
+        for folder in applied()
+        for document in built(folder).values()
+        if document["kind"] != "Namespace"
+    }
     assert places == {name}
 
 

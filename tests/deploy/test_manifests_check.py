@@ -56,12 +56,30 @@ def test_a_field_that_an_api_does_not_know_is_found() -> None:
         without(cpu["Deployment/gan-serve"], "spec", "template", "spec", "containers", 0, "readinessProbe"),
         without(cpu["ServiceMonitor/gan-serve"], "spec", "endpoints", 0, "path"),
         without(kubeflow["TrainJob/gan-train"], "spec", "trainer", "numNodes"),
-        without(kubeflow["TrainingRuntime/gan-train"], "spec", "template", "spec", "replicatedJobs", 0, "template", "spec",
-                "template", "spec", "containers", 0, "volumeMounts"),
+        without(
+            kubeflow["TrainingRuntime/gan-train"],
+            "spec",
+            "template",
+            "spec",
+            "replicatedJobs",
+            0,
+            "template",
+            "spec",
+            "template",
+            "spec",
+            "containers",
+            0,
+            "volumeMounts",
+        ),
         COMPOSE.replace("read_only", "readonly"),
-    ]  # fmt: skip
-    right: list[Document | str] = [cpu["Deployment/gan-serve"], cpu["ServiceMonitor/gan-serve"], kubeflow["TrainJob/gan-train"],
-             kubeflow["TrainingRuntime/gan-train"], COMPOSE]  # fmt: skip
+    ]
+    right: list[Document | str] = [
+        cpu["Deployment/gan-serve"],
+        cpu["ServiceMonitor/gan-serve"],
+        kubeflow["TrainJob/gan-train"],
+        kubeflow["TrainingRuntime/gan-train"],
+        COMPOSE,
+    ]
     found = judged([*wrong, *right])
     assert ["wrong" in "".join(faults) or "readonly" in "".join(faults) for faults in found[: len(wrong)]] == [True] * len(
         wrong

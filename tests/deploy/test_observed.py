@@ -171,9 +171,11 @@ def play(scene: Scene, watcher: Prometheus, one: Server, other: Server, folder: 
         replace_file(folder / "1-grey.onnx", tiny_onnx.random())
         with asking(one, too_much, 12, 0.02), asking(one, slowly, 2, 0.2):
             wait_for(
-                scene, watcher, {"GanErrorsBurnFast", "GanQueueSaturated", "GanDeterminismFailed", "GanTrainingCollapsed"},
+                scene,
+                watcher,
+                {"GanErrorsBurnFast", "GanQueueSaturated", "GanDeterminismFailed", "GanTrainingCollapsed"},
                 with_data=True,
-            )  # fmt: skip
+            )
         hang(run)
         other.process.send_signal(signal.SIGTERM)
         with asking(other, ask_readiness, 1, 0.3):

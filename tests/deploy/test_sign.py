@@ -53,8 +53,18 @@ def test_openssl_agrees(key: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("".join(lines))
     (tmp_path / "base64").write_text(last.removeprefix("signature: "))
     openssl("base64", "-d", "-A", "-in", str(tmp_path / "base64"), "-out", str(tmp_path / "signature"))
-    openssl("pkeyutl", "-verify", "-pubin", "-inkey", str(tmp_path / "key.pub.pem"), "-rawin", "-in", str(tmp_path / "text"),
-            "-sigfile", str(tmp_path / "signature"))  # fmt: skip
+    openssl(
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        str(tmp_path / "key.pub.pem"),
+        "-rawin",
+        "-in",
+        str(tmp_path / "text"),
+        "-sigfile",
+        str(tmp_path / "signature"),
+    )
 
 
 def test_a_wrong_key_signs_nothing(key: Path, tmp_path: Path) -> None:

@@ -55,8 +55,12 @@ def test_base_image_is_cuda_and_can_be_replaced(dockerfile: str) -> None:
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_image_takes_the_code_that_it_needs_and_no_other(dockerfile: str) -> None:
     """What is copied exists, .dockerignore lets it in, and serving gets nothing of training."""
-    copied = {name for keyword, rest in instructions(dockerfile) if keyword == "COPY" and "--from" not in rest
-              for name in rest.split()[:-1]}  # fmt: skip
+    copied = {
+        name
+        for keyword, rest in instructions(dockerfile)
+        if keyword == "COPY" and "--from" not in rest
+        for name in rest.split()[:-1]
+    }
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert copied <= allowed
     assert [name for name in copied if not (ROOT / name).exists()] == []
@@ -102,8 +106,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = run.replace("python3 -m venv", f"{shlex.quote(sys.executable)} -m venv").replace("/venv", str(place / "venv"))
     done = subprocess.run(
         ["sh", "-ec", command.replace("uninstall --yes setuptools pip", "--version")],  # the tests below need pip once more
-        cwd=place / "build", capture_output=True, text=True, env={**os.environ, "RUNTIME": "serve"},
-    )  # fmt: skip
+        cwd=place / "build",
+        capture_output=True,
+        text=True,
+        env={**os.environ, "RUNTIME": "serve"},
+    )
     if done.returncode and OFFLINE.search(done.stdout + done.stderr):
         pytest.skip("needs PyPI, which cannot be reached")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -121,9 +128,12 @@ def copy(source: Path, target: Path) -> None:
 def python(image: Path, *arguments: str, cwd: Path | None = None) -> str:
     """What the image's Python prints."""
     done = subprocess.run(
-        [str(image / "venv/bin/python"), *arguments], cwd=cwd or image / "app", capture_output=True, text=True,
+        [str(image / "venv/bin/python"), *arguments],
+        cwd=cwd or image / "app",
+        capture_output=True,
+        text=True,
         env={"PATH": f"{image / 'venv/bin'}:/usr/bin:/bin", "HOME": str(image), "TMPDIR": str(image)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
 

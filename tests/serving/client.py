@@ -38,8 +38,14 @@ def service_of(app: Front | Flask) -> Service:
     return service
 
 
-def ask(app: Front | Flask, query: str = "", method: str = "GET", path: str = "/generate",
-        headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:  # fmt: skip
+def ask(
+    app: Front | Flask,
+    query: str = "",
+    method: str = "GET",
+    path: str = "/generate",
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+) -> Answer:
     """One request, one answer: through the whole ASGI application, or through Flask alone."""
     if isinstance(app, Front):
         return service_of(app).bridge.ask(ask_on_the_loop(app, query, method, path, headers or {}, body))
@@ -67,10 +73,19 @@ async def ask_on_the_loop(app: Front, query: str, method: str, path: str, header
     if body:
         sent.append((b"content-length", str(len(body)).encode()))
     scope: dict[str, Any] = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http", "path": path,
-        "raw_path": path.encode(), "query_string": query.encode("latin-1"), "root_path": "", "headers": sent,
-        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000),
-    }  # fmt: skip
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode("latin-1"),
+        "root_path": "",
+        "headers": sent,
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8000),
+    }
     await app(scope, receive, send)
     answered = Headers([(name.decode(), value.decode("latin-1")) for name, value in messages[0]["headers"]])
     return _answer(messages[0]["status"], answered, b"".join(message.get("body", b"") for message in messages[1:]))

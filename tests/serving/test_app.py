@@ -22,8 +22,10 @@ from tests.serving.client import ask, service_of
 
 def test_the_routes_are_those_of_the_table(app: Front) -> None:
     """S-03: there is no route that the table does not name, and each answers GET, HEAD and OPTIONS only, or its own method."""
-    told = {rule: {"GET", "HEAD", "OPTIONS"} if method == "GET" else {method, "OPTIONS"}
-            for method, rule in map(split_route, ROUTES)}  # fmt: skip
+    told = {
+        rule: {"GET", "HEAD", "OPTIONS"} if method == "GET" else {method, "OPTIONS"}
+        for method, rule in map(split_route, ROUTES)
+    }
     assert {rule.rule: rule.methods for rule in app.flask.url_map.iter_rules()} == told
 
 
@@ -108,11 +110,23 @@ def test_every_metric_is_there_under_its_name(app: Front) -> None:
     ask(app, "seed=1")
     text = ask(app, path="/metrics").body.decode()
     for name in (
-        "gan_http_requests_total", "gan_http_request_duration_seconds_bucket", "gan_queue_depth", "gan_queue_wait_seconds_sum",
-        "gan_batch_size_bucket", "gan_batch_padding_rows_total", "gan_inference_duration_seconds_count",
-        "gan_encode_duration_seconds_count", "gan_rejected_total", "gan_cache_requests_total", "gan_cache_bytes",
-        "gan_cancelled_total", "gan_model_swaps_total", "gan_model_info", "gan_ready", "gan_determinism_check_ok",
-    ):  # fmt: skip
+        "gan_http_requests_total",
+        "gan_http_request_duration_seconds_bucket",
+        "gan_queue_depth",
+        "gan_queue_wait_seconds_sum",
+        "gan_batch_size_bucket",
+        "gan_batch_padding_rows_total",
+        "gan_inference_duration_seconds_count",
+        "gan_encode_duration_seconds_count",
+        "gan_rejected_total",
+        "gan_cache_requests_total",
+        "gan_cache_bytes",
+        "gan_cancelled_total",
+        "gan_model_swaps_total",
+        "gan_model_info",
+        "gan_ready",
+        "gan_determinism_check_ok",
+    ):
         assert re.search(rf"^{name}[ {{]", text, re.MULTILINE), name
     assert re.search(r'^gan_http_request_duration_seconds_bucket{.*le="0.25"', text, re.MULTILINE)
 
@@ -168,11 +182,28 @@ def all_problems(kind: type[Problem] = Problem) -> list[type[Problem]]:
 def test_codes_are_stable_and_tell_problems_apart() -> None:
     """Each problem has a code of its own, the words that clients may rely on."""
     assert {problem.code: problem.status for problem in all_problems()} == {
-        "bad_query": 400, "unknown_parameter": 400, "repeated_parameter": 400, "bad_parameter": 400, "missing_parameter": 400,
-        "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406, "internal": 500, "non_finite": 500,
-        "queue_full": 503, "draining": 503, "deadline": 504, "gone": 410,
-        "bad_request": 400, "head_too_late": 408, "head_too_large": 431,
-        "bad_inference": 400, "too_large": 413, "unsupported_media_type": 415, "unauthorised": 401, "too_many_tries": 429,
+        "bad_query": 400,
+        "unknown_parameter": 400,
+        "repeated_parameter": 400,
+        "bad_parameter": 400,
+        "missing_parameter": 400,
+        "not_found": 404,
+        "method_not_allowed": 405,
+        "not_acceptable": 406,
+        "internal": 500,
+        "non_finite": 500,
+        "queue_full": 503,
+        "draining": 503,
+        "deadline": 504,
+        "gone": 410,
+        "bad_request": 400,
+        "head_too_late": 408,
+        "head_too_large": 431,
+        "bad_inference": 400,
+        "too_large": 413,
+        "unsupported_media_type": 415,
+        "unauthorised": 401,
+        "too_many_tries": 429,
         "rate": 429,
-    }  # fmt: skip
+    }
     assert len({problem.code for problem in all_problems()}) == len(all_problems())

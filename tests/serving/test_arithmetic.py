@@ -36,15 +36,23 @@ REQUESTS = [
     Case("points", f"model=points2&{ALL}&format=png", 200),
     Case("tokens", f"model=tokens&{ALL}", 200),
     Case("all parameters", f"{ALL}&scale=16&y=3&c0=.5&format=png&model=conditional", 200),
-    *[Case(f"no {name}", "&".join(p for p in ALL.split("&") if p[0] != name), 400, "missing_parameter",
-           shown=f"{name} must be given: a seed 0..{MAX_SEED}") for name in "abc"],
+    *[
+        Case(
+            f"no {name}",
+            "&".join(p for p in ALL.split("&") if p[0] != name),
+            400,
+            "missing_parameter",
+            shown=f"{name} must be given: a seed 0..{MAX_SEED}",
+        )
+        for name in "abc"
+    ],
     Case("too large a seed", "a=1&b=2&c=4294967296", 400, BAD, shown=f"c must be 0..{MAX_SEED}"),
     Case("no place", f"{ALL}&t=.5", 400, "unknown_parameter", shown="'t'; there are a, b, c, format, scale, model"),
     Case("no tar of one", f"{ALL}&format=tar", 400, BAD, shown="format must be one of png, webp, jpeg, avif, npy, json, got"),
     Case("rows are not enlarged", f"{ALL}&format=npy&scale=2", 400, BAD, shown="scale must be 1 for npy"),
     Case("a wrong class", f"{ALL}&y=10", 400, BAD, shown="y must be an integer 0..9"),
     Case("nothing fits", ALL, 406, "not_acceptable", accept="image/gif"),
-]  # fmt: skip
+]
 
 
 @given(a=SEEDS, b=SEEDS, values=VALUES)
@@ -169,8 +177,16 @@ def test_the_picture_says_how_to_make_it_again(make_service: Callable[..., Servi
     """The text in the PNG names the three seeds, the scale, the given values, the model and its digest."""
     told = json.loads(read_png(get(arithmetic, make_service(), f"{ALL}&scale=2&y=3").body).text(PNG_KEYWORD))
     model = models["conditional"]
-    assert told == {"model": "conditional", "digest": model.digest, "runtime": model.runtime, "a": 1, "b": 2, "c": 3,
-                    "scale": 2, "parameters": {"y": 3}}  # fmt: skip
+    assert told == {
+        "model": "conditional",
+        "digest": model.digest,
+        "runtime": model.runtime,
+        "a": 1,
+        "b": 2,
+        "c": 3,
+        "scale": 2,
+        "parameters": {"y": 3},
+    }
 
 
 def test_304_and_head_run_nothing(make_service: Callable[..., Service], models: dict[str, Model]) -> None:

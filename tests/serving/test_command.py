@@ -18,9 +18,14 @@ from tests.serving.process import TIMEOUT, environment
 
 def run(root: Path, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "serving", *arguments], cwd=root, env=environment(provider="cpu", **settings),
-        capture_output=True, text=True, timeout=TIMEOUT, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "serving", *arguments],
+        cwd=root,
+        env=environment(provider="cpu", **settings),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -101,15 +106,17 @@ def test_models_that_are_not_there_are_told(picture: Path, capsys: pytest.Captur
     assert "GAN_MODELS must name .onnx files" in said(capsys, str(picture), "--models", "nowhere")
 
 
-def test_a_refused_model_is_told(picture: Path, folder: Path, capsys: pytest.CaptureFixture[str],
-                                 monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_refused_model_is_told(
+    picture: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A model that breaks its promise here makes no picture to compare: its file and the reason, exit code 2."""
     monkeypatch.setattr("serving.promise._is_close", lambda *arguments: False)
     assert f"{folder}/1-grey.onnx: golden seed 0" in said(capsys, str(picture), "--models", str(folder))
 
 
-def test_a_fault_is_a_line(picture: Path, folder: Path, capsys: pytest.CaptureFixture[str],
-                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_fault_is_a_line(
+    picture: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever else fails is told by its class, without a traceback."""
 
     def fail(*arguments: object, **options: object) -> None:

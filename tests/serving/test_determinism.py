@@ -160,8 +160,19 @@ def test_wrong_requests_never_run_the_model(counted: tuple[Service, CountingSess
 def test_another_models_entity_tag_does_not_match(make_service: Callable[..., Service]) -> None:
     """D-10: the entity tag of another model, seed, format, n, scale or value brings the whole answer, 200."""
     service = make_service()
-    queries = ["seed=42", "seed=43", "seed=42&n=2", "seed=42&scale=2", "seed=42&format=webp", "seed=42&y=3", "seed=42&y=4",
-               "seed=42&c0=.5", "seed=42&c1=.5", "seed=42&model=grey", "seed=42&model=colour"]  # fmt: skip
+    queries = [
+        "seed=42",
+        "seed=43",
+        "seed=42&n=2",
+        "seed=42&scale=2",
+        "seed=42&format=webp",
+        "seed=42&y=3",
+        "seed=42&y=4",
+        "seed=42&c0=.5",
+        "seed=42&c1=.5",
+        "seed=42&model=grey",
+        "seed=42&model=colour",
+    ]
     etags = [dict(fetch(service, query, Conditions(is_head=True)).headers)["ETag"] for query in queries]
     assert len(set(etags)) == len(queries)
     assert fetch(service, queries[0], Conditions(if_none_match=", ".join(etags[1:]))).status == 200

@@ -32,8 +32,15 @@ from serving.png import write_png
 
 
 def sample_of(model: Model, count: int = 1, **changes: Any) -> Sample:
-    fields = {"output": model.card.output, "rows": model.sample(range(count)), "model": model.card.name, "digest": model.digest,
-              "runtime": model.runtime, "seed": 0, **changes}  # fmt: skip
+    fields = {
+        "output": model.card.output,
+        "rows": model.sample(range(count)),
+        "model": model.card.name,
+        "digest": model.digest,
+        "runtime": model.runtime,
+        "seed": 0,
+        **changes,
+    }
     return Sample(**fields)
 
 
@@ -66,9 +73,14 @@ def test_a_png_says_how_to_make_it_again(models: dict[str, Model]) -> None:
     model = models["conditional"]
     data = FORMATS["image"]["png"].encode(sample_of(model, 2, seed=0, scale=2, given={"y": 3, "c0": 0.5}))
     assert json.loads(opened(data).info[PNG_KEYWORD]) == {
-        "model": "conditional", "digest": model.digest, "runtime": model.runtime, "seed": 0, "n": 2, "scale": 2,
+        "model": "conditional",
+        "digest": model.digest,
+        "runtime": model.runtime,
+        "seed": 0,
+        "n": 2,
+        "scale": 2,
         "parameters": {"y": 3, "c0": 0.5},
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", ["grey", "colour"])
@@ -154,8 +166,13 @@ def test_a_png_says_its_columns_and_its_way(models: dict[str, Model]) -> None:
     """Columns that were asked for stand in the text, and the place between two seeds instead of a seed."""
     sample = sample_of(models["grey"], 3, columns=3, way={"a": 1, "b": 2, "t": 0.25})
     assert list(json.loads(opened(FORMATS["image"]["png"].encode(sample)).info[PNG_KEYWORD]).items())[3:] == [
-        ("a", 1), ("b", 2), ("t", 0.25), ("scale", 1), ("cols", 3), ("parameters", {}),
-    ]  # fmt: skip
+        ("a", 1),
+        ("b", 2),
+        ("t", 0.25),
+        ("scale", 1),
+        ("cols", 3),
+        ("parameters", {}),
+    ]
 
 
 @pytest.mark.parametrize("name", ["webp", "jpeg", "avif"])
@@ -211,5 +228,7 @@ def test_every_output_has_its_formats() -> None:
     """The three kinds of output are written; pictures come first for images, numbers first for the others."""
     kinds = (Image.kind, Points.kind, Tokens.kind)
     assert [list(FORMATS[kind]) for kind in kinds] == [
-        ["png", "webp", "jpeg", "avif", "npy", "json", "tar"], ["json", "npy", "png"], ["json", "npy"]
-    ]  # fmt: skip
+        ["png", "webp", "jpeg", "avif", "npy", "json", "tar"],
+        ["json", "npy", "png"],
+        ["json", "npy"],
+    ]

@@ -63,7 +63,7 @@ def launch(root: Path, folder: Path, *prefix: str) -> tuple[subprocess.Popen[str
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+    )
     return process, port
 
 

@@ -72,11 +72,14 @@ def test_each_gpu_has_its_series() -> None:
     """Bytes, a share of one, degrees; what a GPU does not tell is left out, and the rest of it stays."""
     lines = [line for line in text_of(GpuCollector(Driver)).splitlines() if not line.startswith("#")]
     assert lines == [
-        'gan_gpu_memory_used_bytes{gpu="0",name="T9"} 3.0', 'gan_gpu_memory_used_bytes{gpu="1",name="T9"} 3.0',
-        'gan_gpu_memory_total_bytes{gpu="0",name="T9"} 8.0', 'gan_gpu_memory_total_bytes{gpu="1",name="T9"} 8.0',
+        'gan_gpu_memory_used_bytes{gpu="0",name="T9"} 3.0',
+        'gan_gpu_memory_used_bytes{gpu="1",name="T9"} 3.0',
+        'gan_gpu_memory_total_bytes{gpu="0",name="T9"} 8.0',
+        'gan_gpu_memory_total_bytes{gpu="1",name="T9"} 8.0',
         'gan_gpu_utilisation_ratio{gpu="0",name="T9"} 0.25',
-        'gan_gpu_temperature_celsius{gpu="0",name="T9"} 40.0', 'gan_gpu_temperature_celsius{gpu="1",name="T9"} 41.0',
-    ]  # fmt: skip
+        'gan_gpu_temperature_celsius{gpu="0",name="T9"} 40.0',
+        'gan_gpu_temperature_celsius{gpu="1",name="T9"} 41.0',
+    ]
 
 
 def test_without_a_gpu_there_are_no_series() -> None:

@@ -62,8 +62,14 @@ def external() -> bytes:
     """A model with one weight in another file."""
     where = message(13, text(1, "location"), text(2, "../weights.bin"))
     outside = tensor("far", np.zeros((2, 2), np.float32), where, number(14, 1))
-    return model([tiny_onnx.node("Identity", ["x"], "y")], {}, [value_info("x", "float32", ["n"])],
-                 [value_info("y", "float32", ["n"])], {METADATA_KEY: "{}"}, [outside])  # fmt: skip
+    return model(
+        [tiny_onnx.node("Identity", ["x"], "y")],
+        {},
+        [value_info("x", "float32", ["n"])],
+        [value_info("y", "float32", ["n"])],
+        {METADATA_KEY: "{}"},
+        [outside],
+    )
 
 
 def external_in_a_branch() -> bytes:

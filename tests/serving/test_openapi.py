@@ -100,8 +100,9 @@ def test_every_problem_is_told_under_its_status(admins: Document) -> None:
     document = admins
     status_of = {problem.code: str(problem.status) for problem in all_problems()}
     told = {"not_found", "method_not_allowed", "bad_request", "head_too_late", "head_too_large"}  # of no route
-    replies = [reply for item in document["paths"].values() for operation in item.values()
-               for reply in operation["responses"].items()]  # fmt: skip
+    replies = [
+        reply for item in document["paths"].values() for operation in item.values() for reply in operation["responses"].items()
+    ]
     for status, reply in replies:
         for media in reply.get("content", {}).values():
             for part in media.get("schema", {}).get("allOf", []):

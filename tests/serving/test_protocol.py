@@ -48,8 +48,10 @@ def generated(app: Front | Flask, query: str) -> Any:
 def tensors(drawn: Any) -> list[dict[str, Any]]:
     """Drawn latents as a client sends them."""
     kinds = {"float32": "FP32", "int64": "INT64"}
-    return [{"name": name, "shape": list(values.shape), "datatype": kinds[str(values.dtype)], "data": values.tolist()}
-            for name, values in drawn.items()]  # fmt: skip
+    return [
+        {"name": name, "shape": list(values.shape), "datatype": kinds[str(values.dtype)], "data": values.tolist()}
+        for name, values in drawn.items()
+    ]
 
 
 @pytest.mark.parametrize("name", ["conditional", "grey", "colour", "points2", "tokens"])
@@ -139,20 +141,25 @@ WRONG: list[tuple[str, Any]] = [
     ("input z must have shape [n, 20]", {"inputs": [z(shape=[20])]}),
     ("must be 1 arrays of 20 numbers", {"inputs": [z(data=[[0.5] * 19])]}),
     ("must be 1 arrays of 20 numbers", {"inputs": [z(data=[[0.5] * 10] * 2)]}),
-    *[("input z must be numbers -8..8", {"inputs": [z(data=[value] * 20), *seed(1)["inputs"]]})
-      for value in (8.1, -9, "1", True, None, 10**400)],
-    ("input z must be numbers -8..8",
-     json.dumps({"inputs": [z(), *seed(1)["inputs"]]}).encode().replace(b"0.5", b"1e999")),
+    *[
+        ("input z must be numbers -8..8", {"inputs": [z(data=[value] * 20), *seed(1)["inputs"]]})
+        for value in (8.1, -9, "1", True, None, 10**400)
+    ],
+    ("input z must be numbers -8..8", json.dumps({"inputs": [z(), *seed(1)["inputs"]]}).encode().replace(b"0.5", b"1e999")),
     ("parameters has 'Y'", {"inputs": [SEEDS], "parameters": {"Y": 1}}),
     *[("y must be an integer 0..9", {"inputs": [SEEDS], "parameters": {"y": value}}) for value in (10, -1, 3.0, "3", True)],
     ("c0 must be a number -1..1", {"inputs": [SEEDS], "parameters": {"c0": 1.01}}),
-    ("parameter y and input y exclude each other",
-     {"inputs": [{"name": "y", "shape": [1], "datatype": "INT64", "data": [1]}, *seed(1)["inputs"]], "parameters": {"y": 1}}),
-    ("input y must be integers 0..9",
-     {"inputs": [{"name": "y", "shape": [1], "datatype": "INT64", "data": [10]}, *seed(1)["inputs"]]}),
+    (
+        "parameter y and input y exclude each other",
+        {"inputs": [{"name": "y", "shape": [1], "datatype": "INT64", "data": [1]}, *seed(1)["inputs"]], "parameters": {"y": 1}},
+    ),
+    (
+        "input y must be integers 0..9",
+        {"inputs": [{"name": "y", "shape": [1], "datatype": "INT64", "data": [10]}, *seed(1)["inputs"]]},
+    ),
     ("outputs[0].name must be image, got 'pixels'", {"inputs": [SEEDS], "outputs": [{"name": "pixels"}]}),
     ("outputs must be an array", {"inputs": [SEEDS], "outputs": "image"}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("message", "request_"), WRONG, ids=[f"{i} {message}" for i, (message, _) in enumerate(WRONG)])
@@ -207,13 +214,16 @@ def test_health_and_metadata_are_told(app: Front, path: str) -> None:
 def test_a_models_tensors_are_told(app: Front) -> None:
     """Names, types and shapes as the protocol has them, the number of rows being free."""
     assert json.loads(ask(app, path="/v2/models/conditional").body) == {
-        "name": "conditional", "platform": "onnxruntime_onnx",
+        "name": "conditional",
+        "platform": "onnxruntime_onnx",
         "inputs": [
-            {"name": "seed", "datatype": "INT64", "shape": [-1]}, {"name": "z", "datatype": "FP32", "shape": [-1, 20]},
-            {"name": "y", "datatype": "INT64", "shape": [-1]}, {"name": "c", "datatype": "FP32", "shape": [-1, 2]},
+            {"name": "seed", "datatype": "INT64", "shape": [-1]},
+            {"name": "z", "datatype": "FP32", "shape": [-1, 20]},
+            {"name": "y", "datatype": "INT64", "shape": [-1]},
+            {"name": "c", "datatype": "FP32", "shape": [-1, 2]},
         ],
         "outputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -248,8 +258,10 @@ def test_a_full_queue_and_a_deadline_are_told_and_counted(
     served.batcher._waiting_rows += 100
     with pytest.raises(QueueFull):
         service.bridge.ask(infer(service, served, Inference(sources=[1]), Conditions()))
-    assert {reason: service.metrics.registry.get_sample_value("gan_rejected_total", {"reason": reason})
-            for reason in ("deadline", "queue_full")} == {"deadline": 1, "queue_full": 1}  # fmt: skip
+    assert {
+        reason: service.metrics.registry.get_sample_value("gan_rejected_total", {"reason": reason})
+        for reason in ("deadline", "queue_full")
+    } == {"deadline": 1, "queue_full": 1}
 
 
 def test_rows_and_seeds_share_a_batch(models: dict[str, Model]) -> None:

@@ -79,8 +79,12 @@ def test_a_file_renamed_into_place_is_served(app: Front, home: Path) -> None:
     assert ask(app, "seed=42", path=f"/models/{old}/generate").body == before.body
     assert ask(app, "seed=42", headers={"If-None-Match": before.headers["ETag"]}).status == 200
     assert swaps(app, "swapped") == 1
-    shown = {sample.labels["digest"]: sample.value for metric in service_of(app).metrics.registry.collect()
-             for sample in metric.samples if sample.name == "gan_model_info"}  # fmt: skip
+    shown = {
+        sample.labels["digest"]: sample.value
+        for metric in service_of(app).metrics.registry.collect()
+        for sample in metric.samples
+        if sample.name == "gan_model_info"
+    }
     assert shown == {old: 0, after.headers["X-Model-Digest"]: 1}
 
 

@@ -74,9 +74,15 @@ def test_each_request_is_one_line(make_logged: Callable[..., Logged], lane: bool
         told = {name: line[name] for name in ("method", "target", "route", "status", "cache", "model", "id", "bytes")}
         # Flask knows no route of a request whose method it refuses.
         assert told == {
-            "method": method, "target": f"{path}?{query}" if query else path, "route": "none" if status == 405 else route,
-            "status": status, "cache": cache, "model": model, "id": answer.request_id, "bytes": len(answer.body),
-        }  # fmt: skip
+            "method": method,
+            "target": f"{path}?{query}" if query else path,
+            "route": "none" if status == 405 else route,
+            "status": status,
+            "cache": cache,
+            "model": model,
+            "id": answer.request_id,
+            "bytes": len(answer.body),
+        }
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
         assert line["ms"] >= 0
 
@@ -192,10 +198,14 @@ def test_a_callers_trace_is_in_the_line(make_logged: Callable[..., Logged], path
 @pytest.mark.parametrize(
     "header",
     [
-        PARENT, f" {PARENT}\t", f"00-{TRACE}-{SPAN}-00", f"00-{TRACE}-{SPAN}-ff", f"01-{TRACE}-{SPAN}-01",
+        PARENT,
+        f" {PARENT}\t",
+        f"00-{TRACE}-{SPAN}-00",
+        f"00-{TRACE}-{SPAN}-ff",
+        f"01-{TRACE}-{SPAN}-01",
         f"cc-{TRACE}-{SPAN}-01-what-the-future-brings",
     ],
-)  # fmt: skip
+)
 def test_a_traceparent_is_read(header: str) -> None:
     """Of version 00 exactly, of later ones the part that is known."""
     caller = read_traceparent(header, "a=1")
@@ -206,12 +216,24 @@ def test_a_traceparent_is_read(header: str) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        "", "00", f"00-{TRACE}-{SPAN}", f"00-{TRACE}-{SPAN}-01-more", f"00-{TRACE}-{SPAN}-01-", f"ff-{TRACE}-{SPAN}-01",
-        f"00-{TRACE.upper()}-{SPAN}-01", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE[1:]}-{SPAN}-01",
-        f"00-{TRACE}-{SPAN}0-01", f"00-{TRACE}-{SPAN}-1", f"0-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-0g",
-        f"cc-{TRACE}-{SPAN}-01.more", f"00-{TRACE}-{SPAN}-01\n",
+        "",
+        "00",
+        f"00-{TRACE}-{SPAN}",
+        f"00-{TRACE}-{SPAN}-01-more",
+        f"00-{TRACE}-{SPAN}-01-",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE[1:]}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}0-01",
+        f"00-{TRACE}-{SPAN}-1",
+        f"0-{TRACE}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-0g",
+        f"cc-{TRACE}-{SPAN}-01.more",
+        f"00-{TRACE}-{SPAN}-01\n",
     ],
-)  # fmt: skip
+)
 def test_a_wrong_traceparent_is_none(header: str) -> None:
     """Upper case, zeros, another length, version ff: W3C Trace Context, 3.2.2."""
     assert read_traceparent(header) is None

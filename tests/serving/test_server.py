@@ -192,9 +192,14 @@ def start(root: Path, **settings: object) -> subprocess.CompletedProcess[str]:
     """A server that is expected to end by itself."""
     given = {"provider": "cpu", "port": free_port(), "workers": 2, **settings}
     return subprocess.run(
-        [sys.executable, "-m", "serving"], cwd=root, env=environment(**given), capture_output=True, text=True, timeout=TIMEOUT,
+        [sys.executable, "-m", "serving"],
+        cwd=root,
+        env=environment(**given),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
         check=False,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,11 @@ def supervise(root: Path, tmp_path: Path, kind: str, drain_seconds: float = 0) -
     path = tmp_path / "supervise.py"
     path.write_text(textwrap.dedent(PROGRAM))
     return subprocess.Popen(
-        [sys.executable, str(path), kind, str(drain_seconds)], stdout=subprocess.PIPE, text=True,
+        [sys.executable, str(path), kind, str(drain_seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+    )
 
 
 def test_a_worker_that_hears_nothing_is_killed(root: Path, tmp_path: Path) -> None:

@@ -80,14 +80,26 @@ def test_a_sample_is_a_span_with_its_steps(make_traced: Callable[..., Traced], l
     (server,) = traced.servers()
     assert server.name == f"GET {path}"
     assert about(server, "http.request.method", "http.route", "http.response.status_code", "url.path", "url.query") == [
-        "GET", path, 200, path, query,
-    ]  # fmt: skip
+        "GET",
+        path,
+        200,
+        path,
+        query,
+    ]
     assert about(server, "gan.model", "gan.cache", "gan.request_id") == ["grey", "miss", answer.request_id]
     queue, inference, encode = traced.children(server)
     assert [step.name for step in (queue, inference, encode)] == ["queue", "inference", "encode"]
     assert about(inference, "gan.batch.rows", "gan.model") == [3, "grey"]
-    moments = [server.start_time, queue.start_time, queue.end_time, inference.start_time, inference.end_time,
-               encode.start_time, encode.end_time, server.end_time]  # fmt: skip
+    moments = [
+        server.start_time,
+        queue.start_time,
+        queue.end_time,
+        inference.start_time,
+        inference.end_time,
+        encode.start_time,
+        encode.end_time,
+        server.end_time,
+    ]
     assert moments == sorted(moments, key=lambda moment: moment or 0)
     assert {step.context.trace_id for step in (queue, inference, encode)} == {server.context.trace_id}
 
@@ -175,9 +187,13 @@ def test_what_the_caller_does_not_want_traced_is_not(make_traced: Callable[..., 
 
 @pytest.mark.parametrize(
     ("path", "query", "status", "code"),
-    [("/generate", "seed=x", 400, StatusCode.UNSET), ("/nowhere", "", 404, StatusCode.UNSET),
-     ("/generate", "seed=1", 500, StatusCode.ERROR), ("/mix", "a=1&b=2", 500, StatusCode.ERROR)],
-)  # fmt: skip
+    [
+        ("/generate", "seed=x", 400, StatusCode.UNSET),
+        ("/nowhere", "", 404, StatusCode.UNSET),
+        ("/generate", "seed=1", 500, StatusCode.ERROR),
+        ("/mix", "a=1&b=2", 500, StatusCode.ERROR),
+    ],
+)
 def test_an_error_is_an_error_if_it_is_ours(
     make_traced: Callable[..., Traced], path: str, query: str, status: int, code: StatusCode
 ) -> None:

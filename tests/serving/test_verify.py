@@ -79,8 +79,16 @@ def with_chunk(data: bytes, chunk: Chunk, place: int) -> bytes:
 
 
 def with_header(data: bytes, **changes: int) -> bytes:
-    fields = dict(zip(("width", "height", "depth", "colour", "compression", "filter", "interlace"),
-                      struct.unpack(">IIBBBBB", read_png(data).header), strict=True)) | changes  # fmt: skip
+    fields = (
+        dict(
+            zip(
+                ("width", "height", "depth", "colour", "compression", "filter", "interlace"),
+                struct.unpack(">IIBBBBB", read_png(data).header),
+                strict=True,
+            )
+        )
+        | changes
+    )
     return joined([(b"IHDR", struct.pack(">IIBBBBB", *fields.values())), *read_png(data).chunks[1:]])
 
 
@@ -94,9 +102,16 @@ def with_lines(data: bytes, lines: bytes) -> bytes:
 
 
 QUERIES = [
-    "seed=42", "seed=4294967295&y=3", "seed=7&n=70&scale=2&y=3&c0=-.25", "model=grey&seed=1&n=3", "model=colour&seed=5&scale=3",
-    "seed=7&n=5&cols=5", "model=points2&seed=42&n=100", "model=points1&seed=1&n=9", "model=points9&seed=3&scale=2",
-]  # fmt: skip
+    "seed=42",
+    "seed=4294967295&y=3",
+    "seed=7&n=70&scale=2&y=3&c0=-.25",
+    "model=grey&seed=1&n=3",
+    "model=colour&seed=5&scale=3",
+    "seed=7&n=5&cols=5",
+    "model=points2&seed=42&n=100",
+    "model=points1&seed=1&n=9",
+    "model=points9&seed=3&scale=2",
+]
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -191,8 +206,9 @@ def test_another_model_is_named_with_what_is_there(
     )
 
 
-def test_two_versions_of_a_model_may_stand_side_by_side(fetch: Callable[[str], bytes], check: Check, folder: Path,
-                                                        tmp_path: Path) -> None:  # fmt: skip
+def test_two_versions_of_a_model_may_stand_side_by_side(
+    fetch: Callable[[str], bytes], check: Check, folder: Path, tmp_path: Path
+) -> None:
     """A broken neighbour, or one of the same name, does not matter: only the file with the digest is loaded."""
     (tmp_path / "broken.onnx").write_bytes(b"broken")
     assert check(fetch("seed=42"), models=f"{tmp_path}/broken.onnx,{folder}")[0] == 0
@@ -248,7 +264,7 @@ REFUSED: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("a list", lambda data: with_text(data, b"gan\0[]"), "must be a JSON object of model, digest"),
     ("an empty object", lambda data: with_text(data, b"gan\0{}"), "has nothing"),
     ("a further name", lambda data: with_origin(data, truncation=0.5), "scale, parameters, truncation"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "reason"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
@@ -265,7 +281,7 @@ WRONG_VALUES: list[tuple[dict[str, object], str]] = [
     ({"seed": -1}, "the text chunk's seed must be 0..4294967295, got -1"),
     ({"seed": 2**32}, "got 4294967296"),
     ({"seed": True}, "got true"),
-    ({"seed": "42"}, "seed must be 0..4294967295, got \"42\""),
+    ({"seed": "42"}, 'seed must be 0..4294967295, got "42"'),
     ({"seed": 1.0}, "got 1.0"),
     ({"seed": float("nan")}, "got NaN"),
     ({"seed": 10**3000}, "seed must be 0..4294967295, got 1000"),
@@ -275,12 +291,12 @@ WRONG_VALUES: list[tuple[dict[str, object], str]] = [
     ({"scale": 17}, "scale must be 1..16 by GAN_MAX_SCALE, got 17"),
     ({"n": 256, "scale": 16}, "at most 16777216 pixels by GAN_MAX_PIXELS"),
     ({"n": 4}, "must be 56x56 grey, is 28x28 grey"),
-    ({"digest": "../../etc"}, "digest must be 64 hexadecimal digits, got \"../../etc\""),
+    ({"digest": "../../etc"}, 'digest must be 64 hexadecimal digits, got "../../etc"'),
     ({"digest": "A" * 64}, "digest must be 64"),
     ({"model": 3}, "model must be text, got 3"),
     ({"runtime": None}, "runtime must be text, got null"),
     ({"parameters": []}, "parameters must be an object of numbers, got []"),
-    ({"parameters": {"y": "3"}}, "parameter y must be a finite number, got \"3\""),
+    ({"parameters": {"y": "3"}}, 'parameter y must be a finite number, got "3"'),
     ({"parameters": {"y": float("inf")}}, "parameter y must be a finite number, got Infinity"),
     ({"parameters": {"y": False}}, "parameter y must be a finite number, got false"),
     ({"parameters": {"y": 10}}, "y must be 0..9, got 10"),
@@ -288,7 +304,7 @@ WRONG_VALUES: list[tuple[dict[str, object], str]] = [
     ({"parameters": {"c0": 1.5}}, "c0 must be -1..1, got 1.5"),
     ({"parameters": {"z0\n": 1}}, "no parameter 'z0\\n'; declared are y, c0, c1"),
     ({"parameters": {"\u0661" * 40: 1}}, "at most 32 characters, got '\\u0661"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("changes", "reason"), WRONG_VALUES, ids=lambda value: str(value)[:40])

@@ -145,9 +145,13 @@ def test_a_place_off_the_way_is_refused(t: float) -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"frames": 1}, "frames must be 2 or more, got 1"), ({"to_seed": 2**32}, r"seed must be 0\.\.4294967295"),
-     ({"given": {"y": 10}}, r"y must be 0\.\.9, got 10"), ({"given": {"q": 1}}, "no parameter 'q'")],
-)  # fmt: skip
+    [
+        ({"frames": 1}, "frames must be 2 or more, got 1"),
+        ({"to_seed": 2**32}, r"seed must be 0\.\.4294967295"),
+        ({"given": {"y": 10}}, r"y must be 0\.\.9, got 10"),
+        ({"given": {"q": 1}}, "no parameter 'q'"),
+    ],
+)
 def test_a_wrong_walk_is_refused(change: dict[str, Any], message: str) -> None:
     """One frame, a seed or a given value out of range, and an unknown parameter are named."""
     with pytest.raises(DrawError, match=message):

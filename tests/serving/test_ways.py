@@ -48,8 +48,10 @@ WALKS = [
     Case("png does not move", f"{BOTH}&format=png", 400, BAD, shown="format must be one of webp, apng, gif, npy, json"),
     Case("points do not move", f"model=points2&{BOTH}&format=webp", 400, BAD, shown="format must be one of json, npy"),
     Case("nothing fits", BOTH, 406, "not_acceptable", accept="image/png"),
-    *[Case(f"{p} of rows", f"{BOTH}&format=npy&{p}", 400, BAD, shown=f"{p.split('=')[0]} must be ")
-      for p in ("fps=13", "loop=1", "back=on", "scale=2")],
+    *[
+        Case(f"{p} of rows", f"{BOTH}&format=npy&{p}", 400, BAD, shown=f"{p.split('=')[0]} must be ")
+        for p in ("fps=13", "loop=1", "back=on", "scale=2")
+    ],
     Case("spelt out for rows", f"{BOTH}&format=npy&fps=12&loop=0&back=off&scale=1&frames=24", 200),
     Case("twice", f"{BOTH}&from=1", 400, "repeated_parameter", shown="'from'"),
     Case("a seed", f"{BOTH}&seed=1", 400, "unknown_parameter", shown="'seed'; there are from, to, frames"),
@@ -58,7 +60,7 @@ WALKS = [
     Case("no such model", f"model=no&{BOTH}", 400, BAD, shown="model must be one of"),
     Case("too many pixels", f"{BOTH}&frames=256&scale=16", 400, BAD, shown="scale must be so small that the answer has at"),
     Case("too many pixels on the way back", f"{BOTH}&frames=50&scale=16&back=on", 400, BAD, shown="not 19668992"),
-]  # fmt: skip
+]
 MIXES = [
     Case("half way", "a=1&b=2", 200),
     *[Case(f"t={t}", f"a=1&b=2&t={t}", 200) for t in ("0", "1", ".3", "0.30", "1.0", "-0")],
@@ -72,7 +74,7 @@ MIXES = [
     Case("too large a seed", "a=1&b=4294967296", 400, BAD, shown=f"b must be {SEEDS}"),
     Case("rows are not enlarged", "a=1&b=2&format=npy&scale=2", 400, BAD, shown="scale must be 1 for npy"),
     Case("nothing fits", "a=1&b=2", 406, "not_acceptable", accept="image/gif"),
-]  # fmt: skip
+]
 ASKED = [*(("/walk", case) for case in WALKS), *(("/mix", case) for case in MIXES)]
 
 
@@ -160,10 +162,13 @@ def test_files_say_how_to_make_them_again(make_service: Callable[..., Service], 
     service = make_service()
     common = {"model": "conditional", "digest": models["conditional"].digest, "runtime": models["conditional"].runtime}
     for make, query, right in (
-        (walk, "from=1&to=2&frames=3&fps=7&back=on&y=3&format=apng",
-         {"from": 1, "to": 2, "frames": 3, "fps": 7, "loop": 0, "back": "on", "scale": 1, "parameters": {"y": 3}}),
+        (
+            walk,
+            "from=1&to=2&frames=3&fps=7&back=on&y=3&format=apng",
+            {"from": 1, "to": 2, "frames": 3, "fps": 7, "loop": 0, "back": "on", "scale": 1, "parameters": {"y": 3}},
+        ),
         (mix, "a=1&b=2&t=.25&scale=2", {"a": 1, "b": 2, "t": 0.25, "scale": 2, "parameters": {}}),
-    ):  # fmt: skip
+    ):
         with Pictures.open(io.BytesIO(get(make, service, query).body)) as picture:
             assert json.loads(picture.info[PNG_KEYWORD]) == {**common, **right}
 
@@ -190,8 +195,10 @@ def test_304_and_head_run_nothing(
 def test_every_difference_has_its_entity_tag(make_service: Callable[..., Service]) -> None:
     """Another route, seed, place, count, format, rate, loop, way back, scale, value or model is another entity tag."""
     service = make_service()
-    asked = [(walk, f"from=1&to=2{more}") for more in ("", "&frames=23", "&format=gif", "&fps=13", "&loop=1", "&back=on",
-             "&scale=2", "&y=3", "&model=grey")] + [(walk, "from=2&to=1")]  # fmt: skip
+    asked = [
+        (walk, f"from=1&to=2{more}")
+        for more in ("", "&frames=23", "&format=gif", "&fps=13", "&loop=1", "&back=on", "&scale=2", "&y=3", "&model=grey")
+    ] + [(walk, "from=2&to=1")]
     asked += [(mix, f"a=1&b=2{more}") for more in ("", "&t=.4", "&scale=2", "&y=3")] + [(mix, "a=2&b=1"), (generate, "seed=1")]
     etags = [dict(get(make, service, query, Conditions(is_head=True)).headers)["ETag"] for make, query in asked]
     assert len(set(etags)) == len(asked)
@@ -199,9 +206,12 @@ def test_every_difference_has_its_entity_tag(make_service: Callable[..., Service
 
 @pytest.mark.parametrize(
     ("make", "one", "other"),
-    [(walk, "from=1&to=2", "to=2&from=1&frames=24&fps=12&loop=0&back=off&scale=1&format=webp&model=conditional"),
-     (mix, "a=1&b=2", "t=0.50&b=2&a=1&scale=1&format=png"), (mix, "a=1&b=2&t=0", "a=1&b=2&t=-0.0")],
-)  # fmt: skip
+    [
+        (walk, "from=1&to=2", "to=2&from=1&frames=24&fps=12&loop=0&back=off&scale=1&format=webp&model=conditional"),
+        (mix, "a=1&b=2", "t=0.50&b=2&a=1&scale=1&format=png"),
+        (mix, "a=1&b=2&t=0", "a=1&b=2&t=-0.0"),
+    ],
+)
 def test_two_ways_to_say_the_same_have_one_answer(
     make_service: Callable[..., Service], make: Any, one: str, other: str
 ) -> None:

@@ -28,12 +28,20 @@ def status_and_body(answer: bytes) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize(
     ("length", "body", "parameters"),
     [
-        (b"168", b'{"id":"r1","inputs":[{"name":"seed","shape":[2],"datatype":"INT64","data":[1,42]}],'
-                 b'"outputs":[{"name":"image","parameters":{"binary_data":false}}],"parameters":{"y":3}}', "&y=3"),
-        (b"114", b'{"inputs":[{"name":"seed","shape":[2],"datatype":"INT64","data":[1,42]}],'
-                 b'"parameters":{"binary_data_output":true}}', ""),
+        (
+            b"168",
+            b'{"id":"r1","inputs":[{"name":"seed","shape":[2],"datatype":"INT64","data":[1,42]}],'
+            b'"outputs":[{"name":"image","parameters":{"binary_data":false}}],"parameters":{"y":3}}',
+            "&y=3",
+        ),
+        (
+            b"114",
+            b'{"inputs":[{"name":"seed","shape":[2],"datatype":"INT64","data":[1,42]}],'
+            b'"parameters":{"binary_data_output":true}}',
+            "",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_tritonclient_sends_is_answered(server: Server, length: bytes, body: bytes, parameters: str) -> None:
     """Requests as tritonclient 2.73 writes them, without a Content-Type, bring the pixels of their seeds."""
     agent = b"User-Agent: python/gevent-http-client-2.6.1\r\nConnection: close\r\nContent-Length: " + length

@@ -88,8 +88,14 @@ def value_info(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
     return text(1, name) + message(2, message(1, number(1, CODES[dtype]), message(2, axes)))
 
 
-def model(nodes: Sequence[bytes], weights: Mapping[str, NDArray[Any]], inputs: Sequence[bytes], outputs: Sequence[bytes],
-          metadata: Mapping[str, str], tensors: Sequence[bytes] = ()) -> bytes:  # fmt: skip
+def model(
+    nodes: Sequence[bytes],
+    weights: Mapping[str, NDArray[Any]],
+    inputs: Sequence[bytes],
+    outputs: Sequence[bytes],
+    metadata: Mapping[str, str],
+    tensors: Sequence[bytes] = (),
+) -> bytes:
     """A ModelProto."""
     graph = [message(1, n) for n in nodes] + [text(2, "generator")]
     graph += [message(5, tensor(name, values)) for name, values in weights.items()] + [message(5, t) for t in tensors]
@@ -126,8 +132,14 @@ class Graph:
         return self.add("Gemm", source, self.constant(weight.astype(np.float32)), self.constant(bias.astype(np.float32)))
 
 
-def build(name: str, latents: Latents, output: Output, hidden: Sequence[int] = (48,), golden_seeds: Sequence[int] = (0, 42),
-          **changes: Any) -> bytes:  # fmt: skip
+def build(
+    name: str,
+    latents: Latents,
+    output: Output,
+    hidden: Sequence[int] = (48,),
+    golden_seeds: Sequence[int] = (0, 42),
+    **changes: Any,
+) -> bytes:
     """A whole model file: an MLP of fixed weights from the latents to the output, its card and goldens inside.
 
     Args:
@@ -149,13 +161,29 @@ def build(name: str, latents: Latents, output: Output, hidden: Sequence[int] = (
 
 
 def finish(
-    name: str, graph: Graph, latents: Latents, output: Output, inputs: Sequence[bytes], golden_seeds: Sequence[int] = (0, 42),
+    name: str,
+    graph: Graph,
+    latents: Latents,
+    output: Output,
+    inputs: Sequence[bytes],
+    golden_seeds: Sequence[int] = (0, 42),
     **changes: Any,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """The file of a graph, its card and goldens inside."""
     outputs = [value_info(output.kind, output.dtype, ["n", *output.shape])]
-    fields = {"name": name, "recipe": "tiny", "paper": "none", "latents": latents, "output": output, "data": "none",
-              "data_licence": "none", "steps": 1, "images": 1, "runtime": runtime_class("cpu"), **changes}  # fmt: skip
+    fields = {
+        "name": name,
+        "recipe": "tiny",
+        "paper": "none",
+        "latents": latents,
+        "output": output,
+        "data": "none",
+        "data_licence": "none",
+        "steps": 1,
+        "images": 1,
+        "runtime": runtime_class("cpu"),
+        **changes,
+    }
     if "goldens" not in fields:
         bare = model(graph.nodes, graph.weights, inputs, outputs, {})
         fields["goldens"] = make_goldens(bare, latents, golden_seeds)

@@ -68,4 +68,4 @@ CRAFTED: dict[str, tuple[str, Craft]] = {
     "nothing": ("no zip file", lambda e: b""),
     "no zip file": ("no zip file", lambda e: b"GIF89a" * 100),
     "half a file": ("nothing may follow|no zip", lambda e: write(list(e.values()))[:5000]),
-}  # fmt: skip
+}

@@ -103,8 +103,17 @@ def running(archives: list[Path], models: list[str], place: Path, root: Path) ->
     text = (HERE / "config.properties").read_text()
     config = place / "config.properties"
     config.write_text(re.sub("|".join(PORTS), lambda m: str(ports[m[0]]), text) + "default_workers_per_model=1\n")
-    command = [sys.executable, "-m", "deploy.torchserve", "serve", *map(str, archives), "--folder", str(place / "run"),
-               "--config", str(config)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "deploy.torchserve",
+        "serve",
+        *map(str, archives),
+        "--folder",
+        str(place / "run"),
+        "--config",
+        str(config),
+    ]
     with (place / "log").open("w+") as log:
         process = subprocess.Popen(command, cwd=root, env=environment(), stdout=log, stderr=log, text=True)
         server = TorchServe(process, place / "run", ports)

@@ -77,8 +77,23 @@ def test_imports_are_found_wherever_they_stand() -> None:
 
 # --------------------------------------------------------------------------------------------------- names and kinds of entries
 
-PLACES = ["../x", "../abc-evil/x", "../../x", "contract/../../x", "a/../b", "./x", "a//b", "/abs", "/etc/x", "C:/x", "a\\b",
-          "..\\x", "x\x00.py", "x\n", "serving/"]  # fmt: skip
+PLACES = [
+    "../x",
+    "../abc-evil/x",
+    "../../x",
+    "contract/../../x",
+    "a/../b",
+    "./x",
+    "a//b",
+    "/abs",
+    "/etc/x",
+    "C:/x",
+    "a\\b",
+    "..\\x",
+    "x\x00.py",
+    "x\n",
+    "serving/",
+]
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -39,13 +39,18 @@ def test_the_first_conditional_nets_have_the_sizes_of_the_paper() -> None:
     """z 200 and y 1000 to 1200; maxout 240 of 5, 50 of 5 and 240 of 4."""
     g = conditional.joint_generator(100, 10, (1, 28, 28))
     assert [(m.in_features, m.out_features) for m in g.modules() if isinstance(m, nn.Linear)] == [
-        (100, 200), (10, 1000), (1200, 1200), (1200, 784)
-    ]  # fmt: skip
+        (100, 200),
+        (10, 1000),
+        (1200, 1200),
+        (1200, 784),
+    ]
     d = conditional.joint_discriminator(10, (1, 28, 28))
     maxouts = [m for m in d.modules() if isinstance(m, Maxout)]
     assert [(m.linear.in_features, m.linear.out_features // m.pieces, m.pieces) for m in maxouts] == [
-        (784, 240, 5), (10, 50, 5), (290, 240, 4)
-    ]  # fmt: skip
+        (784, 240, 5),
+        (10, 50, 5),
+        (290, 240, 4),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["joint", "every layer"])

@@ -35,9 +35,14 @@ def test_dcgan_on_mnist_lets_its_rate_fall() -> None:
 
 @pytest.mark.parametrize(
     ("step", "rate", "momentum"),
-    [(0, 0.1, 0.5), (1, 0.1 / 1.00004, 0.50002), (5_000, 0.1 * 1.00004**-5_000, 0.6), (10_000, 0.1 * 1.00004**-10_000, 0.7),
-     (400_000, 1e-6, 0.7)],
-)  # fmt: skip
+    [
+        (0, 0.1, 0.5),
+        (1, 0.1 / 1.00004, 0.50002),
+        (5_000, 0.1 * 1.00004**-5_000, 0.6),
+        (10_000, 0.1 * 1.00004**-10_000, 0.7),
+        (400_000, 1e-6, 0.7),
+    ],
+)
 def test_a_rate_is_divided_each_step_while_momentum_rises(step: int, rate: float, momentum: float) -> None:
     """Down to its least value; the momentum in a straight line, and then no further."""
     assert GeometricDecay(0.1, 1.00004, 1e-6, (0.5, 0.7), 10_000)(step, 20_000) == pytest.approx(

@@ -74,15 +74,28 @@ def test_a_rewritten_generator_is_the_same_function(name: str) -> None:
 
 
 CARD = Card(
-    name="small", recipe="dcgan", paper="none", latents={"z": Uniform(16)}, output=Image(28, 28, 1), classes=(), data="none",
-    data_licence="none", steps=0, images=0, versions={}, runtime="",
-)  # fmt: skip
+    name="small",
+    recipe="dcgan",
+    paper="none",
+    latents={"z": Uniform(16)},
+    output=Image(28, 28, 1),
+    classes=(),
+    data="none",
+    data_licence="none",
+    steps=0,
+    images=0,
+    versions={},
+    runtime="",
+)
 
 
-@pytest.mark.parametrize("upsampling, present, absent", [
-    ("convtranspose", "ConvTranspose", "DepthToSpace"),
-    ("depthtospace", "DepthToSpace", "ConvTranspose"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "upsampling, present, absent",
+    [
+        ("convtranspose", "ConvTranspose", "DepthToSpace"),
+        ("depthtospace", "DepthToSpace", "ConvTranspose"),
+    ],
+)
 def test_the_exported_graph_has_the_form_asked_for(
     upsampling: Literal["convtranspose", "depthtospace"], present: str, absent: str, tmp_path: Path
 ) -> None:

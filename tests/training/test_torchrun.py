@@ -18,8 +18,13 @@ ROOT = Path(__file__).resolve().parents[2]
 JOB = ROOT / "deploy/kubernetes/training/job/job.yaml"
 STEPS = 100
 RECIPE = ("train", "toy1d", "--device", "cpu", "--steps", str(STEPS))
-CONTROLLER = {"PET_NNODES": "1", "PET_NPROC_PER_NODE": "auto", "PET_NODE_RANK": "0", "PET_MASTER_ADDR": "gan-train.invalid",
-              "PET_MASTER_PORT": "29400"}  # fmt: skip
+CONTROLLER = {
+    "PET_NNODES": "1",
+    "PET_NPROC_PER_NODE": "auto",
+    "PET_NODE_RANK": "0",
+    "PET_MASTER_ADDR": "gan-train.invalid",
+    "PET_MASTER_PORT": "29400",
+}
 """What Kubeflow Trainer sets for torchrun in a pod."""
 
 
@@ -33,8 +38,14 @@ def launcher() -> list[str]:
 def start(command: list[str], run: Path, **environ: str) -> subprocess.Popen[str]:
     """A training program of its own, its output to be read."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environ}
-    return subprocess.Popen([*command, *RECIPE, "--out", str(run)], cwd=ROOT, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    return subprocess.Popen(
+        [*command, *RECIPE, "--out", str(run)],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def worker_of(launched: subprocess.Popen[str], run: Path) -> int:

@@ -53,8 +53,9 @@ class Classifier(nn.Module):
 
     num_features = lenet.FEATURES
 
-    def __init__(self, net: lenet.LeNet, *, shape: tuple[int, ...], data: str, classes: tuple[str, ...],
-                 accuracy: float, held_out: int) -> None:  # fmt: skip
+    def __init__(
+        self, net: lenet.LeNet, *, shape: tuple[int, ...], data: str, classes: tuple[str, ...], accuracy: float, held_out: int
+    ) -> None:
         super().__init__()
         self.net = net
         self.shape = shape
@@ -104,8 +105,9 @@ class Classifier(nn.Module):
         return images
 
 
-def classifier_for(data: DataSet, *, cache: Path, device: torch.device | str = "cpu",
-                   say: Callable[[str], None] = log.info) -> Classifier:  # fmt: skip
+def classifier_for(
+    data: DataSet, *, cache: Path, device: torch.device | str = "cpu", say: Callable[[str], None] = log.info
+) -> Classifier:
     """The classifier of a labelled image data set, from the cache or else trained now and put there.
 
     Args:
@@ -129,8 +131,14 @@ def classifier_for(data: DataSet, *, cache: Path, device: torch.device | str = "
         _save(path, saved)
     net = lenet.LeNet(data.shape, len(data.classes))
     net.load_state_dict(saved["weights"])
-    return Classifier(net.to(device), shape=data.shape, data=data.name, classes=tuple(data.classes),
-                      accuracy=saved["accuracy"], held_out=held_out)  # fmt: skip
+    return Classifier(
+        net.to(device),
+        shape=data.shape,
+        data=data.name,
+        classes=tuple(data.classes),
+        accuracy=saved["accuracy"],
+        held_out=held_out,
+    )
 
 
 def _train(data: DataSet, held_out: int, device: torch.device) -> dict[str, Any]:
@@ -138,8 +146,7 @@ def _train(data: DataSet, held_out: int, device: torch.device) -> dict[str, Any]
     order = torch.randperm(len(data.items), generator=torch.Generator().manual_seed(0)).to(data.items.device)
     known, unknown = order[held_out:], order[:held_out]
     net = lenet.trained(data.items[known], data.labels[known], classes=len(data.classes), device=device)
-    judge = Classifier(net, shape=data.shape, data=data.name, classes=tuple(data.classes),
-                       accuracy=0.0, held_out=held_out)  # fmt: skip
+    judge = Classifier(net, shape=data.shape, data=data.name, classes=tuple(data.classes), accuracy=0.0, held_out=held_out)
     accuracy = judge.accuracy_on(data.items[unknown], data.labels[unknown]) if held_out else float("nan")
     weights = {name: value.cpu() for name, value in net.state_dict().items()}
     return {"weights": weights, "digest": weights_digest(weights), "accuracy": accuracy}

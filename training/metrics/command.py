@@ -29,9 +29,17 @@ SAMPLES = {stacked.NAME: STACKED_SAMPLES}
 """How many samples the published figures of a data set are taken on, where it is not 10,000."""
 
 
-def run_score(model: Path, *, data: str | None = None, judge_data: str | None = None, samples: int | None = None,
-              nearest: int | None = None, environ: Mapping[str, str], console: Console,
-              device: torch.device | str = "cpu") -> dict[str, Any]:  # fmt: skip
+def run_score(
+    model: Path,
+    *,
+    data: str | None = None,
+    judge_data: str | None = None,
+    samples: int | None = None,
+    nearest: int | None = None,
+    environ: Mapping[str, str],
+    console: Console,
+    device: torch.device | str = "cpu",
+) -> dict[str, Any]:
     """Score a model file: print the table, write ``scores.json`` beside the file, return what was written.
 
     Args:
@@ -56,8 +64,16 @@ def run_score(model: Path, *, data: str | None = None, judge_data: str | None = 
     learned = judge_data or LEARNED.get(name)
     judge = _judge(learned, train, size, environ, console, device)
     examination = None if name not in LEARNED else _test(LEARNED[name], size, environ)
-    scores = score(model, train, _test(name, size, environ), samples=samples or SAMPLES.get(name, 10_000), judge=judge,
-                   examination=examination, nearest=nearest, device=device)  # fmt: skip
+    scores = score(
+        model,
+        train,
+        _test(name, size, environ),
+        samples=samples or SAMPLES.get(name, 10_000),
+        judge=judge,
+        examination=examination,
+        nearest=nearest,
+        device=device,
+    )
     print_scores(scores, console)
     written = scores.to_json()
     write_json(model.with_name("scores.json"), written)
@@ -76,8 +92,14 @@ def _test(name: str, size: int | None, environ: Mapping[str, str]) -> DataSet | 
         return None
 
 
-def _judge(judge_data: str | None, data: DataSet, size: int | None, environ: Mapping[str, str], console: Console,
-           device: torch.device | str) -> Classifier | None:  # fmt: skip
+def _judge(
+    judge_data: str | None,
+    data: DataSet,
+    size: int | None,
+    environ: Mapping[str, str],
+    console: Console,
+    device: torch.device | str,
+) -> Classifier | None:
     known = data if judge_data is None else load(judge_data, size=size, environ=environ)
     if judge_data is None and (known.labels is None or not known.is_image):
         return None

@@ -64,12 +64,22 @@ def judged_rows(sampled: Sampled, reals: Reals, judge: Classifier) -> tuple[list
     rows = [
         _row("kid" + tail, images.kid(real, fake[:n]), images.kid(real, others), n, f"torchmetrics, {subsets}"),
         _row("fid" + tail, images.fid(real, fake[:n]), images.fid(real, others), n, f"torchmetrics, {len(real):,} real"),
-        _row("confidence" + tail, images.confidence(fake), images.confidence(real), len(fake),
-             f"share with a class at >= {images.CONFIDENT:g}"),
-        _row("entropy" + tail, images.entropy(shares, len(fake)), images.entropy(real_shares, len(real)), len(fake),
-             "of the class histogram, nats"),
+        _row(
+            "confidence" + tail,
+            images.confidence(fake),
+            images.confidence(real),
+            len(fake),
+            f"share with a class at >= {images.CONFIDENT:g}",
+        ),
+        _row(
+            "entropy" + tail,
+            images.entropy(shares, len(fake)),
+            images.entropy(real_shares, len(real)),
+            len(fake),
+            "of the class histogram, nats",
+        ),
         _row("least-class" + tail, float(shares.min()), float(real_shares.min()), len(fake), "share of the rarest class"),
-    ]  # fmt: skip
+    ]
     rows += _manifold_rows(tail, real.features, fake.features[:n], others.features)
     if sampled.asked is not None and sampled.card.classes == judge.classes:
         floor = None if reals.labels is None else images.agreement(real, reals.labels)
@@ -131,8 +141,13 @@ def parzen_row(items: Tensor, reals: Reals, device: torch.device) -> Row:
     n = min(len(items), CENTRES, known)
     value = parzen(items[:n].to(device), validation, test)
     floor = parzen(others[:n], validation, test)
-    return _row("parzen", (value.mean, value.error), (floor.mean, floor.error), n,
-                f"nats, sigma {value.sigma:.3g} (floor's {floor.sigma:.3g}), {len(test):,} test images")  # fmt: skip
+    return _row(
+        "parzen",
+        (value.mean, value.error),
+        (floor.mean, floor.error),
+        n,
+        f"nats, sigma {value.sigma:.3g} (floor's {floor.sigma:.3g}), {len(test):,} test images",
+    )
 
 
 def point_rows(items: Tensor, reals: Reals, data: DataSet) -> list[Row]:

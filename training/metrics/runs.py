@@ -70,8 +70,9 @@ def run_reconstruction(setting: Setting, *, images: int, search: Search) -> Row:
     game, data = open_run(setting)
     real, part = _unseen(game, setting)
     shown, labels = _scaled(real)[:images], real.labels
-    errors = reconstruct(_maker(game, data), game.latents, shown, search=search,
-                         labels=None if labels is None else labels[:images]).double()  # fmt: skip
+    errors = reconstruct(
+        _maker(game, data), game.latents, shown, search=search, labels=None if labels is None else labels[:images]
+    ).double()
     nearest, _ = nearest_of(shown.flatten(1), _scaled(data).flatten(1))
     how = f"Adam {search.rate:g}, {search.steps} steps, {search.restarts} starts"
     by = f"mean of ||x - G(z)||, pixels in 0..1, {part} part; {how}"

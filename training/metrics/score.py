@@ -55,9 +55,17 @@ class Scores:
         return dataclasses.asdict(self)
 
 
-def score(model: Path, train: DataSet, test: DataSet | None, *, samples: int = 10_000, judge: Classifier | None = None,
-          examination: DataSet | None = None, nearest: int | None = None,
-          device: torch.device | str = "cpu") -> Scores:  # fmt: skip
+def score(
+    model: Path,
+    train: DataSet,
+    test: DataSet | None,
+    *,
+    samples: int = 10_000,
+    judge: Classifier | None = None,
+    examination: DataSet | None = None,
+    nearest: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Scores:
     """Run a model file and measure what it gives.
 
     Args:
@@ -139,8 +147,14 @@ def _examined(reals: Reals, examination: DataSet | None) -> tuple[Tensor, Tensor
 def _about(judge: Classifier, examined: tuple[Tensor, Tensor | None]) -> dict[str, Any]:
     items, labels = examined
     on_reference = None if labels is None else judge.accuracy_on(items, labels)
-    return {"name": judge.name, "data": judge.data, "accuracy_held_out": judge.accuracy, "held_out": judge.held_out,
-            "accuracy_reference": on_reference, "reference": len(items)}  # fmt: skip
+    return {
+        "name": judge.name,
+        "data": judge.data,
+        "accuracy_held_out": judge.accuracy,
+        "held_out": judge.held_out,
+        "accuracy_reference": on_reference,
+        "reference": len(items),
+    }
 
 
 def _stacked_rows(sampled: Sampled, reals: Reals, judge: Classifier | None) -> tuple[list[Row], dict[str, float], list[str]]:
@@ -155,12 +169,16 @@ def _image_rows(sampled: Sampled, reals: Reals, judge: Classifier | None) -> tup
         return [], {}, ["no labelled data for a classifier: KID, FID, classes and confidence are left out"]
     rows, histogram = judged_rows(sampled, reals, judge)
     is_compared = sampled.asked is None or sampled.card.classes == judge.classes
-    return rows, histogram, [] if is_compared else [f"{judge.name} knows other classes than the model: "
-                                                    "what was asked for is not compared"]  # fmt: skip
+    return (
+        rows,
+        histogram,
+        [] if is_compared else [f"{judge.name} knows other classes than the model: what was asked for is not compared"],
+    )
 
 
-def _pixel_rows(sampled: Sampled, fitted: Sampled, reals: Reals, data: DataSet,
-                device: torch.device) -> tuple[list[Row], list[str]]:  # fmt: skip
+def _pixel_rows(
+    sampled: Sampled, fitted: Sampled, reals: Reals, data: DataSet, device: torch.device
+) -> tuple[list[Row], list[str]]:
     values = sampled.items[0].numel()
     if values > PIXEL_VALUES:
         about = f"measures by pixels (parzen, 1nn-error, memorisation) are left out for images of {values:,} values"

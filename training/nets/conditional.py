@@ -16,8 +16,9 @@ from training.round import Verdict
 class JointGenerator(nn.Module):
     """z and the one-hot label, each through a layer of its own, joined, through ``joint`` to samples [N,*shape]."""
 
-    def __init__(self, noise: nn.Sequential, label: nn.Sequential, joint: nn.Sequential, classes: int,
-                 shape: tuple[int, ...]) -> None:  # fmt: skip
+    def __init__(
+        self, noise: nn.Sequential, label: nn.Sequential, joint: nn.Sequential, classes: int, shape: tuple[int, ...]
+    ) -> None:
         super().__init__()
         self.noise = noise
         self.label = label
@@ -126,12 +127,14 @@ def every_layer_generator(z: int, classes: int, shape: tuple[int, ...], *, width
     layers = [
         nn.Sequential(nn.Linear(z + classes, dense, bias=False), _bare1d(dense), nn.ReLU()),
         nn.Sequential(
-            nn.Linear(dense + classes, maps * side * side, bias=False), _bare1d(maps * side * side), nn.ReLU(),
+            nn.Linear(dense + classes, maps * side * side, bias=False),
+            _bare1d(maps * side * side),
+            nn.ReLU(),
             nn.Unflatten(1, (maps, side, side)),
         ),
         nn.Sequential(_deconv5(maps + classes, width), _bare2d(width), nn.ReLU()),
         nn.Sequential(_deconv5(width + classes, channels), nn.Sigmoid()),
-    ]  # fmt: skip
+    ]
     net = EveryLayerGenerator(layers, classes)
     initialise(net, normal(0.02))
     return net

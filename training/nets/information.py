@@ -50,12 +50,19 @@ def generator(noise: int, categories: int, codes: int, shape: tuple[int, ...], *
     channels, size, _ = shape
     maps, side = 2 * width, size // 4
     body = nn.Sequential(
-        nn.Linear(noise + categories + codes, dense), nn.BatchNorm1d(dense), nn.ReLU(),
-        nn.Linear(dense, maps * side * side), nn.BatchNorm1d(maps * side * side), nn.ReLU(),
+        nn.Linear(noise + categories + codes, dense),
+        nn.BatchNorm1d(dense),
+        nn.ReLU(),
+        nn.Linear(dense, maps * side * side),
+        nn.BatchNorm1d(maps * side * side),
+        nn.ReLU(),
         nn.Unflatten(1, (maps, side, side)),
-        nn.ConvTranspose2d(maps, width, 4, 2, 1), nn.BatchNorm2d(width), nn.ReLU(),
-        nn.ConvTranspose2d(width, channels, 4, 2, 1), nn.Sigmoid(),
-    )  # fmt: skip
+        nn.ConvTranspose2d(maps, width, 4, 2, 1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.ConvTranspose2d(width, channels, 4, 2, 1),
+        nn.Sigmoid(),
+    )
     return dcgan_init(CodedGenerator(body, categories))
 
 
@@ -64,10 +71,16 @@ def discriminator(categories: int, codes: int, shape: tuple[int, ...], *, width:
     channels, size, _ = shape
     side = size // 4
     trunk = nn.Sequential(
-        nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(LEAK),
-        nn.Conv2d(width, 2 * width, 4, 2, 1), nn.BatchNorm2d(2 * width), nn.LeakyReLU(LEAK), nn.Flatten(),
-        nn.Linear(2 * width * side * side, dense), nn.BatchNorm1d(dense), nn.LeakyReLU(LEAK),
-    )  # fmt: skip
+        nn.Conv2d(channels, width, 4, 2, 1),
+        nn.LeakyReLU(LEAK),
+        nn.Conv2d(width, 2 * width, 4, 2, 1),
+        nn.BatchNorm2d(2 * width),
+        nn.LeakyReLU(LEAK),
+        nn.Flatten(),
+        nn.Linear(2 * width * side * side, dense),
+        nn.BatchNorm1d(dense),
+        nn.LeakyReLU(LEAK),
+    )
     reader = nn.Sequential(
         nn.Linear(dense, dense // 8), nn.BatchNorm1d(dense // 8), nn.LeakyReLU(LEAK), nn.Linear(dense // 8, categories + codes)
     )

@@ -73,10 +73,17 @@ def penalised_generator(z: int, shape: tuple[int, ...], *, width: int) -> ConvGe
     eighth, quarter, half = (math.ceil(size / k) for k in (8, 4, 2))
     stem = nn.Sequential(nn.Linear(z, 4 * width * eighth * eighth), nn.Unflatten(1, (4 * width, eighth, eighth)))
     body = nn.Sequential(
-        nn.ReLU(), _deconv5(4 * width, 2 * width), nn.ReLU(), Crop(quarter),
-        _deconv5(2 * width, width), nn.ReLU(), Crop(half),
-        _deconv5(width, channels), nn.Sigmoid(), Crop(size),
-    )  # fmt: skip
+        nn.ReLU(),
+        _deconv5(4 * width, 2 * width),
+        nn.ReLU(),
+        Crop(quarter),
+        _deconv5(2 * width, width),
+        nn.ReLU(),
+        Crop(half),
+        _deconv5(width, channels),
+        nn.Sigmoid(),
+        Crop(size),
+    )
     return _balanced(ConvGenerator(stem, body, 0))
 
 

@@ -157,15 +157,31 @@ def _finish(figure: Figure, top: Axes, bottom: Axes, title: str, rows: Sequence[
         dress(axes)
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(
-            handles, labels, loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=min(len(labels), 5),
-            frameon=False, fontsize=10, labelcolor=INK, handlelength=1.4, columnspacing=1.6, borderpad=0.2,
-        )  # fmt: skip
+            handles,
+            labels,
+            loc="lower right",
+            bbox_to_anchor=(1.01, 0.99),
+            ncols=min(len(labels), 5),
+            frameon=False,
+            fontsize=10,
+            labelcolor=INK,
+            handlelength=1.4,
+            columnspacing=1.6,
+            borderpad=0.2,
+        )
         _frame_steps(axes, rows)
     top.set_title(title, loc="left", fontsize=14, fontweight="bold", color=INK, pad=10)
     bottom.annotate(
-        "light: as logged   full: smoothed", (1, 0), (0, -32), "axes fraction", "offset points",
-        ha="right", va="center", fontsize=8, color="#767d88",
-    )  # fmt: skip
+        "light: as logged   full: smoothed",
+        (1, 0),
+        (0, -32),
+        "axes fraction",
+        "offset points",
+        ha="right",
+        va="center",
+        fontsize=8,
+        color="#767d88",
+    )
     bottom.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
     bottom.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
     batches = {row["images"] / row["step"] for row in rows if row["step"]}

@@ -82,8 +82,13 @@ class Examined(Measure):
         content = _json(run / EXAMINATION)
         if self.name not in content["values"]:
             raise ScoreError(f"{run / EXAMINATION} has no value {self.name!r}: {', '.join(content['values'])}")
-        return Reading(measure=self.name, value=content["values"][self.name], samples=content["samples"],
-                       by=f"test part of {content['data']}", others=content["values"])  # fmt: skip
+        return Reading(
+            measure=self.name,
+            value=content["values"][self.name],
+            samples=content["samples"],
+            by=f"test part of {content['data']}",
+            others=content["values"],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +107,13 @@ class Collapsed(Measure):
         """From the entropy of classes in scores.json."""
         entropy = Scored(name="entropy").read(run)
         least = ALARM_EFFECTIVE_CLASSES * self.classes
-        return Reading(measure="collapsed", value=float(math.exp(entropy.value) < least), samples=entropy.samples,
-                       by=f"fewer than {least:g} effective classes", others=entropy.others)  # fmt: skip
+        return Reading(
+            measure="collapsed",
+            value=float(math.exp(entropy.value) < least),
+            samples=entropy.samples,
+            by=f"fewer than {least:g} effective classes",
+            others=entropy.others,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +131,12 @@ class Logged(Measure):
         rows = read_rows(run / "stats.jsonl")
         if not rows or rows[-1].get(self.name) is None:
             raise ScoreError(f"{run / 'stats.jsonl'} has no {self.name!r} in its last line")
-        return Reading(measure=self.name, value=rows[-1][self.name], by="mean of the last record",
-                       others={name: value for name, value in rows[-1].items() if value is not None})  # fmt: skip
+        return Reading(
+            measure=self.name,
+            value=rows[-1][self.name],
+            by="mean of the last record",
+            others={name: value for name, value in rows[-1].items() if value is not None},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,10 +171,17 @@ class Against(Measure):
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One for each opponent."""
         return [
-            ["gmam", str(path), RUN, "--samples", str(self.samples), *_option("--first-lambda", self.lambdas.get(recipe)),
-             *_option("--second-lambda", self.own)]
+            [
+                "gmam",
+                str(path),
+                RUN,
+                "--samples",
+                str(self.samples),
+                *_option("--first-lambda", self.lambdas.get(recipe)),
+                *_option("--second-lambda", self.own),
+            ]
             for recipe, path in opponents.items()
-        ]  # fmt: skip
+        ]
 
     def read(self, run: Path) -> Reading:
         """The sum of what the comparisons wrote."""

@@ -53,12 +53,29 @@ def judge(digits: DataSet, cache: Path) -> Classifier:
 
 
 def _card(latents: Latents, output: Output, data: str, classes: tuple[str, ...]) -> Card:
-    return Card(name=f"tiny-{data}", recipe="tiny", paper="none", latents=latents, output=output, classes=classes, data=data,
-                data_licence="none", steps=0, images=0, runtime="none")  # fmt: skip
+    return Card(
+        name=f"tiny-{data}",
+        recipe="tiny",
+        paper="none",
+        latents=latents,
+        output=output,
+        classes=classes,
+        data=data,
+        data_licence="none",
+        steps=0,
+        images=0,
+        runtime="none",
+    )
 
 
-def _write(path: Path, nodes: list[onnx.NodeProto], weights: Mapping[str, np.ndarray], inputs: list[onnx.ValueInfoProto],
-           output: onnx.ValueInfoProto, card: Card) -> Path:  # fmt: skip
+def _write(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    weights: Mapping[str, np.ndarray],
+    inputs: list[onnx.ValueInfoProto],
+    output: onnx.ValueInfoProto,
+    card: Card,
+) -> Path:
     initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "tiny", inputs, [output], initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

@@ -26,8 +26,18 @@ ROW = Row(
     full=Effort(recipe="toy1d", measure=Scored(name="w1"), seeds=3, minutes=1),
     scaled=Effort(recipe="toy1d", measure=Scored(name="w1"), steps=5, minutes=0.1),
 )
-RESULT = Result(seed=0, measure="w1", value=2.0, error=0.25, floor=0.5, steps=5000, seconds=10.0, machine="2 cores of a CPU",
-                command="python -m training train toy1d --seed 0 --out RUN", commit="abc")  # fmt: skip
+RESULT = Result(
+    seed=0,
+    measure="w1",
+    value=2.0,
+    error=0.25,
+    floor=0.5,
+    steps=5000,
+    seconds=10.0,
+    machine="2 cores of a CPU",
+    command="python -m training train toy1d --seed 0 --out RUN",
+    commit="abc",
+)
 
 
 def cells(page: str, number: int) -> dict[str, str]:

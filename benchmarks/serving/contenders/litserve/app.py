@@ -41,8 +41,14 @@ def main() -> None:
     cores = int(os.environ["BENCH_CORES"])
     api = Images(max_batch_size=32, batch_timeout=0.001)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=cores, fast_queue=True)
-    server.run(host="127.0.0.1", port=int(os.environ["BENCH_PORT"]), num_api_servers=cores, log_level="warning",
-               generate_client_file=False, access_log=False)  # fmt: skip
+    server.run(
+        host="127.0.0.1",
+        port=int(os.environ["BENCH_PORT"]),
+        num_api_servers=cores,
+        log_level="warning",
+        generate_client_file=False,
+        access_log=False,
+    )
 
 
 if __name__ == "__main__":

@@ -28,9 +28,13 @@ def instance() -> Callable[..., dict[str, NDArray]]:
 def main() -> None:
     """Serve."""
     config = TritonConfig(
-        http_address="127.0.0.1", http_port=int(os.environ["BENCH_PORT"]), grpc_address="127.0.0.1",
-        grpc_port=int(os.environ["BENCH_GRPC_PORT"]), allow_metrics=False, log_verbose=0,
-    )  # fmt: skip
+        http_address="127.0.0.1",
+        http_port=int(os.environ["BENCH_PORT"]),
+        grpc_address="127.0.0.1",
+        grpc_port=int(os.environ["BENCH_GRPC_PORT"]),
+        allow_metrics=False,
+        log_verbose=0,
+    )
     with Triton(config=config) as triton:
         triton.bind(
             model_name="generator",
