@@ -14,7 +14,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         from serving.verify import main as verify  # not above: the launcher must hold no onnxruntime when it starts workers
 
         return verify(asked.file, asked.models, environ)
-    from serving.launcher import main as serve
+    from serving.process.launcher import main as serve
 
     return serve(environ)
 

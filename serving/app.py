@@ -12,31 +12,31 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
-from serving.admin import Gatekeeper
+from serving.engine.reload import Reloader
 from serving.errors import MethodNotAllowed, NotFound, Problem
-from serving.front import Front, target_of
-from serving.generate import Service, problem_reply
-from serving.gpu import GpuCollector
-from serving.journal import Journal
-from serving.logs import Log, print_event
-from serving.metrics import Metrics
-from serving.models import Model, load_models
-from serving.openapi import split_route
-from serving.processes import ProcessCollector
-from serving.protocol import error_reply, is_protocol
-from serving.reception import Reception, open_reception
-from serving.reload import Reloader
-from serving.responses import whole
-from serving.runtime import resolve_provider
-from serving.service import answer, create_service, fault
+from serving.generation.generate import Service, problem_reply
+from serving.generation.service import answer, create_service, fault
+from serving.http.asgi import Front, target_of
+from serving.http.bearer_auth import Gatekeeper
+from serving.http.responses import whole
+from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, Parts
+from serving.model.load import Model, load_models
+from serving.model.runtime import resolve_provider
+from serving.model.signatures import trust_of
+from serving.observability.gpu_metrics import GpuCollector
+from serving.observability.log_writer import Journal
+from serving.observability.logs import Log, print_event
+from serving.observability.metrics import Metrics
+from serving.observability.process_metrics import ProcessCollector
+from serving.observability.request_context import Visit
+from serving.observability.request_log import Reception, open_reception
+from serving.oip.routes import error_reply, is_protocol
+from serving.openapi.document import split_route
+from serving.process.shared_memory import Tally
 from serving.settings import Settings, model_files, worker_threads
-from serving.signals import Tally
-from serving.signatures import trust_of
-from serving.views import ADMIN_ROUTES, NO_PATH, ROUTES, Parts
-from serving.visits import Visit
 
 if TYPE_CHECKING:
-    from serving.tracing import Tracing
+    from serving.observability.tracing import Tracing
 
 
 def create_app(

@@ -16,16 +16,16 @@ from typing import Any, NoReturn
 import numpy as np
 
 from contract import MAX_SEED, DrawError
-from serving.arithmetic import Sum
-from serving.encoders import FORMATS, PNG_KEYWORD, picture_pixels
+from serving.encoding.formats import FORMATS, PNG_KEYWORD, picture_pixels
+from serving.encoding.png_reader import read_png
 from serving.errors import ModelError, StartError, VerifyError, cut, shown
-from serving.models import Model, model_from_bytes
-from serving.png_reader import read_png
-from serving.rows import Told
-from serving.runtime import resolve_provider
-from serving.samples import sample_of
+from serving.generation.samples import sample_of
+from serving.latents.arithmetic import Sum
+from serving.latents.interpolation import Place
+from serving.latents.sources import Told
+from serving.model.load import Model, model_from_bytes
+from serving.model.runtime import resolve_provider
 from serving.settings import Settings, from_environ, model_files
-from serving.walks import Place
 
 CANNOT_COMPARE = VerifyError.exit_code
 EVERY = {"model", "digest", "runtime", "scale", "parameters"}

@@ -17,11 +17,11 @@ from rich.table import Column, Table
 from training.data import CATALOGUE as DATA
 from training.data import DataError
 from training.errors import TrainingError
-from training.job import examine_run, export_run
-from training.launch import Device, Page, device_of, launch
-from training.plan import FILE, Plan, read_plan
 from training.recipes import CATALOGUE, DEFAULT
-from training.setting import CHECKPOINTS, Setting
+from training.run.config import FILE, Plan, read_plan
+from training.run.context import CHECKPOINTS, Setting
+from training.run.job import examine_run, export_run
+from training.run.launch import Device, Page, device_of, launch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,7 @@ class Gmam:
     """auto takes CUDA where there is a GPU."""
 
     def __call__(self, console: Console) -> int:
-        from training.metrics.runs import Weights, run_gmam
+        from training.run.compare import Weights, run_gmam
 
         setting = Setting(run=self.second, device=device_of(self.device), environ=os.environ, console=console)
         run_gmam(self.first, setting, samples=self.samples, weights=Weights(first=self.first_lambda, second=self.second_lambda))
@@ -187,7 +187,7 @@ class Reconstruct:
 
     def __call__(self, console: Console) -> int:
         from training.metrics.reconstruction import Search
-        from training.metrics.runs import run_reconstruction
+        from training.run.compare import run_reconstruction
 
         setting = Setting(run=self.run, device=device_of(self.device), environ=os.environ, console=console)
         run_reconstruction(setting, images=self.images, search=Search(steps=self.steps, restarts=self.restarts))
@@ -216,9 +216,9 @@ class Scoreboard:
     """auto takes CUDA where there is a GPU."""
 
     def __call__(self, console: Console) -> int:
-        from training.scoreboard.command import is_current, run_rows, write_page
-        from training.scoreboard.play import Place
-        from training.scoreboard.rows import ROWS
+        from benchmarks.scoreboard.command import is_current, run_rows, write_page
+        from benchmarks.scoreboard.play import Place
+        from benchmarks.scoreboard.rows import ROWS
 
         if self.check:
             return int(not is_current(ROWS, self.docs))

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from training.objective import Loss, Term
-from training.round import Round, Verdict
+from training.game.objective import Loss, Term
+from training.game.step import Round, Verdict
 
 
 def r1(gamma: float, *, every: int = 1) -> Loss:

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from training import checkpoint
-from training.batches import Batches
 from training.data import DataSet, load
-from training.game import Game
-from training.plan import Plan
-from training.setting import Setting
+from training.game.batches import Batches
+from training.game.loop import Game
+from training.run import checkpoint
+from training.run.config import Plan
+from training.run.context import Setting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,10 @@ from torch.backends import cudnn
 from benchmarks.cuda.bench import Bench
 from benchmarks.cuda.playing import Model
 from contract import Drawn
-from training.fold import fold_batch_norm
-from training.samplers import ImageSampler
-from training.sheet import sampler_of
-from training.subpixel import rewrite_transposed
+from training.export.fold_batchnorm import fold_batch_norm
+from training.export.sample_grid import sampler_of
+from training.export.samplers import ImageSampler
+from training.export.subpixel import rewrite_transposed
 
 Answer = tuple[NDArray[np.uint8], NDArray[np.float32]]
 """Pixels uint8 [n,h,w,c] and the same before they are rounded, float32 in 0..255."""

@@ -16,12 +16,12 @@ from torch.backends import cudnn
 from benchmarks.cuda.bench import Bench
 from benchmarks.cuda.stage import Skipped
 from contract import Latents, card_from_metadata
-from training.export import Upsampling, export
-from training.game import Game, play
-from training.job import card_of, train
+from training.export.sample_grid import sampler_of
+from training.export.to_onnx import Upsampling, export
+from training.game.loop import Game, play
 from training.report.journal import read_rows
 from training.report.recorder import TIMINGS
-from training.sheet import sampler_of
+from training.run.job import card_of, train
 
 RECIPES = ("renom", "dcgan")
 EPOCH_STEPS = 195

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.serving.contender import Contender
-from serving.png import SIGNATURE
+from serving.encoding.png import SIGNATURE
 
 TIMEOUT = 30
 TOLERANCE = 1

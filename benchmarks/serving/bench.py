@@ -26,8 +26,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from contract import draw
-from serving.encoders import FORMATS, Sample
-from serving.models import Model, load_model
+from serving.encoding.formats import FORMATS, Sample
+from serving.model.load import Model, load_model
 from serving.settings import usable_cores
 
 LUA = Path(__file__).with_name("distinct_seeds.lua")

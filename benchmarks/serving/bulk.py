@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from benchmarks.serving.bench import server
 from contract import draw
-from serving.models import Model, load_model
+from serving.model.load import Model, load_model
 from serving.settings import usable_cores
 
 BATCH = 64

@@ -1,8 +1,8 @@
 """Many clients in one process: connections that are kept, asked at the moments of a schedule or as soon as they are free.
 
 Nothing waits for anything else: a request that is due goes out on an idle connection, or on a new one when none is idle, up to
-a limit. After an answer with ``Retry-After`` the service does not read a connection for a while (``serving/wire.py``), so here
-it is not idle for that long either.
+a limit. After an answer with ``Retry-After`` the service does not read a connection for a while
+(``serving/http/uvicorn_server.py``), so here it is not idle for that long either.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from serving.wire import REST_SECONDS
+from serving.http.uvicorn_server import REST_SECONDS
 
 LOST, UNANSWERED, LEFT = 0, -1, -2
 """Instead of a status: the connection failed, there was no answer until the end, the client went away on purpose."""

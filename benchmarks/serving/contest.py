@@ -25,7 +25,7 @@ from benchmarks.serving.processes import adopt_orphans
 from benchmarks.serving.service import find_model
 from benchmarks.serving.standings import Run, read_report, write_report
 from benchmarks.serving.visit import Load, visit
-from serving.models import load_model
+from serving.model.load import load_model
 from serving.settings import usable_cores
 
 

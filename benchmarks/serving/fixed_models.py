@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from contract import Card, Image, Latents, Uniform
-from training.export import export, package_versions
+from training.export.samplers import ImageSampler
+from training.export.to_onnx import export, package_versions
+from training.game.recipe import Pixels
 from training.nets import conv, mlp
 from training.nets.layers import initialise, uniform
-from training.recipe import Pixels
-from training.samplers import ImageSampler
 
 SEED = 7
 ROWS = 256

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import serving.launcher
-import serving.worker
+import serving.process.launcher
+import serving.process.worker
+from serving.process.worker import Shared
 from serving.settings import Settings
-from serving.worker import Shared
 
-_run_worker = serving.worker.run_worker
+_run_worker = serving.process.worker.run_worker
 
 
 class Leaking:
@@ -44,5 +44,5 @@ def run_leaking_worker(settings: Settings, address: str, metrics_directory: Path
 
 
 if __name__ == "__main__":
-    serving.worker.run_worker = run_leaking_worker
-    sys.exit(serving.launcher.main(os.environ))
+    serving.process.worker.run_worker = run_leaking_worker
+    sys.exit(serving.process.launcher.main(os.environ))

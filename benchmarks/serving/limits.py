@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.serving.contenders.generator import write_png
 from contract import draw
-from serving.encoders import FORMATS, Sample
-from serving.models import Model, load_model
+from serving.encoding.formats import FORMATS, Sample
+from serving.model.load import Model, load_model
 
 BATCHES = (1, 8, 64)
 SEEDS = range(64)

@@ -27,7 +27,7 @@ from benchmarks.serving.processes import adopt_orphans
 from benchmarks.serving.service import find_model, service
 from benchmarks.serving.steps import bound_seconds, recovery_seconds, summarise, write_table
 from benchmarks.serving.visit import free_ports
-from serving.models import load_model
+from serving.model.load import load_model
 from serving.settings import Settings, from_environ, usable_cores
 
 RETRY_STEP = 3.0

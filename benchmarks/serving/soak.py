@@ -34,8 +34,8 @@ from benchmarks.serving.loader import Mix, Step, Trace, measure_capacity, offer,
 from benchmarks.serving.processes import Server, adopt_orphans
 from benchmarks.serving.service import MODELS_FOLDER, ask, descriptors, find_model, processes_of, resident, service, threads
 from benchmarks.serving.visit import free_ports
-from serving.encoders import FORMATS, Sample
-from serving.models import Model, load_model
+from serving.encoding.formats import FORMATS, Sample
+from serving.model.load import Model, load_model
 from serving.settings import usable_cores
 
 CACHE_BYTES = 2**18

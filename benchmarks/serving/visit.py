@@ -22,7 +22,7 @@ from benchmarks.serving.contender import ROOT, Contender, fill
 from benchmarks.serving.environments import InstallError, python_for
 from benchmarks.serving.processes import Server, StartError, memory, running
 from benchmarks.serving.standings import Run
-from serving.models import Model
+from serving.model.load import Model
 from serving.settings import usable_cores
 
 BUILD = ROOT / ".build" / "bench-serve"

@@ -18,15 +18,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.batches import Batches
 from training.data import DataSet, load
 from training.errors import NonFinite
-from training.game import Game, play
+from training.export.sample_grid import sample
+from training.game.batches import Batches
+from training.game.loop import Game, play
+from training.game.recipe import Recipe
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.command import cache_folder
-from training.recipe import Recipe
 from training.recipes.energy import KINDS, grid
-from training.sheet import sample
 
 SAMPLES = 2_000
 BARS = (25.0, 50.0, 100.0, 200.0, 300.0)

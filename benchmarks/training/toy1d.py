@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from training.batches import Batches
 from training.data import DataSet, load
-from training.game import Game, play
+from training.export.sample_grid import sample
+from training.game.batches import Batches
+from training.game.loop import Game, play
 from training.metrics.points import deviation, mean, w1
 from training.recipes import CATALOGUE
-from training.sheet import sample
 
 RECIPES = ("toy1d", "toy1d_minibatch", "toy1d_clamped", "toy1d_minibatch_clamped")
 SAMPLES = 10_000

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from contract import Card, CardError, card_from_metadata
 from serving.errors import ModelError
-from serving.protobuf import read_contents
-from serving.signatures import MAX_SERIAL, Statement, sign, signature_file
+from serving.model.onnx_file import read_contents
+from serving.model.signatures import MAX_SERIAL, Statement, sign, signature_file
 
 
 class SigningError(Exception):

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from deploy.torchserve.contents import CONFIG, HANDLER, MODEL, shipped_files
 from deploy.torchserve.errors import DeployError
 from deploy.torchserve.verify import Archive, verify_file
-from serving.models import Model, load_model
+from serving.model.load import Model, load_model
 
 NEEDS = "install the extra: pip install -e '.[torchserve]'"
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import serving.service
+import serving.generation.service
 from serving.errors import BadQuery, Problem, UnsupportedMediaType, shown
-from serving.generate import Conditions, Reply, Service, problem_reply
-from serving.logs import print_event
-from serving.metrics import Metrics
-from serving.models import load_model
-from serving.runtime import resolve_provider
+from serving.generation.generate import Conditions, Reply, Service, problem_reply
+from serving.model.load import load_model
+from serving.model.runtime import resolve_provider
+from serving.observability.logs import print_event
+from serving.observability.metrics import Metrics
 from serving.settings import from_environ
 
 MEDIA_TYPE = "text/plain"
@@ -56,7 +56,7 @@ class Handler:
         if model.digest != about["modelVersion"]:
             raise RuntimeError(f"the model has the SHA-256 {model.digest}, the archive says {about['modelVersion']}")
         self.digest = model.digest
-        self.service = serving.service.create_service(settings, [model], Metrics())
+        self.service = serving.generation.service.create_service(settings, [model], Metrics())
 
     def handle(self, data: list[Mapping[str, Any]], context: Any) -> list[bytes]:
         """The bodies of a batch's answers; status and headers go by the context."""
@@ -80,7 +80,7 @@ class Handler:
         except Problem as problem:
             return _told(problem)
         conditions = Conditions(accept=named.get("accept"), timeout_ms=named.get("x-request-timeout-ms"))
-        return serving.service.answer(self.service, print_event, query, conditions, self.digest)
+        return serving.generation.service.answer(self.service, print_event, query, conditions, self.digest)
 
 
 def check_origin(folder: Path) -> None:
@@ -89,7 +89,7 @@ def check_origin(folder: Path) -> None:
     Raises:
         RuntimeError: it is not.
     """
-    origin = Path(serving.service.__file__).resolve()
+    origin = Path(serving.generation.service.__file__).resolve()
     if not origin.is_relative_to(folder):
         raise RuntimeError(f"the archive's own code must be used, but {origin} is in front of it; see PYTHONPATH")
 

@@ -17,7 +17,7 @@ from deploy.torchserve.contents import CONFIG, HANDLER, MANIFEST, MODEL, shipped
 from deploy.torchserve.errors import ArchiveError
 from deploy.torchserve.strict_zip import MAX_BYTES, read_entries
 from serving.errors import ModelError
-from serving.protobuf import read_contents
+from serving.model.onnx_file import read_contents
 
 PICKLES = frozenset({".pth", ".pt", ".pt2", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib", ".npy", ".npz"})
 """What is read by running it, or may be."""

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.serving.answers import AnswerError, find_png
 from benchmarks.serving.contender import FOLDER, OURS, fill, load_contenders
 from benchmarks.serving.standings import Run, read_report, summarise, write_report
-from serving.png import SIGNATURE
+from serving.encoding.png import SIGNATURE
 from tests.serving import tiny_onnx
 
 NAMES = ["root", "here", "work", "model", "python", "bin", "libpython", "cores", "many", "port", "port2", "port3"]

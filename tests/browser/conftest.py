@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.serving import tiny_onnx
-from tests.serving.process import Server, running
+from tests.serving.service_process import Server, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Visit, Visitor, fill, slide
-from tests.serving.process import Server
+from tests.serving.service_process import Server
 
 FIRST = "/generate?model=conditional&seed=42&format=png"
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser.conftest import Visit, Visitor
 from tests.serving import tiny_onnx
-from tests.serving.process import running
+from tests.serving.service_process import running
 
 LINKS = {
     "sample": "#seed=11&p.y=3&p.c0=0.50",

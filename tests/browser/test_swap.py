@@ -13,7 +13,7 @@ import pytest
 
 from tests.browser.conftest import Visit, Visitor, slide
 from tests.serving import tiny_onnx
-from tests.serving.process import Server, running
+from tests.serving.service_process import Server, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deploy.manifests.kustomize import Document
-from serving.metrics import STEP_BUCKETS, Metrics
+from serving.observability.metrics import STEP_BUCKETS, Metrics
 from tests.deploy.manifests import written
 
 (RULE,) = written("adapter/values.yaml")["rules"]["custom"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from serving.http.routes import ROUTES
+from serving.process.supervisor import FAREWELL_SECONDS
 from serving.settings import Settings, from_environ
-from serving.supervisor import FAREWELL_SECONDS
-from serving.views import ROUTES
 from tests.repository.files import ROOT, environment, instructions, last_stage
 
 Service = dict[str, Any]

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from deploy.grafana.__main__ import BOARDS, FOLDER, main
-from serving.gpu import GpuCollector
-from serving.metrics import Metrics
-from serving.processes import ProcessCollector
+from serving.observability.gpu_metrics import GpuCollector
+from serving.observability.metrics import Metrics
+from serving.observability.process_metrics import ProcessCollector
 from tests.deploy.rules import rules
 from tests.repository.files import ROOT
 from training.report.meters import Meters

@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from deploy.manifests.kustomize import Document
-from serving.metrics import Metrics
+from serving.http.routes import ROUTES
+from serving.observability.metrics import Metrics
+from serving.process.supervisor import FAREWELL_SECONDS
 from serving.settings import Settings, from_environ
-from serving.supervisor import FAREWELL_SECONDS
-from serving.views import ROUTES
 from tests.deploy.manifests import built, bytes_of, container_of, needs_kubectl, pod_of, settings_of, written
 from tests.repository.files import ROOT, environment, last_stage
 

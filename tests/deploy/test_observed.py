@@ -26,7 +26,7 @@ from tests.deploy.prometheus import Prometheus, prometheus, wait_until
 from tests.deploy.rules import rules
 from tests.deploy.traffic import asking, slowly, too_much, trickle
 from tests.serving import tiny_onnx
-from tests.serving.process import Server, free_port, running
+from tests.serving.service_process import Server, free_port, running
 
 pytestmark = [
     pytest.mark.slow,

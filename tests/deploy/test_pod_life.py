@@ -10,7 +10,7 @@ import pytest
 from tests.deploy.manifests import container_of, settings_of, written
 from tests.repository.files import ROOT
 from tests.serving import tiny_onnx
-from tests.serving.process import retry, running
+from tests.serving.service_process import retry, running
 
 SERVE = container_of(written("base/deployment.yaml"))
 PROBES = {name: SERVE[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}

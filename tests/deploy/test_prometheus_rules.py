@@ -9,9 +9,9 @@ import subprocess
 import pytest
 import yaml
 
-from serving.gpu import GpuCollector
-from serving.metrics import LATENCY_BUCKETS, Metrics
-from serving.processes import ProcessCollector
+from serving.observability.gpu_metrics import GpuCollector
+from serving.observability.metrics import LATENCY_BUCKETS, Metrics
+from serving.observability.process_metrics import ProcessCollector
 from tests.deploy.rules import FOLDER, rules, scaled
 from tests.repository.files import ROOT
 

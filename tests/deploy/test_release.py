@@ -23,9 +23,9 @@ from deploy.release.archives import build_wheel, context, source_date
 from deploy.release.audit import Vulnerable, audit
 from deploy.release.lock import Pin, pins_of, requirements
 from deploy.release.sbom import components, sbom
-from serving.models import load_models
-from serving.protobuf import read_contents
-from serving.signatures import Trust
+from serving.model.load import load_models
+from serving.model.onnx_file import read_contents
+from serving.model.signatures import Trust
 from tests.repository.files import ROOT, instructions
 from tests.serving import tiny_onnx
 
@@ -128,8 +128,8 @@ def test_a_wheel_is_built_twice_the_same(tmp_path: Path) -> None:
     assert wheels[0].read_bytes() == wheels[1].read_bytes()
     assert b"serving/app.py" in wheels[0].read_bytes()
     with zipfile.ZipFile(wheels[0]) as wheel:
-        held = {name for name in wheel.namelist() if name.startswith("serving/static/")}
-    assert held == {f"serving/static/{file.name}" for file in (ROOT / "serving/static").iterdir()}
+        held = {name for name in wheel.namelist() if name.startswith("serving/web/static/")}
+    assert held == {f"serving/web/static/{file.name}" for file in (ROOT / "serving/web/static").iterdir()}
     assert b"tests/" not in wheels[0].read_bytes()
 
 

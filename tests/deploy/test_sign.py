@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.models import load_model
-from serving.signatures import Trust, signature_file
+from serving.model.load import load_model
+from serving.model.signatures import Trust, signature_file
 from tests.repository.files import ROOT
 from tests.serving import tiny_onnx
 

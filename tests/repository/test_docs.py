@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.gpu import GpuCollector
-from serving.metrics import Metrics
-from serving.processes import ProcessCollector
+from serving.http.routes import ROUTES
+from serving.observability.gpu_metrics import GpuCollector
+from serving.observability.metrics import Metrics
+from serving.observability.process_metrics import ProcessCollector
 from serving.settings import Settings
-from serving.views import ROUTES
 from tests.repository.files import ROOT
 from tests.repository.test_makefile import TARGETS
 from training.report.meters import Meters

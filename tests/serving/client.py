@@ -13,9 +13,9 @@ from flask import Flask
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from serving.front import Front
-from serving.generate import Conditions, Reply, Service, generate
-from serving.metrics import Metrics
+from serving.generation.generate import Conditions, Reply, Service, generate
+from serving.http.asgi import Front
+from serving.observability.metrics import Metrics
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import pytest
 from flask import Flask
 
 from serving.app import create_app
-from serving.front import Front
-from serving.generate import Service
-from serving.metrics import Metrics
-from serving.models import Model, load_models
-from serving.service import create_service
+from serving.generation.generate import Service
+from serving.generation.service import create_service
+from serving.http.asgi import Front
+from serving.model.load import Model, load_models
+from serving.observability.metrics import Metrics
 from serving.settings import Settings
 from tests.serving import tiny_onnx
 

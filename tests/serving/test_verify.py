@@ -16,12 +16,12 @@ from PIL import Image as Pictures
 from PIL.PngImagePlugin import PngInfo
 
 from serving.__main__ import main
-from serving.encoders import PNG_KEYWORD
-from serving.generate import Conditions, Service
-from serving.models import Model
-from serving.png import SIGNATURE, write_chunk, write_png
-from serving.png_reader import read_png
-from serving.ways import arithmetic, mix
+from serving.encoding.formats import PNG_KEYWORD
+from serving.encoding.png import SIGNATURE, write_chunk, write_png
+from serving.encoding.png_reader import read_png
+from serving.generation.generate import Conditions, Service
+from serving.generation.interpolate import arithmetic, mix
+from serving.model.load import Model
 from tests.serving.client import fetch as ask_service
 
 Check = Callable[..., tuple[int, str]]

@@ -28,7 +28,7 @@ from contract import (
     digest_latents,
     draw,
 )
-from serving.runtime import open_session, runtime_class
+from serving.model.runtime import open_session, runtime_class
 
 FLOAT, UINT8, INT64 = 1, 2, 7
 CODES = {"float32": FLOAT, "uint8": UINT8, "int64": INT64}

@@ -59,7 +59,10 @@ CRAFTED: dict[str, tuple[str, Craft]] = {
     "a file that nobody listed": ("does not belong", lambda e: write(with_entry(e, name=b"notes.txt"))),
     "a module that would be found first": ("does not belong", lambda e: write(with_entry(e, name=b"numpy.py"))),
     "packages to install": ("does not belong", lambda e: write(with_entry(e, name=b"requirements.txt"))),
-    "a missing module": ("'serving/png.py' is missing", lambda e: write([v for k, v in e.items() if k != "serving/png.py"])),
+    "a missing module": (
+        "'serving/encoding/png.py' is missing",
+        lambda e: write([v for k, v in e.items() if k != "serving/encoding/png.py"]),
+    ),
     "no manifest": ("MANIFEST.json' is missing", lambda e: write([v for k, v in e.items() if k != MANIFEST])),
     "another entry point": ("not that of this version", lambda e: write(changed(e, HANDLER, content=b"import os"))),
     "another module": ("not that of this version", lambda e: write(changed(e, "contract/sampling.py", content=b""))),

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from deploy.torchserve.contents import HERE
-from tests.serving.process import free_port
+from tests.serving.service_process import free_port
 
 psutil: Any = pytest.importorskip("psutil", reason="torchserve is not installed (the extra torchserve)")
 

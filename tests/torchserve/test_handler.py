@@ -16,7 +16,7 @@ import pytest
 
 from deploy.torchserve.contents import MANIFEST
 from serving.app import create_app
-from serving.models import load_model
+from serving.model.load import load_model
 from serving.settings import Settings
 from tests.serving.client import ask
 

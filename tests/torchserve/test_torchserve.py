@@ -18,8 +18,8 @@ import pytest
 
 from deploy.torchserve.launch import why_not
 from serving.app import create_app
-from serving.front import Front
-from serving.png_reader import read_png
+from serving.encoding.png_reader import read_png
+from serving.http.asgi import Front
 from serving.settings import Settings
 from tests.serving.client import Answer as ServiceAnswer
 from tests.serving.client import ask

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from training.plan import Plan
 from training.recipes import CATALOGUE
-from training.setting import Setting
+from training.run.config import Plan
+from training.run.context import Setting
 
 PROCESSES = multiprocessing.get_context("forkserver")
 """Makes processes that may be killed, each with the job and the exporter imported already."""
-PROCESSES.set_forkserver_preload(["training.job", "onnxscript", "torch._dynamo", "torch.onnx._internal.exporter._core"])
+PROCESSES.set_forkserver_preload(["training.run.job", "onnxscript", "torch._dynamo", "torch.onnx._internal.exporter._core"])
 
 REHEARSED = tuple(name for name in CATALOGUE if f"{name}_small" not in CATALOGUE)
 """The recipes that are trained to the end, exported and served in tests: where a game has a small twin, that one."""

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from training.round import Batch, Round, Verdict
+from training.game.step import Batch, Round, Verdict
 
 
 class Scaled(nn.Module):

@@ -15,10 +15,10 @@ from contract import Points, card_from_metadata, draw
 from serving.app import create_app
 from serving.settings import Settings
 from tests.training.conftest import REHEARSED, tiny_plan, tiny_setting
-from training.game import play
-from training.job import MODEL, _set_up, train
+from training.export.sample_grid import sample
+from training.game.loop import play
 from training.recipes import CATALOGUE
-from training.sheet import sample
+from training.run.job import MODEL, _set_up, train
 
 
 @pytest.fixture(autouse=True)

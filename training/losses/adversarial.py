@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.objective import loss
-from training.round import Round
+from training.game.objective import loss
+from training.game.step import Round
 
 
 @loss

@@ -10,9 +10,9 @@ from typing import cast
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.game.objective import loss
+from training.game.step import Round, Verdict
 from training.nets.labelled import Labelled
-from training.objective import loss
-from training.round import Round, Verdict
 
 
 def evidence(verdict: Verdict) -> Tensor:

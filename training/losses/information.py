@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from contract import Categorical, Latent, Normal, Uniform
-from training.objective import Loss, Term
-from training.round import Round
+from training.game.objective import Loss, Term
+from training.game.step import Round
 
 
 def mutual_information(codes: Mapping[str, Latent]) -> Loss:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from training.objective import loss
-from training.round import Round
+from training.game.objective import loss
+from training.game.step import Round
 
 
 @loss

@@ -8,8 +8,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.objective import Loss, Term, loss
-from training.round import Round
+from training.game.objective import Loss, Term, loss
+from training.game.step import Round
 
 
 def d_margin(scale: float, *, slope: float = 0.0) -> Loss:

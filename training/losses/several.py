@@ -9,8 +9,8 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from training.objective import Loss, Term, loss, playing
-from training.round import Round
+from training.game.objective import Loss, Term, loss, playing
+from training.game.step import Round
 
 Mixing = Literal["mean", "max", "learned"]
 LAMBDA_PRICE = 0.001

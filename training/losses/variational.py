@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.objective import Loss, Term, loss
-from training.round import Round, Verdict
+from training.game.objective import Loss, Term, loss
+from training.game.step import Round, Verdict
 
 
 @dataclass(frozen=True)

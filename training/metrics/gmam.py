@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from contract import draw
 from training.data import DataSet
-from training.game import Game
+from training.export.sample_grid import evaluating, sampler_of
+from training.game.loop import Game
+from training.game.step import Batch
 from training.metrics.errors import ScoreError
-from training.round import Batch
-from training.sheet import evaluating, sampler_of
 
 BATCH = 100
 """Samples at a time."""

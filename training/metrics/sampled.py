@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from contract import Card, Categorical, Image, Tokens, card_from_metadata, draw
+from training.export.runtime import open_session
 from training.metrics.errors import ScoreError
-from training.session import open_session
 
 BATCH = 100
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.game.step import Verdict
 from training.nets.layers import Maxout, initialise, normal
-from training.round import Verdict
 
 
 class JointGenerator(nn.Module):

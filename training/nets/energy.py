@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from training.game.step import Verdict
 from training.nets import mlp
 from training.nets.layers import initialise, normal
-from training.round import Verdict
 
 
 class AutoEncoder(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.game.step import Verdict
 from training.nets.conv import dcgan_init
-from training.round import Verdict
 
 LEAK = 0.01
 """As the authors' code has it; their paper says .1."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.game.step import Verdict
 from training.nets.conv import ConvDiscriminator
-from training.round import Verdict
 
 T = TypeVar("T", bound=nn.Module)
 

@@ -8,8 +8,8 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from training.game.step import Verdict
 from training.nets.layers import Maxout
-from training.round import Verdict
 
 
 class Generator(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.round import Verdict
+from training.game.step import Verdict
 
 LEAK = 0.2
 GAIN = math.sqrt(2 / (1 + LEAK**2))

@@ -8,10 +8,10 @@ from typing import TypeVar, cast
 
 from torch import Tensor, nn
 
+from training.game.step import Verdict
 from training.nets.conv import ConvGenerator, dcgan_init, widths
 from training.nets.layers import initialise
 from training.nets.mlp import Generator, generator
-from training.round import Verdict
 
 T = TypeVar("T", bound=nn.Module)
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.game.step import Verdict
 from training.nets.layers import normal
 from training.nets.mlp import Generator
-from training.round import Verdict
 
 
 class GaussianNoise(nn.Module):

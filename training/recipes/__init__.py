@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from training.recipe import Recipe
+from training.game.recipe import Recipe
 from training.recipes import (
     conditional,
     dcgan,

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from contract import Categorical, Latents, Uniform
+from training.game.optimisers import GeometricDecay, LinearDecay, adam, sgd
+from training.game.recipe import Deck, Nets, Player, Recipe
+from training.game.schedules import alternate
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import conditional
 from training.nets.layers import initialise, uniform
-from training.optimisers import GeometricDecay, LinearDecay, adam, sgd
-from training.recipe import Deck, Nets, Player, Recipe
 from training.recipes.dcgan import RADFORD
-from training.schedules import alternate
 
 MIRZA = "Mirza and Osindero 2014, arXiv:1411.1784; schedule and weights of goodfeli/adversarial"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import nn
 
 from contract import Categorical, Latents, Normal, Uniform
+from training.game.optimisers import LinearDecay, adam
+from training.game.recipe import Ema, Nets, Player, Recipe, Tune
+from training.game.schedules import alternate
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import conv
-from training.optimisers import LinearDecay, adam
 from training.penalties import r1
-from training.recipe import Ema, Nets, Player, Recipe, Tune
-from training.schedules import alternate
 
 RADFORD = "Radford et al. 2016, arXiv:1511.06434; Newmu/dcgan_code"
 MNIST_RATE = LinearDecay(2e-4)

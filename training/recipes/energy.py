@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from contract import Latents, Uniform
+from training.game.objective import Loss
+from training.game.optimisers import adam
+from training.game.recipe import Nets, Player, Recipe
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.energy import d_energy, g_energy, pulling_away
 from training.nets import energy
-from training.objective import Loss
-from training.optimisers import adam
-from training.recipe import Nets, Player, Recipe
 
 ZHAO = "Zhao et al. 2017, arXiv:1609.03126, section 4.1 and appendix B"
 MARGIN = 10.0

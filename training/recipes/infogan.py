@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from contract import Categorical, Latent, Latents, Uniform
+from training.game.optimisers import adam
+from training.game.recipe import Nets, Player, Recipe
+from training.game.step import Batch
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.information import mutual_information
 from training.metrics.codes import code_error, match_codes
 from training.nets import information
-from training.optimisers import adam
-from training.recipe import Nets, Player, Recipe
-from training.round import Batch
 
 NOISE = 62
 CODES: Mapping[str, Latent] = {"y": Categorical(10), "c": Uniform(2)}

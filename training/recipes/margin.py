@@ -9,15 +9,15 @@ from typing import TypeVar
 from torch import nn
 
 from contract import Latents, Uniform
+from training.game.objective import Loss
+from training.game.optimisers import Clip, adam
+from training.game.recipe import Nets, Player, Recipe
+from training.game.schedules import Move, Schedule, alternate
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.least_squares import d_least_squares, g_least_squares
 from training.losses.margin import d_margin, g_margin
 from training.nets import conv
 from training.nets.judges import LossFunction, without_norm
-from training.objective import Loss
-from training.optimisers import Clip, adam
-from training.recipe import Nets, Player, Recipe
-from training.schedules import Move, Schedule, alternate
 
 T = TypeVar("T", bound=nn.Module)
 QI = "Qi 2017, arXiv:1701.06264; nets of DCGAN"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contract import Latents, Normal
+from training.game.optimisers import adam
+from training.game.recipe import Nets, Player, Recipe
+from training.game.schedules import simultaneous
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import mlp
 from training.nets.judges import Packed
 from training.nets.layers import initialise, normal
-from training.optimisers import adam
-from training.recipe import Nets, Player, Recipe
-from training.schedules import simultaneous
 
 LIN = "Lin et al. 2018, arXiv:1712.04086, section 4.1; nets of Dumoulin et al. 2017, arXiv:1606.00704"
 EPOCHS, SMALL_EPOCHS = 400, 30

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contract import Latents, Normal
-from training.burn_in import AdamTune, Cosine, HalfLife
+from training.game.burn_in import AdamTune, Cosine, HalfLife
+from training.game.optimisers import adam
+from training.game.recipe import Ema, Nets, Player, Recipe
+from training.game.schedules import alternate
 from training.losses.relativistic import d_relativistic, g_relativistic
 from training.nets.residual import Discriminator, Generator, Stage
-from training.optimisers import adam
 from training.penalties import r1_r2
-from training.recipe import Ema, Nets, Player, Recipe
-from training.schedules import alternate
 
 HUANG = "Huang et al. 2024, arXiv:2501.05441; brownvc/R3GAN"
 

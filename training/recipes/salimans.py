@@ -10,14 +10,14 @@ from torch import nn
 
 from contract import Latents, Uniform
 from training.errors import TrainingError
+from training.game.optimisers import adam
+from training.game.recipe import Deck, Ema, Nets, Player, Recipe
+from training.game.schedules import alternate
+from training.game.step import Batch
 from training.losses.feature_matching import d_labelled, d_unlabelled, g_feature_matching
 from training.metrics.codes import count_errors
 from training.nets import weight_norm
 from training.nets.labelled import Labelled, choose
-from training.optimisers import adam
-from training.recipe import Deck, Ema, Nets, Player, Recipe
-from training.round import Batch
-from training.schedules import alternate
 
 CLASSES = 10
 FITTED_ON = 500

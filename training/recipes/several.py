@@ -5,6 +5,11 @@ from __future__ import annotations
 from torch import nn
 
 from contract import Categorical, Latents, Uniform
+from training.game.objective import playing
+from training.game.optimisers import adam
+from training.game.priors import from_priors
+from training.game.recipe import Nets, Player, Recipe
+from training.game.schedules import Move, Schedule, simultaneous
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.several import (
     Mixing,
@@ -16,11 +21,6 @@ from training.losses.several import (
 )
 from training.nets import conv
 from training.nets.several import Lambda, Mixture, dropout_keeps, gman_discriminator
-from training.objective import playing
-from training.optimisers import adam
-from training.priors import from_priors
-from training.recipe import Nets, Player, Recipe
-from training.schedules import Move, Schedule, simultaneous
 
 DURUGKAR = "Durugkar et al. 2017, arXiv:1611.01673; iDurugkar/GMAN"
 WEIGHED = "no paper: each player's score a weighed sum over all its adversaries; nets of DCGAN, arXiv:1511.06434"

@@ -5,6 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from contract import Latents, Uniform
+from training.game.optimisers import adam, rmsprop_tf
+from training.game.priors import stratified
+from training.game.recipe import Nets, Player, Recipe
+from training.game.schedules import alternate
+from training.game.step import Batch
 from training.losses.adversarial import (
     d_cross_entropy,
     d_log_clamped,
@@ -15,11 +20,6 @@ from training.losses.adversarial import (
 )
 from training.nets import mlp
 from training.nets.layers import MinibatchDiscrimination, initialise, normal
-from training.optimisers import adam, rmsprop_tf
-from training.priors import stratified
-from training.recipe import Nets, Player, Recipe
-from training.round import Batch
-from training.schedules import alternate
 
 
 def toy1d(name: str, *, has_minibatch: bool, is_clamped: bool, summary: str) -> Recipe:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from contract import Latents, Uniform
+from training.game.objective import Loss
+from training.game.optimisers import adam
+from training.game.recipe import Nets, Player, Recipe
+from training.game.schedules import simultaneous
 from training.losses.adversarial import (
     d_cross_entropy,
     d_log,
@@ -16,10 +20,6 @@ from training.losses.adversarial import (
 )
 from training.nets import mlp
 from training.nets.layers import he_normal, initialise, uniform
-from training.objective import Loss
-from training.optimisers import adam
-from training.recipe import Nets, Player, Recipe
-from training.schedules import simultaneous
 
 GOODFELLOW = "Goodfellow et al. 2014, arXiv:1406.2661"
 

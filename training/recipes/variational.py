@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contract import Latents, Normal
-from training.gates import equilibrium
+from training.game.gates import equilibrium
+from training.game.optimisers import PowerDecay, adam, rmsprop
+from training.game.recipe import Nets, Player, Recipe
+from training.game.schedules import simultaneous
 from training.losses.variational import d_three_ways, divergence, g_three_ways, likeness, pixelwise
 from training.nets import variational
-from training.optimisers import PowerDecay, adam, rmsprop
-from training.recipe import Nets, Player, Recipe
-from training.schedules import simultaneous
 
 LARSEN = "Larsen et al. 2016, arXiv:1512.09300; andersbll/autoencoding_beyond_pixels"
 CODE = 128

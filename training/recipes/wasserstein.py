@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contract import Latents, Normal
+from training.game.optimisers import Clip, adam, rmsprop
+from training.game.recipe import Nets, Player, Recipe
+from training.game.schedules import alternate, critic_first
 from training.losses.wasserstein import d_wasserstein, g_wasserstein
 from training.nets import wasserstein as nets_of
-from training.optimisers import Clip, adam, rmsprop
 from training.penalties import gradient_penalty
-from training.recipe import Nets, Player, Recipe
-from training.schedules import alternate, critic_first
 
 ARJOVSKY = "Arjovsky et al. 2017, arXiv:1701.07875; martinarjovsky/WassersteinGAN"
 GULRAJANI = "Gulrajani et al. 2017, arXiv:1704.00028; igul222/improved_wgan_training"

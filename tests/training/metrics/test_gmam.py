@@ -14,17 +14,17 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from training.batches import Batches
 from training.data import DataSet, load
-from training.game import Game
-from training.job import train
+from training.game.batches import Batches
+from training.game.loop import Game
+from training.game.step import Verdict
 from training.metrics.errors import ScoreError
 from training.metrics.gmam import Contestant, aggregated, compare, gmam, value_of
-from training.metrics.runs import Weights, gmam_file, run_gmam
-from training.plan import Plan
 from training.recipes import CATALOGUE
-from training.round import Verdict
-from training.setting import Setting
+from training.run.compare import Weights, gmam_file, run_gmam
+from training.run.config import Plan
+from training.run.context import Setting
+from training.run.job import train
 
 
 class Near(nn.Module):

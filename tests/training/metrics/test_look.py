@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from training.alarm import look_by
 from training.data import DataSet
 from training.metrics.classifier import Classifier
+from training.run.collapse import look_by
 
 
 def test_kid_is_small_for_the_data_and_large_for_noise(judge: Classifier, digits: DataSet, digits_test: DataSet) -> None:

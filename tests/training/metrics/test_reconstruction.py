@@ -15,11 +15,11 @@ from rich.console import Console
 from torch import Tensor
 
 from contract import Categorical, Normal, Uniform
-from training.job import train
 from training.metrics.reconstruction import Search, reconstruct
-from training.metrics.runs import RECONSTRUCTION, run_reconstruction
-from training.plan import Plan
-from training.setting import Setting
+from training.run.compare import RECONSTRUCTION, run_reconstruction
+from training.run.config import Plan
+from training.run.context import Setting
+from training.run.job import train
 
 HARD = Search(steps=400, restarts=1, batch=7)
 

@@ -15,12 +15,12 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving.process import free_port
+from tests.serving.service_process import free_port
 from tests.training.conftest import tiny_plan, tiny_setting
 from training.errors import TrainingError
-from training.job import train
 from training.report.meters import COLLAPSE, KID, Meters, exposed
 from training.report.recorder import Recorder
+from training.run.job import train
 
 
 def read(port: int) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.serving.contenders.generator import Generator
-from serving.png import write_png
+from serving.encoding.png import write_png
 
 
 class Handler:

@@ -1,0 +1,258 @@
+"""How a row's figure is made of a run directory: what to run after training, and where to read the value."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scoreboard.results import Reading
+from training.metrics.errors import ScoreError
+from training.metrics.gmam import Comparison
+from training.metrics.images import ALARM_EFFECTIVE_CLASSES
+from training.metrics.rank import rank_correlation
+from training.report.journal import read_rows
+
+SCORES, EXAMINATION, STAGES = "scores.json", "examination.json", "stages.json"
+RUN = "RUN"
+"""In a command, what stands for the run directory."""
+CURVE = (0.02, 0.04, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
+"""Shares of a run after which a curve is measured: densely where it bends."""
+
+
+class Measure:
+    """What a row measures; this one measures nothing and says what others say."""
+
+    stages: tuple[float, ...] = (1.0,)
+    """Shares of the steps after each of which the commands run."""
+    opponents: tuple[str, ...] = ()
+    """Recipes whose runs of the same seed must be there, too."""
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """Arguments of ``python -m training`` after each stage, ``RUN`` for the run; opponents by recipe."""
+        raise NotImplementedError
+
+    def read(self, run: Path) -> Reading:
+        """The figure of a finished run.
+
+        Raises:
+            ScoreError: what should hold it does not.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored(Measure):
+    """A row of ``score``, by the beginning of its name: ``kid`` finds ``kid-lenet@3fa1c2``."""
+
+    name: str
+    samples: int = 10_000
+    nearest: int | None = None
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """One: score."""
+        nearest = None if self.nearest is None else str(self.nearest)
+        return [["score", RUN, "--samples", str(self.samples), *_option("--nearest", nearest)]]
+
+    def read(self, run: Path) -> Reading:
+        """The row of scores.json whose measure is the name, or the name and a classifier's."""
+        rows = _json(run / SCORES)["rows"]
+        row = next((row for row in rows if row["measure"].split("-lenet@")[0] == self.name), None)
+        if row is None:
+            raise ScoreError(f"{run / SCORES} has no measure {self.name!r}: {', '.join(row['measure'] for row in rows)}")
+        return Reading(**row, others={row["measure"]: row["value"] for row in rows})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined(Measure):
+    """A number of the recipe's own examination on the test samples, which ``score`` of a run directory writes."""
+
+    name: str
+    samples: int = 1_000
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """One: score."""
+        return [["score", RUN, "--samples", str(self.samples)]]
+
+    def read(self, run: Path) -> Reading:
+        """The value of that name in examination.json."""
+        content = _json(run / EXAMINATION)
+        if self.name not in content["values"]:
+            raise ScoreError(f"{run / EXAMINATION} has no value {self.name!r}: {', '.join(content['values'])}")
+        return Reading(
+            measure=self.name,
+            value=content["values"][self.name],
+            samples=content["samples"],
+            by=f"test part of {content['data']}",
+            others=content["values"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collapsed(Measure):
+    """Whether a run ended in collapse, 1 or 0: its samples show fewer classes than the alarm of training allows."""
+
+    classes: int = 10
+    """Of the data; a class counts by exp(entropy)."""
+    samples: int = 2_000
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """One: score."""
+        return [["score", RUN, "--samples", str(self.samples)]]
+
+    def read(self, run: Path) -> Reading:
+        """From the entropy of classes in scores.json."""
+        entropy = Scored(name="entropy").read(run)
+        least = ALARM_EFFECTIVE_CLASSES * self.classes
+        return Reading(
+            measure="collapsed",
+            value=float(math.exp(entropy.value) < least),
+            samples=entropy.samples,
+            by=f"fewer than {least:g} effective classes",
+            others=entropy.others,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged(Measure):
+    """A logged scalar in the last record of a run: its mean over the last ``log_every`` steps."""
+
+    name: str
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """None: training wrote it."""
+        return []
+
+    def read(self, run: Path) -> Reading:
+        """The scalar in the last line of stats.jsonl."""
+        rows = read_rows(run / "stats.jsonl")
+        if not rows or rows[-1].get(self.name) is None:
+            raise ScoreError(f"{run / 'stats.jsonl'} has no {self.name!r} in its last line")
+        return Reading(
+            measure=self.name,
+            value=rows[-1][self.name],
+            by="mean of the last record",
+            others={name: value for name, value in rows[-1].items() if value is not None},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstructed(Measure):
+    """The mean reconstruction error."""
+
+    images: int = 1_000
+    steps: int = 300
+    restarts: int = 2
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """One: reconstruct."""
+        how = {"--images": self.images, "--steps": self.steps, "--restarts": self.restarts}
+        return [["reconstruct", RUN, *(word for name, value in how.items() for word in (name, str(value)))]]
+
+    def read(self, run: Path) -> Reading:
+        """What ``reconstruct`` wrote."""
+        return Reading(**_json(run / "reconstruction.json"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against(Measure):
+    """The sum of GMAM over opponents trained with the same seed, as GMAN's table 1 sums its columns."""
+
+    opponents: tuple[str, ...] = ()
+    lambdas: Mapping[str, str] = field(default_factory=dict)
+    """Recipe to the weight of its discriminators; as its game learned, or their mean, where it is not named."""
+    own: str | None = None
+    """The same of the row's own recipe."""
+    samples: int = 10_000
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """One for each opponent."""
+        return [
+            [
+                "gmam",
+                str(path),
+                RUN,
+                "--samples",
+                str(self.samples),
+                *_option("--first-lambda", self.lambdas.get(recipe)),
+                *_option("--second-lambda", self.own),
+            ]
+            for recipe, path in opponents.items()
+        ]
+
+    def read(self, run: Path) -> Reading:
+        """The sum of what the comparisons wrote."""
+        rows = [_json(path) for path in sorted(run.glob("gmam-*.json"))]
+        if len(rows) != len(self.opponents):
+            raise ScoreError(f"{run} must hold {len(self.opponents)} comparisons, got {len(rows)}")
+        agreed = sum(Comparison(row["by_first"], row["by_second"]).is_agreed for row in rows)
+        return Reading(
+            measure=f"gmam, {agreed} of {len(rows)} agreed",
+            value=sum(row["value"] for row in rows),
+            floor=0.0,
+            samples=self.samples,
+            by=f"sum against {', '.join(self.opponents)}",
+            others={f"{row['by']}, {half}": row[half] for row in rows for half in ("by_first", "by_second")},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follows(Measure):
+    """Spearman's correlation of a logged scalar with KID over a run that is measured in stages.
+
+    For recipes whose settings do not depend on how many steps there will be, since each stage is played as if it were the last.
+    """
+
+    scalar: str
+    sign: int = 1
+    samples: int = 10_000
+    stages: tuple[float, ...] = CURVE
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """One a stage: score."""
+        return [["score", RUN, "--samples", str(self.samples)]]
+
+    def read(self, run: Path) -> Reading:
+        """From stages.json, the KID after each stage; from stats.jsonl, the scalar's mean over the stage's later half."""
+        stages = _json(run / STAGES)["stages"]
+        logged = read_rows(run / "stats.jsonl")
+        kids, means, before = [], [], 0
+        for stage in stages:
+            later = (before + stage["step"]) / 2
+            ours = [row for row in logged if later < row["step"] <= stage["step"]]
+            found = [row[self.scalar] for row in ours if row.get(self.scalar) is not None]
+            if not found:
+                raise ScoreError(f"{run / 'stats.jsonl'} has no {self.scalar!r} between steps {later:g} and {stage['step']}")
+            means.append(self.sign * sum(found) / len(found))
+            kids.append(_kid(stage["values"]))
+            before = stage["step"]
+        return Reading(
+            measure=f"spearman({'-' if self.sign < 0 else ''}{self.scalar}, kid)",
+            value=rank_correlation(means, kids),
+            samples=self.samples,
+            by=f"over {len(kids)} stages of one run",
+        )
+
+
+KID = Scored(name="kid")
+FEW_KID = Scored(name="kid", samples=2_000)
+"""The same from fewer samples, where a run is short."""
+PARZEN = Scored(name="parzen")
+
+
+def _option(name: str, value: str | None) -> list[str]:
+    return [] if value is None else [name, value]
+
+
+def _kid(values: Mapping[str, float]) -> float:
+    return next(value for name, value in values.items() if name.startswith("kid"))
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ScoreError(f"{path} cannot be read: {error}") from None

@@ -1,0 +1,228 @@
+"""Runs rows: trains, scores, stores; in order of cost, leaving out what is stored, going on where a run stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scoreboard.machine import describe_commit, describe_machine
+from benchmarks.scoreboard.measures import RUN, SCORES, STAGES
+from benchmarks.scoreboard.results import RESULTS, Protocol, Result, load_results, store_result
+from benchmarks.scoreboard.row import Effort, Row
+from training.errors import TrainingError
+from training.files import write_json
+from training.recipes import CATALOGUE
+from training.report.journal import read_rows
+
+PYTHON_M = (sys.executable, "-m", "training")
+BY_NETS = ("gmam", "reconstruct")
+"""Commands that run nets, and so may be told where."""
+
+
+class Stopped(Exception):
+    """Somebody asked for an end; what was played is kept."""
+
+
+@dataclass(kw_only=True)
+class Place:
+    """Where rows run and where their results go."""
+
+    docs: Path
+    runs: Path
+    root: Path
+    """The repository, from which programs are started."""
+    has_cuda: bool
+    say: Callable[[str], None]
+    device: str = "auto"
+    stop: int = 0
+    """The signal that asked for an end, or 0."""
+    _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def run(self, arguments: Sequence[str]) -> None:
+        """``python -m training`` with these arguments, its output to ours.
+
+        Raises:
+            Stopped: an end was asked for; TrainingError: the program failed.
+        """
+        if self.stop:
+            raise Stopped
+        self._child = subprocess.Popen([*PYTHON_M, *arguments], cwd=self.root)
+        code = self._child.wait()
+        self._child = None
+        if self.stop:
+            raise Stopped
+        if code:
+            raise TrainingError(f"python -m training {' '.join(arguments)} ended with exit code {code}")
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """SIGTERM and SIGINT reach the program that runs, which then saves a checkpoint; no other is started."""
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.stop = number
+        if self._child is not None:
+            self._child.send_signal(signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row in one protocol."""
+
+    row: Row
+    protocol: Protocol
+    effort: Effort
+
+
+def jobs_of(rows: Sequence[Row], *, scale: str, has_cuda: bool) -> list[Job]:
+    """The cheapest first; ``auto`` takes what is full on a GPU and on the CPU what is scaled, where there is such a thing."""
+    is_scaled = scale == "scaled" or (scale == "auto" and not has_cuda)
+    jobs = [
+        Job(row, "scaled", row.scaled) if is_scaled and row.scaled is not None else Job(row, "full", row.full)
+        for row in rows
+        if not (is_scaled and row.needs_gpu)
+    ]
+    return sorted(jobs, key=lambda job: job.effort.minutes * job.effort.seeds)
+
+
+def missing_recipes(effort: Effort) -> list[str]:
+    """The recipes of an effort that the catalogue does not have."""
+    return [recipe for recipe in (effort.recipe, *effort.measure.opponents) if recipe not in CATALOGUE]
+
+
+def play(jobs: Sequence[Job], place: Place, *, seeds: int | None = None) -> list[str]:
+    """Run what has no result yet; a row that fails is told and passed over.
+
+    Args:
+        jobs: in the order in which they run.
+        place: where.
+        seeds: how many seeds a row; None is the row's own number.
+
+    Returns:
+        What failed, a sentence each.
+
+    Raises:
+        Stopped: an end was asked for.
+    """
+    failures = []
+    for job in jobs:
+        missing = missing_recipes(job.effort)
+        if missing:
+            place.say(f"{job.row.name}: no recipe yet: {', '.join(missing)}")
+            continue
+        stored = load_results(place.docs / RESULTS, job.row.name, job.protocol)
+        done = {result.seed for result in stored if result.command == spell(job.effort, result.seed)}
+        for seed in range(job.effort.seeds if seeds is None else seeds):
+            if seed in done:
+                continue
+            place.say(f"{job.row.name} ({job.protocol}), seed {seed}")
+            try:
+                result = _measured(job.effort, seed, place)
+            except TrainingError as error:
+                failures.append(f"{job.row.name} ({job.protocol}), seed {seed}: {error}")
+                place.say(failures[-1])
+                break
+            store_result(place.docs / RESULTS, job.row.name, job.protocol, result)
+            place.say(f"{job.row.name} ({job.protocol}), seed {seed}: {result.measure} {result.value:.4g}")
+    return failures
+
+
+def spell(effort: Effort, seed: int) -> str:
+    """The commands from training to the figure, an opponent's run by its recipe in capitals."""
+    measured = effort.measure.commands({recipe: Path(recipe.upper()) for recipe in effort.measure.opponents})
+    return "; ".join(
+        " ".join(["python -m training", *words]) for words in [_train_words(effort, effort.recipe, seed, RUN), *measured]
+    )
+
+
+def _measured(effort: Effort, seed: int, place: Place) -> Result:
+    """One seed, from training to the figure."""
+    commit = describe_commit(place.root)
+    opponents = {recipe: _trained(effort, recipe, seed, place) for recipe in effort.measure.opponents}
+    run, commands = _run_of(effort, effort.recipe, seed, place), effort.measure.commands(opponents)
+    _play_stages(effort, seed, run, commands, place)
+    reading = effort.measure.read(run)
+    return Result(
+        **vars(reading),
+        seed=seed,
+        steps=_last_step(run),
+        seconds=_seconds(run),
+        machine=describe_machine(has_cuda=place.has_cuda and place.device != "cpu"),
+        command=spell(effort, seed),
+        commit=commit,
+    )
+
+
+def _play_stages(effort: Effort, seed: int, run: Path, commands: list[list[str]], place: Place) -> None:
+    """Train to the end of each stage and run the commands there; stages that stages.json holds are over."""
+    stages = effort.measure.stages
+    path = run / STAGES
+    over: list[dict[str, Any]] = json.loads(path.read_text())["stages"] if path.exists() else []
+    for share in stages[len(over) :]:
+        step = None if len(stages) == 1 else max(1, round(share * _steps(effort)))
+        place.run([*_train_words(effort, effort.recipe, seed, str(run), step), "--device", place.device])
+        for words in commands:
+            more = ["--device", place.device] if words[0] in BY_NETS else []
+            place.run([*(str(run) if word == RUN else word for word in words), *more])
+        over.append({"step": _last_step(run), "values": _values(run)})
+        if len(stages) > 1:
+            write_json(path, {"stages": over})
+
+
+def _trained(effort: Effort, recipe: str, seed: int, place: Place) -> Path:
+    """The run of an opponent, trained to its end; it is another row's run where that has the same settings."""
+    run = _run_of(effort, recipe, seed, place)
+    place.run([*_train_words(effort, recipe, seed, str(run)), "--device", place.device])
+    return run
+
+
+def _train_words(effort: Effort, recipe: str, seed: int, run: str, step: int | None = None) -> list[str]:
+    steps = step or effort.steps
+    return [
+        "train",
+        recipe,
+        *effort.options,
+        *([] if steps is None else ["--steps", str(steps)]),
+        "--seed",
+        str(seed),
+        "--out",
+        run,
+    ]
+
+
+def _run_of(effort: Effort, recipe: str, seed: int, place: Place) -> Path:
+    """A directory for each different training; rows that measure the same training share it, stages apart."""
+    parts = [recipe, *(word.removeprefix("--") for word in effort.options), *([str(effort.steps)] if effort.steps else [])]
+    parts += ["stages"] if len(effort.measure.stages) > 1 else []
+    return place.runs / f"{'-'.join(parts).replace(':', '-').replace('/', '-')}-seed{seed}"
+
+
+def _steps(effort: Effort) -> int:
+    return effort.steps or CATALOGUE[effort.recipe].steps
+
+
+def _values(run: Path) -> dict[str, float]:
+    path = run / SCORES
+    return {row["measure"]: row["value"] for row in json.loads(path.read_text())["rows"]} if path.exists() else {}
+
+
+def _last_step(run: Path) -> int:
+    rows = read_rows(run / "stats.jsonl")
+    return int(rows[-1]["step"]) if rows else 0
+
+
+def _seconds(run: Path) -> float | None:
+    rows = read_rows(run / "timings.jsonl")
+    return float(rows[-1]["wall_s"]) if rows else None

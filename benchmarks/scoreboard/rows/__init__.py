@@ -1,0 +1,27 @@
+"""The scoreboard's rows as data: what was published, and how it is measured here."""
+
+from __future__ import annotations
+
+from benchmarks.scoreboard.row import Row
+from benchmarks.scoreboard.rows.critics import bare, critics
+from benchmarks.scoreboard.rows.gates import gates, ours
+from benchmarks.scoreboard.rows.images import first, variational
+from benchmarks.scoreboard.rows.labelled import labelled
+from benchmarks.scoreboard.rows.modern import small, stacked
+from benchmarks.scoreboard.rows.several import several
+from benchmarks.scoreboard.rows.toys import toys
+
+ROWS: tuple[Row, ...] = (
+    *toys(),
+    *first(),
+    *labelled(),
+    *critics(),
+    *bare(),
+    *several(),
+    *variational(),
+    *stacked(),
+    *small(),
+    *ours(),
+    *gates(),
+)
+"""Every row, in the order of the page."""

@@ -1,0 +1,30 @@
+"""Rows of games with several players of a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from benchmarks.scoreboard.measures import Against
+from benchmarks.scoreboard.row import Effort, Published, Row
+
+GMAN = {"gman": ".127", "gman_mean": ".007", "gman_max": "-.034", "gman_one": "-.122"}
+"""Recipe to the published sum of its GMAMs over the others."""
+
+
+def several() -> Iterable[Row]:
+    """GMAN's four games, each against the other three."""
+    for recipe, figure in GMAN.items():
+        yield Row(
+            name=recipe,
+            system=f"GMAN ({recipe.removeprefix('gman').removeprefix('_') or 'learned'}), GMAM summed over the other three",
+            data="mnist",
+            better="higher",
+            published=(Published(figure=figure, source="arXiv:1611.01673, table 1"),),
+            full=Effort(recipe=recipe, measure=_against(recipe, ""), minutes=30),
+            scaled=Effort(recipe=f"{recipe}_small", measure=_against(recipe, "_small"), seeds=1, minutes=40),
+        )
+
+
+def _against(recipe: str, size: str) -> Against:
+    others = tuple(f"{other}{size}" for other in GMAN if other != recipe)
+    return Against(opponents=others, lambdas={f"gman_max{size}": "inf"}, own="inf" if recipe == "gman_max" else None)

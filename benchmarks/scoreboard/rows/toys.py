@@ -1,0 +1,49 @@
+"""Rows of games in one and two dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from benchmarks.scoreboard.measures import Scored
+from benchmarks.scoreboard.row import Effort, Published, Row
+
+POINTS = 2_500
+"""Points that PacGAN's synthetic experiments draw."""
+
+
+def toys() -> Iterable[Row]:
+    """Lines, curves and mixtures."""
+    points = Scored(name="w1")
+    for recipe, note in (("toy1d", "without"), ("toy1d_minibatch", "with")):
+        yield Row(
+            name=recipe,
+            system=f"1-D toy, {note} minibatch discrimination",
+            data="gaussian1d",
+            better="lower",
+            full=Effort(recipe=recipe, measure=points, seeds=20, minutes=0.5),
+            note="the blog shows plots only",
+        )
+    yield Row(
+        name="parabola",
+        system="2-D parabola",
+        data="parabola",
+        better="lower",
+        full=Effort(recipe="parabola", measure=Scored(name="sliced-w2"), minutes=5),
+    )
+    table = "arXiv:1712.04086, table 1"
+    for recipe, system, data, figure in (
+        ("gan_ring8", "GAN, 8 Gaussians", "ring8", "6.3 ± .5 of 8"),
+        ("pacgan2_ring8", "PacGAN of 2, 8 Gaussians", "ring8", "7.9 ± .1 of 8"),
+        ("gan_grid25", "GAN, 25 Gaussians", "grid25", "17.3 ± .8 of 25"),
+        ("pacgan4_grid25", "PacGAN of 4, 25 Gaussians", "grid25", "24.8 ± .2 of 25"),
+    ):
+        modes = Scored(name="modes", samples=POINTS)
+        yield Row(
+            name=recipe,
+            system=f"{system}, modes",
+            data=data,
+            better="higher",
+            published=(Published(figure=figure, source=table),),
+            full=Effort(recipe=recipe, measure=modes, seeds=10, minutes=30),
+            scaled=Effort(recipe=f"{recipe}_small", measure=modes, minutes=20),
+        )

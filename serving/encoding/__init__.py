@@ -1,0 +1,1 @@
+"""From rows to bytes: image, plot, animation and archive formats."""

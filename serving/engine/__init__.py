@@ -1,0 +1,1 @@
+"""Models in service: batching, the registry, reloading, the watchdog."""

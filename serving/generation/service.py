@@ -1,0 +1,109 @@
+"""What samples come from, put together: queues, kept answers, and the edge where faults are caught."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from contract import Given
+from serving.encoding.animations import animation_fingerprints
+from serving.encoding.formats import fingerprints
+from serving.engine.batcher import Batcher, Run
+from serving.engine.registry import Registry
+from serving.errors import ClientGone, InternalProblem, Problem
+from serving.generation.coalescing import Flights
+from serving.generation.generate import Conditions, Make, Reply, Service, generate, problem_reply
+from serving.generation.interpolate import ANIMATION
+from serving.generation.rate_limit import Shares
+from serving.generation.response_cache import Cache
+from serving.latents.sources import Source
+from serving.model.load import Model
+from serving.model.runtime import Array
+from serving.observability.logs import Log
+from serving.observability.metrics import BatchMeters, Metrics
+from serving.observability.request_context import Visit
+from serving.settings import Settings
+
+BURST_SECONDS = 2.0
+"""A client that has been quiet may ask for what so many seconds would bring it."""
+
+
+def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics) -> Service:
+    """What ``generate`` needs: a batcher in front of each model, kept answers, and the encoders' fingerprints."""
+    meters = BatchMeters(metrics)
+
+    def make_batcher(model: Model) -> Batcher:
+        run = timed_run(model, metrics)
+        return Batcher(run, max_batch=settings.max_batch, queue_limit=settings.queue_limit, meters=meters)
+
+    cache = Cache(settings.cache_bytes, metrics.cache_bytes.set)
+    return Service(
+        settings=settings,
+        registry=Registry(models, make_batcher, keep=settings.keep_models),
+        fingerprints=all_fingerprints(),
+        metrics=metrics,
+        cache=cache,
+        flights=Flights(cache.keep),
+        threads=ThreadPoolExecutor(1, "encoding"),
+        shares=Shares(settings.client_rate, BURST_SECONDS * (settings.client_rate or 0)),
+    )
+
+
+def timed_run(model: Model, metrics: Metrics) -> Run:
+    """The model as the batcher runs it: latents for the whole batch, one inference, its time taken."""
+    duration = metrics.inference.labels(model.card.name, model.provider)
+
+    def run(seeds: Sequence[Source], given: Sequence[Given]) -> Array:
+        start = time.perf_counter()
+        rows = model.sample(seeds, given)
+        duration.observe(time.perf_counter() - start)
+        padding = model.plan.padding(len(seeds))
+        if padding:
+            metrics.padding.inc(padding)
+        return rows
+
+    return run
+
+
+def all_fingerprints() -> dict[tuple[str, str], str]:
+    """By kind and format, the encoder's; animations are a kind of their own."""
+    return fingerprints() | {(ANIMATION, name): fingerprint for name, fingerprint in animation_fingerprints().items()}
+
+
+async def answer(
+    service: Service, log: Log, query: str, conditions: Conditions, digits: str | None = None, make: Make = generate
+) -> Reply:
+    """The reply to a request for samples, whatever happens: problems are told, faults are logged under an id.
+
+    Args:
+        service: what there is.
+        log: where faults go.
+        query: the raw query string.
+        conditions: of the request.
+        digits: the first digits of a model's digest, where the address names it.
+        make: what the route does.
+
+    Raises:
+        ClientGone: nobody is there to be answered.
+    """
+    try:
+        return await make(service, query, conditions, digits)
+    except Problem as problem:
+        service.metrics.record_refusal(problem)
+        return problem_reply(problem)
+    except ClientGone:
+        raise
+    except Exception as error:  # the edge: a fault answers its own request and the service goes on
+        service.vitals.look_at(error, log)
+        return problem_reply(fault(error, log, conditions.visit))
+
+
+def fault(error: Exception, log: Log, visit: Visit | None = None) -> InternalProblem:
+    """A fault as the client may know it; the log has the rest under the same id, and under that of the request."""
+    fault_id = secrets.token_hex(8)
+    request = {"request": visit.id} if visit else {}
+    log("fault", id=fault_id, **request, error="".join(traceback.format_exception(error)))
+    return InternalProblem("the service failed; its log has more under this id", facts={"id": fault_id})

@@ -1,0 +1,1 @@
+"""HTTP: uvicorn, the ASGI application, Flask routes and responses."""

@@ -1,0 +1,186 @@
+"""The proof, made anew for each model at load, that the same seed gives the same bytes: alone or in any company."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from contract import Card, Drawn, Golden, Image, Points, Tokens, digest_latents, draw
+from serving.encoding.formats import FORMATS, Sample, fingerprint
+from serving.errors import ModelError, Nondeterministic, cut
+from serving.model.runtime import Array, Session
+
+PROBE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
+PROBE_SIZES = (2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64)
+POINT_TOLERANCE = 1e-4
+"""Difference from a golden that another processor may make: of the plotted region's size, and of the value."""
+
+ALLOWED = {Image.kind: "1 grey level", Points.kind: f"{POINT_TOLERANCE:g} of the region and of the value", Tokens.kind: "none"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How rows are run: as they come, padded to one fixed size, or (``rows=1``) one by one."""
+
+    rows: int | None = None
+    """The only batch size that is run; None means any."""
+
+    def run(self, session: Session, drawn: Drawn) -> Array:
+        """The outputs of drawn latents, one row a seed."""
+        if self.rows is None:
+            return _run(session, drawn)
+        count = len(next(iter(drawn.values())))
+        starts = range(0, count, self.rows)
+        return np.concatenate([self._run_padded(session, drawn, start) for start in starts])
+
+    @property
+    def name(self) -> str:
+        """``any``, ``padded`` or ``single``."""
+        return {None: "any", 1: "single"}.get(self.rows, "padded")
+
+    def padding(self, count: int) -> int:
+        """How many rows are run for nothing when ``count`` are wanted."""
+        return 0 if self.rows is None else -count % self.rows
+
+    def _run_padded(self, session: Session, drawn: Drawn, start: int) -> Array:
+        assert self.rows is not None
+        wanted = {name: values[start : start + self.rows] for name, values in drawn.items()}
+        count = len(next(iter(wanted.values())))
+        padded = {name: np.resize(values, (self.rows, *values.shape[1:])) for name, values in wanted.items()}
+        return _run(session, padded)[:count]
+
+
+def _run(session: Session, drawn: object) -> Array:
+    outputs: Sequence[Array] = session.run(None, drawn)
+    return outputs[0]
+
+
+def find_plan(session: Session, card: Card, max_batch: int) -> Plan:
+    """The first plan by which no row depends on its neighbours.
+
+    Raises:
+        Nondeterministic: there is none.
+        ModelError: an output has a wrong shape or is not finite.
+    """
+    for plan in (Plan(), Plan(max_batch), Plan(1)):
+        if is_deterministic(session, plan, card, max_batch):
+            return plan
+    raise Nondeterministic("the same seed gives different outputs, even when run one by one")
+
+
+def is_deterministic(session: Session, plan: Plan, card: Card, max_batch: int) -> bool:
+    """Whether rows are bit-equal alone and at every position of batches of many sizes."""
+    alone = np.concatenate([plan.run(session, draw(card.latents, [seed])) for seed in PROBE_SEEDS])
+    check_output(alone, card, len(PROBE_SEEDS))
+    sizes = sorted({size for size in PROBE_SIZES if size <= max_batch} | {1, max_batch})
+    return all(_is_same_in_batch(session, plan, card, alone, size, shift) for size in sizes for shift in (0, 3))
+
+
+def _is_same_in_batch(session: Session, plan: Plan, card: Card, alone: Array, size: int, shift: int) -> bool:
+    places = [(row + shift) % len(PROBE_SEEDS) for row in range(size)]
+    rows = plan.run(session, draw(card.latents, [PROBE_SEEDS[place] for place in places]))
+    return rows.tobytes() == alone[places].tobytes()
+
+
+def check_output(rows: Array, card: Card, count: int) -> None:
+    """Compare an output's type and shape with the card, and see that it is finite.
+
+    Raises:
+        ModelError: naming what is wrong.
+    """
+    expected = (count, *card.output.shape)
+    if rows.dtype != card.output.dtype or rows.shape != expected:
+        raise ModelError(
+            f"output must be {card.output.dtype} {list(expected)} by the card, got {rows.dtype} {list(rows.shape)}"
+        )
+    if not np.isfinite(rows).all():
+        raise ModelError("the output holds NaN or infinity")
+
+
+def probe_outputs(session: Session, plan: Plan, card: Card) -> Array:
+    """Outputs of a few fixed seeds, by which two machines can be told apart."""
+    return plan.run(session, draw(card.latents, PROBE_SEEDS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goldens:
+    """What became of a card's goldens here, told apart by what may have changed since the export."""
+
+    latents: Literal["exact", "none"]
+    """NumPy, or ``draw``: other latents are refused; ``none`` if the card has no goldens."""
+    pixels: Literal["exact", "close", "none"]
+    """onnxruntime, or the processor: ``close`` is another rounding, anything worse is refused."""
+    encoder: str | None
+    """Fingerprint of what writes the PNG: zlib, and Pillow for a plot; None where there is no PNG."""
+    files: Mapping[str, str]
+    """By seed, the SHA-256 of the PNG that ``/generate`` answers: equal wherever pixels, runtime and encoder are."""
+
+    @property
+    def digest(self) -> str:
+        """All files as one short hash."""
+        return hashlib.sha256(repr(sorted(self.files.items())).encode()).hexdigest()[:16]
+
+
+def compare_goldens(session: Session, plan: Plan, card: Card, digest: str, runtime: str) -> Goldens:
+    """Compare what is drawn and computed here with what the exporter drew and computed, and write it as the service would.
+
+    Another processor may round differently, so one grey level (or 1e-4 of a point) is close enough; tokens must be equal.
+
+    Raises:
+        ModelError: latents are drawn differently here, or the output is worse than close; the message says which.
+    """
+    drawn = [_draw_golden(golden, card) for golden in card.goldens]
+    rows = [plan.run(session, latents)[0] for latents in drawn]
+    for golden, row in zip(card.goldens, rows, strict=True):
+        if not _is_close(row, golden, card):
+            raise ModelError(
+                f"golden seed {golden.seed}: the latents are right, but {runtime} gives another output than "
+                f"{cut(card.runtime)} gave the exporter, or the weights are damaged; {_difference(row, golden)}, "
+                f"allowed is {ALLOWED[card.output.kind]}"
+            )
+    is_exact = all(row.tobytes() == golden.output.tobytes() for golden, row in zip(card.goldens, rows, strict=True))
+    has_png = "png" in FORMATS[card.output.kind]
+    samples = [
+        Sample(output=card.output, rows=row[None], model=card.name, digest=digest, runtime=runtime, seed=golden.seed)
+        for golden, row in zip(card.goldens, rows, strict=True)
+    ]
+    return Goldens(
+        latents="exact" if card.goldens else "none",
+        pixels=("exact" if is_exact else "close") if card.goldens else "none",
+        encoder=fingerprint(card.output.kind, "png") if has_png else None,
+        files={str(sample.seed): _hash_png(sample) for sample in samples} if has_png else {},
+    )
+
+
+def _draw_golden(golden: Golden, card: Card) -> Drawn:
+    drawn = draw(card.latents, [golden.seed])
+    found = digest_latents(drawn, 0)
+    if found != golden.latents:
+        raise ModelError(
+            f"golden seed {golden.seed}: the latents must have the SHA-256 {cut(golden.latents)}, "
+            f"those drawn here have {found}: NumPy's Philox or our draw is not what it was, which must never be"
+        )
+    return drawn
+
+
+def _hash_png(sample: Sample) -> str:
+    return hashlib.sha256(FORMATS[sample.output.kind]["png"].encode(sample)).hexdigest()
+
+
+def _is_close(row: Array, golden: Golden, card: Card) -> bool:
+    match card.output:
+        case Image():
+            return bool(np.abs(row.astype(int) - golden.output).max() <= 1)
+        case Points(_, low, high):
+            slack = POINT_TOLERANCE * np.subtract(high, low)
+            return bool((np.abs(row - golden.output) <= slack + POINT_TOLERANCE * np.abs(golden.output)).all())
+        case _:
+            return bool((row == golden.output).all())
+
+
+def _difference(row: Array, golden: Golden) -> str:
+    return f"greatest difference {np.abs(row.astype(float) - golden.output).max():g}"

@@ -1,0 +1,169 @@
+"""A model's way into the service: read once, hashed, checked against its card, proven on its goldens, and only then served."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from contract import Card, CardError, Categorical, Drawn, Given, Parameter, card_from_metadata, parameters
+from serving.errors import ModelError, StartError
+from serving.latents.sources import Source, draw_rows
+from serving.model.determinism import Goldens, Plan, compare_goldens, find_plan, probe_outputs
+from serving.model.files import read_file
+from serving.model.onnx_file import read_contents
+from serving.model.runtime import Array, Device, Session, open_session, runtime_class
+from serving.model.signatures import Trust
+
+MAX_FILE_BYTES = 2**31 - 1
+RESERVED = ("seed", "n", "format", "scale", "model")
+"""Parameters of every model; a latent must not be called so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A generator that has kept its promise at load."""
+
+    card: Card
+    digest: str
+    """SHA-256 of the file: the model's version."""
+    provider: Device
+    runtime: str
+    """Runtime class, what computes."""
+    session: Session
+    plan: Plan
+    """How rows are put into a batch so that a row never depends on its neighbours."""
+    goldens: Goldens
+    """How latents, outputs and files here compare with those of the exporter and of other machines."""
+    fingerprint: str
+    """Hash of outputs computed here: two machines that differ in a bit have different ones."""
+    parameters: dict[str, Parameter]
+    """Query parameters that the latents give."""
+
+    def run(self, drawn: Drawn) -> Array:
+        """The outputs of drawn latents, one row a seed."""
+        return self.plan.run(self.session, drawn)
+
+    def sample(self, seeds: Sequence[Source], given: Sequence[Given] = ()) -> Array:
+        """The outputs of seeds, of places between seeds, or of rows of latents, one row each."""
+        return self.run(draw_rows(self.card.latents, seeds, given))
+
+
+def load_model(
+    path: Path, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64, trust: Trust | None = None
+) -> Model:
+    """The model in a file; with ``trust`` only if it is signed.
+
+    Raises:
+        ModelError: the file, its signature, its card or its outputs are not what they must be; the message names the file.
+        ProviderError: the device cannot be used.
+    """
+    try:
+        data = read_file(path, MAX_FILE_BYTES)
+        statement = trust.check(path, data) if trust else None
+        model = model_from_bytes(data, provider, intra_op_threads=intra_op_threads, max_batch=max_batch)
+        if trust and statement:
+            trust.admit(statement, model.card.name)
+        return model
+    except ModelError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:
+    """The model in the bytes of a file; see ``load_model``."""
+    digest = hashlib.sha256(data).hexdigest()
+    contents = read_contents(data)
+    if contents.has_external_data:
+        raise ModelError("weights lie in another file; a model must be one file")
+    card = _card(contents.metadata)
+    session = open_session(data, provider, intra_op_threads)
+    check_interface(session, card)
+    try:
+        plan = find_plan(session, card, max_batch)
+        return Model(
+            card=card,
+            digest=digest,
+            provider=provider,
+            runtime=runtime_class(provider),
+            session=session,
+            plan=plan,
+            goldens=compare_goldens(session, plan, card, digest, runtime_class(provider)),
+            fingerprint=_fingerprint(session, plan, card, digest, provider),
+            parameters=parameters(card.latents),
+        )
+    except StartError:
+        raise
+    except Exception as error:  # whatever onnxruntime raises when the graph cannot be run
+        raise ModelError(f"the model does not run: {str(error).strip().splitlines()[0][:300]}") from None
+
+
+def _card(metadata: dict[str, str]) -> Card:
+    try:
+        card = card_from_metadata(metadata)
+    except CardError as error:
+        raise ModelError(str(error)) from None
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", card.name):
+        raise ModelError(f"card.name must be 1..64 letters, digits, dots and dashes, got {card.name!r}")
+    for name in parameters(card.latents):
+        if name in RESERVED or not re.fullmatch(r"[A-Za-z0-9_]{1,32}", name):
+            raise ModelError(f"card.latents gives the parameter {name!r}, which every model has or no URL can name")
+    return card
+
+
+def check_interface(session: Session, card: Card) -> None:
+    """Compare the graph's inputs and output with the card.
+
+    Raises:
+        ModelError: naming the input or output, what it is and what the card says.
+    """
+    expected = {
+        name: ("tensor(int64)", []) if isinstance(latent, Categorical) else ("tensor(float)", [latent.size])
+        for name, latent in card.latents.items()
+    }
+    _compare("input", session.get_inputs(), expected)
+    kinds = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "int64": "tensor(int64)"}
+    output = card.output
+    _compare("output", session.get_outputs(), {output.kind: (kinds[output.dtype], list(output.shape))})
+
+
+def _compare(role: str, found: Sequence[object], expected: dict[str, tuple[str, list[int]]]) -> None:
+    names = [getattr(node, "name", "") for node in found]
+    if sorted(names) != sorted(expected):
+        raise ModelError(f"{role}s must be {', '.join(expected)} by the card, got {', '.join(names) or 'none'}")
+    for node in found:
+        name, kind, shape = (getattr(node, part) for part in ("name", "type", "shape"))
+        if kind != expected[name][0]:
+            raise ModelError(f"{role} {name} must be {expected[name][0]}, got {kind}")
+        if len(shape) != 1 + len(expected[name][1]) or any(
+            isinstance(axis, int) and axis != size for axis, size in zip(shape[1:], expected[name][1], strict=True)
+        ):
+            raise ModelError(f"{role} {name} must have shape [n, {', '.join(map(str, expected[name][1]))}], got {shape}")
+        if isinstance(shape[0], int):
+            raise ModelError(f"{role} {name} must have a dynamic batch, got {shape}")
+
+
+def _fingerprint(session: Session, plan: Plan, card: Card, digest: str, provider: Device) -> str:
+    hashed = hashlib.sha256(f"{digest}\n{runtime_class(provider)}\n".encode())
+    hashed.update(np.ascontiguousarray(probe_outputs(session, plan, card)).tobytes())
+    return hashed.hexdigest()
+
+
+def load_models(
+    files: Sequence[Path], provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64, trust: Trust | None = None
+) -> dict[str, Model]:
+    """The models in files, by name, in order.
+
+    Raises:
+        ModelError: one is refused, or two have the same name.
+    """
+    models: dict[str, Model] = {}
+    for path in files:
+        model = load_model(path, provider, intra_op_threads=intra_op_threads, max_batch=max_batch, trust=trust)
+        if model.card.name in models:
+            raise ModelError(f"{path}: another model is called {model.card.name!r} too")
+        models[model.card.name] = model
+    return models

@@ -1,0 +1,199 @@
+"""The Open Inference Protocol, version 2, over HTTP (KServe, Triton, MLServer): health, metadata and inference in JSON.
+
+Every answer below ``/v2`` is the protocol's, errors too: ``{"error": "..."}``, with our ``code`` beside it. Inferences go
+through the model's batcher like any sample, and the rows of a seed are those of ``/generate``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from typing import Protocol
+
+from flask import Response, request
+
+from serving.engine.registry import Served
+from serving.errors import BadInference, Draining, NotFound, Problem, TooLarge, shown
+from serving.errors import UnsupportedMediaType as Unsupported
+from serving.generation.coalescing import Flight, Land, Patience
+from serving.generation.generate import Conditions, Reply, Service, check_finite, waiting_seconds
+from serving.model.load import Model
+from serving.model.runtime import Array
+from serving.observability.timings import Timings
+from serving.oip.requests import DATATYPES, Inference, body_limit, read_inference, tensors_of
+
+PLATFORM = "onnxruntime_onnx"
+JSON_BODY = re.compile(r'application/json(?:\s*;\s*charset="?utf-8"?)?', re.ASCII | re.IGNORECASE)
+
+
+class Parts(Protocol):
+    """What the views answer from."""
+
+    @property
+    def service(self) -> Service:
+        """What there is."""
+
+    @property
+    def is_draining(self) -> Callable[[], bool]:
+        """Whether the process is about to stop."""
+
+
+def is_protocol(path: str) -> bool:
+    """Whether a path's errors are the protocol's."""
+    return path == "/v2" or path.startswith("/v2/")
+
+
+def error_reply(problem: Problem) -> Reply:
+    """The protocol's answer that tells of a problem."""
+    return _reply({"error": problem.detail, "code": problem.code}, problem.status, list(problem.headers.items()))
+
+
+def _reply(value: object, status: int = 200, headers: list[tuple[str, str]] | None = None) -> Reply:
+    body = json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    first = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
+    return Reply(status=status, headers=[*first, *(headers or []), ("Content-Length", str(len(body)))], body=body)
+
+
+def _response(value: object) -> Response:
+    reply = _reply(value)
+    return Response(reply.body, reply.status, reply.headers)
+
+
+def show_server(parts: Parts) -> Response:
+    """What speaks the protocol here."""
+    return _response({"name": "gan-serve", "version": version("gan-serve"), "extensions": []})
+
+
+def show_live(parts: Parts) -> Response:
+    """Alive, in the protocol's words."""
+    return _response({"live": True})
+
+
+def show_ready(parts: Parts) -> Response:
+    """Ready, in the protocol's words."""
+    _check_draining(parts)
+    return _response({"live": True, "ready": True})
+
+
+def show_model_metadata(parts: Parts, name: str) -> Response:
+    """The tensors that a model takes and gives."""
+    inputs, outputs = tensors_of(_find(parts, name).model)
+    return _response({"name": name, "platform": PLATFORM, "inputs": inputs, "outputs": outputs})
+
+
+def show_model_ready(parts: Parts, name: str) -> Response:
+    """A model that is ready."""
+    _find(parts, name)
+    _check_draining(parts)
+    return _response({"name": name, "ready": True})
+
+
+def show_inference(parts: Parts, name: str) -> Response:
+    """Samples of seeds, or of latents."""
+    served, service = _find(parts, name), parts.service
+    body = read_body(body_limit(served.model, service.settings.max_images))
+    inference = read_inference(body, served.model, service.settings.max_images)
+    conditions = Conditions(
+        timeout_ms=request.headers.get("X-Request-Timeout-Ms"),
+        client=request.remote_addr,
+        visit=request.environ["serving.visit"],
+    )
+    rows = service.bridge.ask(infer(service, served, inference, conditions))
+    reply = _reply(describe_rows(served.model, inference, rows), 200, [("X-Model-Digest", served.model.digest)])
+    request.environ["serving.model"] = name
+    return Response(reply.body, reply.status, reply.headers)
+
+
+def _find(parts: Parts, name: str) -> Served:
+    registry = parts.service.registry
+    if name not in registry:
+        raise NotFound(f"no model {shown(name)}; there are {', '.join(registry)}")
+    return registry[name]
+
+
+def _check_draining(parts: Parts) -> None:
+    if parts.is_draining() or parts.service.vitals.is_lost:
+        raise Draining()
+
+
+def read_body(limit: int) -> bytes:
+    """The request's body, whole; it is not read any further than the limit.
+
+    Raises:
+        Unsupported: it is no plain JSON.
+        TooLarge: it is larger than that.
+        BadInference: it ends early.
+    """
+    encoding, kind = request.headers.get("Content-Encoding"), request.headers.get("Content-Type")
+    if encoding is not None:
+        raise Unsupported(f"Content-Encoding must be absent, got {shown(encoding)}")
+    if "Inference-Header-Content-Length" in request.headers:
+        raise Unsupported("tensors must be JSON; the extension for binary ones is not spoken")
+    if kind is not None and not JSON_BODY.fullmatch(kind):
+        raise Unsupported(f"Content-Type must be application/json, got {shown(kind)}")
+    length = request.content_length
+    if length is not None and length > limit:
+        raise TooLarge(limit)
+    body: bytes = request.environ["wsgi.input"].read(limit + 1 if length is None else length)  # chunked ones have no length
+    if len(body) > limit:
+        raise TooLarge(limit)
+    if length is not None and len(body) < length:
+        raise BadInference(f"the body ended after {len(body)} of {length} bytes")
+    return body
+
+
+async def infer(service: Service, served: Served, inference: Inference, conditions: Conditions) -> Array:
+    """The rows that a request asks for; called on the service's event loop.
+
+    Raises:
+        Problem: they are refused, or not there in time.
+    """
+    patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds))
+    rows: list[Array] = []
+    try:
+        service.shares.spend(conditions.client, len(inference.sources))
+        flight = service.flights.launch(None, partial(_make, service, served, inference, rows))
+        if conditions.visit:
+            conditions.visit.model = served.model.card.name
+            conditions.visit.join(flight.timings)
+        await flight.wait(patience)
+    except Problem as problem:
+        service.metrics.record_refusal(problem)
+        raise
+    return rows[0]
+
+
+def _make(service: Service, served: Served, inference: Inference, rows: list[Array], land: Land) -> Flight:
+    return Flight(
+        inference.sources,
+        inference.given,
+        batcher=served.batcher,
+        max_batch=service.settings.max_batch,
+        encode=partial(_keep, rows),
+        is_slow=False,
+        land=land,
+        threads=service.threads,
+    )
+
+
+def _keep(rows: list[Array], made: Array, timings: Timings) -> bytes:
+    """Nothing is encoded on the event loop: a hundred thousand numbers as JSON are for the thread that asked."""
+    check_finite(made)
+    rows.append(made)
+    return b""
+
+
+def describe_rows(model: Model, inference: Inference, rows: Array) -> dict[str, object]:
+    """The protocol's answer, its tensor in row-major order."""
+    output = model.card.output
+    tensor = {
+        "name": output.kind,
+        "datatype": DATATYPES[output.dtype],
+        "shape": list(rows.shape),
+        "data": rows.ravel().tolist(),
+    }
+    named = {} if inference.id is None else {"id": inference.id}
+    return {"model_name": model.card.name, **named, "outputs": [tensor]}

@@ -1,0 +1,1 @@
+"""Launcher, supervisor and worker processes."""

@@ -1,0 +1,106 @@
+"""Where a row's figure is read: from files as the commands write them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.scoreboard.measures import Against, Collapsed, Examined, Follows, Logged, Reconstructed, Scored
+from training.metrics.errors import ScoreError
+
+
+def write(path: Path, content: Any) -> None:
+    """One JSON file."""
+    path.write_text(json.dumps(content))
+
+
+def row(measure: str, value: float) -> dict[str, Any]:
+    """A row as ``score`` writes it."""
+    return {"measure": measure, "value": value, "error": 0.1, "floor": 0.2, "floor_error": None, "samples": 50, "by": "hand"}
+
+
+def test_a_score_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
+    """kid finds the classifier's kid with its floor and count, and not what only begins so; the others are kept."""
+    write(tmp_path / "scores.json", {"rows": [row("kidney", 9.0), row("kid-lenet@3fa1c2", 1.5), row("parzen", 7.0)]})
+    reading = Scored(name="kid").read(tmp_path)
+    assert (reading.measure, reading.value, reading.floor, reading.samples) == ("kid-lenet@3fa1c2", 1.5, 0.2, 50)
+    assert reading.others["parzen"] == 7.0
+    with pytest.raises(ScoreError, match="no measure 'fid'"):
+        Scored(name="fid").read(tmp_path)
+
+
+def test_a_score_says_how_many_samples() -> None:
+    """The counts stand in the command."""
+    assert Scored(name="kid", samples=5).commands({}) == [["score", "RUN", "--samples", "5"]]
+    assert Scored(name="1nn-error", nearest=7).commands({})[0][-2:] == ["--nearest", "7"]
+
+
+def test_an_examination_is_read_by_name(tmp_path: Path) -> None:
+    """The recipe's own numbers on the test part."""
+    write(tmp_path / "examination.json", {"step": 5, "data": "mnist", "samples": 10_000, "values": {"errors": 93.0}})
+    reading = Examined(name="errors").read(tmp_path)
+    assert (reading.value, reading.samples, reading.by) == (93.0, 10_000, "test part of mnist")
+    with pytest.raises(ScoreError, match="no value 'code-error'"):
+        Examined(name="code-error").read(tmp_path)
+
+
+@pytest.mark.parametrize(("entropy", "collapsed"), [(0.0, 1.0), (1.79, 1.0), (1.8, 0.0), (2.302, 0.0)])
+def test_a_run_has_collapsed_where_the_alarm_would_sound(tmp_path: Path, entropy: float, collapsed: float) -> None:
+    """Six of ten classes are e^1.792; below it is 1, above it 0."""
+    write(tmp_path / "scores.json", {"rows": [row("entropy-lenet@3fa1c2", entropy)]})
+    assert Collapsed().read(tmp_path).value == collapsed
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    """The error names it."""
+    with pytest.raises(ScoreError, match=r"examination\.json cannot be read"):
+        Examined(name="errors").read(tmp_path)
+
+
+def test_a_logged_scalar_is_the_last_record(tmp_path: Path) -> None:
+    """Of several lines the last counts; one that was not finite is refused."""
+    lines = [{"step": 1, "images": 8, "accuracy/real": 0.1}, {"step": 2, "images": 16, "accuracy/real": 0.7, "D/loss": None}]
+    (tmp_path / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert Logged(name="accuracy/real").read(tmp_path).value == 0.7
+    with pytest.raises(ScoreError, match="no 'D/loss' in its last line"):
+        Logged(name="D/loss").read(tmp_path)
+
+
+def test_gmam_is_summed_over_the_opponents(tmp_path: Path) -> None:
+    """.5 and -.2 are .3; each command weighs its opponent's discriminators and the own; one file less is refused."""
+    measure = Against(opponents=("one", "two"), lambdas={"two": "inf"}, own="3", samples=9)
+    words = measure.commands({"one": Path("a"), "two": Path("b")})
+    assert words[0] == ["gmam", "a", "RUN", "--samples", "9", "--second-lambda", "3"]
+    assert words[1] == ["gmam", "b", "RUN", "--samples", "9", "--first-lambda", "inf", "--second-lambda", "3"]
+    write(tmp_path / "gmam-a.json", {**row("gmam", 0.5), "by_first": 0.3, "by_second": 0.2})
+    with pytest.raises(ScoreError, match="must hold 2 comparisons, got 1"):
+        measure.read(tmp_path)
+    write(tmp_path / "gmam-b.json", {**row("gmam", -0.2), "by_first": -0.3, "by_second": 0.1})
+    assert measure.read(tmp_path).value == pytest.approx(0.3)
+    assert measure.read(tmp_path).measure == "gmam, 1 of 2 agreed"
+
+
+def test_a_reconstruction_is_read_whole(tmp_path: Path) -> None:
+    """Value, error and floor as the command wrote them."""
+    write(tmp_path / "reconstruction.json", row("mre", 3.0))
+    reading = Reconstructed(images=5).read(tmp_path)
+    assert (reading.value, reading.error, reading.floor) == (3.0, 0.1, 0.2)
+    assert Reconstructed(images=5).commands({})[0][:4] == ["reconstruct", "RUN", "--images", "5"]
+
+
+def test_a_scalar_that_falls_with_kid_follows_it(tmp_path: Path) -> None:
+    """Over three stages, -D/loss of each stage's later half falls as KID does: 1; the early half is not looked at."""
+    stages = [{"step": step, "values": {"kid-lenet@3fa1c2": kid}} for step, kid in ((10, 0.9), (20, 0.5), (30, 0.1))]
+    write(tmp_path / "stages.json", {"stages": stages})
+    losses = {4: 99.0, 8: -3.0, 12: 99.0, 18: -2.0, 20: -2.2, 24: -99.0, 30: -1.0}
+    lines = [json.dumps({"step": step, "images": step, "D/loss": loss}) + "\n" for step, loss in losses.items()]
+    (tmp_path / "stats.jsonl").write_text("".join(lines))
+    reading = Follows(scalar="D/loss", sign=-1).read(tmp_path)
+    assert reading.value == pytest.approx(1)
+    assert reading.measure == "spearman(-D/loss, kid)"
+    assert Follows(scalar="D/loss").read(tmp_path).value == pytest.approx(-1)
+    with pytest.raises(ScoreError, match="no 'G/loss' between steps 5 and 10"):
+        Follows(scalar="G/loss").read(tmp_path)

@@ -1,0 +1,160 @@
+"""The page and the stored results behind it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.scoreboard.command import choose, is_current, write_page
+from benchmarks.scoreboard.measures import Scored
+from benchmarks.scoreboard.page import COLUMNS, make_page
+from benchmarks.scoreboard.play import jobs_of, spell
+from benchmarks.scoreboard.results import RESULTS, Result, load_results, path_of, store_result
+from benchmarks.scoreboard.row import Effort, Published, Row
+from benchmarks.scoreboard.rows import ROWS
+from tests.repository.files import ROOT
+from training.errors import TrainingError
+
+ROW = Row(
+    name="toy",
+    system="a toy",
+    data="gaussian1d",
+    better="lower",
+    published=(Published(figure="1 ± .5", source="a paper", is_verified=False),),
+    full=Effort(recipe="toy1d", measure=Scored(name="w1"), seeds=3, minutes=1),
+    scaled=Effort(recipe="toy1d", measure=Scored(name="w1"), steps=5, minutes=0.1),
+)
+RESULT = Result(
+    seed=0,
+    measure="w1",
+    value=2.0,
+    error=0.25,
+    floor=0.5,
+    steps=5000,
+    seconds=10.0,
+    machine="2 cores of a CPU",
+    command="python -m training train toy1d --seed 0 --out RUN",
+    commit="abc",
+)
+
+
+def cells(page: str, number: int) -> dict[str, str]:
+    """A line of the table by its column; 0 is the first below the head."""
+    lines = [line for line in page.splitlines() if line.startswith("|")][2:]
+    return dict(zip(COLUMNS, (cell.strip() for cell in lines[number].strip("|").split(" | ")), strict=True))
+
+
+def test_the_page_is_what_the_stored_results_make() -> None:
+    """docs/SCOREBOARD.md is current: python -m training scoreboard makes it anew."""
+    assert is_current(ROWS, ROOT / "docs")
+
+
+def test_every_stored_result_is_a_rows() -> None:
+    """Each file belongs to a row in a protocol that the row has, and holds readable results."""
+    expected = {path_of(Path(), row.name, "full").name for row in ROWS}
+    expected |= {path_of(Path(), row.name, "scaled").name for row in ROWS if row.scaled}
+    assert {path.name for path in (ROOT / "docs" / RESULTS).glob("*")} <= expected
+    for row in ROWS:
+        assert all(
+            result.command and result.commit and result.machine
+            for result in load_results(ROOT / "docs" / RESULTS, row.name, "full")
+        )
+
+
+def test_every_stored_result_is_of_todays_protocol() -> None:
+    """Its command is what its row would run now: a figure of another length or count does not stand under today's words."""
+    for job in [*jobs_of(ROWS, scale="full", has_cuda=True), *jobs_of(ROWS, scale="scaled", has_cuda=True)]:
+        for result in load_results(ROOT / "docs" / RESULTS, job.row.name, job.protocol):
+            assert result.command == spell(job.effort, result.seed)
+
+
+def test_rows_have_names_of_their_own() -> None:
+    """A name is a file's, so no two rows share it."""
+    assert len({row.name for row in ROWS}) == len(ROWS)
+
+
+def test_a_row_without_a_run_says_so(tmp_path: Path) -> None:
+    """No figure, none of none seeds, and what it would cost."""
+    line = cells(make_page([ROW], tmp_path), 0)
+    assert (line["ours"], line["floor"], line["seeds"], line["seconds"]) == ("not run", "", "0 of 3", "about 1 min a seed")
+    assert line["published"] == "1 ± .5 [a paper; *unverified*]"
+
+
+def test_a_row_whose_recipe_is_not_built_says_so(tmp_path: Path) -> None:
+    """The recipe is named, and nothing breaks."""
+    row = replace(ROW, full=replace(ROW.full, recipe="nogan"), published=())
+    line = cells(make_page([row], tmp_path), 0)
+    assert (line["ours"], line["published"]) == ("no recipe yet: nogan", "none")
+
+
+def test_a_row_shows_the_mean_over_its_seeds(tmp_path: Path) -> None:
+    """1, 2 and 3 are 2 ± 1, the best 1; floor, steps, seconds, machine, commits and a command for any seed stand beside."""
+    for seed, value in enumerate((1.0, 2.0, 3.0)):
+        commit = "abc" if seed < 2 else "def"
+        store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value, seconds=10.0 * seed, commit=commit))
+    line = cells(make_page([ROW], tmp_path), 0)
+    assert (line["ours"], line["floor"], line["seeds"], line["steps"]) == ("**2 ± 1**, median 2, best 1", "0.5", "3", "5,000")
+    assert (line["seconds"], line["machine"], line["commit"]) == ("10", "2 cores of a CPU", "abc, def")
+    assert line["command"] == "`python -m training train toy1d --seed 0 --out RUN`"[:39] + "SEED --out RUN`"
+
+
+def test_a_failed_game_does_not_hide_the_others(tmp_path: Path) -> None:
+    """The median stays where most games ended, and the best is the greatest where more is better."""
+    for seed, value in enumerate((7.0, 8.0, 100.0)):
+        store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value))
+    assert cells(make_page([replace(ROW, better="higher")], tmp_path), 0)["ours"].endswith("median 8, best 100")
+    assert cells(make_page([replace(ROW, better="nearer")], tmp_path), 0)["ours"].endswith("median 8")
+
+
+def test_a_rate_has_no_median(tmp_path: Path) -> None:
+    """Of games that collapsed or did not, the mean is the rate and says all."""
+    for seed, value in enumerate((0.0, 1.0, 1.0, 0.0)):
+        store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value))
+    assert cells(make_page([replace(ROW, is_share=True)], tmp_path), 0)["ours"] == "**50 ± 58 %**"
+
+
+def test_one_seed_shows_its_own_error_and_how_many_are_missing(tmp_path: Path) -> None:
+    """2 ± .25, one of three; a share is shown in per cent; scaled results stand on the scaled line alone."""
+    store_result(tmp_path, "toy", "scaled", replace(RESULT, seconds=None))
+    page = make_page([replace(ROW, is_share=True)], tmp_path)
+    assert cells(page, 0)["ours"] == "not run"
+    line = cells(page, 1)
+    assert (line["ours"], line["seeds"], line["seconds"]) == ("**200 ± 25 %**", "1 of 3", "not written down")
+    assert "*scaled*" in line["recipe, data"]
+
+
+def test_results_are_kept_by_seed(tmp_path: Path) -> None:
+    """Stored in any order they come back in the seeds' order; a second result of a seed takes the first's place."""
+    for seed, value in ((2, 1.0), (0, 5.0), (2, 7.0)):
+        store_result(tmp_path / "new", "toy", "full", replace(RESULT, seed=seed, value=value))
+    assert [(r.seed, r.value) for r in load_results(tmp_path / "new", "toy", "full")] == [(0, 5.0), (2, 7.0)]
+    assert load_results(tmp_path / "new", "toy", "scaled") == []
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"results": [{"seed": 0}]}', "[]"])
+def test_a_damaged_file_of_results_is_told(tmp_path: Path, content: str) -> None:
+    """The error names the file; nothing is taken for an absent result and run again over it."""
+    path_of(tmp_path, "toy", "full").write_text(content)
+    with pytest.raises(TrainingError, match=r"toy\.json is no file of results"):
+        load_results(tmp_path, "toy", "full")
+
+
+def test_a_page_goes_out_of_date(tmp_path: Path) -> None:
+    """A new result makes the check fail until the page is made anew."""
+    assert not is_current([ROW], tmp_path)
+    write_page([ROW], tmp_path)
+    assert is_current([ROW], tmp_path)
+    store_result(tmp_path / RESULTS, "toy", "full", RESULT)
+    assert not is_current([ROW], tmp_path)
+    write_page([ROW], tmp_path)
+    assert is_current([ROW], tmp_path)
+
+
+def test_rows_are_chosen_by_name() -> None:
+    """None named are all; an unknown one is refused with those that there are."""
+    assert choose([ROW], []) == [ROW]
+    assert choose([ROW], ["toy", "toy"]) == [ROW]
+    with pytest.raises(TrainingError, match="must be one of toy, got tory"):
+        choose([ROW], ["tory"])

@@ -1,0 +1,169 @@
+"""Rows are run for real: trained, scored, stored, once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.scoreboard.command import is_current, run_rows
+from benchmarks.scoreboard.measures import Against, Follows, Scored
+from benchmarks.scoreboard.play import Place, Stopped, jobs_of
+from benchmarks.scoreboard.results import RESULTS, load_results
+from benchmarks.scoreboard.row import Effort
+from benchmarks.scoreboard.rows import ROWS
+from tests.benchmarks.scoreboard.test_page import ROW
+from tests.repository.files import ROOT
+from training.__main__ import main
+from training.errors import TrainingError
+from training.report.journal import read_rows
+
+TINY = replace(
+    ROW, name="tiny", full=Effort(recipe="toy1d", measure=Scored(name="w1", samples=50), steps=4, seeds=1, minutes=1)
+)
+
+
+class Here(Place):
+    """Runs the same commands in this process, which has everything imported already."""
+
+    def run(self, arguments: Sequence[str]) -> None:
+        """As the program does; what it prints goes where a test's output goes."""
+        if self.stop:
+            raise Stopped
+        if main(list(arguments)):
+            raise TrainingError(f"python -m training {' '.join(arguments)} failed")
+
+
+def place_in(folder: Path, said: list[str], kind: type[Place] = Here) -> Place:
+    """Everything in one folder, on the CPU."""
+    folder.mkdir(exist_ok=True)
+    return kind(docs=folder, runs=folder / "runs", root=ROOT, has_cuda=False, say=said.append, device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Nets this small run best on one core."""
+    torch.set_num_threads(1)
+
+
+@pytest.mark.slow
+def test_a_row_is_run_once(tmp_path: Path) -> None:
+    """Trained, scored and stored with machine, command and commit, and the page made; a second call runs nothing."""
+    said: list[str] = []
+    place = place_in(tmp_path, said, Place)
+    assert run_rows([TINY], [], place, scale="full", seeds=None) == 0
+    (result,) = load_results(tmp_path / RESULTS, "tiny", "full")
+    assert (result.seed, result.measure, result.steps, result.samples) == (0, "w1", 4, 50)
+    assert result.command == (
+        "python -m training train toy1d --steps 4 --seed 0 --out RUN; python -m training score RUN --samples 50"
+    )
+    assert "cores of" in result.machine
+    assert result.seconds is not None
+    assert result.commit
+    assert set(result.others) == {"mean", "sd", "sliced-w2", "w1"}
+    assert is_current([TINY], tmp_path)
+    said.clear()
+    before = (tmp_path / RESULTS / "tiny.json").stat().st_mtime_ns
+    assert run_rows([TINY], ["tiny"], place, scale="full", seeds=1) == 0
+    assert (said, (tmp_path / RESULTS / "tiny.json").stat().st_mtime_ns) == ([], before)
+
+
+@pytest.mark.slow
+def test_a_run_in_stages_is_scored_after_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scalar's correlation with KID: one run played on from stage to stage, a KID after each, and no stage twice."""
+    monkeypatch.setenv("XDG_CACHE_HOME", os.environ["TEST_CACHE"])
+    measure = Follows(scalar="D/loss", samples=40, stages=(0.2, 0.6, 1.0))
+    options = ("--data", "digits", "--batch", "8")
+    effort = Effort(recipe="vanilla", measure=measure, steps=120, options=options, seeds=1, minutes=1)
+    place = place_in(tmp_path, [])
+    assert run_rows([replace(TINY, full=effort)], [], place, scale="full", seeds=None) == 0
+    (result,) = load_results(tmp_path / RESULTS, "tiny", "full")
+    assert -1 <= result.value <= 1
+    assert result.steps == 120
+    (run,) = (tmp_path / "runs").glob("vanilla-*")
+    stages = json.loads((run / "stages.json").read_text())["stages"]
+    assert [stage["step"] for stage in stages] == [24, 72, 120]
+    assert all(any(name.startswith("kid-lenet@") for name in stage["values"]) for stage in stages)
+    assert len(read_rows(run / "stats.jsonl")) >= 3
+    (tmp_path / RESULTS / "tiny.json").unlink()
+    assert run_rows([replace(TINY, full=effort)], [], place, scale="full", seeds=None) == 0
+    assert load_results(tmp_path / RESULTS, "tiny", "full")[0].value == result.value
+
+
+def test_an_opponent_is_trained_too(tmp_path: Path) -> None:
+    """GMAM against another recipe: its run is there after, and the figure is stored."""
+    effort = replace(TINY.full, measure=Against(opponents=("toy1d_minibatch",), samples=40))
+    assert run_rows([replace(TINY, full=effort)], [], place_in(tmp_path, []), scale="full", seeds=None) == 0
+    assert load_results(tmp_path / RESULTS, "tiny", "full")[0].measure.startswith("gmam, ")
+    assert {path.name for path in (tmp_path / "runs").glob("toy*")} == {"toy1d-4-seed0", "toy1d_minibatch-4-seed0"}
+
+
+def test_a_row_that_fails_is_told_and_the_others_run(tmp_path: Path) -> None:
+    """A measure that is not there fails its row, a recipe that is not built is passed over, and the third row is stored."""
+    said: list[str] = []
+    wrong = replace(TINY, name="wrong", full=replace(TINY.full, measure=Scored(name="kid", samples=50), minutes=0.1))
+    unbuilt = replace(TINY, name="unbuilt", full=replace(TINY.full, recipe="nogan", minutes=0.5))
+    assert run_rows([TINY, wrong, unbuilt], [], place_in(tmp_path, said), scale="full", seeds=None) == 1
+    assert "has no measure 'kid'" in said[-1]
+    assert "unbuilt: no recipe yet: nogan" in said
+    assert len(load_results(tmp_path / RESULTS, "tiny", "full")) == 1
+    assert load_results(tmp_path / RESULTS, "wrong", "full") == []
+
+
+def test_the_cheapest_row_is_first_and_a_gpu_plays_in_full() -> None:
+    """Order is minutes times seeds; auto is scaled on the CPU where there is such a thing, and full on a GPU."""
+    dear = replace(ROW, name="dear", scaled=None, full=replace(ROW.full, minutes=9))
+    on_cpu = jobs_of([dear, ROW], scale="auto", has_cuda=False)
+    assert [(job.row.name, job.protocol) for job in on_cpu] == [("toy", "scaled"), ("dear", "full")]
+    assert [(job.row.name, job.protocol) for job in jobs_of([dear, ROW], scale="auto", has_cuda=True)] == [
+        ("toy", "full"),
+        ("dear", "full"),
+    ]
+    assert jobs_of([ROW], scale="scaled", has_cuda=True)[0].protocol == "scaled"
+    assert len(jobs_of(ROWS, scale="auto", has_cuda=True)) == len(ROWS)
+
+
+def test_a_row_that_needs_a_gpu_is_left_out_on_the_cpu() -> None:
+    """Unless it is asked for in full."""
+    row = replace(ROW, scaled=None, needs_gpu=True)
+    assert jobs_of([row], scale="auto", has_cuda=False) == []
+    assert len(jobs_of([row], scale="auto", has_cuda=True)) == len(jobs_of([row], scale="full", has_cuda=False)) == 1
+
+
+def test_a_stop_ends_before_the_next_program(tmp_path: Path) -> None:
+    """Nothing is run or stored, the page is made, and the exit code is 128 and the signal."""
+    place = place_in(tmp_path, [])
+    place.stop = signal.SIGTERM
+    assert run_rows([TINY], [], place, scale="full", seeds=None) == 128 + signal.SIGTERM
+    assert load_results(tmp_path / RESULTS, "tiny", "full") == []
+    assert is_current([TINY], tmp_path)
+
+
+@pytest.mark.slow
+def test_the_script_stops_cleanly_and_only_one_runs(tmp_path: Path) -> None:
+    """A second call while one runs is refused; SIGTERM ends the first with a checkpoint to go on from and no result."""
+    script = [str(ROOT / "benchmarks" / "scoreboard.sh"), "toy1d", "--docs", str(tmp_path), "--runs", str(tmp_path / "runs")]
+    environ = {**os.environ, "PYTHON": sys.executable}
+    first = subprocess.Popen(script, env=environ, stdout=subprocess.DEVNULL)
+    stats = tmp_path / "runs" / "toy1d-seed0" / "stats.jsonl"
+    try:
+        while not read_rows(stats):
+            assert first.poll() is None
+            time.sleep(0.1)
+        second = subprocess.run(script, env=environ, capture_output=True, text=True, check=False)
+        assert (second.returncode, "another job is at work" in second.stderr) == (2, True)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(120) == 128 + signal.SIGTERM
+    finally:
+        first.kill()
+    assert list(stats.parent.glob("checkpoint-*.pt"))
+    assert not (tmp_path / RESULTS).exists()

@@ -1,0 +1,292 @@
+"""The batcher's laws: everything accepted is answered once, with its own rows, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contract import Given
+from serving.engine.batcher import Batcher, Job, Run
+from serving.errors import Draining, QueueFull
+from serving.observability.metrics import BatchMeters, Metrics
+from tests.serving.client import on_a_loop
+
+
+def echo(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+    """Rows that are their seeds."""
+    return np.array(seeds)
+
+
+class Gate:
+    """A run that tells when it has begun and goes on when it is let."""
+
+    def __init__(self, run: Run = echo) -> None:
+        self.batches: list[list[int]] = []
+        self._run = run
+        self._begun = threading.Semaphore(0)
+        self._let = threading.Semaphore(0)
+
+    def __call__(self, seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+        self.batches.append(list(seeds))
+        self._begun.release()
+        assert self._let.acquire(timeout=30)
+        return self._run(seeds, given)
+
+    async def wait_begun(self) -> None:
+        assert await asyncio.to_thread(self._begun.acquire, timeout=30)
+
+    def let(self, count: int = 1) -> None:
+        self._let.release(count)
+
+
+def make_batcher(run: Run, max_batch: int = 8, queue_limit: int = 1000, quick_seconds: float = 0) -> tuple[Batcher, Metrics]:
+    """A batcher that runs in its thread, unless it may call something quick."""
+    metrics = Metrics()
+    meters = BatchMeters(metrics)
+    return Batcher(run, max_batch=max_batch, queue_limit=queue_limit, meters=meters, quick_seconds=quick_seconds), metrics
+
+
+def depth(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value("gan_queue_depth")
+
+
+def put(batcher: Batcher, seeds: Sequence[int], given: Given | None = None) -> asyncio.Future[list[int]]:
+    """Submit a job; the future has its rows or its error, and fails when it is delivered twice."""
+    future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+
+    def deliver(rows: Any, error: Exception | None) -> None:
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(rows.tolist())
+
+    batcher.submit(Job(seeds, given or {}, deliver))
+    return future
+
+
+@on_a_loop
+async def test_what_arrives_in_one_turn_is_one_batch() -> None:
+    """Requests that are there when the loop turns are run together, and a lone one alone."""
+    batches: list[list[int]] = []
+
+    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+        batches.append(list(seeds))
+        return echo(seeds, given)
+
+    batcher, _ = make_batcher(run)
+    assert list(await asyncio.gather(put(batcher, [1]), put(batcher, [2, 3]))) == [[1], [2, 3]]
+    assert await put(batcher, [4]) == [4]
+    assert batches == [[1, 2, 3], [4]]
+
+
+@on_a_loop
+async def test_a_quick_batch_runs_on_the_loop_and_any_other_in_a_thread() -> None:
+    """The first batch of a size is measured in the thread; once known to be quick it runs where it was asked for."""
+    threads = []
+
+    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return echo(seeds, given)
+
+    quick, _ = make_batcher(run, quick_seconds=30)
+    for _ in range(3):
+        await put(quick, [1])
+    slow, _ = make_batcher(run, quick_seconds=0)
+    for _ in range(2):
+        await put(slow, [1])
+    assert threads == [False, True, True, False, False]
+
+
+@on_a_loop
+async def test_what_waits_is_run_together_in_order() -> None:
+    """Eight requests that wait while one runs make one batch of eight, first come first."""
+    gate = Gate()
+    batcher, _ = make_batcher(gate)
+    first = put(batcher, [1])
+    await gate.wait_begun()
+    waiting = [put(batcher, [100 * i]) for i in range(1, 9)]
+    gate.let(2)
+    assert await first == [1]
+    assert await asyncio.gather(*waiting) == [[100 * i] for i in range(1, 9)]
+    assert gate.batches == [[1], [100 * i for i in range(1, 9)]]
+
+
+@on_a_loop
+async def test_batches_are_no_larger_than_allowed() -> None:
+    """Jobs are taken whole while they fit; the next one waits for the next batch."""
+    gate = Gate()
+    batcher, _ = make_batcher(gate, max_batch=4)
+    first = put(batcher, [1])
+    await gate.wait_begun()
+    waiting = [put(batcher, range(100, 100 + size)) for size in (2, 1, 2, 4, 1)]
+    gate.let(10)
+    await asyncio.gather(first, *waiting)
+    assert [len(batch) for batch in gate.batches] == [1, 3, 2, 4, 1]
+
+
+@on_a_loop
+async def test_given_values_stay_with_their_rows() -> None:
+    """Each row of a batch gets the values that its own request fixed."""
+    seen: list[tuple[int, Given]] = []
+
+    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+        seen.extend(zip(seeds, given, strict=True))
+        return echo(seeds, given)
+
+    batcher, _ = make_batcher(run)
+    answers = await asyncio.gather(put(batcher, [1]), put(batcher, [2, 3], {"y": 4}), put(batcher, [5]))
+    assert list(answers) == [[1], [2, 3], [5]]
+    assert seen == [(1, {}), (2, {"y": 4}), (3, {"y": 4}), (5, {})]
+
+
+@on_a_loop
+async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right() -> None:
+    """O-09: an error in one run answers every member of that batch with it; the batch after is answered rightly."""
+
+    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+        if 100 in seeds:
+            raise RuntimeError("the run failed")
+        return echo(seeds, given)
+
+    gate = Gate(run)
+    batcher, _ = make_batcher(gate, max_batch=3)
+    first = put(batcher, [1])
+    await gate.wait_begun()
+    waiting = [put(batcher, [100 * i]) for i in range(1, 7)]
+    gate.let(3)
+    answers = await asyncio.gather(first, *waiting, return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["[1]", *["the run failed"] * 3, "[400]", "[500]", "[600]"]
+    gate.let()
+    assert await put(batcher, [9]) == [9]
+
+
+@pytest.mark.parametrize("excess", [1, 5])
+@on_a_loop
+async def test_exactly_the_excess_is_refused(excess: int) -> None:
+    """O-02, O-03: with one batch running and the queue full, exactly the requests beyond it are refused, at once."""
+    gate = Gate()
+    batcher, metrics = make_batcher(gate, max_batch=4, queue_limit=6)
+    first = put(batcher, [1])
+    await gate.wait_begun()
+    waiting = [put(batcher, [100 * i]) for i in range(1, 7)]
+    for i in range(excess):
+        with pytest.raises(QueueFull):
+            put(batcher, [50 + i])
+    assert depth(metrics) == 6
+    gate.let(10)
+    assert await asyncio.gather(first, *waiting) == [[1], *([100 * i] for i in range(1, 7))]
+    assert depth(metrics) == 0
+
+
+@on_a_loop
+async def test_a_withdrawn_job_is_never_run_and_makes_room() -> None:
+    """O-07: a job that is withdrawn while it waits leaves the queue; one that runs already is delivered as ever."""
+    gate = Gate()
+    batcher, metrics = make_batcher(gate, queue_limit=2)
+    delivered: list[str] = []
+    running, waiting = (Job([seed], {}, lambda rows, error, seed=seed: delivered.append(str(rows))) for seed in (1, 2))  # type: ignore[misc]
+    batcher.submit(running)
+    await gate.wait_begun()
+    batcher.submit(waiting)
+    batcher.withdraw(waiting)
+    batcher.withdraw(waiting)
+    batcher.withdraw(running)
+    assert depth(metrics) == 0
+    last = [put(batcher, [3]), put(batcher, [4])]
+    gate.let(2)
+    assert await asyncio.gather(*last) == [[3], [4]]
+    assert (delivered, gate.batches) == (["[1]"], [[1], [3, 4]])
+
+
+@on_a_loop
+async def test_close_answers_what_was_accepted_and_refuses_the_rest() -> None:
+    """Closing lets the running and the waiting finish, returns after them, and every later request is refused."""
+    gate = Gate()
+    batcher, _ = make_batcher(gate, max_batch=2)
+    accepted = [put(batcher, [1])]
+    await gate.wait_begun()
+    accepted += [put(batcher, [i]) for i in range(5)]
+    closing = asyncio.create_task(batcher.close())
+    await asyncio.sleep(0)
+    with pytest.raises(Draining):
+        put(batcher, [2])
+    assert not closing.done()
+    gate.let(10)
+    await closing
+    assert all(future.done() for future in accepted)
+    with pytest.raises(Draining):
+        put(batcher, [3])
+
+
+@on_a_loop
+async def test_closing_an_idle_batcher_returns() -> None:
+    """Nothing waits, so nothing is waited for; nor is a second closing."""
+    batcher, _ = make_batcher(echo)
+    await put(batcher, [1])
+    await batcher.close()
+    await batcher.close()
+
+
+@on_a_loop
+async def test_a_job_too_large_is_a_fault_of_the_caller() -> None:
+    """A job must fit one batch."""
+    batcher, _ = make_batcher(echo, max_batch=4)
+    with pytest.raises(ValueError, match="1..4 seeds, got 5"):
+        put(batcher, range(5))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=40),
+    turns=st.lists(st.booleans(), min_size=40, max_size=40),
+    withdrawn=st.sets(st.integers(0, 39), max_size=8),
+    bad=st.sets(st.integers(0, 39), max_size=4),
+    max_batch=st.integers(5, 16),
+    quick_seconds=st.sampled_from([0.0, 30.0]),
+)
+def test_everyone_gets_their_own_answer(
+    sizes: list[int], turns: list[bool], withdrawn: set[int], bad: set[int], max_batch: int, quick_seconds: float
+) -> None:
+    """Whatever the mix of sizes, pauses, failing runs and withdrawals, each request is answered once with its own rows or its
+    batch's error, or was withdrawn in time; no batch is too large.
+    """
+    batches: list[int] = []
+
+    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+        batches.append(len(seeds))
+        if any(seed // 100 in bad for seed in seeds):
+            raise RuntimeError("the run failed")
+        return echo(seeds, given)
+
+    @on_a_loop
+    async def play() -> None:
+        batcher, metrics = make_batcher(run, max_batch=max_batch, quick_seconds=quick_seconds)
+        answers: dict[int, list[Any]] = {}
+        for place, size in enumerate(sizes):
+            mine = answers.setdefault(place, [])
+            job = Job(range(100 * place, 100 * place + size), {}, lambda rows, error, mine=mine: mine.append((rows, error)))  # type: ignore[misc]
+            batcher.submit(job)
+            if place in withdrawn:
+                batcher.withdraw(job)
+            if turns[place]:
+                await asyncio.sleep(0)
+        await batcher.close()
+        for place, size in enumerate(sizes):
+            if place in withdrawn:
+                assert answers[place] == []
+                continue
+            ((rows, error),) = answers[place]
+            right = list(range(100 * place, 100 * place + size))
+            assert str(error) == "the run failed" if place in bad or rows is None else rows.tolist() == right
+        assert depth(metrics) == 0
+
+    play()
+    assert max(batches, default=0) <= max_batch
+    assert sum(batches) == sum(size for place, size in enumerate(sizes) if place not in withdrawn)

@@ -1,0 +1,293 @@
+"""Other models while the service runs: swapped whole, or refused without a trace; and the route that asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract import Image, Normal
+from serving.app import create_app
+from serving.engine.reload import Outcome, Reloader
+from serving.errors import TooManyTries, Unauthorised
+from serving.http.asgi import Front
+from serving.model.load import load_model
+from serving.settings import Settings
+from tests.serving import tiny_onnx
+from tests.serving.client import ask, service_of
+from tests.serving.service_process import TIMEOUT, running
+
+TOKEN = "CANARY-0123456789"  # of this test
+
+
+def retrained(seed: int = 7, name: str = "grey") -> bytes:
+    """A model of the same shape as ``grey`` with other weights."""
+    return tiny_onnx.build(name, {"z": Normal(20)}, Image(28, 28, 1), [30 + seed])
+
+
+def place(path: Path, data: bytes) -> None:
+    """Rename a whole file into place."""
+    partial = path.with_name("partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The file of the model that is served."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(tiny_onnx.grey())
+    return path
+
+
+@pytest.fixture
+def app(home: Path) -> Front:
+    """A service of that file."""
+    return make_app(home)
+
+
+def make_app(home: Path, **settings: object) -> Front:
+    given = Settings(models=(str(home),), provider="cpu", **settings)  # type: ignore[arg-type]
+    return create_app(given, log=lambda event, **facts: None)
+
+
+def reload(app: Front) -> list[Outcome]:
+    reloader: Reloader = app.flask.extensions["serving"].reloader
+    return service_of(app).bridge.ask(reloader.reload())
+
+
+def swaps(app: Front, result: str) -> float | None:
+    return service_of(app).metrics.registry.get_sample_value("gan_model_swaps_total", {"result": result})
+
+
+def test_a_file_renamed_into_place_is_served(app: Front, home: Path) -> None:
+    """F-07, D-09: after the swap /generate is the new model's; the old one stays at its digest's address with its bytes."""
+    before = ask(app, "seed=42")
+    place(home, retrained())
+    (outcome,) = reload(app)
+    after = ask(app, "seed=42")
+    assert (outcome.result, outcome.digest) == ("swapped", after.headers["X-Model-Digest"])
+    assert after.headers["X-Model-Digest"] != before.headers["X-Model-Digest"]
+    assert after.body != before.body
+    old = before.headers["X-Model-Digest"]
+    assert ask(app, "seed=42", path=f"/models/{old}/generate").body == before.body
+    assert ask(app, "seed=42", headers={"If-None-Match": before.headers["ETag"]}).status == 200
+    assert swaps(app, "swapped") == 1
+    shown = {
+        sample.labels["digest"]: sample.value
+        for metric in service_of(app).metrics.registry.collect()
+        for sample in metric.samples
+        if sample.name == "gan_model_info"
+    }
+    assert shown == {old: 0, after.headers["X-Model-Digest"]: 1}
+
+
+def test_a_model_that_was_replaced_twice_is_gone(app: Front, home: Path) -> None:
+    """With one model kept, the digest before the last is 410 and never other pixels."""
+    first = ask(app, "seed=42").headers["X-Model-Digest"]
+    for seed in (1, 2):
+        place(home, retrained(seed))
+        reload(app)
+    answer = ask(app, "seed=42", path=f"/models/{first}/generate")
+    assert (answer.status, json.loads(answer.body)["code"]) == (410, "gone")
+
+
+def test_an_unchanged_file_is_left_alone(app: Front) -> None:
+    """Nothing changed, nothing is loaded."""
+    assert [outcome.result for outcome in reload(app)] == ["unchanged"]
+    assert swaps(app, "swapped") == 0
+
+
+def flipped(data: bytes) -> bytes:
+    """One bit of a weight's exponent is another."""
+    place = next(i for i in range(len(data) // 2, len(data)) if data[i] & 0x7F in (0x3C, 0x3D, 0x3E))
+    return data[:place] + bytes([data[place] ^ 0x40]) + data[place + 1 :]
+
+
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
+    "half of it": lambda data: data[: len(data) // 2],
+    "all but a byte": lambda data: data[:-1],
+    "empty": lambda data: b"",
+    "HTML": lambda data: b"<!doctype html><title>404</title>",
+    "a bit flipped": flipped,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_replaces_nothing(app: Front, home: Path, name: str) -> None:
+    """F-10: whatever is wrong with the new file, the old model goes on, and the outcome says why."""
+    before = ask(app, "seed=42")
+    place(home, BROKEN[name](retrained()))
+    (outcome,) = reload(app)
+    assert outcome.result == "refused"
+    assert outcome.reason
+    assert ask(app, "seed=42") == before
+    assert [outcome.result for outcome in reload(app)] == ["unchanged"]
+    assert swaps(app, "refused") == 1
+    place(home, retrained())
+    assert [outcome.result for outcome in reload(app)] == ["swapped"]
+
+
+def test_a_pipe_or_nothing_replaces_nothing(app: Front, home: Path) -> None:
+    """F-10: a pipe in the file's place does not hang the service, nor does a file that is gone end it."""
+    before = ask(app, "seed=42")
+    home.unlink()
+    assert [outcome.result for outcome in reload(app)] == ["refused"]
+    os.mkfifo(home)
+    assert [outcome.result for outcome in reload(app)] == ["refused"]
+    assert ask(app, "seed=42") == before
+
+
+def test_reloads_at_once_come_one_after_another(app: Front, home: Path) -> None:
+    """F-11: fifty calls at the same time load a changed file once."""
+    place(home, retrained())
+    reloader: Reloader = app.flask.extensions["serving"].reloader
+
+    async def all_at_once() -> list[list[Outcome]]:
+        return list(await asyncio.gather(*(reloader.reload() for _ in range(50))))
+
+    results = [outcome.result for (outcome,) in service_of(app).bridge.ask(all_at_once())]
+    assert sorted(results) == ["swapped", *["unchanged"] * 49]
+
+
+def test_a_model_of_another_name_takes_the_place(app: Front, home: Path) -> None:
+    """A file whose model is called otherwise is served under its own name, and the old name is not there any more."""
+    place(home, retrained(name="other"))
+    reload(app)
+    assert ask(app, "seed=1&model=other").status == 200
+    assert ask(app, "seed=1&model=grey").status == 400
+
+
+def test_a_name_that_another_file_has_is_refused(tmp_path: Path) -> None:
+    """Two files cannot have models of one name, not even later; a new file of its own name is added."""
+    (tmp_path / "a.onnx").write_bytes(tiny_onnx.grey())
+    (tmp_path / "b.onnx").write_bytes(tiny_onnx.colour())
+    app = make_app(tmp_path)
+    place(tmp_path / "b.onnx", retrained(name="grey"))
+    place(tmp_path / "c.onnx", retrained(name="third"))
+    assert [outcome.result for outcome in reload(app)] == ["unchanged", "refused", "swapped"]
+    assert [ask(app, f"seed=1&model={name}").status for name in ("grey", "colour", "third")] == [200, 200, 200]
+
+
+def test_a_swap_under_load_fails_nobody(root: Path, home: Path) -> None:
+    """F-07: while 8 clients ask two workers without a pause, a file is renamed into place: no request fails, each answer is
+    wholly the old model's or wholly the new one's as its digest says, and in the end all are the new one's.
+    """
+    new = home.with_name("new")
+    new.write_bytes(retrained())
+    expected = {}
+    for path in (home, new):
+        model = load_model(path, "cpu")
+        expected[model.digest] = model.sample([42]).tobytes()
+    newest = load_model(new, "cpu").digest
+    seen: set[str] = set()
+    wrong: list[object] = []
+    end = threading.Event()
+
+    def client(port: int) -> None:
+        streak = 0
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        while streak < 200 and not end.is_set():
+            connection.request("GET", "/generate?seed=42&format=npy")
+            response = connection.getresponse()
+            digest, body = response.headers["X-Model-Digest"], response.read()
+            if response.status != 200 or not body.endswith(expected.get(digest, b"none")):
+                wrong.append((response.status, digest))
+            seen.add(digest)
+            streak = streak + 1 if digest == newest else 0
+        connection.close()
+
+    with running(root, models=home, workers=2, watch_seconds=0.25, cache_bytes=0) as server:
+        threads = [threading.Thread(target=client, args=(server.port,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        while not seen:
+            end.wait(0.01)
+        new.replace(home)
+        for thread in threads:
+            thread.join(TIMEOUT)
+        end.set()
+        assert not wrong
+        assert seen == set(expected)
+        assert server.stop() == 0
+
+
+def test_admin_routes_do_not_exist_without_a_token(app: Front) -> None:
+    """S-01: by default there is no such route."""
+    assert ask(app, method="POST", path="/admin/reload").status == 404
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}", "Bearer \xe4\xf6"]
+)
+def test_a_wrong_token_is_refused(home: Path, authorization: str | None) -> None:
+    """S-01, S-02: a missing, wrong, truncated or non-ASCII token is 401 with one body and says how to authorise."""
+    app = make_app(home, admin_token=TOKEN)
+    headers = {} if authorization is None else {"Authorization": authorization}
+    answer = ask(app, method="POST", path="/admin/reload", headers=headers)
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert json.loads(answer.body)["detail"] == "Authorization must be 'Bearer' and the token"
+
+
+def test_the_token_lets_in(home: Path) -> None:
+    """With the token a reload is done and told; a refused file makes it 422, and GET is no way to ask."""
+    app = make_app(home, admin_token=TOKEN)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = ask(app, method="POST", path="/admin/reload", headers=headers)
+    assert (answer.status, json.loads(answer.body)["outcomes"][0]["result"]) == (200, "unchanged")
+    home.write_bytes(b"x")
+    answer = ask(app, method="POST", path="/admin/reload", headers=headers)
+    assert (answer.status, json.loads(answer.body)["outcomes"][0]["result"]) == (422, "refused")
+    assert ask(app, path="/admin/reload", headers=headers).status == 405
+
+
+def test_many_wrong_tokens_are_slowed_down(home: Path) -> None:
+    """S-06: after ten wrong tokens the answer is 429 with Retry-After, for the right one, too."""
+    gatekeeper = make_app(home, admin_token=TOKEN).flask.extensions["serving"].gatekeeper
+    for _ in range(10):
+        with pytest.raises(Unauthorised):
+            gatekeeper.check("Bearer wrong")
+    with pytest.raises(TooManyTries) as refusal:
+        gatekeeper.check(f"Bearer {TOKEN}")
+    assert 1 <= int(refusal.value.headers["Retry-After"]) <= 60
+
+
+def test_every_worker_reloads_and_the_token_is_told_nowhere(root: Path, home: Path) -> None:
+    """One worker is asked and both follow; the token is in no log, metric, or answer (S-04)."""
+    with running(root, models=home, workers=2, admin_token=TOKEN, watch_seconds=0) as server:
+        place(home, retrained())
+        newest = load_model(home, "cpu").digest
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
+        connection.request("POST", "/admin/reload", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert connection.getresponse().status == 200
+        connection.close()
+        streak = 0
+        for _ in range(20_000):
+            streak = streak + 1 if server.get("/generate?seed=1")[1]["x-model-digest"] == newest else 0
+            if streak == 60:
+                break
+        assert streak == 60
+        told = [server.get(path)[2] for path in ("/metrics", "/models", "/", "/admin/reload")]
+        assert server.stop() == 0
+        stdout = server.process.stdout.read() if server.process.stdout else ""
+        assert TOKEN not in server.errors() + stdout
+        assert all(TOKEN.encode() not in text for text in told)
+
+
+def test_a_model_that_rolls_dice_is_told_by_its_own_metric(home: Path) -> None:
+    """A file that gives a seed other bytes each time is refused, and the gauge is 0 until one that does not is in its place."""
+    app = make_app(home)
+    gauge = lambda: service_of(app).metrics.registry.get_sample_value("gan_determinism_check_ok", {"model": "grey"})  # noqa: E731
+    assert gauge() == 1
+    place(home, tiny_onnx.random())
+    (outcome,) = reload(app)
+    assert (outcome.result, gauge()) == ("refused", 0)
+    assert "the same seed gives different outputs" in str(outcome.reason)
+    place(home, retrained())
+    assert (reload(app)[0].result, gauge()) == ("swapped", 1)

@@ -1,0 +1,250 @@
+"""What lies between a request and the batcher: kept answers, answers shared in the making, deadlines, clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from serving.engine.registry import Registry
+from serving.errors import ClientGone, DeadlinePassed, Gone, NotFound, UnknownParameter
+from serving.generation.generate import Conditions, Service, generate
+from serving.generation.response_cache import OVERHEAD, Cache
+from serving.generation.service import answer
+from serving.model.load import Model
+from serving.model.runtime import Session
+from tests.serving.client import fetch
+
+
+class HeldSession:
+    """A real session whose runs wait until they are let."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.runs = 0
+        self.begun = threading.Semaphore(0)
+        self.let = threading.Event()
+
+    def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
+        self.runs += 1
+        self.begun.release()
+        assert self.let.wait(30)
+        return self._session.run(output_names, input_feed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
+@pytest.fixture
+def held(make_service: Callable[..., Service], models: dict[str, Model]) -> tuple[Service, HeldSession]:
+    """A service of one model that keeps answers, and its session."""
+    session = HeldSession(models["grey"].session)
+    return make_service({"grey": replace(models["grey"], session=session)}, cache_bytes=2**20), session
+
+
+def count(service: Service, name: str, **labels: str) -> float:
+    return service.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+async def begun(session: HeldSession) -> None:
+    assert await asyncio.to_thread(session.begun.acquire, timeout=30)
+
+
+def test_a_kept_answer_runs_no_inference_and_is_the_same(held: tuple[Service, HeldSession]) -> None:
+    """D-09: asked again, the same bytes and headers come from the cache; any other parameter is made anew."""
+    service, session = held
+    session.let.set()
+    first, again = fetch(service, "seed=42"), fetch(service, "scale=1&seed=42")
+    assert (first.cache, again.cache, session.runs) == ("miss", "hit", 1)
+    assert (first.body, first.headers) == (again.body, again.headers)
+    assert {fetch(service, query).cache for query in ("seed=43", "seed=42&scale=2", "seed=42&n=2")} == {"miss"}
+    assert [count(service, "gan_cache_requests_total", result=result) for result in ("hit", "miss")] == [1, 4]
+    assert count(service, "gan_cache_bytes") > len(first.body)
+
+
+def test_a_random_seed_is_never_kept(held: tuple[Service, HeldSession]) -> None:
+    """An answer without a seed is made anew and fills no cache."""
+    service, session = held
+    session.let.set()
+    assert {fetch(service, "").cache for _ in range(3)} == {"miss"}
+    assert count(service, "gan_cache_bytes") == 0
+
+
+def test_equal_requests_in_flight_are_one_inference(held: tuple[Service, HeldSession]) -> None:
+    """Whoever asks for what is being made waits for it and gets the same bytes."""
+    service, session = held
+
+    async def play() -> list[Any]:
+        tasks = [asyncio.create_task(generate(service, "seed=1", Conditions())) for _ in range(5)]
+        await begun(session)
+        session.let.set()
+        return await asyncio.gather(*tasks)
+
+    replies = service.bridge.ask(play())
+    assert sorted(reply.cache for reply in replies) == ["coalesced"] * 4 + ["miss"]
+    assert len({reply.body for reply in replies}) == 1
+    assert session.runs == 1
+
+
+@pytest.mark.parametrize("milliseconds", ["1", "200"])
+def test_a_deadline_ends_the_wait_and_not_the_batch_that_runs(held: tuple[Service, HeldSession], milliseconds: str) -> None:
+    """O-05: behind a batch that runs, a request is 504 when its deadline passes, not after its turn, and is never run."""
+    service, session = held
+
+    async def play() -> None:
+        first = asyncio.create_task(generate(service, "seed=1", Conditions()))
+        await begun(session)
+        late = await answer(service, lambda event, **facts: None, "seed=2", Conditions(timeout_ms=milliseconds))
+        assert (late.status, dict(late.headers)["Retry-After"]) == (504, "1")
+        session.let.set()
+        assert (await first).status == 200
+
+    service.bridge.ask(play())
+    assert session.runs == 1
+    assert count(service, "gan_rejected_total", reason="deadline") == 1
+    assert count(service, "gan_queue_depth") == 0
+
+
+def test_the_services_own_deadline_is_the_longest(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
+    """O-06: a client cannot ask for more time than the service gives."""
+    session = HeldSession(models["grey"].session)
+    service = make_service({"grey": replace(models["grey"], session=session)}, deadline_seconds=0.02)
+    with pytest.raises(DeadlinePassed, match=r"0\.02 s"):
+        fetch(service, "seed=1", Conditions(timeout_ms="999999999"))
+    session.let.set()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "abc", "", "1e9", "1.5", "9999999999"])
+def test_a_malformed_deadline_is_refused(make_service: Callable[..., Service], text: str) -> None:
+    """O-06: the header's value must be an integer of milliseconds, also where nothing is waited for."""
+    service = make_service()
+    reply = service.bridge.ask(answer(service, lambda event, **facts: None, "seed=1", Conditions(timeout_ms=text)))
+    assert reply.status == 400
+    assert b"X-Request-Timeout-Ms must be an integer from 1" in reply.body
+    wrong = Conditions(timeout_ms=text, is_head=True, if_none_match="*")
+    assert service.bridge.ask(answer(service, lambda event, **facts: None, "seed=1", wrong)).status == 400
+
+
+def test_a_client_that_leaves_takes_its_work_along(held: tuple[Service, HeldSession]) -> None:
+    """O-07: what only gone clients wait for leaves the queue; what another one waits for is made."""
+    service, session = held
+
+    async def gone() -> None:
+        return
+
+    async def play() -> None:
+        first = asyncio.create_task(generate(service, "seed=1", Conditions()))
+        await begun(session)
+        leaving = [asyncio.create_task(generate(service, f"seed={seed}", Conditions(until_gone=gone))) for seed in (2, 3, 3)]
+        staying = asyncio.create_task(generate(service, "seed=3", Conditions()))
+        results = await asyncio.gather(*leaving, return_exceptions=True)
+        assert [type(result) for result in results] == [ClientGone] * 3
+        assert count(service, "gan_queue_depth") == 1
+        session.let.set()
+        assert (await first).status == (await staying).status == 200
+
+    service.bridge.ask(play())
+    assert session.runs == 2
+
+
+def test_a_failed_flight_fails_for_all_and_is_forgotten(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
+    """O-09: an error is told to all who wait for it, is not kept, and the next request is right."""
+    session = HeldSession(models["grey"].session)
+    service = make_service({"grey": replace(models["grey"], session=session)}, cache_bytes=2**20)
+    run, is_broken = session._session.run, True
+
+    class Broken:
+        def run(self, *given: Any) -> Any:
+            if is_broken:
+                raise RuntimeError("broken")
+            return run(*given)
+
+    session._session = Broken()  # type: ignore[assignment]
+    session.let.set()
+
+    async def play() -> list[Any]:
+        asked = [generate(service, "seed=1", Conditions()) for _ in range(3)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [str(result) for result in service.bridge.ask(play())] == ["broken"] * 3
+    is_broken = False
+    assert fetch(service, "seed=1").cache == "miss"
+
+
+def test_a_large_answer_is_encoded_off_the_loop(make_service: Callable[..., Service]) -> None:
+    """A sheet of many rows is the same whether the loop or a thread encodes it; the loop answers others meanwhile."""
+    service = make_service()
+    large = "model=colour&seed=0&n=256&format=npy"
+
+    async def play() -> list[Any]:
+        return await asyncio.gather(*(generate(service, query, Conditions()) for query in (large, "seed=1", large)))
+
+    one, small, other = service.bridge.ask(play())
+    assert one.body == other.body
+    assert small.body == fetch(service, "seed=1").body
+
+
+def test_the_cache_drops_what_was_used_longest_ago() -> None:
+    """Bounded in bytes with each entry's overhead: the least recently used goes, a huge one is not let in."""
+    sizes: list[float] = []
+    cache = Cache(4 * (OVERHEAD + 100), sizes.append)
+    for key in "abcd":
+        cache.keep(key, key.encode() * 100)
+    assert cache.find("a") == b"a" * 100
+    cache.keep("e", b"e" * 100)
+    assert [key for key in "abcde" if cache.find(key)] == ["a", "c", "d", "e"]
+    cache.keep("a", b"A" * 50)
+    cache.keep("huge", b"x" * 1000)
+    assert (cache.find("a"), cache.find("huge"), sizes[-1]) == (b"A" * 50, None, 4 * OVERHEAD + 350)
+
+
+def test_a_cache_of_nothing_keeps_nothing() -> None:
+    """A limit of 0 turns it off."""
+    cache = Cache(0, lambda size: None)
+    cache.keep("a", b"")
+    assert cache.find("a") is None
+
+
+def test_a_digests_address_is_immutable_and_gives_the_same(make_service: Callable[..., Service]) -> None:
+    """``/models/<digest>/generate`` gives the bytes of ``/generate``, to be kept for ever; a seed that was drawn is not."""
+    service = make_service()
+    digest = service.registry["grey"].model.digest
+    named = fetch(service, "model=grey&seed=5")
+    for digits in (digest, digest[:12]):
+        addressed = fetch(service, "seed=5", digits=digits)
+        assert addressed.body == named.body
+        assert dict(addressed.headers)["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert dict(fetch(service, "", digits=digest).headers)["Cache-Control"] == "no-store"
+    with pytest.raises(UnknownParameter, match="no parameter 'model'"):
+        fetch(service, "seed=5&model=grey", digits=digest)
+
+
+@pytest.mark.parametrize("digits", ["0" * 64, "", "abc", "x" * 12, "0" * 65])
+def test_an_address_of_no_model_is_not_found(make_service: Callable[..., Service], digits: str) -> None:
+    """Too few digits, or digits of no model, are 404."""
+    service = make_service()
+    with pytest.raises(NotFound):
+        service.registry.by_digest(digits)
+    with pytest.raises(NotFound):
+        service.registry.by_digest(service.registry["grey"].model.digest[:11])
+
+
+def test_a_replaced_model_stays_at_its_address_and_is_gone_after(models: dict[str, Model]) -> None:
+    """The old digest gives the old model while it is kept, then 410; a model that comes back is found again."""
+    one, two, three = (replace(models["grey"], digest=letter * 64) for letter in "abc")
+    registry = Registry([one], lambda model: object(), keep=1)  # type: ignore[arg-type, return-value]
+    registry.put(two)
+    registry.put(two)
+    assert (registry["grey"].model, registry.by_digest("a" * 12).model) == (two, one)
+    registry.put(three)
+    with pytest.raises(Gone):
+        registry.by_digest("a" * 12)
+    registry.put(two)
+    registry.put(one)
+    assert [registry.by_digest(letter * 12).model for letter in "ab"] == [one, two]
+    with pytest.raises(Gone):
+        registry.by_digest("c" * 12)

@@ -1,0 +1,111 @@
+"""One client's share: told apart by address, refused when it is used up, bounded in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving.errors import OverShare
+from serving.generation import rate_limit as shares
+from serving.generation.generate import Conditions, Service
+from serving.generation.rate_limit import Shares
+from serving.generation.service import answer
+from tests.serving.service_process import running
+
+
+class Clock:
+    """A clock that stands."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def admitted(bucket: Shares, client: str, count: int) -> int:
+    """How many of so many requests for one row are admitted."""
+    done = 0
+    for _ in range(count):
+        try:
+            bucket.spend(client, 1)
+            done += 1
+        except OverShare:
+            pass
+    return done
+
+
+def test_who_asks_for_ten_times_the_share_gets_the_share() -> None:
+    """O-04: at ten times the rate a client is admitted its burst and its rate; one at half the rate loses nothing."""
+    clock = Clock()
+    bucket = Shares(10, burst=20, clock=clock)
+    greedy = modest = 0
+    for _ in range(1000):
+        clock.now += 0.1
+        greedy += admitted(bucket, "greedy", 10)
+    for step in range(1000):
+        clock.now += 0.1
+        modest += admitted(bucket, "modest", 1) if step % 2 else 0
+    assert greedy == 20 + 999
+    assert modest == 500
+
+
+def test_a_large_request_is_paid_off() -> None:
+    """A request for more than the burst is admitted once, and says when the next one may come."""
+    clock = Clock()
+    bucket = Shares(10, burst=20, clock=clock)
+    bucket.spend("a", 100)
+    with pytest.raises(OverShare) as refusal:
+        bucket.spend("a", 1)
+    assert refusal.value.headers == {"Retry-After": "8"}
+    clock.now += 8.01
+    bucket.spend("a", 1)
+
+
+def test_clients_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-06: however many addresses ask, so many are remembered."""
+    monkeypatch.setattr(shares, "MAX_CLIENTS", 100)
+    bucket = Shares(10, burst=20, clock=Clock())
+    for client in range(10_000):
+        bucket.spend(str(client), 1)
+    assert len(bucket) == 100
+
+
+def test_without_a_rate_nobody_is_counted() -> None:
+    """The default admits everything and remembers nobody; so does a rate for whoever has no address."""
+    bucket = Shares(None, burst=0)
+    assert admitted(bucket, "a", 100) == 100
+    assert len(bucket) == 0
+    Shares(1, burst=1).spend(None, 100)
+
+
+def test_what_need_not_be_computed_costs_nothing(make_service: Callable[..., Service]) -> None:
+    """Kept answers, 304 and HEAD are answered to a client whose share is used up; a new sample is 429, and counted."""
+    service = make_service(client_rate=0.001, cache_bytes=2**20)
+
+    def status(query: str, **conditions: object) -> int:
+        asked = answer(service, lambda event, **facts: None, query, Conditions(client="10.0.0.1", **conditions))  # type: ignore[arg-type]
+        reply = service.bridge.ask(asked)
+        if reply.status == 429:
+            assert json.loads(reply.body)["code"] == "rate"
+            assert int(dict(reply.headers)["Retry-After"]) >= 1
+        return reply.status
+
+    assert status("seed=1") == 200
+    assert status("seed=2") == 429
+    assert [status("seed=1"), status("seed=2", is_head=True)] == [200, 200]
+    assert service.metrics.registry.get_sample_value("gan_rejected_total", {"reason": "rate"}) == 1
+
+
+def test_a_forged_address_is_not_believed(root: Path, folder: Path) -> None:
+    """S-07: ``X-Forwarded-For`` is believed of a trusted proxy only."""
+    models = folder / "1-grey.onnx"
+    with running(root, models=models, client_rate=0.01) as server:
+        answers = [server.get(f"/generate?seed={n}", headers={"X-Forwarded-For": f"10.0.0.{n}"})[0] for n in range(4)]
+        assert answers == [200, 429, 429, 429]
+    with running(root, models=models, client_rate=0.01, trusted_proxies="127.0.0.0/8") as server:
+        answers = [server.get(f"/generate?seed={n}", headers={"X-Forwarded-For": f"10.0.0.{n % 2}"})[0] for n in range(4)]
+        assert answers == [200, 200, 429, 429]
+        assert server.get("/mix?a=1&b=2&t=.5", headers={"X-Forwarded-For": "10.0.0.1"})[0] == 429

@@ -1,0 +1,133 @@
+"""``Server-Timing``: where an answer came from, and what its making took."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from serving.app import create_app
+from serving.generation.generate import Conditions, Service, generate
+from serving.http.asgi import Front
+from serving.observability.timings import Batch, Run, Timings
+from serving.openapi.operations import SERVER_TIMING
+from serving.settings import Settings
+from tests.serving.client import ask, fetch, service_of
+
+ASKED = [("/generate", "seed=1"), ("/walk", "from=1&to=2&frames=3"), ("/mix", "a=1&b=2")]
+
+
+def shape(value: str | None) -> str | None:
+    """A header's value without what each answer has of its own."""
+    return value and re.sub(r"dur=[0-9.]+", "dur=#", value)
+
+
+@pytest.fixture
+def both(settings: Settings) -> list[Front]:
+    """The application as shipped, and without the lane; neither has answered anything yet."""
+    return [create_app(replace(settings, lane=lane), log=lambda event, **facts: None) for lane in (True, False)]
+
+
+@pytest.mark.parametrize(("path", "query"), ASKED)
+def test_each_way_to_a_sample_tells_the_same(both: list[Front], path: str, query: str) -> None:
+    """Made, kept, and not changed: with the lane and without it the header has one shape."""
+    for app in both:
+        rows = "3" if path == "/walk" else "1"
+        made = f"cache;desc=miss, batch;desc={rows}, queue;dur=#, inference;dur=#, encode;dur=#"
+        first, again = ask(app, query, path=path), ask(app, query, path=path)
+        kept = ask(app, query, path=path, headers={"If-None-Match": first.headers["ETag"]})
+        told = [shape(answer.server_timing) for answer in (first, again, kept)]
+        assert told == [made, "cache;desc=hit", "cache;desc=not_modified"]
+
+
+def test_the_address_of_a_digest_tells_it_too(app: Front, flask_only: Flask) -> None:
+    """As ``/generate`` does."""
+    for one in (app, flask_only):
+        digest = next(iter(service_of(one).registry.values())).model.digest
+        told = ask(one, "seed=2600", path=f"/models/{digest}/generate").server_timing
+        assert told
+        assert told.startswith("cache;desc=miss, batch;desc=1, ")
+
+
+@pytest.mark.parametrize(("path", "query"), ASKED)
+def test_what_was_not_made_tells_nothing(app: Front, path: str, query: str) -> None:
+    """Neither HEAD nor an error has the header, nor has any other route."""
+    assert ask(app, query, "HEAD", path).server_timing is None
+    assert ask(app, "seed=x", path=path).server_timing is None
+    assert ask(app, path="/models").server_timing is None
+
+
+def test_equal_requests_tell_that_they_shared(make_service: Callable[..., Service]) -> None:
+    """Of several who ask for the same at once one has it made, and all others have a share in it."""
+    service = make_service()
+
+    async def play() -> list[Any]:
+        return await asyncio.gather(*(generate(service, "seed=1", Conditions()) for _ in range(3)))
+
+    told = [shape(reply.server_timing) for reply in service.bridge.ask(play())]
+    assert told[1:] == ["cache;desc=coalesced"] * 2
+    assert told[0] is not None
+    assert told[0].startswith("cache;desc=miss")
+
+
+def test_a_batch_counts_the_rows_of_others(make_service: Callable[..., Service]) -> None:
+    """Two different requests of one moment are one inference, and each tells of all its rows."""
+    service = make_service()
+
+    async def play() -> list[Any]:
+        return await asyncio.gather(*(generate(service, query, Conditions()) for query in ("seed=1&n=3", "seed=9&n=5")))
+
+    told = [reply.server_timing for reply in service.bridge.ask(play())]
+    assert all("batch;desc=8," in value for value in told)
+
+
+def test_an_answer_of_several_batches_tells_of_the_largest(make_service: Callable[..., Service]) -> None:
+    """Ten rows in batches of four at most."""
+    told = fetch(make_service(max_batch=4), "seed=1&n=10").server_timing
+    assert told
+    assert "batch;desc=4," in told
+
+
+def test_the_times_of_several_batches_are_added() -> None:
+    """In milliseconds, from the moments that were kept."""
+    timings = Timings()
+    for submitted, begun, ended in ((1.0, 1.25, 1.5), (2.0, 2.001, 2.0035)):
+        batch = Batch(4)
+        batch.begun, batch.ended = begun, ended
+        timings.runs.append(Run(submitted, batch))
+    timings.encoding = (3.0, 3.0101)
+    told = timings.server_timing()
+    assert told == "cache;desc=miss, batch;desc=4, queue;dur=251.00, inference;dur=252.50, encode;dur=10.10"
+    assert re.match(SERVER_TIMING, told)
+
+
+def test_a_replys_headers_are_those_of_what_is_answered(make_service: Callable[..., Service]) -> None:
+    """Whoever passes on a reply's headers, as the archive for TorchServe does, passes on nothing of one request alone."""
+    reply = fetch(make_service(), "seed=1")
+    assert "Server-Timing" not in dict(reply.headers)
+
+
+def durations(app: Front, **labels: str) -> float:
+    return service_of(app).metrics.registry.get_sample_value("gan_http_request_duration_seconds_count", labels) or 0.0
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "labels"),
+    [
+        ("/generate", "seed=77", {"route": "/generate", "cache": "miss", "model": "conditional"}),
+        ("/generate", "seed=1&model=grey", {"route": "/generate", "cache": "miss", "model": "grey"}),
+        ("/mix", "a=1&b=77&model=grey", {"route": "/mix", "cache": "miss", "model": "grey"}),
+        ("/generate", "seed=1&model=canary", {"route": "/generate", "cache": "miss", "model": ""}),
+        ("/models/grey", "", {"route": "/models/<name>", "cache": "miss", "model": ""}),
+    ],
+)
+def test_durations_are_told_by_model(both: list[Front], path: str, query: str, labels: dict[str, str]) -> None:
+    """The histogram's label is the name of the served model that an answer is from, and empty where it is from none."""
+    before = durations(both[0], **labels)
+    ask(both[0], query, path=path)
+    assert durations(both[0], **labels) == before + 1

@@ -1,0 +1,217 @@
+"""What a client may send, and how slowly: bytes on the wire against the real server (RELIABILITY's group H)."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.serving.service_process import TIMEOUT, Server, running
+
+GET = b"GET /generate?seed=42 HTTP/1.1\r\nHost: x\r\n"
+CLOSE = b"Connection: close\r\n\r\n"
+SECOND = b"GET /generate?seed=7 HTTP/1.1\r\nHost: x\r\nX-Canary: smuggled\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(root: Path, folder: Path) -> Iterator[Server]:
+    """A server of one worker that gives clients a second, and idle connections two."""
+    with running(root, models=folder / "1-grey.onnx", client_seconds=1, keep_alive_seconds=2) as server:
+        before = server.get("/generate?seed=42")[2]
+        yield server
+        assert server.get("/generate?seed=42")[2] == before
+        assert server.get("/healthz")[0] == 200
+        assert server.errors() == ""
+
+
+def statuses(answer: bytes) -> list[int]:
+    """Of all the answers in what came back."""
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
+
+
+def told(answer: bytes) -> str:
+    """The code of the problem in the last answer."""
+    code: str = json.loads(answer.rpartition(b"\r\n\r\n")[2])["code"]
+    return code
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", id="H-01 both lengths"),
+        pytest.param(b"Content-Length: 5\r\nContent-Length: 6\r\n", id="H-02 two lengths"),
+        pytest.param(b"Content-Length: 5, 5\r\n", id="H-02 a list of lengths"),
+        pytest.param(b"Content-Length: +5\r\n", id="H-02 a sign"),
+        pytest.param(b"Content-Length: -1\r\n", id="H-02 negative"),
+        pytest.param(b"Content-Length: 0_1\r\n", id="H-02 an underscore"),
+        pytest.param(b"Content-Length: 99999999999999999999\r\n", id="H-03 huge"),
+        pytest.param(b"Transfer-Encoding: xchunked\r\n", id="H-04 unknown coding"),
+        pytest.param(b"Transfer-Encoding: chunked, identity\r\n", id="H-04 chunked is not last"),
+        pytest.param(b"Transfer-Encoding : chunked\r\n", id="H-04 a space before the colon"),
+        pytest.param(b"X: a\x00b\r\n", id="H-05 NUL"),
+        pytest.param(b"X: a\x07b\r\n", id="H-05 BEL"),
+        pytest.param(b"X: a\x7fb\r\n", id="H-05 DEL"),
+        pytest.param(b"X\x80: b\r\n", id="H-05 a name that is no token"),
+        pytest.param(b"Host: y\r\n", id="H-06 two hosts"),
+        pytest.param(b"no colon at all\r\n", id="no header"),
+    ],
+)
+def test_what_is_not_quite_http_is_one_400_and_a_closed_connection(server: Server, head: bytes) -> None:
+    """H-01 to H-06, H-10: nothing behind the fault on the same connection is acted on."""
+    answer = server.send(GET + head + b"\r\n" + SECOND)
+    assert statuses(answer) == [400]
+    assert told(answer) == "bad_request"
+    assert b"smuggled" not in answer
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"GET /healthz HTTP/1.1\r\n\r\n", id="H-06 no host"),
+        pytest.param(b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 asterisk"),
+        pytest.param(b"GET foo HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 no slash"),
+        pytest.param(b"GET example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 authority"),
+        pytest.param(b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", id="H-14 HTTP/2.0"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="H-14 preface of HTTP/2"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + 64 * b"\x41", id="H-14 hello of TLS"),
+        pytest.param(bytes(range(256)), id="H-14 any bytes"),
+    ],
+)
+def test_what_is_not_http_is_closed(server: Server, data: bytes) -> None:
+    """H-13, H-14: at most one answer, 400, and the connection is closed."""
+    assert statuses(server.send(data)) == [400]
+
+
+def test_a_host_is_not_asked_of_http_1_0(server: Server) -> None:
+    """HTTP/1.0 knows no Host."""
+    assert statuses(server.send(b"GET /healthz HTTP/1.0\r\n\r\n")) == [200]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /generate?seed=1&x=" + 300_000 * b"x" + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        (GET + b"X: " + 300_000 * b"x" + b"\r\n" + CLOSE, 431),
+        (GET + b"".join(b"X-%d: y\r\n" % i for i in range(120)) + CLOSE, 431),
+        (GET + b"X: " + 8190 * b"x" + b"\r\n" + CLOSE, 200),
+        (GET + b"".join(b"X-%d: y\r\n" % i for i in range(90)) + CLOSE, 200),
+        (b"GET /generate?seed=1&x=" + 4072 * b"x" + b" HTTP/1.1\r\nHost: x\r\n" + CLOSE, 400),
+    ],
+    ids=["long line", "long header", "many headers", "longish header", "some headers", "longish line"],
+)
+def test_heads_have_a_size(server: Server, request_: bytes, status: int) -> None:
+    """H-11, H-12: a head beyond 64 KiB or 100 headers is 431; one below is read."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as connection:
+        with suppress(ConnectionError):  # refused before all of it was sent
+            connection.sendall(request_)
+        try:
+            answer = connection.recv(65536)
+        except ConnectionError:
+            return  # what was still on its way made the server's close a reset, and took the answer along
+    assert statuses(answer) == [status]
+
+
+def test_three_requests_at_once_are_three_answers_in_order(server: Server) -> None:
+    """H-09: pipelined GETs are answered one after the other, each with its own bytes."""
+    expected = [server.get(f"/generate?seed={seed}")[2] for seed in (1, 2, 3)]
+    request = b"GET /generate?seed=%d HTTP/1.1\r\nHost: x\r\n%s\r\n"
+    answer = server.send(request % (1, b"") + request % (2, b"") + request % (3, b"Connection: close\r\n"))
+    places = [answer.index(body) for body in expected]
+    assert statuses(answer) == [200, 200, 200]
+    assert places == sorted(places)
+
+
+def test_a_client_that_half_closes_gets_its_answer(server: Server) -> None:
+    """H-19: after the client's FIN the whole answer still comes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as connection:
+        connection.sendall(GET + CLOSE)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.endswith(server.get("/generate?seed=42")[2])
+
+
+def test_expect_on_get_hangs_nobody(server: Server) -> None:
+    """H-22: ``Expect: 100-continue`` with a body that comes later; the answer does not wait for it."""
+    answer = server.send(GET + b"Expect: 100-continue\r\nContent-Length: 3\r\n" + CLOSE + b"abc")
+    assert statuses(answer)[-1] == 200
+
+
+def test_an_absolute_target_is_its_path(server: Server) -> None:
+    """H-13: as RFC 9112, 3.2.2, has it; nothing of the host is believed."""
+    assert statuses(server.send(b"GET http://evil.example/healthz HTTP/1.1\r\nHost: x\r\n" + CLOSE)) == [200]
+
+
+@pytest.mark.parametrize("name", [b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n", b"Upgrade: websocket\r\n"])
+def test_a_wish_for_another_protocol_is_passed_over(server: Server, name: bytes) -> None:
+    """The request is answered as if it had not been said."""
+    assert statuses(server.send(GET + name + CLOSE)) == [200]
+
+
+@pytest.mark.parametrize("drip", [False, True], ids=["H-15 stops", "H-16 drips"])
+def test_half_a_head_holds_up_nobody(server: Server, drip: bool) -> None:
+    """H-15, H-16: 64 clients that never finish their head; others are answered meanwhile, and the slow ones told 408."""
+    with ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT)) for _ in range(64)]
+        for connection in slow:
+            connection.sendall(b"GET /generate?seed=1 HTTP/1.1\r\nHo")
+        assert server.get("/generate?seed=42")[0] == server.get("/healthz")[0] == 200
+        for _ in range(5 if drip else 0):
+            threading.Event().wait(0.1)
+            for connection in slow:
+                connection.sendall(b"s")
+        assert {tuple(statuses(connection.recv(65536))) for connection in slow} == {(408,)}
+
+
+def test_a_connection_on_which_nothing_comes_is_closed(server: Server) -> None:
+    """H-17: before the first byte as well as between two requests."""
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT))
+        idle = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT))
+        idle.sendall(GET + b"\r\n")
+        assert statuses(idle.recv(65536)) == [200]
+        assert idle.recv(65536) == b""
+        assert statuses(silent.recv(65536)) == [408]
+
+
+def test_a_reader_that_stops_is_cut_off_and_holds_up_nobody(server: Server) -> None:
+    """H-18: 16 clients ask for answers of 3 MB and read none of it; others are answered, and the slow ones lose the rest."""
+    with ExitStack() as stack:
+        slow = []
+        for _ in range(16):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(TIMEOUT)
+            connection.connect(("127.0.0.1", server.port))
+            connection.sendall(b"GET /generate?seed=1&n=4096&format=npy HTTP/1.1\r\nHost: x\r\n\r\n")
+            slow.append(connection)
+        assert server.get("/generate?seed=42")[0] == 200
+        threading.Event().wait(2.5)
+        for connection in slow:
+            got = 0
+            with suppress(ConnectionResetError):
+                while chunk := connection.recv(1 << 20):
+                    got += len(chunk)
+            assert got < 4096 * 784
+        assert server.get("/generate?seed=42")[0] == 200
+
+
+def test_draining_asks_clients_to_go_elsewhere(root: Path, folder: Path) -> None:
+    """F-02: from SIGTERM on each answer on a kept connection says that it is the last one there."""
+    with running(root, models=folder / "1-grey.onnx", drain_seconds=600) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as connection:
+            connection.sendall(GET + b"\r\n")
+            assert b"connection: close" not in connection.recv(65536).lower()
+            server.process.terminate()
+            while server.get("/readyz")[0] != 503:
+                threading.Event().wait(0.01)
+            connection.sendall(GET + b"\r\n")
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert statuses(answer) == [200]
+        assert b"connection: close" in answer.lower()
+        assert server.stop() == 0

@@ -1,0 +1,85 @@
+"""Bodies and messages as they stand on the wire, sent to the real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving.service_process import Server, running
+
+INFER = b"POST /v2/models/conditional/infer HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(root: Path, folder: Path) -> Iterator[Server]:
+    """A server of one worker with every model, which waits half a second for a body."""
+    with running(root, models=folder, deadline_seconds=0.5) as server:
+        yield server
+
+
+def status_and_body(answer: bytes) -> tuple[bytes, bytes]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head.split()[1], body
+
+
+@pytest.mark.parametrize(
+    ("length", "body", "parameters"),
+    [
+        (
+            b"168",
+            b'{"id":"r1","inputs":[{"name":"seed","shape":[2],"datatype":"INT64","data":[1,42]}],'
+            b'"outputs":[{"name":"image","parameters":{"binary_data":false}}],"parameters":{"y":3}}',
+            "&y=3",
+        ),
+        (
+            b"114",
+            b'{"inputs":[{"name":"seed","shape":[2],"datatype":"INT64","data":[1,42]}],'
+            b'"parameters":{"binary_data_output":true}}',
+            "",
+        ),
+    ],
+)
+def test_what_tritonclient_sends_is_answered(server: Server, length: bytes, body: bytes, parameters: str) -> None:
+    """Requests as tritonclient 2.73 writes them, without a Content-Type, bring the pixels of their seeds."""
+    agent = b"User-Agent: python/gevent-http-client-2.6.1\r\nConnection: close\r\nContent-Length: " + length
+    status, answer = status_and_body(server.send(INFER + agent + b"\r\n\r\n" + body))
+    assert status == b"200"
+    pixels = json.loads(answer)["outputs"][0]["data"]
+    expected = json.loads(server.get(f"/generate?seed=42&format=json{parameters}")[2])["data"]
+    assert pixels[28 * 28 :] == [value for line in expected[0] for pixel in line for value in pixel]
+
+
+def test_a_body_in_chunks_is_read_whole(server: Server) -> None:
+    """Without a Content-Length, in pieces that split a word."""
+    body = b'{"inputs":[{"name":"seed","shape":[1],"datatype":"UINT32","data":[42]}]}'
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:5], body[5:30], body[30:]))
+    status, _ = status_and_body(
+        server.send(INFER + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+    )
+    assert status == b"200"
+
+
+def test_a_body_that_is_too_large_is_refused_by_its_header(server: Server) -> None:
+    """413 while the body has not come."""
+    status, body = status_and_body(server.send(INFER + b"Connection: close\r\nContent-Length: 99999999\r\n\r\n{"))
+    assert (status, json.loads(body)["code"]) == (b"413", "too_large")
+
+
+def test_a_body_that_never_comes_holds_nothing_up(server: Server) -> None:
+    """A client that sends a part and waits is told so at its deadline."""
+    status, body = status_and_body(server.send(INFER + b"Connection: close\r\nContent-Length: 20\r\n\r\n{"))
+    assert (status, json.loads(body)["error"]) == (b"400", "the body ended after 1 of 20 bytes")
+
+
+@pytest.mark.parametrize("path", ["/generate?seed=42", "/models", "/openapi.json", "/docs"])
+def test_an_unchanged_answer_is_told_in_headers_alone(server: Server, path: str) -> None:
+    """304 has no body, no length and no type, and what else a cache must know (RFC 9110, 15.4.5)."""
+    status, told, body = server.get(path)
+    kept_status, kept, nothing = server.get(path, headers={"If-None-Match": told["etag"]})
+    assert (status, kept_status, nothing, len(body)) == (200, 304, b"", int(told["content-length"]))
+    assert {"content-length", "content-type"} & set(kept) == set()
+    for name in ("etag", "cache-control", "vary"):
+        assert kept.get(name) == told.get(name)

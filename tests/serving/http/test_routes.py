@@ -1,0 +1,209 @@
+"""The other routes, the metrics of one process, and what happens when something inside fails."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from serving.errors import Problem
+from serving.generation.generate import Conditions, Service
+from serving.generation.service import answer
+from serving.http.asgi import Front
+from serving.http.routes import ROUTES
+from serving.model.load import Model
+from serving.openapi.document import split_route
+from tests.serving.client import ask, service_of
+
+
+def test_the_routes_are_those_of_the_table(app: Front) -> None:
+    """S-03: there is no route that the table does not name, and each answers GET, HEAD and OPTIONS only, or its own method."""
+    told = {
+        rule: {"GET", "HEAD", "OPTIONS"} if method == "GET" else {method, "OPTIONS"}
+        for method, rule in map(split_route, ROUTES)
+    }
+    assert {rule.rule: rule.methods for rule in app.flask.url_map.iter_rules()} == told
+
+
+def test_models_are_listed_with_what_they_can_be_asked(app: Front, models: dict[str, Model]) -> None:
+    """``/models`` lists every model, the default one first, with digest, formats and the range of each parameter."""
+    listed = json.loads(ask(app, path="/models").body)["models"]
+    assert [model["name"] for model in listed] == list(models)
+    assert listed[0]["digest"] == models["conditional"].digest
+    assert listed[0]["parameters"] == {
+        "y": {"low": 0, "high": 9, "is_integer": True},
+        "c0": {"low": -1.0, "high": 1.0, "is_integer": False},
+        "c1": {"low": -1.0, "high": 1.0, "is_integer": False},
+    }
+    assert listed[0]["card"]["classes"] == list("0123456789")
+    assert "goldens" not in listed[0]["card"]
+    assert listed[0]["walk_formats"] == ["webp", "apng", "gif", "npy", "json"]
+
+
+def test_one_model_is_shown(app: Front) -> None:
+    """``/models/<name>`` is the list's entry; another name is 404 and named."""
+    listed = json.loads(ask(app, path="/models").body)["models"]
+    assert json.loads(ask(app, path="/models/grey").body) == next(model for model in listed if model["name"] == "grey")
+    missing = ask(app, path="/models/nothing")
+    assert (missing.status, json.loads(missing.body)["code"]) == (404, "not_found")
+    assert "'nothing'" in json.loads(missing.body)["detail"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_running_service_is_alive_and_ready(app: Front, path: str) -> None:
+    """Both probes answer 200."""
+    assert ask(app, path=path).status == 200
+
+
+QUERIES = {"/generate": "seed=1", "/walk": "from=1&to=2", "/mix": "a=1&b=2", "/arithmetic": "a=1&b=2&c=3"}
+
+
+@pytest.mark.parametrize("path", [route for route in ROUTES if not {"<", " "} & set(route)])
+def test_no_cache_may_guess_how_long_it_keeps_an_answer(app: Front, path: str) -> None:
+    """Every answer says so itself; one that may be kept has a tag, and is 304 as long as it is the same."""
+    answer = ask(app, QUERIES.get(path, ""), path=path)
+    rule = answer.headers["Cache-Control"]
+    assert rule in ("no-store", "no-cache", "public, no-cache")
+    assert ("ETag" in answer.headers) == (rule != "no-store")
+    if "ETag" in answer.headers:
+        tag = {"If-None-Match": answer.headers["ETag"]}
+        kept = ask(app, QUERIES.get(path, ""), path=path, headers=tag)
+        assert (kept.status, kept.body, kept.headers["ETag"]) == (304, b"", answer.headers["ETag"])
+
+
+def value(service: Service, name: str, **labels: str) -> float:
+    return service.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def test_answers_are_counted_by_route_method_and_code(app: Front) -> None:
+    """The lane and Flask count into the same metrics, under the route's name and never the path's."""
+    service = service_of(app)
+    counted = [
+        ("seed=1", "GET", "/generate", {"route": "/generate", "method": "GET", "code": "200"}),
+        ("seed=x", "GET", "/generate", {"route": "/generate", "method": "GET", "code": "400"}),
+        ("seed=1", "HEAD", "/generate", {"route": "/generate", "method": "HEAD", "code": "200"}),
+        ("", "GET", "/models/grey", {"route": "/models/<name>", "method": "GET", "code": "200"}),
+        ("", "GET", "/secret", {"route": "none", "method": "GET", "code": "404"}),
+        ("", "CANARY", "/generate", {"route": "none", "method": "other", "code": "405"}),
+    ]
+    for query, method, path, labels in counted:
+        before = value(service, "gan_http_requests_total", **labels)
+        ask(app, query, method, path)
+        assert value(service, "gan_http_requests_total", **labels) == before + 1
+
+
+def test_an_answer_without_inference_is_told_apart(app: Front) -> None:
+    """A 304 is counted as ``not_modified`` in the histogram of durations."""
+    service = service_of(app)
+    labels = {"route": "/generate", "cache": "not_modified", "model": "conditional"}
+    before = value(service, "gan_http_request_duration_seconds_count", **labels)
+    ask(app, "seed=1", headers={"If-None-Match": ask(app, "seed=1").headers["ETag"]})
+    assert value(service, "gan_http_request_duration_seconds_count", **labels) == before + 1
+
+
+def test_every_metric_is_there_under_its_name(app: Front) -> None:
+    """The names that dashboards rely on are exposed, and .25 seconds is an exact bucket."""
+    ask(app, "seed=1")
+    text = ask(app, path="/metrics").body.decode()
+    for name in (
+        "gan_http_requests_total",
+        "gan_http_request_duration_seconds_bucket",
+        "gan_queue_depth",
+        "gan_queue_wait_seconds_sum",
+        "gan_batch_size_bucket",
+        "gan_batch_padding_rows_total",
+        "gan_inference_duration_seconds_count",
+        "gan_encode_duration_seconds_count",
+        "gan_rejected_total",
+        "gan_cache_requests_total",
+        "gan_cache_bytes",
+        "gan_cancelled_total",
+        "gan_model_swaps_total",
+        "gan_model_info",
+        "gan_ready",
+        "gan_determinism_check_ok",
+    ):
+        assert re.search(rf"^{name}[ {{]", text, re.MULTILINE), name
+    assert re.search(r'^gan_http_request_duration_seconds_bucket{.*le="0.25"', text, re.MULTILINE)
+
+
+def test_no_label_takes_a_value_from_a_client(app: Front) -> None:
+    """O-14: after requests full of a marker in every place, no metric holds it."""
+    for query in ("seed=canary", "canary=1", "model=canary", "format=canary"):
+        ask(app, query, headers={"User-Agent": "canary", "Accept": "canary/canary", "If-None-Match": "canary"})
+    ask(app, path="/canary", method="CANARY")
+    assert b"canary" not in ask(app, path="/metrics").body.lower()
+
+
+class BrokenSession:
+    """A session whose runs fail with a secret."""
+
+    def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
+        raise RuntimeError("secret in /srv/secret")
+
+
+def test_a_fault_is_told_by_an_id_only(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
+    """O-09, S-19: a failing run is 500 with an id, the log has the id and the trace, the client learns nothing else."""
+    broken = replace(models["grey"], session=BrokenSession())  # type: ignore[arg-type]
+    events: list[tuple[str, dict[str, object]]] = []
+
+    def log(event: str, **facts: object) -> None:
+        events.append((event, facts))
+
+    service = make_service({"grey": broken})
+    reply = service.bridge.ask(answer(service, log, "seed=1", Conditions()))
+    problem = json.loads(reply.body)
+    assert (reply.status, problem["code"]) == (500, "internal")
+    assert b"secret" not in reply.body
+    ((event, facts),) = events
+    assert (event, facts["id"]) == ("fault", problem["id"])
+    assert "secret in /srv/secret" in str(facts["error"])
+
+
+def test_a_closed_service_refuses_and_counts(make_service: Callable[..., Service]) -> None:
+    """After its batchers closed, a request is 503 with Retry-After, and counted as refused."""
+    service = make_service()
+    for served in service.registry.values():
+        service.bridge.ask(served.batcher.close())
+    reply = service.bridge.ask(answer(service, lambda event, **facts: None, "seed=1", Conditions()))
+    assert reply.status == 503
+    assert dict(reply.headers)["Retry-After"] == "1"
+    assert value(service, "gan_rejected_total", reason="draining") == 1
+
+
+def all_problems(kind: type[Problem] = Problem) -> list[type[Problem]]:
+    return [found for child in kind.__subclasses__() for found in (child, *all_problems(child))]
+
+
+def test_codes_are_stable_and_tell_problems_apart() -> None:
+    """Each problem has a code of its own, the words that clients may rely on."""
+    assert {problem.code: problem.status for problem in all_problems()} == {
+        "bad_query": 400,
+        "unknown_parameter": 400,
+        "repeated_parameter": 400,
+        "bad_parameter": 400,
+        "missing_parameter": 400,
+        "not_found": 404,
+        "method_not_allowed": 405,
+        "not_acceptable": 406,
+        "internal": 500,
+        "non_finite": 500,
+        "queue_full": 503,
+        "draining": 503,
+        "deadline": 504,
+        "gone": 410,
+        "bad_request": 400,
+        "head_too_late": 408,
+        "head_too_large": 431,
+        "bad_inference": 400,
+        "too_large": 413,
+        "unsupported_media_type": 415,
+        "unauthorised": 401,
+        "too_many_tries": 429,
+        "rate": 429,
+    }
+    assert len({problem.code for problem in all_problems()}) == len(all_problems())

@@ -1,0 +1,259 @@
+"""How a model file gets in, and all the ways in which one is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract import METADATA_KEY, Categorical, Golden, Image, Normal, Points
+from serving.errors import ModelError, ProviderError
+from serving.model.determinism import Plan, compare_goldens, find_plan
+from serving.model.load import load_model, load_models, model_from_bytes
+from serving.model.onnx_file import read_contents
+from serving.model.runtime import PROBE, Session, open_session, resolve_provider, runtime_class
+from tests.serving import tiny_onnx
+from tests.serving.tiny_onnx import CODES, FLOAT, GREY, Graph, build, finish, message, model, number, tensor, text, value_info
+
+
+def test_a_model_says_what_it_is(folder: Path) -> None:
+    """A loaded model holds its file's SHA-256, its runtime class, its parameters, and that its goldens are exact here."""
+    path = folder / "0-conditional.onnx"
+    loaded = load_model(path, "cpu")
+    assert loaded.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert loaded.runtime == runtime_class("cpu")
+    assert (loaded.goldens.latents, loaded.goldens.pixels, loaded.plan.name) == ("exact", "exact", "any")
+    assert list(loaded.parameters) == ["y", "c0", "c1"]
+
+
+def test_two_loads_have_the_same_fingerprint(folder: Path) -> None:
+    """What identifies a model on this machine does not change from one load to the next."""
+    path = folder / "1-grey.onnx"
+    assert load_model(path, "cpu").fingerprint == load_model(path, "cpu").fingerprint
+
+
+def with_output(dtype: str, shape: Sequence[int], name: str = "image") -> bytes:
+    """A model whose graph gives another output than its card says: 8x8 grey."""
+    graph = Graph()
+    flat = graph.dense("z", 20, int(np.prod(shape)))
+    shaped = graph.add("Reshape", flat, graph.constant(np.array([-1, *shape], np.int64)))
+    graph.add("Cast", shaped, output=name, to=CODES[dtype])
+    card = read_contents(tiny_onnx.exact()).metadata
+    inputs = [value_info("z", "float32", ["n", 20])]
+    return model(graph.nodes, graph.weights, inputs, [value_info(name, dtype, ["n", *shape])], card)
+
+
+def with_input(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
+    """A model whose graph takes another input than its card says."""
+    graph = Graph()
+    source = name if dtype == "float32" else graph.add("Cast", name, to=FLOAT)
+    flat = graph.add("Reshape", source, graph.constant(np.array([-1, 4, 5, 1], np.int64)))
+    graph.add("Cast", flat, output="image", to=tiny_onnx.UINT8)
+    return finish("m", graph, GREY, Image(4, 5, 1), [value_info(name, dtype, shape)], golden_seeds=())
+
+
+def external() -> bytes:
+    """A model with one weight in another file."""
+    where = message(13, text(1, "location"), text(2, "../weights.bin"))
+    outside = tensor("far", np.zeros((2, 2), np.float32), where, number(14, 1))
+    return model(
+        [tiny_onnx.node("Identity", ["x"], "y")],
+        {},
+        [value_info("x", "float32", ["n"])],
+        [value_info("y", "float32", ["n"])],
+        {METADATA_KEY: "{}"},
+        [outside],
+    )
+
+
+def external_in_a_branch() -> bytes:
+    """A model with a weight in another file, hidden in an attribute's subgraph."""
+    where = message(13, text(1, "location"), text(2, "/etc/passwd"))
+    constant = text(4, "Constant") + text(2, "k") + message(5, text(1, "value"), message(5, number(1, 1), where))
+    branch = message(5, text(1, "then_branch"), message(6, message(1, constant)))
+    return model([text(4, "If") + text(1, "c") + branch], {}, [], [], {METADATA_KEY: "{}"})
+
+
+def with_nodes(*nodes: bytes) -> bytes:
+    """A graph of these nodes and nothing else."""
+    return model(nodes, {}, [], [], {METADATA_KEY: "{}"})
+
+
+def nested() -> bytes:
+    """Graphs inside graphs, two hundred deep."""
+    graph = b""
+    for _ in range(200):
+        graph = message(1, text(4, "If"), message(5, text(1, "then_branch"), message(6, graph)))
+    return message(7, graph)
+
+
+def with_golden(**changes: Any) -> bytes:
+    golden = model_from_bytes(tiny_onnx.grey(), "cpu").card.goldens[0]
+    return tiny_onnx.grey(goldens=(replace(golden, **changes),))
+
+
+def shifted(levels: int) -> Any:
+    row = model_from_bytes(tiny_onnx.grey(), "cpu").card.goldens[0].output.astype(int)
+    return np.where(row < 128, row + levels, row - levels).astype(np.uint8)
+
+
+def not_finite() -> bytes:
+    """A model of points that are all NaN."""
+    graph = Graph()
+    graph.add("Sqrt", graph.constant(np.full((1, 2), -1, np.float32)), output="w")
+    graph.add("Add", graph.dense("z", 4, 2), "w", output="points")
+    latents, output = {"z": Normal(4)}, Points(2, (0, 0), (1, 1))
+    return finish("nan", graph, latents, output, [value_info("z", "float32", ["n", 4])], golden_seeds=())
+
+
+REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
+    ("empty", lambda: b"", "1..2147483647 bytes, has 0"),
+    ("HTML", lambda: b"<!doctype html><title>404</title>", "not an ONNX model"),
+    ("cut in half", lambda: tiny_onnx.grey()[:5000], "truncated"),
+    ("one byte short", lambda: tiny_onnx.grey()[:-1], "truncated"),
+    ("no card", lambda: model([tiny_onnx.node("Identity", ["x"], "y")], {}, [], [], {}), "no card"),
+    ("a card that is not JSON", lambda: model([], {}, [], [], {METADATA_KEY: "{"}), "not JSON"),
+    ("external data", external, "one file"),
+    ("external data in a branch", external_in_a_branch, "one file"),
+    ("nested too deep", nested, "deeper than 64"),
+    ("unknown operator", lambda: tiny_onnx.exact().replace(b"Clip", b"Clop"), "onnxruntime refuses it"),
+    ("an operator of another domain", lambda: with_nodes(text(4, "Gelu") + text(7, "com.microsoft")), "got one of the domain"),
+    ("a loop", lambda: with_nodes(text(4, "Loop")), "the operator Loop may never return"),
+    ("a million nodes", lambda: with_nodes(*(1_000_000 * (text(4, "Abs"),))), "at most 20000 nodes"),
+    ("another input", lambda: with_input("w", "float32", ["n", 20]), "inputs must be z by the card, got w"),
+    ("input of integers", lambda: with_input("z", "int64", ["n", 20]), "input z must be tensor(float), got tensor(int64)"),
+    ("input too wide", lambda: with_input("z", "float32", ["n", 40]), "input z must have shape [n, 20]"),
+    ("fixed batch", lambda: with_input("z", "float32", [1, 20]), "input z must have a dynamic batch"),
+    ("another output", lambda: with_output("uint8", [8, 8, 1], "out"), "outputs must be image by the card, got out"),
+    ("floats for pixels", lambda: with_output("float32", [8, 8, 1]), "output image must be tensor(uint8)"),
+    ("output of another size", lambda: with_output("uint8", [8, 8, 3]), "output image must have shape [n, 8, 8, 1]"),
+    ("other latents", lambda: with_golden(latents="0" * 64), "golden seed 0: the latents"),
+    ("other pixels", lambda: with_golden(output=shifted(2)), "greatest difference 2"),
+    ("NaN", not_finite, "NaN or infinity"),
+    ("a latent called seed", lambda: build("m", {"seed": Categorical(3)}, Image(4, 4, 1)), "gives the parameter 'seed'"),
+    ("a name for no URL", lambda: build("../grey", GREY, Image(4, 4, 1)), "card.name must be"),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_a_bad_file_is_refused_with_its_reason(make: Callable[[], bytes], reason: str, tmp_path: Path) -> None:
+    """A file that is not a whole, self-contained, truthful model is refused, and the message names file and reason."""
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(make())
+    with pytest.raises(ModelError) as refusal:
+        load_model(path, "cpu")
+    assert reason in str(refusal.value)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_flipped_bit_in_the_weights_is_found(tmp_path: Path) -> None:
+    """A weight with another exponent loads in onnxruntime without a word; the goldens find it."""
+    data = bytearray(tiny_onnx.grey())
+    graph = Graph()
+    graph.dense("z", 20, 48)
+    place = data.find(graph.weights["w0"].tobytes()) + 3
+    data[place] ^= 0x40
+    with pytest.raises(ModelError, match="golden seed"):
+        model_from_bytes(bytes(data), "cpu")
+
+
+def test_one_grey_level_is_close() -> None:
+    """Goldens that are one level off, as another processor may make them, are recorded as close and accepted."""
+    assert model_from_bytes(with_golden(output=shifted(1)), "cpu").goldens.pixels == "close"
+
+
+def test_points_may_differ_by_a_ten_thousandth() -> None:
+    """Points within 1e-4 of the plotted region are close; beyond it the model is refused."""
+    loaded = model_from_bytes(tiny_onnx.points(), "cpu")
+    golden = loaded.card.goldens[0]
+
+    def compare(offset: float) -> str:
+        moved = Golden(seed=golden.seed, latents=golden.latents, output=golden.output + np.float32(offset))
+        card = replace(loaded.card, goldens=(moved,))
+        return compare_goldens(loaded.session, loaded.plan, card, loaded.digest, loaded.runtime).pixels
+
+    assert compare(0) == "exact"
+    assert compare(0.001) == "close"
+    with pytest.raises(ModelError):
+        compare(0.01)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_a_path_that_is_no_file_is_refused_without_waiting(make: Callable[[Path], None], tmp_path: Path) -> None:
+    """A pipe or a folder in a model's place is refused at once."""
+    make(tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="regular file|directory"):
+        load_model(tmp_path / "m.onnx", "cpu")
+
+
+def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Names tell models apart, so no two may be the same."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.onnx").write_bytes(tiny_onnx.grey())
+    with pytest.raises(ModelError, match="another model is called 'grey' too"):
+        load_models([tmp_path / "a.onnx", tmp_path / "b.onnx"], "cpu")
+
+
+def test_cuda_is_never_answered_by_the_cpu() -> None:
+    """Where CUDA is not there, asking for it is an error and asking for either gives the CPU."""
+    if resolve_provider("auto") == "cuda":
+        pytest.skip("CUDA is there")
+    with pytest.raises(ProviderError, match="GAN_PROVIDER=cuda"):
+        resolve_provider("cuda")
+
+
+def test_the_probe_runs() -> None:
+    """The model inside the program, by which a device is tried, is a model."""
+    assert open_session(PROBE, "cpu", 1).run(None, {"x": np.ones(3, np.float32)})[0].tolist() == [1, 1, 1]
+
+
+class NoisySession:
+    """A session whose rows depend on their place in batches of some sizes, as a GPU's may."""
+
+    def __init__(self, inner: Session, steady: Callable[[int], bool]) -> None:
+        self._inner = inner
+        self._steady = steady
+
+    def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
+        rows = self._inner.run(output_names, input_feed)[0]
+        return [rows if self._steady(len(rows)) else rows + np.arange(1, len(rows) + 1, dtype=np.uint8).reshape(-1, 1, 1, 1)]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+PLANS = [(lambda n: True, "any"), (lambda n: n == 64, "padded"), (lambda n: n == 1, "single")]
+
+
+@pytest.mark.parametrize(("steady", "name"), PLANS)
+def test_a_model_that_heeds_its_neighbours_is_run_so_that_it_does_not(steady: Callable[[int], bool], name: str) -> None:
+    """Where rows change with the batch, batches are padded to one size, and where that fails rows run one by one."""
+    loaded = model_from_bytes(tiny_onnx.grey(), "cpu")
+    noisy = NoisySession(loaded.session, steady)
+    plan = find_plan(noisy, loaded.card, 64)
+    seeds = list(range(70))
+    kept = replace(loaded, session=noisy, plan=plan)
+    assert plan.name == name
+    assert kept.sample(seeds).tobytes() == b"".join(kept.sample([seed]).tobytes() for seed in seeds)
+
+
+def test_a_model_that_keeps_no_promise_is_refused() -> None:
+    """A model whose rows are never the same again is refused."""
+    loaded = model_from_bytes(tiny_onnx.grey(), "cpu")
+    runs = iter(range(10**6))
+    noisy = NoisySession(loaded.session, lambda n: next(runs) % 2 == 0)
+    with pytest.raises(ModelError, match="same seed gives different outputs"):
+        find_plan(noisy, loaded.card, 64)
+
+
+def test_padding_is_counted() -> None:
+    """The rows run for nothing are those up to the next full batch."""
+    assert [Plan(64).padding(n) for n in (1, 63, 64, 65)] == [63, 1, 0, 63]
+    assert Plan().padding(3) == 0

@@ -1,0 +1,289 @@
+"""One line of the log for each request, and the name by which it is known in log, answer and fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.app import create_app
+from serving.http.asgi import Front
+from serving.observability.log_writer import WHOLE_BYTES, Journal
+from serving.observability.request_context import read_traceparent
+from serving.settings import Settings
+from tests.serving.client import ask, service_of
+from tests.serving.service_process import TIMEOUT, running
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+PARENT = f"00-{TRACE}-{SPAN}-01"
+
+
+class Logged:
+    """An application and what it logs: lines of requests, and events."""
+
+    def __init__(self, settings: Settings, path: Path) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        self._journal = Journal(self._file)
+        self.app = create_app(settings, log=self._journal.event, journal=self._journal)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All that was written; nothing is afterwards."""
+        self._journal.close(30)
+        os.close(self._file)
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The lines of requests."""
+        return [line for line in self.lines() if line["event"] == "request"]
+
+
+@pytest.fixture
+def make_logged(folder: Path, tmp_path: Path) -> Callable[..., Logged]:
+    """A small application that logs into a file, with other settings where a test asks for them."""
+    settings = Settings(models=(str(folder / "1-grey.onnx"),), provider="cpu")
+    return lambda **changes: Logged(replace(settings, **changes), tmp_path / "log")
+
+
+@pytest.mark.parametrize("lane", [True, False])
+def test_each_request_is_one_line(make_logged: Callable[..., Logged], lane: bool) -> None:
+    """With the lane and without it, whichever route answers, and where there is none."""
+    logged = make_logged(lane=lane)
+    asked = [
+        ("GET", "/generate", "seed=1", "/generate", 200, "miss", "grey"),
+        ("GET", "/generate", "seed=1", "/generate", 200, "hit", "grey"),
+        ("HEAD", "/generate", "seed=1", "/generate", 200, "miss", "grey"),
+        ("GET", "/generate", "seed=x", "/generate", 400, "miss", None),
+        ("GET", "/mix", "a=1&b=2", "/mix", 200, "miss", "grey"),
+        ("GET", "/healthz", "", "/healthz", 200, None, None),
+        ("GET", "/models/grey", "", "/models/<name>", 200, None, None),
+        ("GET", "/nowhere", "", "none", 404, None, None),
+        ("POST", "/generate", "", "/generate", 405, None, None),
+        ("OPTIONS", "/walk", "", "/walk", 200, None, None),
+    ]
+    answers = [ask(logged.app, query, method, path) for method, path, query, *_ in asked]
+    lines = logged.requests()
+    for line, answer, (method, path, query, route, status, cache, model) in zip(lines, answers, asked, strict=True):
+        told = {name: line[name] for name in ("method", "target", "route", "status", "cache", "model", "id", "bytes")}
+        # Flask knows no route of a request whose method it refuses.
+        assert told == {
+            "method": method,
+            "target": f"{path}?{query}" if query else path,
+            "route": "none" if status == 405 else route,
+            "status": status,
+            "cache": cache,
+            "model": model,
+            "id": answer.request_id,
+            "bytes": len(answer.body),
+        }
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+        assert line["ms"] >= 0
+
+
+def test_an_inference_by_the_protocol_names_its_model(make_logged: Callable[..., Logged]) -> None:
+    """In its line, and in the histogram of durations."""
+    logged = make_logged()
+    seed = {"name": "seed", "datatype": "INT64", "shape": [1], "data": [1]}
+    body = json.dumps({"inputs": [seed]}).encode()
+    assert ask(logged.app, method="POST", path="/v2/models/grey/infer", body=body).status == 200
+    labels = {"route": "/v2/models/<name>/infer", "cache": "miss", "model": "grey"}
+    registry = service_of(logged.app).metrics.registry
+    assert registry.get_sample_value("gan_http_request_duration_seconds_count", labels) == 1
+    assert [line["model"] for line in logged.requests()] == ["grey"]
+
+
+def test_what_a_client_sends_is_escaped_and_cut(make_logged: Callable[..., Logged]) -> None:
+    """Quotes, ends of lines and other letters stay inside their string; of a long target its length is told."""
+    logged = make_logged()
+    hostile = 'x="}\n{"event":"fault"}\x00\u00e4\\'
+    ask(logged.app, hostile)
+    ask(logged.app, "x" * 5000, method='M"\n' * 30)
+    first, second = logged.requests()
+    assert first["target"] == f"/generate?{hostile}"
+    assert (second["target"], second["target_length"]) == ("/generate?" + "x" * 502, 5010)
+    assert second["method"] == ('M"\n' * 30)[:32]
+    raw = logged.path.read_bytes()
+    assert all(byte == 10 or 32 <= byte < 127 for byte in raw)
+    assert len(raw.splitlines()) == len(raw.decode().split("\n")) - 1
+
+
+def test_a_line_is_written_in_one_piece(make_logged: Callable[..., Logged]) -> None:
+    """Also the longest: of letters that are escaped, with the longest name and a trace."""
+    logged = make_logged()
+    headers = {"X-Request-Id": 128 * "a", "traceparent": PARENT}
+    ask(logged.app, 600 * "\x01", method=40 * "\x01", headers=headers)
+    logged.requests()
+    assert max(map(len, logged.path.read_bytes().splitlines())) < WHOLE_BYTES
+
+
+@pytest.mark.parametrize("path", ["/generate", "/mix", "/healthz", "/nowhere", "/v2/nowhere", "//generate"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
+def test_every_answer_names_its_request(app: Front, path: str, method: str) -> None:
+    """By the name that it came with, else by one that no other has; errors, too."""
+    assert ask(app, method=method, path=path, headers={"X-Request-Id": "my-1"}).request_id == "my-1"
+    made = [ask(app, method=method, path=path).request_id for _ in range(3)]
+    assert len(set(made)) == 3
+    assert None not in made
+
+
+@pytest.mark.parametrize("name", ["a" * 128, "1-67891233-abcdef012345678912345678", "Root=1/2:3.4_5~6@7+8"])
+def test_a_name_that_does_no_harm_is_kept(app: Front, name: str) -> None:
+    """In front of the lane and of Flask alike."""
+    for path in ("/generate", "/healthz"):
+        assert ask(app, path=path, headers={"X-Request-Id": name}).request_id == name
+
+
+@pytest.mark.parametrize("name", ["", " ", "a" * 129, 'a"b', "a b", "a,b", "ä", "a\tb", "<script>", "a;b", "{a}", "a\\b"])
+def test_a_name_that_might_do_harm_is_replaced(app: Front, name: str) -> None:
+    """It is not in the answer, nor is a part of it."""
+    for path in ("/generate", "/healthz"):
+        told = ask(app, path=path, headers={"X-Request-Id": name}).request_id
+        assert told is not None
+        assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", told)
+
+
+class Broken:
+    """A session that fails."""
+
+    def run(self, *_: object) -> None:
+        raise RuntimeError("cable cut")
+
+
+@pytest.mark.parametrize("path", ["/generate", "/mix", "/v2/models/grey/infer"])
+def test_a_fault_is_logged_under_its_requests_name(make_logged: Callable[..., Logged], path: str) -> None:
+    """So that it is found from the answer, from the request's line, and from a report."""
+    logged = make_logged()
+    registry = service_of(logged.app).registry
+    registry.put(replace(registry["grey"].model, session=Broken(), digest="f" * 64))  # type: ignore[arg-type]
+    asked: dict[str, Any] = {"path": path, "headers": {"X-Request-Id": "found-me"}}
+    if path == "/mix":
+        asked["query"] = "a=1&b=2"
+    elif path != "/generate":
+        seed = {"name": "seed", "datatype": "INT64", "shape": [1], "data": [1]}
+        asked |= {"method": "POST", "body": json.dumps({"inputs": [seed]}).encode()}
+    answer = ask(logged.app, **asked)
+    assert answer.status == 500
+    lines = logged.lines()
+    (fault,) = [line for line in lines if line["event"] == "fault"]
+    (told,) = [line for line in lines if line["event"] == "request"]
+    assert (fault["request"], told["id"], answer.request_id) == ("found-me",) * 3
+    assert "cable cut" in fault["error"]
+    assert (told["status"], told["model"]) == (500, "grey")
+
+
+def test_the_log_can_do_without_requests(make_logged: Callable[..., Logged]) -> None:
+    """``GAN_REQUEST_LOG=off`` leaves the events."""
+    logged = make_logged(request_log=False)
+    ask(logged.app, "seed=1")
+    assert {line["event"] for line in logged.lines()} == {"model"}
+
+
+@pytest.mark.parametrize("path", ["/generate", "/healthz"])
+def test_a_callers_trace_is_in_the_line(make_logged: Callable[..., Logged], path: str) -> None:
+    """``traceparent`` names trace and span; a wrong one, or two, are none."""
+    logged = make_logged()
+    for headers in ({"traceparent": PARENT}, {"traceparent": f"{PARENT},{PARENT}"}, {"traceparent": "00-0-0-00"}, {}):
+        ask(logged.app, path=path, headers=headers)
+    told = [(line.get("trace_id"), line.get("parent_id")) for line in logged.requests()]
+    assert told == [(TRACE, SPAN)] + 3 * [(None, None)]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        PARENT,
+        f" {PARENT}\t",
+        f"00-{TRACE}-{SPAN}-00",
+        f"00-{TRACE}-{SPAN}-ff",
+        f"01-{TRACE}-{SPAN}-01",
+        f"cc-{TRACE}-{SPAN}-01-what-the-future-brings",
+    ],
+)
+def test_a_traceparent_is_read(header: str) -> None:
+    """Of version 00 exactly, of later ones the part that is known."""
+    caller = read_traceparent(header, "a=1")
+    assert caller is not None
+    assert (caller.trace_id, caller.span_id, caller.state) == (TRACE, SPAN, "a=1")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "00",
+        f"00-{TRACE}-{SPAN}",
+        f"00-{TRACE}-{SPAN}-01-more",
+        f"00-{TRACE}-{SPAN}-01-",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE[1:]}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}0-01",
+        f"00-{TRACE}-{SPAN}-1",
+        f"0-{TRACE}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-0g",
+        f"cc-{TRACE}-{SPAN}-01.more",
+        f"00-{TRACE}-{SPAN}-01\n",
+    ],
+)
+def test_a_wrong_traceparent_is_none(header: str) -> None:
+    """Upper case, zeros, another length, version ff: W3C Trace Context, 3.2.2."""
+    assert read_traceparent(header) is None
+
+
+def asked_often(port: int, count: int, path: str) -> None:
+    """So many requests on one connection."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    for _ in range(count):
+        connection.request("GET", path)
+        connection.getresponse().read()
+    connection.close()
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody(root: Path, folder: Path) -> None:
+    """With standard output a pipe that is full the service answers, counts the lines that are lost, and ends with 0."""
+    with running(root, models=folder / "1-grey.onnx") as server:
+        asked_often(server.port, 2500, "/generate?x=" + 150 * '"')
+        text = server.get("/metrics")[2].decode()
+        (dropped,) = re.findall(r"^gan_log_dropped_total (\S+)$", text, re.MULTILINE)
+        assert float(dropped) > 0
+        assert server.get("/generate?seed=1")[0] == 200
+        assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def two_workers(root: Path, folder: Path) -> list[dict[str, Any]]:
+    """The log of two workers on one pipe, to its end: of answers, of what is not HTTP, and of the end itself."""
+    with running(root, models=folder / "1-grey.onnx", workers=2) as server:
+        assert server.process.stdout is not None
+        for place in range(40):
+            server.get(f"/generate?seed={place}", headers={"X-Request-Id": f"r{place}"})
+        refused = [
+            server.send(b"GET /generate?seed=1 HTTP/1.1\r\nX-Request-Id: no-host\r\n\r\n"),
+            server.send(b"this is not HTTP\r\n\r\n"),
+        ]
+        assert [re.findall(rb"(?i)x-request-id: (\S+)", answer) != [] for answer in refused] == [True, True]
+        assert server.stop() == 0
+        return [json.loads(line) for line in server.process.stdout]
+
+
+def test_workers_write_whole_lines_to_their_end(two_workers: list[dict[str, Any]]) -> None:
+    """Every request is there once, also those just before SIGTERM."""
+    ids = [line["id"] for line in two_workers if line["event"] == "request" and line["route"] == "/generate"]
+    assert sorted(ids) == sorted(f"r{place}" for place in range(40))
+
+
+def test_a_refused_head_has_a_name_and_a_line(two_workers: list[dict[str, Any]]) -> None:
+    """What never became a request: its target as far as it came, no route, no time."""
+    told = [line for line in two_workers if line["event"] == "request" and line["route"] == "none"]
+    assert [(line["status"], line["ms"]) for line in told] == [(400, None)] * 2
+    assert sorted(line["target"] for line in told) == ["", "/generate?seed=1"]
+    assert "no-host" in {line["id"] for line in told}

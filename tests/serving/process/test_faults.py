@@ -1,0 +1,113 @@
+"""What goes wrong around a server that runs: its files, its log's reader, its limits. It goes on answering."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.serving.service_process import TIMEOUT, Server, environment, free_port, retry, running, wait_for_workers
+
+
+def metrics_directory(server: Server) -> Path:
+    """Where a server's workers share their metrics."""
+    variables = Path(f"/proc/{server.workers()[0]}/environ").read_text().split("\0")
+    return Path(next(v.split("=", 1)[1] for v in variables if v.startswith("PROMETHEUS_MULTIPROC_DIR=")))
+
+
+def corrupt(directory: Path) -> None:
+    for path in directory.glob("*.db"):
+        with path.open("r+b") as file:
+            file.seek(8)
+            file.write(b"\xff" * 200)
+
+
+@pytest.mark.parametrize("damage", [shutil.rmtree, corrupt], ids=["gone", "corrupt"])
+def test_damaged_metrics_harm_metrics_only(root: Path, folder: Path, damage: Callable[[Path], None]) -> None:
+    """F-18: when the metrics' files are gone or corrupt, ``/metrics`` is 500 with an id, and samples are answered as ever."""
+    with running(root, models=folder / "1-grey.onnx") as server:
+        before = server.get("/generate?seed=42")[2]
+        damage(metrics_directory(server))
+        assert server.get("/metrics")[0] == 500
+        assert b'"code": "internal"' in server.get("/metrics")[2]
+        assert server.get("/generate?seed=42&scale=2")[0] == 200
+        assert server.get("/generate?seed=42")[2] == before
+        assert server.get("/healthz")[0] == 200
+        assert server.stop() == 0
+
+
+class Popen(subprocess.Popen[str]):
+    """A process that does not outlive a failed test."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind:
+            self.kill()
+        super().__exit__(kind, *rest)  # type: ignore[arg-type]
+
+
+def launch(root: Path, folder: Path, *prefix: str) -> tuple[subprocess.Popen[str], int]:
+    """A server of one worker behind a command, and its port; killed when its block ends early."""
+    port = free_port()
+    given = environment(provider="cpu", port=port, models=folder / "1-grey.onnx", workers=1, drain_seconds=0)
+    process = Popen(
+        [*prefix, sys.executable, "-m", "serving"],
+        cwd=root,
+        env=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return process, port
+
+
+def status(port: int, path: str) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_log_without_a_reader_does_not_stop_the_service(root: Path, folder: Path) -> None:
+    """F-26: with standard output and error closed at the other end, it starts, answers faults and samples, and ends with 0."""
+    process, port = launch(root, folder)
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        wait_for_workers(process, port, 1)
+        assert [status(port, path) for path in ("/generate?seed=1", "/generate?seed=x", "/nowhere")] == [200, 400, 404]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+
+
+def test_few_file_descriptors_cost_connections_and_no_worker(root: Path, folder: Path) -> None:
+    """F-17, O-10: with 64 descriptors and 120 connections at once, some are answered, none ends a worker, and after they
+    are closed everybody is answered again by the same process.
+    """
+    process, port = launch(root, folder, "prlimit", "--nofile=64")
+    with process:
+        wait_for_workers(process, port, 1)
+        clients = []
+        for place in range(120):
+            client = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+            client.sendall(b"GET /generate?seed=%d HTTP/1.1\r\nHost: x\r\n\r\n" % place)
+            clients.append(client)
+        assert clients[0].recv(15) == b"HTTP/1.1 200 OK"
+        for client in clients:
+            client.close()
+        assert retry(lambda: status(port, "/generate?seed=1")) == 200  # one that comes too early is closed, too
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()

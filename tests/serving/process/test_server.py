@@ -1,0 +1,244 @@
+"""The real server processes: that they start, answer alike, survive, and end in good order."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from contract import Image, Normal
+from tests.serving import tiny_onnx
+from tests.serving.client import ask
+from tests.serving.corpus import CASES, Case
+from tests.serving.service_process import TIMEOUT, Server, environment, free_port, retry, running
+
+
+@pytest.fixture(scope="module")
+def server(root: Path, folder: Path) -> Iterator[Server]:
+    """A server of two workers with every model."""
+    with running(root, models=folder, workers=2) as server:
+        yield server
+
+
+def on_the_wire(case: Case) -> bool:
+    """Whether an ordinary HTTP client can send this case: a URI holds no angle brackets, and the server says so itself."""
+    return all(33 <= ord(letter) < 127 and letter not in "<>" for letter in case.query)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if on_the_wire(case)][::4], ids=lambda case: str(case.name))
+def test_the_server_answers_as_the_application_does(server: Server, app: Flask, case: Case) -> None:
+    """Over a socket, through the launcher and uvicorn, the bytes and the status are those of the application in a test."""
+    headers = {"Accept": case.accept} if case.accept else {}
+    status, answered, body = server.get(f"/generate?{case.query}", headers=headers)
+    expected = ask(app, case.query, headers=headers)
+    assert (status, body) == (expected.status, expected.body)
+    for name in ("ETag", "Content-Type", "Content-Length", "Vary", "X-Seed"):
+        assert answered.get(name.lower()) == expected.headers.get(name)
+
+
+def test_two_workers_and_a_restart_give_the_same(root: Path, folder: Path, server: Server) -> None:
+    """D-04: forty connections to two workers, and a server started anew with one, bring one set of bytes."""
+    answers = {server.get("/generate?seed=42")[2] for _ in range(40)}
+    with running(root, models=folder, workers=1) as other:
+        answers.add(other.get("/generate?seed=42")[2])
+    assert len(answers) == 1
+
+
+def test_head_has_no_length_and_no_body(server: Server) -> None:
+    """HEAD brings the headers of GET but Content-Length and Server-Timing, which are not known without inference."""
+    asked = {"X-Request-Id": "the-same"}
+    head, get = (server.get("/generate?seed=42", method, asked)[1] for method in ("HEAD", "GET"))
+    assert {"content-length", "server-timing"} & set(head) == set()
+    assert {k: v for k, v in get.items() if k not in ("content-length", "server-timing", "date")} == {
+        k: v for k, v in head.items() if k != "date"
+    }
+
+
+@pytest.mark.parametrize("method", ["TRACE", "FOO", "POST", "CONNECT"])
+def test_other_methods_are_refused_and_nothing_is_echoed(server: Server, method: str) -> None:
+    """B-22: a method that is not ours gets 4xx or 501 and none of its own words back."""
+    target = "x:80" if method == "CONNECT" else "/generate?seed=1"
+    answer = server.send(f"{method} {target} HTTP/1.1\r\nHost: x\r\nX-Canary: canary\r\nConnection: close\r\n\r\n".encode())
+    assert re.match(rb"HTTP/1.1 (4\d\d|501) ", answer)
+    assert b"canary" not in answer
+
+
+def test_a_body_on_get_does_not_disturb_the_next_request(server: Server) -> None:
+    """B-24: a GET with a body is answered, and so is the request behind it on the same connection."""
+    first = b'GET /generate?seed=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nContent-Type: application/json\r\n\r\n{"a": 12}'
+    second = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = server.send(first + second)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert answer.endswith(b'"ok"\n}\n')
+
+
+def test_many_and_large_headers_do_no_harm(server: Server) -> None:
+    """B-25: a cookie of 8 KB is served, 200 headers are served or refused, and the server goes on."""
+    assert server.get("/generate?seed=1", headers={"Cookie": "a=" + 8192 * "x"})[0] == 200
+    headers = b"".join(b"X-%d: y\r\n" % i for i in range(200))
+    answer = server.send(b"GET /generate?seed=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n")
+    assert re.match(rb"HTTP/1.1 (200|431|400) ", answer)
+    assert server.get("/healthz")[0] == 200
+
+
+def test_raw_bytes_in_the_query_are_refused(server: Server) -> None:
+    """B-04: digits of another script, not escaped, get 400."""
+    answer = server.send("GET /generate?seed=\u0664\u0662 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("path", ["/generate%2f", "/generate/", "//generate", "/GENERATE", "/%67enerate%00"])
+def test_other_paths_are_not_found(server: Server, path: str) -> None:
+    """B-26: over the wire, too, a path that is not exactly a route is 404."""
+    assert server.get(f"{path}?seed=1")[0] == 404
+
+
+def metric(text: str, name: str) -> float:
+    """The sum of a metric's samples."""
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}[ {{]", line))
+
+
+def test_any_worker_counts_for_all(server: Server) -> None:
+    """``/metrics`` of either worker tells the requests of both, exactly as many as were sent."""
+    count = 'gan_http_requests_total{code="400",method="GET",route="/generate"}'
+    before = metric(server.get("/metrics")[2].decode(), re.escape(count))
+    for _ in range(30):
+        server.get("/generate?seed=x")
+    assert metric(server.get("/metrics")[2].decode(), re.escape(count)) == before + 30
+
+
+def test_promtool_finds_nothing(server: Server) -> None:
+    """O-14: promtool has nothing to say of the metrics of two workers."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    text = server.get("/metrics")[2]
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_a_killed_worker_comes_back(root: Path, folder: Path) -> None:
+    """F-04: after SIGKILL of its only worker the server answers again, the same bytes, and counters did not go back."""
+    with running(root, models=folder / "1-grey.onnx") as server:
+        before = server.get("/generate?seed=42")[2]
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGKILL)
+        assert retry(lambda: server.get("/generate?seed=42")[2]) == before
+        text = server.get("/metrics")[2].decode()
+        assert metric(text, "gan_http_requests_total") >= 2
+        assert f'pid="{worker}"' not in text
+        assert server.stop() == 0
+
+
+def test_clients_that_leave_take_their_work_along(root: Path, tmp_path: Path) -> None:
+    """O-07: of forty requests whose clients close or reset before the answer, what still waits is dropped and counted as 499;
+    nothing is left in the queue, and the next request is right.
+    """
+    path = tmp_path / "slow.onnx"
+    path.write_bytes(tiny_onnx.build("slow", {"z": Normal(20)}, Image(28, 28, 1), [2048, 2048]))
+    with running(root, models=path, queue_limit=60_000, cache_bytes=0) as server:
+        before = server.get("/generate?seed=42")[2]
+        clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+        for place, client in enumerate(clients):
+            client.sendall(b"GET /generate?seed=%d&n=64 HTTP/1.1\r\nHost: x\r\n\r\n" % (1000 * place))
+        threading.Event().wait(0.15)
+        for place, client in enumerate(clients):
+            if place % 2:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+            client.close()
+        counts = {"200": 0.0, "499": 0.0}
+        for _ in range(TIMEOUT * 20):
+            text = server.get("/metrics")[2].decode()
+            counts = {
+                code: metric(text, rf'gan_http_requests_total{{code="{code}",method="GET",route="/generate"}}')
+                for code in counts
+            }
+            if sum(counts.values()) == 41:
+                break
+            threading.Event().wait(0.05)
+        assert sum(counts.values()) == 41
+        text = server.get("/metrics")[2].decode()  # once more: a scrape reads gauges and counters at different moments
+        assert counts["499"] == metric(text, "gan_cancelled_total") > 0
+        assert metric(text, "gan_queue_depth") == 0
+        assert server.get("/generate?seed=42")[2] == before
+
+
+def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:
+    """A launcher that is killed leaves no worker behind on the port."""
+    with running(root, models=folder / "1-grey.onnx", workers=2) as server:
+        workers = server.workers()
+        assert len(workers) == 2
+        server.stop(signal.SIGKILL)
+        pause = threading.Event()
+        for _ in range(TIMEOUT * 20):
+            if not any(Path(f"/proc/{pid}/stat").exists() for pid in workers):
+                return
+            pause.wait(0.05)
+        raise AssertionError("workers stayed")
+
+
+def start(root: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """A server that is expected to end by itself."""
+    given = {"provider": "cpu", "port": free_port(), "workers": 2, **settings}
+    return subprocess.run(
+        [sys.executable, "-m", "serving"],
+        cwd=root,
+        env=environment(**given),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"port": "http"}, "serving: GAN_PORT must be an integer 1..65535, got 'http'\n"),
+        ({"models": "/nowhere/x.onnx"}, "serving: GAN_MODELS must name .onnx files or folders of them, got '/nowhere/x.onnx'"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_code_2(root: Path, settings: dict[str, str], line: str) -> None:
+    """The line names variable, value and what would be right."""
+    ended = start(root, **settings)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(line)
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_refused_model_is_one_line_and_exit_code_1(root: Path, tmp_path: Path) -> None:
+    """A broken model file ends the service at start, in all workers, with its name and the reason."""
+    (tmp_path / "m.onnx").write_bytes(tiny_onnx.grey()[:-1])
+    ended = start(root, models=tmp_path / "m.onnx", workers=1)
+    assert ended.returncode == 1
+    assert ended.stderr == f"serving: {tmp_path}/m.onnx: the file is truncated or not an ONNX model\n"
+
+
+def test_cuda_that_is_not_there_is_one_line_and_exit_code_1(root: Path, folder: Path) -> None:
+    """F-22: ``GAN_PROVIDER=cuda`` without CUDA does not start."""
+    if shutil.which("nvidia-smi"):
+        pytest.skip("CUDA may be there")
+    ended = start(root, models=folder, provider="cuda")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("serving: GAN_PROVIDER=cuda, but ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_port_in_use_is_an_error(root: Path, folder: Path) -> None:
+    """F-27: a port that another program listens on, another instance too, is one line and exit code 1."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ended = start(root, models=folder, port=other.getsockname()[1])
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("serving: cannot listen on 127.0.0.1:")
+    assert ended.stderr.count("\n") == 1

@@ -1,0 +1,140 @@
+"""How a server ends: what it had begun is answered whole, whatever signal comes when."""
+
+from __future__ import annotations
+
+import collections
+import json
+import re
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from contract import Image, Normal
+from tests.serving import tiny_onnx
+from tests.serving.process.test_faults import launch
+from tests.serving.service_process import TIMEOUT, listeners, running
+
+
+class Client(threading.Thread):
+    """Requests one after another on a kept connection, until the server will have no more."""
+
+    def __init__(self, port: int, first_seed: int) -> None:
+        super().__init__()
+        self.counts: collections.Counter[str] = collections.Counter()
+        self._port, self._seed = port, first_seed
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection = socket.create_connection(("127.0.0.1", self._port), timeout=TIMEOUT)
+            except (ConnectionRefusedError, ConnectionResetError):  # nobody listens, or nobody does since a moment ago
+                return
+            with connection:
+                while (result := self._ask(connection)) == "kept":
+                    self.counts["answered"] += 1
+                self.counts[result] += 1
+
+    def _ask(self, connection: socket.socket) -> str:
+        self._seed += 1
+        data = b""
+        try:
+            connection.sendall(b"GET /generate?seed=%d HTTP/1.1\r\nHost: x\r\n\r\n" % self._seed)
+            while not is_whole(data):
+                chunk = connection.recv(65536)
+                if not chunk:
+                    return "cut" if data else "closed"
+                data += chunk
+        except ConnectionError:
+            return "cut" if data else "closed"
+        if not data.startswith(b"HTTP/1.1 200 "):
+            return data[:13].decode()
+        return "answered" if b"\r\nconnection: close\r\n" in data.lower() else "kept"
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether an answer has its whole body."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    return bool(end) and length is not None and len(body) == int(length[1])
+
+
+@pytest.mark.parametrize("drain_seconds", [0, 0.5])
+def test_sigterm_under_load_loses_nothing(root: Path, folder: Path, drain_seconds: float) -> None:
+    """F-01: what two workers had begun to serve for 16 busy clients is answered whole, and the exit code is 0.
+
+    A kept connection may be closed between two requests, as HTTP allows; a client sees that as a close before any byte.
+    """
+    with running(root, models=folder / "1-grey.onnx", workers=2, drain_seconds=drain_seconds) as server:
+        clients = [Client(server.port, place * 10**6) for place in range(16)]
+        for client in clients:
+            client.start()
+        while sum(client.counts["answered"] for client in clients) < 500:
+            threading.Event().wait(0.01)
+        assert server.stop() == 0
+        assert server.errors() == ""
+        for client in clients:
+            client.join(TIMEOUT)
+        total = sum((client.counts for client in clients), collections.Counter())
+        assert set(total) <= {"answered", "closed"}, total
+        assert total["closed"] <= 2 * len(clients)
+
+
+def test_draining_says_so_and_still_answers(root: Path, folder: Path) -> None:
+    """F-02: from SIGTERM on ``/readyz`` is 503, while ``/generate`` still answers until the delay is over."""
+    with running(root, models=folder / "1-grey.onnx", drain_seconds=600) as server:
+        assert server.get("/readyz")[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        while server.get("/readyz")[0] == 200:
+            threading.Event().wait(0.01)
+        status, _, body = server.get("/readyz")
+        assert (status, json.loads(body)["code"]) == (503, "draining")
+        assert server.get("/generate?seed=1")[0] == 200
+        assert server.stop(signal.SIGTERM) == 0  # the second one does not wait
+
+
+def test_sigint_ends_at_once(root: Path, folder: Path) -> None:
+    """Ctrl-C ends the service without the delay, with exit code 0."""
+    with running(root, models=folder / "1-grey.onnx", drain_seconds=600) as server:
+        assert server.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.2, 0.5])
+def test_sigterm_while_loading_ends_cleanly(root: Path, folder: Path, pause: float) -> None:
+    """F-03: told to end before it is ready, the server ends with 0, says nothing, and leaves nobody on its port."""
+    process, port = launch(root, folder)
+    with process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "start"
+        threading.Event().wait(pause)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert listeners(port) == 0
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_delay(root: Path, folder: Path, second: signal.Signals) -> None:
+    """F-03: a second SIGTERM, or a SIGINT, during the drain delay ends the server at once and cleanly."""
+    with running(root, models=folder / "1-grey.onnx", workers=2, drain_seconds=600) as server:
+        server.process.send_signal(signal.SIGTERM)
+        while server.get("/readyz")[0] != 503:
+            threading.Event().wait(0.01)
+        assert server.stop(second) == 0
+        assert server.errors() == ""
+
+
+def test_sigterm_while_swapping_ends_cleanly(root: Path, folder: Path, tmp_path: Path) -> None:
+    """F-03: told to end while a large model is being loaded and proven, the server ends with 0 and says nothing."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes((folder / "1-grey.onnx").read_bytes())
+    large = tmp_path / "large"
+    large.write_bytes(tiny_onnx.build("grey", {"z": Normal(20)}, Image(28, 28, 1), [3000, 3000]))
+    with running(root, models=path, watch_seconds=0.25) as server:
+        large.replace(path)
+        threading.Event().wait(0.6)
+        assert server.stop() == 0
+        assert server.errors() == ""

@@ -1,0 +1,140 @@
+"""The watch over worker processes, with small real processes in the place of workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+from tests.serving.process.test_faults import metrics_directory
+from tests.serving.service_process import TIMEOUT, retry, running
+
+PROGRAM = """
+import multiprocessing, os, sys, time
+from serving.process import supervisor
+from serving.process.supervisor import Supervisor, hear_signals
+
+def work(kind):
+    print("began", flush=True)
+    if kind == "deaf":
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("deaf", flush=True)
+    if kind == "slow":
+        import signal
+        def end(number, frame):
+            time.sleep(1)
+            print("farewell", flush=True)
+            os._exit(0)
+        signal.signal(signal.SIGTERM, end)
+        print("slow", flush=True)
+    if kind in ("78", "1"):
+        os._exit(int(kind))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    def start(place):
+        process = context.Process(target=work, args=(sys.argv[1],))
+        process.start()
+        return process
+    ok = Supervisor(
+        start, 1, is_hopeless=lambda code, is_last: code == 78, fell=lambda: None, drain=lambda: print("drain", flush=True),
+        drain_seconds=float(sys.argv[2]), stop_seconds=0.2,
+    ).run(hear_signals())
+    print("over", ok, flush=True)
+"""
+
+
+def supervise(root: Path, tmp_path: Path, kind: str, drain_seconds: float = 0) -> subprocess.Popen[str]:
+    """A supervisor of one worker that sleeps, hears no SIGTERM, or exits with a code at once."""
+    path = tmp_path / "supervise.py"
+    path.write_text(textwrap.dedent(PROGRAM))
+    return subprocess.Popen(
+        [sys.executable, str(path), kind, str(drain_seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def test_a_worker_that_hears_nothing_is_killed(root: Path, tmp_path: Path) -> None:
+    """After ``stop_seconds``, and the time for a farewell, a worker that has not ended is ended."""
+    with supervise(root, tmp_path, "deaf") as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["began\n", "deaf\n"]
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=TIMEOUT)[0].split() == ["drain", "over", "True"]
+
+
+def test_a_worker_may_say_farewell_after_its_last_answer(root: Path, tmp_path: Path) -> None:
+    """One that needs longer than ``stop_seconds`` by what its log and its spans take is not killed before it has ended."""
+    with supervise(root, tmp_path, "slow") as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["began\n", "slow\n"]
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=TIMEOUT)[0].split() == ["drain", "farewell", "over", "True"]
+
+
+def test_a_hopeless_worker_ends_the_watch(root: Path, tmp_path: Path) -> None:
+    """A worker that could not start is not replaced."""
+    with supervise(root, tmp_path, "78") as process:
+        assert process.communicate(timeout=TIMEOUT)[0].split() == ["began", "over", "False"]
+
+
+def test_workers_that_fall_at_once_are_replaced_more_and_more_slowly(root: Path, tmp_path: Path) -> None:
+    """F-24: there is always a next one; how long the pauses are is the table's, doubled each time."""
+    with supervise(root, tmp_path, "1") as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(4)] == 4 * ["began\n"]
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=TIMEOUT)[0].split()[-2:] == ["over", "True"]
+
+
+def test_a_broken_file_does_not_end_workers_that_serve(root: Path, folder: Path, tmp_path: Path) -> None:
+    """A worker falls while the file on the disk is broken: its successor is refused, and the other one goes on alone until the
+    file is whole again.
+    """
+    path = tmp_path / "m.onnx"
+    whole = (folder / "1-grey.onnx").read_bytes()
+    path.write_bytes(whole)
+    with running(root, models=path, workers=2, watch_seconds=0) as server:
+        before = server.get("/generate?seed=42")[2]
+        path.write_bytes(whole[:-1])
+        fallen, other = server.workers()
+        os.kill(fallen, signal.SIGKILL)
+        assert server.process.stdout is not None
+        while '"event": "refused"' not in server.process.stdout.readline():
+            pass
+        path.write_bytes(whole)
+        pause = threading.Event()
+        for _ in range(TIMEOUT * 20):
+            if len(set(server.workers()) - {fallen}) == 2:
+                break
+            pause.wait(0.05)
+        assert other in server.workers()
+        assert server.get("/generate?seed=42")[2] == before
+        assert server.stop() == 0
+
+
+def test_a_worker_that_falls_leaves_its_counters_to_the_next(root: Path, folder: Path) -> None:
+    """O-13: after several deaths no counter has gone back, and there are as many files as before the first."""
+    with running(root, models=folder / "1-grey.onnx", workers=1) as server:
+        files = {}
+        for count in range(1, 6):
+            assert retry(lambda: server.get("/generate?seed=42"))[0] == 200
+            text = server.get("/metrics")[2].decode()
+            assert f'gan_http_requests_total{{code="200",method="GET",route="/generate"}} {count}.0' in text
+            assert "gan_ready 1.0" in text
+            files[count] = sorted(path.name for path in metrics_directory(server).iterdir())
+            (worker,) = server.workers()
+            os.kill(worker, signal.SIGKILL)
+            while worker in server.workers():
+                threading.Event().wait(0.01)
+        assert files[5] == files[1]
+        assert retry(lambda: server.get("/healthz"))[0] == 200
+        assert server.stop() == 0

@@ -1,0 +1,68 @@
+"""The page at ``/`` and its files as they are served; what it does in a browser is in ``tests/browser``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from serving.http.asgi import Front
+from serving.web.page import DOCUMENT, MEDIA_TYPES, static_files
+from tests.serving.client import ask
+
+LOADED = re.compile(r'(?:src|href)="(/static/[^"]+)"|from "\./([^"]+)"')
+
+
+def loaded(text: str) -> set[str]:
+    """Names of the files that a document or a module loads."""
+    return {(address or module).rpartition("/")[2] for address, module in LOADED.findall(text)}
+
+
+def test_the_page_runs_nothing_that_stands_in_it(app: Front) -> None:
+    """Its policy allows scripts and styles of this service only, and it has no inline script, style or handler."""
+    page = ask(app, path="/")
+    text = page.body.decode()
+    policy = dict(rule.split(" ", 1) for rule in page.headers["Content-Security-Policy"].split("; "))
+    assert policy == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self' blob:",
+        "connect-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", text)
+    assert (page.headers["X-Content-Type-Options"], page.headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
+
+
+def test_the_page_knows_the_limits(app: Front) -> None:
+    """The settings' limits are written into it, so that it asks for nothing that is refused."""
+    assert 'data-max-images="256" data-max-frames="256" data-max-scale="16"' in ask(app, path="/").body.decode()
+
+
+def test_every_file_is_loaded_and_every_loaded_file_is_there(app: Front) -> None:
+    """What the page and its modules load is what the folder holds."""
+    texts = [ask(app, path="/").body.decode(), *(file.body.decode() for file in static_files().values())]
+    assert set().union(*map(loaded, texts)) == static_files().keys()
+
+
+@pytest.mark.parametrize("name", static_files())
+def test_a_file_is_served_under_its_type(app: Front, name: str) -> None:
+    """With its media type, nosniff, a tag by which it is 304 as long as it is the same, and nothing of another host in it."""
+    path = f"/static/{name}"
+    file = ask(app, path=path)
+    assert (file.status, file.headers["Content-Type"]) == (200, MEDIA_TYPES[Path(name).suffix])
+    assert (file.headers["X-Content-Type-Options"], file.headers["Cache-Control"]) == ("nosniff", "no-cache")
+    assert int(ask(app, path=path, method="HEAD").headers["Content-Length"]) == len(file.body)
+    again = ask(app, path=path, headers={"If-None-Match": file.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+    assert set(re.findall(r"https?://[\w.]+", file.body.decode())) <= {"http://www.w3.org"}  # the name of SVG
+
+
+@pytest.mark.parametrize("name", [DOCUMENT, "no.js", "..%2fapp.py", "%2e%2e/app.py", "", "../app.py"])
+def test_nothing_else_is_served(app: Front, name: str) -> None:
+    """The page's own source, files that are not there and ways out of the folder are 404."""
+    assert ask(app, path=f"/static/{name}").status == 404

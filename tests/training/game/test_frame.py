@@ -1,0 +1,130 @@
+"""What a recipe may hang on the loop: before a move, before the first step, after the last."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from tests.training.conftest import tiny_setting
+from training.__main__ import main
+from training.data import load
+from training.game.batches import Batches
+from training.game.loop import Game, play
+from training.game.objective import loss
+from training.game.recipe import Deck, Ema, Recipe
+from training.game.step import Batch, Round, Verdict
+from training.nets.mlp import Discriminator
+from training.recipes import CATALOGUE
+from training.report.journal import read_rows
+from training.run.config import Plan
+from training.run.job import EXAMINATION, examine_run, train
+
+
+def game_of(recipe: Recipe) -> Game:
+    data = load("ring8", environ={})
+    return Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=0, pixels="tanh"), seed=5)
+
+
+def test_a_player_makes_ready_before_it_states_its_loss() -> None:
+    """A critic that is clipped before its move is judged with clipped weights, and is left as its step leaves it."""
+    seen: list[float] = []
+
+    @loss
+    def spy(round: Round) -> Tensor:
+        seen.append(max(p.abs().max().item() for p in round.nets["D"].parameters()))
+        return round.on_real.logit.mean()
+
+    def clip(nets: Mapping[str, nn.Module]) -> None:
+        for parameter in nets["D"].parameters():
+            parameter.data.clamp_(-0.1, 0.1)
+
+    recipe = CATALOGUE["parabola"]
+    d, g = recipe.players
+    game = game_of(replace(recipe, players=(replace(d, loss=spy, before=clip), g)))
+    list(play(game, 2))
+    assert max(seen) == pytest.approx(0.1)
+    assert max(p.abs().max().item() for p in game.nets["D"].parameters()) > 0.1
+
+
+def test_fresh_nets_are_prepared_from_the_data_before_they_are_copied() -> None:
+    """``prepare`` is told the nets, the data and the seed; averages begin where it left the nets."""
+    told: list[tuple[int, int]] = []
+
+    def prepare(nets: Mapping[str, nn.Module], deck: Deck, seed: int) -> None:
+        told.append((len(deck), seed))
+        with torch.no_grad():
+            next(nets["G"].parameters()).fill_(deck.rows(torch.tensor([3])).x[0, 0].item())
+
+    recipe = CATALOGUE["parabola"]
+    game = game_of(replace(recipe, prepare=prepare, ema=Ema(0.5)))
+    assert told == [(100_000, 5)]
+    expected = game.batches.data.items[3, 0].item()
+    assert (next(game.averages["G"].parameters()) == expected).all()
+
+
+class Critic(Discriminator):
+    """A discriminator whose zero means nothing."""
+
+    def forward(self, x: Tensor) -> Verdict:
+        return replace(super().forward(x), threshold=None)
+
+
+def test_a_critic_has_no_accuracy() -> None:
+    """Its scores have no side, so none is noted, moving or not."""
+    nets = {"D": Critic(nn.Sequential(nn.Identity()), 2), "G": nn.Identity()}
+    round = Round(nets, Batch(torch.ones(2, 2)), {}, step=0, moving=frozenset("D"))
+    assert round.on_real.logit.shape == (2,)
+    assert round.notes == {}
+
+
+def test_more_checkpoints_change_nothing_that_comes_out(tmp_path: Path) -> None:
+    """A run with one and a run with ten, each of which looks at samples, export the same bytes; none at all is refused."""
+    asked = ["train", "toy1d", "--steps", "10", "--batch", "4"]
+    for count in ("1", "10"):
+        assert main([*asked, "--checkpoints", count, "--out", str(tmp_path / count)]) == 0
+    assert (tmp_path / "1" / "model.onnx").read_bytes() == (tmp_path / "10" / "model.onnx").read_bytes()
+    looks = [[row for row in read_rows(tmp_path / count / "stats.jsonl") if "alarm/collapse" in row] for count in ("1", "10")]
+    assert len(looks[0]) == len(looks[1]) == 1
+    assert main([*asked, "--checkpoints", "0", "--out", str(tmp_path / "none")]) == 2
+
+
+def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers of ``examine`` on the test part are told and written beside the model."""
+    recipe = replace(CATALOGUE["vanilla"], data="digits", examine=lambda nets, test: {"test-samples": float(len(test.x))})
+    monkeypatch.setitem(CATALOGUE, "examined", replace(recipe, name="examined"))
+    setting = replace(tiny_setting(tmp_path / "run"), console=Console(file=io.StringIO(), width=200))
+    assert train(Plan(recipe="examined", steps=1, batch=8), setting)
+    assert examine_run(setting) == {"test-samples": 355.0}
+    written = json.loads((setting.run / EXAMINATION).read_text())
+    assert written == {"step": 1, "data": "digits", "samples": 355, "values": {"test-samples": 355.0}}
+
+
+def test_a_recipe_without_an_examination_has_none(tmp_path: Path) -> None:
+    """None is said and nothing written."""
+    setting = tiny_setting(tmp_path / "run")
+    assert train(Plan(recipe="parabola", steps=1, batch=8), setting)
+    assert examine_run(setting) is None
+    assert not (setting.run / EXAMINATION).exists()
+
+
+def test_score_of_a_run_directory_counts_the_errors_of_its_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``python -m training score RUN`` of a semi-supervised run tells D's errors on the test part beside G's scores."""
+    run = tmp_path / "run"
+    assert train(Plan(recipe="salimans_small", data="digits", steps=2, batch=8), tiny_setting(run))
+    monkeypatch.setenv("XDG_CACHE_HOME", os.environ["TEST_CACHE"])
+    assert main(["score", str(run), "--samples", "20"]) == 0
+    written = json.loads((run / EXAMINATION).read_text())
+    assert written["samples"] == 355
+    assert 0 <= written["values"]["errors"] <= 355
+    assert f"on 355 test samples of digits: errors {written['values']['errors']:g}, error" in capsys.readouterr().out

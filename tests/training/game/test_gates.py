@@ -1,0 +1,89 @@
+"""Who is held back, by which numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.data import load
+from training.errors import TrainingError
+from training.game.batches import Batches
+from training.game.gates import GATES, equilibrium, loss_ratio
+from training.game.loop import Game, play
+from training.recipes import CATALOGUE
+from training.run.config import Plan
+
+EVERYONE = ("E", "G", "D")
+
+
+def standing(**values: float) -> dict[str, Tensor]:
+    return {name.replace("_", "/"): torch.tensor(value) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "expected"),
+    [
+        (0.69, 0.69, EVERYONE),
+        (0.34, 1.02, EVERYONE),
+        (0.32, 0.69, ("E", "G")),
+        (0.69, 0.32, ("E", "G")),
+        (1.04, 0.69, ("E", "D")),
+        (0.69, 1.04, ("E", "D")),
+        (0.32, 1.04, EVERYONE),
+        (1.04, 0.32, EVERYONE),
+    ],
+)
+def test_equilibrium_rests_the_winner_or_the_loser_but_not_both(real: float, fake: float, expected: tuple[str, ...]) -> None:
+    """Below .33 on either side D rests, above 1.03 G does; where both would, both move; the encoder always moves."""
+    assert equilibrium().admit(standing(cost_real=real, cost_fake=fake), EVERYONE) == expected
+
+
+def test_equilibrium_admits_everyone_until_both_costs_are_known() -> None:
+    """At the first move nothing is known, after half a move one cost."""
+    assert equilibrium().admit({}, EVERYONE) == EVERYONE
+    assert equilibrium().admit(standing(cost_real=0.1), EVERYONE) == EVERYONE
+
+
+def test_equilibrium_refuses_a_game_whose_discriminator_tells_no_costs() -> None:
+    """A critic's answers are no logits: once it has moved, the gate says so rather than admitting everyone for ever."""
+    with pytest.raises(TrainingError, match="needs cost/real and cost/fake"):
+        equilibrium().admit(standing(D_loss=0.1), EVERYONE)
+
+
+@pytest.mark.parametrize(
+    ("d", "g", "expected"), [(0.09, 1.0, ("G",)), (0.11, 1.0, ("D", "G")), (9.9, 1.0, ("D", "G")), (10.1, 1.0, ("D",))]
+)
+def test_loss_ratio_rests_whoever_is_ten_times_ahead(d: float, g: float, expected: tuple[str, ...]) -> None:
+    """D below a tenth of G's loss, G when D's is above ten times its own."""
+    assert loss_ratio().admit(standing(D_loss=d, G_loss=g), ("D", "G")) == expected
+
+
+def test_loss_ratio_admits_everyone_until_both_losses_are_known() -> None:
+    """D's first move comes before G has any loss."""
+    assert loss_ratio().admit(standing(D_loss=0.01), ("D",)) == ("D",)
+
+
+def test_a_round_notes_what_equilibrium_looks_at() -> None:
+    """cost/real is the mean of -log D(x), cost/fake that of -log(1 - D(G(z))), wherever D moves and answers with logits."""
+    recipe = CATALOGUE["vanilla"]
+    game = Game(recipe, recipe.latents(10), Batches(load("mnist5k", environ={}), 8, seed=0, pixels="unit"), seed=0)
+    next(play(game, 1))
+    costs = float(game.standing["cost/real"]) + float(game.standing["cost/fake"])
+    assert costs == pytest.approx(float(game.standing["D/loss"]), rel=1e-6)
+
+
+def test_the_command_line_offers_loss_ratio() -> None:
+    """``--gate loss-ratio`` is that gate, and says its limits in the run's record."""
+    assert Plan(recipe="vanilla", gate="loss-ratio").resolve().gate is GATES["loss-ratio"]
+    assert str(GATES["loss-ratio"]) == "loss_ratio(0.1, 10)"
+
+
+@pytest.mark.parametrize("gate", ["worse-only", "equilibrium", "loss-ratio"])
+def test_a_gate_is_refused_where_nobody_is_called_d_or_g(gate: str) -> None:
+    """It would hold nobody back and say nothing: GMAN's discriminators are D1, D2 and so on, the VAE is one player."""
+    with pytest.raises(TrainingError, match=f"the gate {gate} holds back D or G; gman_small has D1, D2, D3, G"):
+        Plan(recipe="gman_small", gate=gate).resolve()
+    with pytest.raises(TrainingError, match="vae_small has EG"):
+        Plan(recipe="vae_small", gate=gate).resolve()
+    assert Plan(recipe="gman_small", gate="always").resolve().players

@@ -1,0 +1,59 @@
+"""How players move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import tiny_setting
+from training.game.loop import play
+from training.game.optimisers import GeometricDecay, LinearDecay
+from training.recipes import CATALOGUE
+from training.run.config import Plan
+from training.run.job import _set_up
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 2e-4), (5_000, 2e-4), (7_500, 1e-4), (9_999, 4e-8), (10_000, 0.0)])
+def test_a_rate_is_held_and_then_falls_to_zero(step: int, rate: float) -> None:
+    """Half the steps at the full rate, then in a straight line to zero."""
+    assert LinearDecay(2e-4)(step, 10_000)["lr"] == pytest.approx(rate)
+
+
+def test_a_rate_never_leaves_its_range() -> None:
+    """Played on beyond its last step, a game keeps a rate of zero and never a negative one."""
+    assert LinearDecay(2e-4)(12_000, 10_000) == {"lr": 0.0}
+
+
+def test_dcgan_on_mnist_lets_its_rate_fall() -> None:
+    """Both players of the MNIST sizes, as in the authors' MNIST code; on 64x64 they keep it, as in their code for faces."""
+    falling = {
+        name: [player.tune is not None for player in CATALOGUE[name].players] for name in ("dcgan", "dcgan32", "dcgan64")
+    }
+    assert falling == {"dcgan": [True, True], "dcgan32": [True, True], "dcgan64": [False, False]}
+
+
+@pytest.mark.parametrize(
+    ("step", "rate", "momentum"),
+    [
+        (0, 0.1, 0.5),
+        (1, 0.1 / 1.00004, 0.50002),
+        (5_000, 0.1 * 1.00004**-5_000, 0.6),
+        (10_000, 0.1 * 1.00004**-10_000, 0.7),
+        (400_000, 1e-6, 0.7),
+    ],
+)
+def test_a_rate_is_divided_each_step_while_momentum_rises(step: int, rate: float, momentum: float) -> None:
+    """Down to its least value; the momentum in a straight line, and then no further."""
+    assert GeometricDecay(0.1, 1.00004, 1e-6, (0.5, 0.7), 10_000)(step, 20_000) == pytest.approx(
+        {"lr": rate, "momentum": momentum}
+    )
+
+
+def test_the_first_conditional_gan_moves_by_its_schedule(tmp_path: Path) -> None:
+    """After a step, rate and momentum of both players' optimisers are the schedule's of that step."""
+    game, _ = _set_up(Plan(recipe="cgan_small", steps=3, batch=8), tiny_setting(tmp_path))
+    list(play(game, 3))
+    for optimiser in game.optimisers.values():
+        (group,) = optimiser.param_groups
+        assert (group["lr"], group["momentum"]) == pytest.approx((0.1 / 1.00004**2, 0.5 + 0.2 * 2 / 6000))

@@ -1,0 +1,123 @@
+"""Games with several players of a kind, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests.training.deals import FAKE, REAL, Linear, Scaled, deal, softplus
+from training.game.objective import playing
+from training.game.step import Round
+from training.losses.adversarial import d_nonsaturating, g_nonsaturating
+from training.losses.several import against, g_mixed, g_squashed, g_squashed_modified, in_part, soft_mean, squashed
+from training.nets.several import Lambda, Mixture, dropout_keeps
+from training.penalties import r1
+from training.recipes import CATALOGUE
+
+
+def s(logit: float) -> float:
+    return 0.98 / (1 + math.exp(-logit)) + 0.01
+
+
+def test_probabilities_are_kept_from_zero_and_one() -> None:
+    """The sigmoid brought to [.01,.99] in both objectives of G."""
+    assert g_squashed(deal(moving="G")).item() == pytest.approx(sum(math.log(s(-f)) for f in FAKE) / 2)
+    assert g_squashed_modified(deal(moving="G")).item() == pytest.approx(-sum(math.log(s(f)) for f in FAKE) / 2)
+
+
+def test_a_fooled_discriminator_comes_back() -> None:
+    """At a fake's logit of 31 G's squashed value has no gradient left in float32; D's own loss must have one."""
+    logit = torch.tensor([31.0], requires_grad=True)
+    (flat,) = torch.autograd.grad(squashed(-logit).log().sum(), logit)
+    assert abs(flat.item()) < 1e-8
+    dealt, d = deal(), Linear(31.0)
+    round = Round({**dealt.nets, "D1": d}, dealt.real, dealt.latents, step=0, moving=frozenset(["D1"]))
+    (gradient,) = torch.autograd.grad(CATALOGUE["gman_one"].players[0].loss(round), list(d.parameters()))
+    assert gradient.item() == pytest.approx(0.5)
+
+
+def test_a_discriminator_sees_its_own_slice() -> None:
+    """The second half of the deal is the real 3 and the fake 1."""
+    assert in_part(d_nonsaturating, 1, 2)(deal()).item() == pytest.approx(softplus(-4.5) + softplus(1.5))
+
+
+@pytest.mark.parametrize(("sharpness", "expected"), [(0.0, 2.0), (math.log(2) / 2, (1 + 2 * 3) / 3), (1e4, 3.0)])
+def test_lambda_leads_from_the_mean_to_the_greatest(sharpness: float, expected: float) -> None:
+    """Of 1 and 3: at 0 the mean, at ln(2)/2 the greater counts twice, at infinity alone."""
+    assert soft_mean(torch.tensor([1.0, 3.0]), torch.tensor(sharpness)).item() == pytest.approx(expected)
+
+
+def mixed_deal() -> Round:
+    round = deal(moving="G")
+    return Round({**round.nets, "mix": Lambda()}, round.real, round.latents, step=0, moving=frozenset({"G", "mix"}))
+
+
+VALUES = [in_part(playing(g_squashed, D=role), number, 2) for number, role in enumerate(("D", "D2"))]
+V = (math.log(s(3.0)), math.log(s(1.0)))
+"""D on the fake -2: logit -3; D2 on the fake 1: logit -1."""
+
+
+def test_the_generator_mixes_what_its_critics_say_each_of_its_slice() -> None:
+    """Mean and maximum of V_1 and V_2, one fake each."""
+    assert g_mixed(VALUES, "mean")(mixed_deal()).item() == pytest.approx(sum(V) / 2)
+    assert g_mixed(VALUES, "max")(mixed_deal()).item() == pytest.approx(max(V))
+
+
+def test_a_learned_lambda_starts_at_softplus_of_minus_two_and_has_a_price() -> None:
+    """F - c lambda with c = .001; by the chain rule the gradient by p is (var_w(V) - c) sigmoid(p)."""
+    lam = softplus(-2.0)
+    weights = [math.exp(lam * v) / sum(math.exp(lam * u) for u in V) for v in V]
+    mean = sum(w * v for w, v in zip(weights, V, strict=True))
+    round = mixed_deal()
+    value = g_mixed(VALUES, "learned")(round)
+    assert value.item() == pytest.approx(mean - 0.001 * lam)
+    assert round.notes["lambda"].item() == pytest.approx(lam)
+    variance = sum(w * (v - mean) ** 2 for w, v in zip(weights, V, strict=True))
+    (gradient,) = torch.autograd.grad(value, list(round.nets["mix"].parameters()))
+    assert gradient.item() == pytest.approx((variance - 0.001) / (1 + math.exp(2.0)), rel=1e-4)
+
+
+def test_the_player_of_the_generator_owns_lambda() -> None:
+    """GMAN*'s third net beside G; the others have none."""
+    owned = {name: CATALOGUE[name].players[-1].nets for name in ("gman", "gman_mean", "gman_max")}
+    assert owned == {"gman": ("G", "mix"), "gman_mean": ("G",), "gman_max": ("G",)}
+
+
+def test_dropout_differs_from_critic_to_critic() -> None:
+    """From .4 to .6; a lone one has the middle."""
+    assert dropout_keeps(3) == pytest.approx([0.4, 0.5, 0.6])
+    assert dropout_keeps(1) == [0.5]
+
+
+def test_a_players_loss_is_the_mean_over_its_adversaries() -> None:
+    """A second generator of weight -1 against the same D: fakes 1 and -.5; its halves are named after the adversaries."""
+    first = deal()
+    round = Round({**first.nets, "G2": Scaled(-1.0)}, first.real, first.latents, step=0, moving=frozenset("D"))
+    others = (1.5, -0.75)
+    expected = sum(softplus(-r) for r in REAL) / 2 + sum(softplus(f) for f in (*FAKE, *others)) / 4
+    objective = against(d_nonsaturating, ("G", "G2"), role="G", D="D")
+    assert objective(round).item() == pytest.approx(expected)
+    assert [name for name, _ in objective.parts(round)] == ["G", "G2"]
+
+
+def test_terms_are_told_apart_by_adversary() -> None:
+    """Where an objective is a sum, by adversary and term."""
+    objective = against(d_nonsaturating + r1(2.0), ("G", "G2"), role="G", D="D")
+    names = [term.name for term in objective.terms]
+    assert names == ["G d_nonsaturating", "G r1(2)", "G2 d_nonsaturating", "G2 r1(2)"]
+
+
+def test_two_critics_judge_the_same_samples_of_one_generator() -> None:
+    """G's loss against both is the mean of what D and D2 say, and G made its fakes once."""
+    round = deal(moving="G")
+    value = against(g_nonsaturating, ("D", "D2"), role="D", G="G")(round)
+    by_d, by_d2 = sum(softplus(-f) for f in FAKE) / 2, (softplus(-2.0) + softplus(1.0)) / 2
+    assert value.item() == pytest.approx((by_d + by_d2) / 2)
+
+
+def test_a_mixture_answers_with_the_generator_that_is_asked_for() -> None:
+    """Row by row, by the latent g."""
+    mixture = Mixture([Scaled(1.0), Scaled(10.0), Scaled(100.0)])
+    assert mixture(torch.ones(4, 1), torch.tensor([2, 0, 1, 2])).squeeze(1).tolist() == [100.0, 1.0, 10.0, 100.0]

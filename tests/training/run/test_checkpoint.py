@@ -1,0 +1,247 @@
+"""Checkpoints are whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.conftest import PROCESSES, tiny_setting
+from training.errors import CheckpointError, TrainingError
+from training.files import remove_leftovers, write_whole
+from training.run.checkpoint import load_newest, save
+from training.run.config import Plan
+from training.run.job import MODEL, train
+
+CPU = torch.device("cpu")
+
+
+def state(step: int) -> dict[str, object]:
+    return {"step": step, "nets": {"G": {"w": torch.full((50,), float(step))}}}
+
+
+def step_of(folder: Path) -> int:
+    loaded, _ = load_newest(folder, device=CPU)
+    assert loaded is not None
+    return int(loaded["step"])
+
+
+def test_the_newest_two_are_kept(tmp_path: Path) -> None:
+    """Of five saves the last two files remain, and the last is read."""
+    for step in range(1, 6):
+        save(tmp_path, state(step))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-000000004.pt", "checkpoint-000000005.pt"]
+    assert step_of(tmp_path) == 5
+
+
+def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
+    """A fresh directory starts from scratch."""
+    assert load_newest(tmp_path, device=CPU) == (None, [])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "bit flipped", "empty", "zeros"])
+def test_a_damaged_newest_falls_back_to_the_one_before_and_says_why(damage: str, tmp_path: Path) -> None:
+    """The one before is read, and the reason names the file."""
+    save(tmp_path, state(1))
+    path = save(tmp_path, state(2))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    damaged = {"truncated": data[:-100], "bit flipped": data, "empty": bytearray(), "zeros": bytearray(len(data))}
+    path.write_bytes(damaged[damage])
+    loaded, passed_over = load_newest(tmp_path, device=CPU)
+    assert loaded is not None
+    assert loaded["step"] == 1
+    assert [reason.split(":")[0] for reason in passed_over] == ["checkpoint-000000002.pt"]
+
+
+def test_all_damaged_is_an_error_and_never_a_fresh_start(tmp_path: Path) -> None:
+    """With every checkpoint damaged the job ends; it does not begin again silently."""
+    setting = tiny_setting(tmp_path)
+    plan = Plan(recipe="toy1d", steps=2, batch=8)
+    train(plan, setting)
+    for path in tmp_path.glob("checkpoint-*.pt"):
+        path.write_bytes(b"no")
+    with pytest.raises(CheckpointError, match="is whole"):
+        train(plan, setting)
+
+
+def test_tensors_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    """A NaN weight is named and no file appears."""
+    bad = {"step": 3, "nets": {"G": {"w": torch.tensor([1.0, float("nan")])}}}
+    with pytest.raises(CheckpointError, match=r"step 3: not saved, nets\.G\.w is not finite"):
+        save(tmp_path, bad)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Bomb:
+    """Unpickling it would create a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickle_bomb_is_refused(tmp_path: Path) -> None:
+    """A checkpoint with code in it is not run."""
+    import hashlib
+    import io
+
+    buffer = io.BytesIO()
+    torch.save({"step": 1, "bomb": Bomb(tmp_path / "marker")}, buffer, pickle_module=pickle)
+    payload = buffer.getvalue()
+    (tmp_path / "checkpoint-000000001.pt").write_bytes(payload + hashlib.sha256(payload).digest())
+    with pytest.raises((CheckpointError, pickle.UnpicklingError)):
+        load_newest(tmp_path, device=CPU)
+    assert not (tmp_path / "marker").exists()
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOSPC while writing is raised, and what stood before stands."""
+    save(tmp_path, state(1))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(tmp_path, state(2))
+    monkeypatch.undo()
+    assert step_of(tmp_path) == 1
+    remove_leftovers(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-000000001.pt"]
+
+
+def _save_for_ever(folder: Path) -> None:
+    step = 1
+    while True:
+        save(folder, state(step))
+        step += 1
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    """Twenty writers killed at random moments: each time the newest whole checkpoint is there."""
+    for attempt in range(20):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        process = PROCESSES.Process(target=_save_for_ever, args=(folder,))
+        process.start()
+        while len(list(folder.glob("checkpoint-*.pt"))) < 1 + attempt % 2:
+            time.sleep(0.001)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert step_of(folder) >= 1
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    """The new content is there, and no temporary file."""
+    write_whole(tmp_path / "x", b"one")
+    write_whole(tmp_path / "x", b"two", b"three")
+    assert (tmp_path / "x").read_bytes() == b"twothree"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None:
+    """The weights of another architecture are refused by key."""
+    setting = tiny_setting(tmp_path)
+    train(Plan(recipe="toy1d", steps=2, batch=8), setting)
+    path = max(tmp_path.glob("checkpoint-*.pt"))
+    loaded, _ = load_newest(tmp_path, device=CPU)
+    assert loaded is not None
+    loaded["nets"]["G"]["stranger"] = loaded["nets"]["G"].pop("body.0.weight")
+    path.unlink()
+    save(tmp_path, {**loaded, "step": 1})
+    for other in tmp_path.glob("checkpoint-*.pt"):
+        if other.name != "checkpoint-000000001.pt":
+            other.unlink()
+    with pytest.raises(TrainingError, match=r"(?s)other nets.*body\.0\.weight"):
+        train(Plan(recipe="toy1d", steps=2, batch=8), setting)
+
+
+def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
+    """While one holds the lock, a second is told so and changes nothing."""
+    import fcntl
+
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(TrainingError, match="another job is at work"):
+            train(Plan(recipe="toy1d", steps=2, batch=8), tiny_setting(tmp_path))
+    assert not (tmp_path / MODEL).exists()
+
+
+def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
+    """A run directory belongs to one plan, until it is replaced on purpose."""
+    setting = tiny_setting(tmp_path)
+    train(Plan(recipe="toy1d", steps=2, batch=8), setting)
+    with pytest.raises(TrainingError, match="another plan.*--fresh"):
+        train(Plan(recipe="toy1d", steps=2, batch=4), setting)
+    assert train(Plan(recipe="toy1d", steps=2, batch=4), setting, is_fresh=True)
+
+
+def test_a_finished_run_may_be_played_longer_and_not_shorter(tmp_path: Path) -> None:
+    """Only the number of steps may change, and not to fewer than were played."""
+    setting = tiny_setting(tmp_path)
+    train(Plan(recipe="toy1d", steps=2, batch=8), setting)
+    assert train(Plan(recipe="toy1d", steps=4, batch=8), setting)
+    assert step_of(tmp_path) == 4
+    with pytest.raises(TrainingError, match="at step 4 already, past 2"):
+        train(Plan(recipe="toy1d", steps=2, batch=8), setting)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_at_the_next_step_and_tells_by_its_exit_code(number: signal.Signals, tmp_path: Path) -> None:
+    """SIGTERM ends with 143 and SIGINT with 130; the checkpoint is there, a model is not, and it can be resumed."""
+    command = [
+        sys.executable,
+        "-m",
+        "training",
+        "train",
+        "toy1d",
+        "--steps",
+        "1000000",
+        "--out",
+        str(tmp_path),
+        "--device",
+        "cpu",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        said = process.communicate(timeout=120)[0]
+    assert process.returncode == 128 + number, said
+    assert step_of(tmp_path) > 0
+    assert not (tmp_path / MODEL).exists()
+
+
+def test_a_collapse_is_told_and_recorded(tmp_path: Path) -> None:
+    """A generator that gives one point for every seed sounds the alarm, on the console and in stats.jsonl."""
+    import io
+    import json
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    said = io.StringIO()
+    setting = replace(tiny_setting(tmp_path), console=Console(file=said, width=200))
+    plan = Plan(recipe="toy1d", steps=2, batch=8, seed=1)
+    train(plan, setting)
+    loaded, _ = load_newest(tmp_path, device=CPU)
+    assert loaded is not None
+    loaded["nets"]["G"]["body.2.weight"].zero_()
+    save(tmp_path, {**loaded, "step": 1})
+    (tmp_path / "checkpoint-000000002.pt").unlink()
+    train(plan, setting)
+    last = json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])
+    assert "collapse" in said.getvalue()
+    assert last["alarm/collapse"] == 1.0

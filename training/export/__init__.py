@@ -1,0 +1,1 @@
+"""From nets to one ONNX file."""

@@ -1,0 +1,65 @@
+"""What is exported: modules from latents to the contract's output, so that a reader never knows tanh from sigmoid."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from contract import Image, Output, Points
+from training.data import DataSet
+from training.game.recipe import Pixels
+
+
+class ImageSampler(nn.Module):
+    """Latents to uint8 [n,h,w,c], rounded half to even: what clients see."""
+
+    def __init__(self, inner: nn.Module, names: tuple[str, ...], pixels: Pixels) -> None:
+        """``inner`` gives [n,c,h,w] in the range that ``pixels`` names; ``names`` are its latents, in order."""
+        super().__init__()
+        self.inner = inner
+        self.names = names
+        self.pixels = pixels
+
+    def forward(self, *latents: Tensor) -> Tensor:
+        return torch.round(self.levels(*latents)).clamp(0, 255).to(torch.uint8)
+
+    def levels(self, *latents: Tensor) -> Tensor:
+        """float32 [n,h,w,c] in 0..255, before rounding."""
+        x = cast(Tensor, self.inner(**dict(zip(self.names, latents, strict=True))))
+        x = x * 255 if self.pixels == "unit" else x * 127.5 + 127.5
+        return x.permute(0, 2, 3, 1)
+
+
+class PointSampler(nn.Module):
+    """Latents to float32 [n,k], in the units of the data."""
+
+    def __init__(self, inner: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.inner = inner
+        self.names = names
+
+    def forward(self, *latents: Tensor) -> Tensor:
+        return self.levels(*latents)
+
+    def levels(self, *latents: Tensor) -> Tensor:
+        """The same."""
+        return cast(Tensor, self.inner(**dict(zip(self.names, latents, strict=True))))
+
+
+Sampler = ImageSampler | PointSampler
+
+
+def sampler_for(data: DataSet, inner: nn.Module, names: tuple[str, ...], pixels: Pixels) -> Sampler:
+    """The sampler of a data set's kind of output."""
+    return ImageSampler(inner, names, pixels) if data.is_image else PointSampler(inner, names)
+
+
+def output_of(data: DataSet) -> Output:
+    """What the contract calls this data set's samples."""
+    if data.is_image:
+        channels, height, width = data.shape
+        return Image(height, width, channels)
+    low, high = cast(tuple[tuple[float, ...], tuple[float, ...]], data.region)
+    return Points(data.shape[0], low, high)

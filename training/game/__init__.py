@@ -1,0 +1,1 @@
+"""The game: recipe, step, loop and their parts."""

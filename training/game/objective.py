@@ -1,0 +1,59 @@
+"""How losses and penalties compose: ``d_nonsaturating + r1(0.5)``, ``g_nonsaturating + 100 * l1``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from training.game.step import Round
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a loss."""
+
+    name: str
+    value: Callable[[Round], Tensor]
+    """From a round to a scalar."""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A weighted sum of terms, what one player minimises."""
+
+    terms: tuple[Term, ...]
+
+    def __call__(self, round: Round) -> Tensor:
+        """The scalar loss of this round."""
+        return torch.stack([value for _, value in self.parts(round)]).sum() if len(self.terms) > 1 else self.parts(round)[0][1]
+
+    def parts(self, round: Round) -> list[tuple[str, Tensor]]:
+        """Each term's name and weighted value, computed once a round."""
+        return round.once(f"loss:{id(self)}", lambda: [(t.name, t.weight * t.value(round)) for t in self.terms])
+
+    def __add__(self, other: Loss) -> Loss:
+        return Loss(self.terms + other.terms)
+
+    def __rmul__(self, weight: float) -> Loss:
+        return Loss(tuple(replace(term, weight=weight * term.weight) for term in self.terms))
+
+    def __str__(self) -> str:
+        return " + ".join(t.name if t.weight == 1 else f"{t.weight:g} {t.name}" for t in self.terms)
+
+
+def loss(value: Callable[[Round], Tensor]) -> Loss:
+    """A function from a round to a scalar, as a loss of one term named after it."""
+    return Loss((Term(value.__name__, value),))
+
+
+def playing(objective: Loss, **roles: str) -> Loss:
+    """An objective with other nets in the roles: ``playing(d_nonsaturating, D="D1")``."""
+    return Loss(tuple(replace(t, value=_recast(t.value, roles)) for t in objective.terms))
+
+
+def _recast(value: Callable[[Round], Tensor], roles: dict[str, str]) -> Callable[[Round], Tensor]:
+    return lambda round: value(round.recast(**roles))

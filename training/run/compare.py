@@ -1,0 +1,124 @@
+"""``python -m training gmam|reconstruct``: measures that need a run's nets, from its newest checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from torch import Tensor
+
+from training.data import DataError, DataSet, load
+from training.export.sample_grid import sampler_of
+from training.files import write_json
+from training.game.loop import Game
+from training.metrics.gmam import Contestant, compare
+from training.metrics.neighbours import nearest_of
+from training.metrics.reconstruction import Make, Search, reconstruct
+from training.metrics.rows import Row
+from training.run.context import Setting
+from training.run.job import open_run
+
+RECONSTRUCTION = "reconstruction.json"
+
+
+def gmam_file(first: Path) -> str:
+    """What the comparison with a first run is called in the second's directory."""
+    return f"gmam-{first.resolve().name}.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """How each game's discriminators are weighted: softmax of lambda times their values; None is as the game learned."""
+
+    first: float | None = None
+    second: float | None = None
+
+
+def run_gmam(first: Path, setting: Setting, *, samples: int, weights: Weights) -> Row:
+    """GMAM of the setting's run over a first one, printed and kept beside its checkpoints.
+
+    Raises:
+        TrainingError, DataError: as ``open_run``; ScoreError: the two cannot be compared.
+    """
+    one, two = open_run(replace(setting, run=first)), open_run(setting)
+    real, part = _unseen(two[0], setting)
+    ours = Contestant(game=two[0], data=two[1], lam=weights.second)
+    theirs = Contestant(game=one[0], data=one[1], lam=weights.first)
+    found = compare(theirs, ours, real, samples=samples)
+    count = min(samples, len(real))
+    weighed = f"lambda {theirs.sharpness:g}, {ours.sharpness:g}"
+    by = f"against {one[0].recipe.name}, {count:,} real images of the {part} part; {weighed}"
+    if not found.is_agreed:
+        by += f"; not agreed: {found.by_first:.3g} by the first's discriminators, {found.by_second:.3g} by the second's"
+    row = Row(measure="gmam", value=found.value, floor=0.0, samples=samples, by=by)
+    _tell(row, setting, setting.run / gmam_file(first), more=dataclasses.asdict(found))
+    return row
+
+
+def run_reconstruction(setting: Setting, *, images: int, search: Search) -> Row:
+    """Mean reconstruction error of the first test images, printed and kept in reconstruction.json.
+
+    Its floor is the mean distance of the same images to their nearest training image: what a generator reaches that knows the
+    training images by heart.
+
+    Raises:
+        TrainingError, DataError: as ``open_run``.
+    """
+    game, data = open_run(setting)
+    real, part = _unseen(game, setting)
+    shown, labels = _scaled(real)[:images], real.labels
+    errors = reconstruct(
+        _maker(game, data), game.latents, shown, search=search, labels=None if labels is None else labels[:images]
+    ).double()
+    nearest, _ = nearest_of(shown.flatten(1), _scaled(data).flatten(1))
+    how = f"Adam {search.rate:g}, {search.steps} steps, {search.restarts} starts"
+    by = f"mean of ||x - G(z)||, pixels in 0..1, {part} part; {how}"
+    count = len(shown)
+    row = Row(
+        measure="mre",
+        value=float(errors.mean()),
+        error=float(errors.std()) / count**0.5,
+        floor=float(nearest.mean()),
+        floor_error=float(nearest.std()) / count**0.5,
+        samples=count,
+        by=by,
+    )
+    _tell(row, setting, setting.run / RECONSTRUCTION)
+    return row
+
+
+def _unseen(game: Game, setting: Setting) -> tuple[DataSet, str]:
+    """The test part, or, where there is none, the training part; and its name."""
+    recipe = game.recipe
+    try:
+        return load(recipe.data, split="test", size=recipe.size, environ=setting.environ).to(setting.device), "test"
+    except DataError:
+        return load(recipe.data, size=recipe.size, environ=setting.environ).to(setting.device), "training"
+
+
+def _scaled(data: DataSet) -> Tensor:
+    """Images as float32 [N,C,H,W] in 0..1; points as they are."""
+    return data.items.float() / 255 if data.is_image else data.items
+
+
+def _maker(game: Game, data: DataSet) -> Make:
+    """The generator in evaluation mode with frozen weights, from latents to what ``_scaled`` gives."""
+    sampler = sampler_of(game, data)
+    sampler.eval().requires_grad_(False)
+
+    def make(z: Mapping[str, Tensor]) -> Tensor:
+        levels = sampler.levels(*(z[name] for name in game.latents))
+        return levels.permute(0, 3, 1, 2) / 255 if data.is_image else levels
+
+    return make
+
+
+def _tell(row: Row, setting: Setting, path: Path, more: Mapping[str, float] = MappingProxyType({})) -> None:
+    write_json(path, {**dataclasses.asdict(row), **more})
+    error = "" if row.error is None else f" ± {row.error:.2g}"
+    floor = "" if row.floor is None else f", floor {row.floor:.4g}"
+    text = f"{row.measure} {row.value:.4g}{error}{floor}, {row.samples:,} samples, {row.by}"
+    setting.console.print(text, markup=False, highlight=False)
