@@ -8,7 +8,7 @@
 # What is stored is left out, what was interrupted goes on from its checkpoint; SIGTERM or Ctrl-C ends it at any time. On a GPU
 # rows run in full, on the CPU scaled down where a row says how (--scale full|scaled decides otherwise). --background goes on after
 # you log out, at low priority, writing runs/scoreboard/log.txt; a second call while one runs says so and ends.
-# PYTHON names a Python that has torch; .venv's is taken otherwise. Further options: python -m training scoreboard --help.
+# PYTHON names a Python that has torch; .venv's is taken otherwise. Further options: python -m benchmarks.scoreboard --help.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
@@ -21,8 +21,8 @@ export ORT_DISABLE_TELEMETRY=1 PYTHONUNBUFFERED=1
 if [ "${1:-}" = --background ]; then
     shift
     mkdir -p runs/scoreboard
-    nohup nice -n 10 "$python" -m training scoreboard --play "$@" >>runs/scoreboard/log.txt 2>&1 </dev/null &
+    nohup nice -n 10 "$python" -m benchmarks.scoreboard --play "$@" >>runs/scoreboard/log.txt 2>&1 </dev/null &
     echo "running as process $!; kill $! ends it, runs/scoreboard/log.txt says how far it is"
     exit 0
 fi
-exec "$python" -m training scoreboard --play "$@"
+exec "$python" -m benchmarks.scoreboard --play "$@"

@@ -3,10 +3,11 @@
 from contract.card import METADATA_KEY, Card, Golden, card_from_metadata, card_to_json, digest_latents
 from contract.errors import CardError, ContractError, DrawError
 from contract.latents import Categorical, Latent, Latents, Normal, Parameter, Uniform, parameters
-from contract.outputs import Image, Output, Points, Tokens
-from contract.sampling import MAX_SEED, Drawn, Given, draw
+from contract.outputs import Array, Image, Output, Points, Tokens
+from contract.sampling import MAX_SEED, Drawn, Overrides, draw
 
 __all__ = [
+    "Array",
     "MAX_SEED",
     "METADATA_KEY",
     "Card",
@@ -15,7 +16,7 @@ __all__ = [
     "ContractError",
     "DrawError",
     "Drawn",
-    "Given",
+    "Overrides",
     "Golden",
     "Image",
     "Latent",

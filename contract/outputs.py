@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from numpy.typing import NDArray
+
 from contract.errors import CardError
+
+Array = NDArray[Any]
+"""Rows of any output or latent: the first axis counts rows."""
 
 
 @dataclass(frozen=True)

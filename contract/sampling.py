@@ -21,10 +21,10 @@ from contract.latents import Categorical, Latent, Latents, Normal, Uniform, para
 MAX_SEED = 2**32 - 1
 
 Drawn = dict[str, NDArray[np.float32] | NDArray[np.int64]]
-Given = Mapping[str, float]
+Overrides = Mapping[str, float]
 
 
-def draw(latents: Latents, seeds: Sequence[int], given: Sequence[Given] = ()) -> Drawn:
+def draw(latents: Latents, seeds: Sequence[int], overrides: Sequence[Overrides] = ()) -> Drawn:
     """The latents of each seed, one row a seed.
 
     Args:
@@ -46,10 +46,10 @@ def draw(latents: Latents, seeds: Sequence[int], given: Sequence[Given] = ()) ->
         stop = start + words(latent)
         drawn[name] = _transform(latent, raw[:, start:stop])
         start = stop
-    if len(given) not in (0, len(seeds)):
-        raise DrawError(f"given must have {len(seeds)} rows, got {len(given)}")
-    if any(given):
-        _replace(drawn, latents, given)
+    if len(overrides) not in (0, len(seeds)):
+        raise DrawError(f"given must have {len(seeds)} rows, got {len(overrides)}")
+    if any(overrides):
+        _replace(drawn, latents, overrides)
     return drawn
 
 
@@ -142,9 +142,9 @@ def _horner(coefficients: tuple[float, ...], x: NDArray[np.float64]) -> NDArray[
     return value
 
 
-def _replace(drawn: Drawn, latents: Latents, given: Sequence[Given]) -> None:
+def _replace(drawn: Drawn, latents: Latents, overrides: Sequence[Overrides]) -> None:
     declared = parameters(latents)
-    for row, values in enumerate(given):
+    for row, values in enumerate(overrides):
         for name, value in values.items():
             if name not in declared:
                 raise DrawError(f"no parameter {name!r}; declared are {', '.join(declared) or 'none'}")

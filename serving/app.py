@@ -12,27 +12,27 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
+from serving.engine.registry import ModelEntry
 from serving.engine.reload import Reloader
 from serving.errors import MethodNotAllowed, NotFound, Problem
 from serving.generation.generate import Service, problem_reply
 from serving.generation.service import answer, create_service, fault
-from serving.http.asgi import Front, target_of
-from serving.http.bearer_auth import Gatekeeper
+from serving.http.asgi import ASGIApp, target_of
+from serving.http.bearer_auth import BearerAuth
 from serving.http.responses import whole
 from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, Parts
-from serving.model.load import Model, load_models
+from serving.model.load import load_model, load_models
 from serving.model.runtime import resolve_provider
 from serving.model.signatures import trust_of
 from serving.observability.gpu_metrics import GpuCollector
-from serving.observability.log_writer import Journal
+from serving.observability.log_writer import LogWriter
 from serving.observability.logs import Log, print_event
 from serving.observability.metrics import Metrics
 from serving.observability.process_metrics import ProcessCollector
-from serving.observability.request_context import Visit
-from serving.observability.request_log import Reception, open_reception
+from serving.observability.request_context import RequestContext
+from serving.observability.request_log import RequestObserver, make_observer
 from serving.oip.routes import error_reply, is_protocol
 from serving.openapi.document import split_route
-from serving.process.shared_memory import Tally
 from serving.settings import Settings, model_files, worker_threads
 
 if TYPE_CHECKING:
@@ -43,19 +43,21 @@ def create_app(
     settings: Settings,
     *,
     is_draining: Callable[[], bool] = lambda: False,
-    generation: Tally | None = None,
+    reload_count: Callable[[], int] = lambda: 0,
+    request_reload: Callable[[], None] = lambda: None,
     metrics_directory: Path | None = None,
     processes: ProcessCollector | None = None,
     log: Log = print_event,
-    journal: Journal | None = None,
+    log_writer: LogWriter | None = None,
     tracing: Tracing | None = None,
-) -> Front:
+) -> ASGIApp:
     """The whole service, ready: models loaded, proven and waiting; an ASGI application around ``.flask``.
 
     Args:
         settings: all that can be set.
         is_draining: whether the process is about to stop.
-        generation: raised when one of several worker processes is told to reload, watched by all.
+        reload_count: how many reloads were requested of any worker process.
+        request_reload: tells the other worker processes to reload.
         metrics_directory: where several worker processes share their metrics.
         processes: what looks at the service's processes; None when this process is the whole service.
         log: where events go.
@@ -66,88 +68,95 @@ def create_app(
         StartError: a setting, a model or the device is wrong.
     """
     metrics = Metrics(metrics_directory, [processes or ProcessCollector(), GpuCollector()])
-    reception = open_reception(settings, metrics, journal, tracing)
+    observer = make_observer(settings, metrics, log_writer, tracing)
     provider = resolve_provider(settings.provider)
     files = model_files(settings)
-    trust = trust_of(settings)
-    models = load_models(files, provider, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch, trust=trust)
+    load = partial(
+        load_model,
+        provider=provider,
+        intra_op_threads=settings.intra_op_threads,
+        max_batch=settings.max_batch,
+        trust=trust_of(settings),
+    )
+    models = load_models(files, load)
     service = create_service(settings, models.values(), metrics)
-    if journal:
-        service.vitals.farewell = journal.close
-    for model in models.values():
-        _announce(metrics, log, model)
-    generation = generation or Tally()
+    if log_writer:
+        service.watchdog.on_exit = log_writer.close
+    for entry in service.registry.values():
+        _announce(metrics, log, entry)
     reloader = Reloader(
-        service,
+        service.registry,
         dict(zip(files, models, strict=True)),
-        provider,
+        lambda path: service.registry.make_entry(load(path)),
+        settings=settings,
+        metrics=metrics,
         announce=partial(_announce, metrics, log),
         log=log,
-        generation=generation.value,
-        trust=trust,
+        reload_count=reload_count,
     )
     parts = Parts(
         service=service,
         answer=partial(answer, service, log),
         is_draining=is_draining,
         reloader=reloader,
-        generation=generation,
-        gatekeeper=Gatekeeper(settings.admin_token) if settings.admin_token else None,
+        request_reload=request_reload,
+        bearer_auth=BearerAuth(settings.admin_token) if settings.admin_token else None,
     )
-    service.vitals.watch(lambda: [s.batcher.running_since for s in service.registry.all()], settings.stall_seconds, log)
+    service.watchdog.watch(lambda: [s.batcher.running_since for s in service.registry.all()], settings.stall_seconds, log)
     metrics.ready.set(1)
-    flask = _create_flask(parts, log, reception)
-    return Front(flask, service, parts.answer, worker_threads(settings), reloader.watch, reception)
+    flask = _create_flask(parts, log, observer)
+    return ASGIApp(flask, service, parts.answer, worker_threads(settings), reloader.watch, observer)
 
 
-def _announce(metrics: Metrics, log: Log, model: Model) -> None:
-    metrics.record_model(model)
-    log(
-        "model",
-        name=model.card.name,
-        digest=model.digest,
-        runtime=model.runtime,
-        goldens=model.goldens.pixels,
-        encoder=model.goldens.encoder,
-        files=model.goldens.digest,
-        batching=model.plan.name,
-    )
+def _announce(metrics: Metrics, log: Log, entry: ModelEntry) -> None:
+    """Show a model in the metrics and in the log."""
+    model, files = entry.model, entry.golden_files
+    facts = {
+        "digest": model.digest,
+        "runtime": model.runtime,
+        "batching": model.batching.name,
+        "goldens": model.goldens.pixels,
+        "encoder": files.encoder or "none",
+        "files": files.digest,
+    }
+    metrics.record_model(model.card.name, facts)
+    log("model", name=model.card.name, **facts)
 
 
-def _create_flask(parts: Parts, log: Log, reception: Reception) -> Flask:
+def _create_flask(parts: Parts, log: Log, observer: RequestObserver) -> Flask:
     app = Flask("serving", static_folder=None)
     app.url_map.merge_slashes = False
-    for route, view in (ROUTES | (ADMIN_ROUTES if parts.gatekeeper else {})).items():
+    for route, view in (ROUTES | (ADMIN_ROUTES if parts.bearer_auth else {})).items():
         method, rule = split_route(route)
         app.add_url_rule(rule, route, partial(view, parts), methods=[method])
     app.register_error_handler(Exception, partial(_tell, parts.service, log))
-    app.before_request(partial(_begin, reception))
-    app.after_request(partial(_finish, reception))
+    app.before_request(partial(_begin, observer))
+    app.after_request(partial(_finish, observer))
     app.extensions["serving"] = parts
     return app
 
 
-def _begin(reception: Reception) -> None:
+def _begin(observer: RequestObserver) -> None:
     scope = request.environ.get("asgi.scope")
-    visit = Visit(
+    context = RequestContext(
         request.method,
         target_of(scope) if scope else request.full_path.removesuffix("?"),
         *map(request.headers.get, ("X-Request-Id", "traceparent", "tracestate")),
     )
-    request.environ["serving.visit"] = reception.begin(visit)
+    request.environ["serving.context"] = observer.begin(context)
     if request.environ["PATH_INFO"].startswith("//"):  # Werkzeug would take it for one slash
         raise NotFound(NO_PATH)
 
 
-def _finish(reception: Reception, response: Response) -> Response:
+def _finish(observer: RequestObserver, response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "none"
-    visit, cache, model = (request.environ.get(f"serving.{fact}") for fact in ("visit", "cache", "model"))
+    context, cache, model = (request.environ.get(f"serving.{fact}") for fact in ("context", "cache", "model"))
     if request.method == "OPTIONS":
         response.headers["Allow"] = ", ".join(sorted(response.allow))
-    assert visit is not None
-    response.headers["X-Request-Id"] = visit.id
+    assert context is not None
+    response.headers["X-Request-Id"] = context.id
     size = 0 if request.method == "HEAD" else response.calculate_content_length() or 0
-    reception.end(visit, route, response.status_code, size, cache=cache, model=model or "")
+    observer.end(context, route, response.status_code, size, cache=cache, model=model or "")
     return response
 
 
@@ -162,6 +171,6 @@ def _tell(service: Service, log: Log, error: Exception) -> Response:
         case HTTPException(code=int(code)) if code < 500:
             problem = NotFound(error.description or "the request is wrong")
         case _:
-            service.vitals.look_at(error, log)
-            problem = fault(error, log, request.environ.get("serving.visit"))
+            service.watchdog.inspect(error, log)
+            problem = fault(error, log, request.environ.get("serving.context"))
     return whole(error_reply(problem) if is_protocol(request.path) else problem_reply(problem))

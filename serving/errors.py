@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from math import ceil
 from typing import ClassVar
 
@@ -49,7 +50,7 @@ class ServingError(Exception):
     """Anything that the service itself says is wrong."""
 
 
-class ClientGone(ServingError):
+class ClientDisconnected(ServingError):
     """The client has closed its connection; nobody is there to be answered."""
 
 
@@ -102,7 +103,6 @@ class Problem(ServingError):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "problem"
-    title: ClassVar[str] = "Problem"
 
     def __init__(self, detail: str, *, facts: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None):
         super().__init__(detail)
@@ -112,41 +112,42 @@ class Problem(ServingError):
 
     def body(self) -> bytes:
         """The answer's body, RFC 9457."""
-        first = {"type": "about:blank", "title": self.title, "status": self.status, "code": self.code, "detail": self.detail}
-        return json.dumps({**first, **self.facts}).encode() + b"\n"
+        title = HTTPStatus(self.status).phrase
+        members = {"type": "about:blank", "title": title, "status": self.status, "code": self.code, "detail": self.detail}
+        return json.dumps({**members, **self.facts}).encode() + b"\n"
 
 
 class BadRequest(Problem):
     """The request is not well-formed HTTP."""
 
-    status, code, title = 400, "bad_request", "The request is not well-formed HTTP"
+    status, code = 400, "bad_request"
 
 
-class HeadTooLate(Problem):
+class RequestTimeout(Problem):
     """The request's head did not come in time."""
 
-    status, code, title = 408, "head_too_late", "The request came too slowly"
+    status, code = 408, "request_timeout"
 
     def __init__(self, seconds: float):
         super().__init__(f"request line and headers must come within {seconds:g} s")
 
 
-class HeadTooLarge(Problem):
+class HeadersTooLarge(Problem):
     """Request line and headers are larger than any request needs."""
 
-    status, code, title = 431, "head_too_large", "Request line and headers are too large"
+    status, code = 431, "headers_too_large"
 
 
 class BadQuery(Problem):
     """The query string is not well formed."""
 
-    status, code, title = 400, "bad_query", "The query string is not well formed"
+    status, code = 400, "bad_query"
 
 
 class UnknownParameter(Problem):
     """The chosen model has no such parameter."""
 
-    status, code, title = 400, "unknown_parameter", "There is no such parameter"
+    status, code = 400, "unknown_parameter"
 
     def __init__(self, name: str, known: list[str]):
         super().__init__(
@@ -157,7 +158,7 @@ class UnknownParameter(Problem):
 class RepeatedParameter(Problem):
     """A parameter is given more than once."""
 
-    status, code, title = 400, "repeated_parameter", "A parameter is given more than once"
+    status, code = 400, "repeated_parameter"
 
     def __init__(self, name: str):
         super().__init__(f"parameter {shown(name)} must be given once", facts={"parameter": cut(name)})
@@ -166,7 +167,7 @@ class RepeatedParameter(Problem):
 class MissingParameter(Problem):
     """A parameter that the route needs is not given."""
 
-    status, code, title = 400, "missing_parameter", "A parameter is missing"
+    status, code = 400, "missing_parameter"
 
     def __init__(self, name: str, allowed: str):
         super().__init__(f"{name} must be given: {allowed}", facts={"parameter": name, "allowed": allowed})
@@ -175,7 +176,7 @@ class MissingParameter(Problem):
 class BadParameter(Problem):
     """A parameter's value is out of range or not a value at all."""
 
-    status, code, title = 400, "bad_parameter", "A parameter has a wrong value"
+    status, code = 400, "bad_parameter"
 
     def __init__(self, name: str, value: str, allowed: str):
         super().__init__(
@@ -187,22 +188,22 @@ class BadParameter(Problem):
 class BadInference(Problem):
     """The body of an inference request is not what the protocol and the model allow."""
 
-    status, code, title = 400, "bad_inference", "The inference request is wrong"
+    status, code = 400, "bad_inference"
 
 
 class Unauthorised(Problem):
     """The admin's token is missing or wrong."""
 
-    status, code, title = 401, "unauthorised", "Not authorised"
+    status, code = 401, "unauthorised"
 
     def __init__(self) -> None:
         super().__init__("Authorization must be 'Bearer' and the token", headers={"WWW-Authenticate": "Bearer"})
 
 
-class OverShare(Problem):
+class RateLimited(Problem):
     """The client has had its share for now."""
 
-    status, code, title = 429, "rate", "The client has had its share"
+    status, code = 429, "rate_limited"
 
     def __init__(self, rate: float, seconds: float):
         super().__init__(
@@ -213,7 +214,7 @@ class OverShare(Problem):
 class TooManyTries(Problem):
     """The admin's token has been wrong too often."""
 
-    status, code, title = 429, "too_many_tries", "Too many tries"
+    status, code = 429, "too_many_tries"
 
     def __init__(self, seconds: float):
         super().__init__("the token has been wrong too often", headers={"Retry-After": str(ceil(seconds))})
@@ -222,19 +223,19 @@ class TooManyTries(Problem):
 class NotFound(Problem):
     """No such route or model."""
 
-    status, code, title = 404, "not_found", "There is nothing here"
+    status, code = 404, "not_found"
 
 
 class Gone(Problem):
     """The model was served once, and is not any more."""
 
-    status, code, title = 410, "gone", "This model is gone"
+    status, code = 410, "gone"
 
 
 class MethodNotAllowed(Problem):
     """The route answers other methods."""
 
-    status, code, title = 405, "method_not_allowed", "The route answers other methods"
+    status, code = 405, "method_not_allowed"
 
     def __init__(self, allowed: list[str]):
         allow = ", ".join(sorted(allowed))
@@ -244,7 +245,7 @@ class MethodNotAllowed(Problem):
 class NotAcceptable(Problem):
     """The model's output exists in no format that the client accepts."""
 
-    status, code, title = 406, "not_acceptable", "No acceptable format"
+    status, code = 406, "not_acceptable"
 
     def __init__(self, accept: str, media_types: list[str]):
         super().__init__(
@@ -253,10 +254,10 @@ class NotAcceptable(Problem):
         )
 
 
-class TooLarge(Problem):
+class ContentTooLarge(Problem):
     """The body is larger than any request that could be answered."""
 
-    status, code, title = 413, "too_large", "The body is too large"
+    status, code = 413, "content_too_large"
 
     def __init__(self, limit: int):
         super().__init__(f"the body must have at most {limit} bytes")
@@ -265,43 +266,43 @@ class TooLarge(Problem):
 class UnsupportedMediaType(Problem):
     """The body is of another media type than the one that is read."""
 
-    status, code, title = 415, "unsupported_media_type", "The body is of another media type"
+    status, code = 415, "unsupported_media_type"
 
 
 class InternalProblem(Problem):
     """A fault of the service; the client learns an id only, the log has the rest."""
 
-    status, code, title = 500, "internal", "A fault of the service"
+    status, code = 500, "internal"
 
 
 class NonFinite(Problem):
     """The generator gave NaN or infinity."""
 
-    status, code, title = 500, "non_finite", "The generator gave no finite output"
+    status, code = 500, "non_finite"
 
 
 class QueueFull(Problem):
     """Too much waits already; try again later."""
 
-    status, code, title = 503, "queue_full", "The service is busy"
+    status, code = 503, "queue_full"
 
     def __init__(self, limit: int):
         super().__init__(f"more than {limit} images wait already", headers={"Retry-After": "1"})
 
 
-class Draining(Problem):
+class ShuttingDown(Problem):
     """The service is about to stop; another instance will answer."""
 
-    status, code, title = 503, "draining", "The service is about to stop"
+    status, code = 503, "shutting_down"
 
     def __init__(self) -> None:
         super().__init__("the service takes no new work", headers={"Retry-After": "1"})
 
 
-class DeadlinePassed(Problem):
+class DeadlineExceeded(Problem):
     """The answer was not there in time."""
 
-    status, code, title = 504, "deadline", "The answer was not there in time"
+    status, code = 504, "deadline_exceeded"
 
     def __init__(self, seconds: float):
         super().__init__(f"no answer within {seconds:g} s", headers={"Retry-After": "1"})

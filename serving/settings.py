@@ -49,7 +49,7 @@ class Settings:
     """The greatest ``scale`` of a request."""
     max_pixels: int = 2**24
     """Pixels of one answer, at most."""
-    lane: bool = True
+    fast_path: bool = True
     """Whether ``GET /generate`` passes in front of Flask's dispatch; the answers are the same."""
     client_rate: float | None = None
     """Samples a second that a worker computes for one client; unset means as many as it asks for."""
@@ -180,7 +180,7 @@ _FIELDS: dict[str, Field] = {
     "max_frames": _count(2, 65536),
     "max_scale": _count(1, 256),
     "max_pixels": _count(1, 2**30),
-    "lane": _choice(on=True, off=False),
+    "fast_path": _choice(on=True, off=False),
     "client_rate": _number(0.001, 10**6, "samples a second"),
     "trusted_proxies": (_networks, "IP addresses or networks, separated by commas"),
     "request_log": _choice(on=True, off=False),

@@ -20,9 +20,9 @@ from serving.encoding.formats import FORMATS, PNG_KEYWORD, picture_pixels
 from serving.encoding.png_reader import read_png
 from serving.errors import ModelError, StartError, VerifyError, cut, shown
 from serving.generation.samples import sample_of
-from serving.latents.arithmetic import Sum
-from serving.latents.interpolation import Place
-from serving.latents.sources import Told
+from serving.latents.arithmetic import VectorSum
+from serving.latents.interpolation import Interpolation
+from serving.latents.sources import SeedSource
 from serving.model.load import Model, model_from_bytes
 from serving.model.runtime import resolve_provider
 from serving.settings import Settings, from_environ, model_files
@@ -42,7 +42,7 @@ class Origin:
     model: str
     digest: str
     runtime: str
-    sources: Sequence[Told]
+    sources: Sequence[SeedSource]
     """Seeds, one after the other, or one place between two, or one sum of three."""
     scale: int
     cols: int | None = None
@@ -53,15 +53,15 @@ class Origin:
 
     def _sources(self) -> str:
         first, last = self.sources[0], self.sources[-1]
-        if isinstance(first, Place):
+        if isinstance(first, Interpolation):
             return f"{first.t:g} of the way from seed {first.a} to {first.b}"
-        if isinstance(first, Sum):
+        if isinstance(first, VectorSum):
             return f"seed {first.a} - {first.b} + {first.c}"
         return f"seed {first}" if first == last else f"seeds {first}..{last}"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DiscriminatorOutput:
     """What the comparison showed, in one line."""
 
     is_match: bool
@@ -90,7 +90,7 @@ def main(file: str, models: str | None, environ: Mapping[str, str]) -> int:
     return 0 if verdict.is_match else 1
 
 
-def verify(data: bytes, settings: Settings) -> Verdict:
+def verify(data: bytes, settings: Settings) -> DiscriminatorOutput:
     """Compare a PNG with what its model makes here of its seed and parameters.
 
     Raises:
@@ -154,22 +154,22 @@ def read_origin(text: str, settings: Settings) -> Origin:
     )
 
 
-def _seeds(value: Mapping[str, Any], settings: Settings) -> Sequence[Told]:
+def _seeds(value: Mapping[str, Any], settings: Settings) -> Sequence[SeedSource]:
     _check_count("seed", value["seed"], 0, MAX_SEED, "")
     _check_count("n", value["n"], 1, settings.max_images, " by GAN_MAX_IMAGES")
     _check_count("n", value["n"], 1, MAX_SEED + 1 - value["seed"], " for this seed, as seeds end there")
     return range(value["seed"], value["seed"] + value["n"])
 
 
-def _place(value: Mapping[str, Any]) -> Sequence[Told]:
+def _place(value: Mapping[str, Any]) -> Sequence[SeedSource]:
     for name in ("a", "b", "c"):
         if name in value:
             _check_count(name, value[name], 0, MAX_SEED, "")
     if "c" in value:
-        return [Sum(value["a"], value["b"], value["c"])]
+        return [VectorSum(value["a"], value["b"], value["c"])]
     if type(value["t"]) not in (int, float) or not 0 <= value["t"] <= 1:
         _refuse("t", "0..1", value["t"])
-    return [Place(value["a"], value["b"], value["t"])]
+    return [Interpolation(value["a"], value["b"], value["t"])]
 
 
 def _parse(text: str) -> Any:
@@ -250,14 +250,14 @@ def make_again(model: Model, origin: Origin, settings: Settings) -> bytes:
     return FORMATS[output.kind]["png"].encode(sample)
 
 
-def compare(data: bytes, again: bytes, origin: Origin, runtime: str) -> Verdict:
+def compare(data: bytes, again: bytes, origin: Origin, runtime: str) -> DiscriminatorOutput:
     """What a file and the same picture made here have in common: the bytes, or else the pixels, or else how many differ.
 
     Raises:
         VerifyError: they have not the same size, or the file's pixels are damaged.
     """
     if data == again:
-        return Verdict(True, f"match, bytes equal: {origin}")
+        return DiscriminatorOutput(True, f"match, bytes equal: {origin}")
     file, here = read_png(data), read_png(again)
     right, wrong = (f"{png.width}x{png.height} {'grey' if png.channels == 1 else 'RGB'}" for png in (here, file))
     if right != wrong:
@@ -267,8 +267,8 @@ def compare(data: bytes, again: bytes, origin: Origin, runtime: str) -> Verdict:
     by = f"written by {cut(origin.runtime)}, compared on {runtime}"
     if not count:
         why = by if origin.runtime != runtime else "another zlib or another program wrote the file"
-        return Verdict(True, f"match, pixels equal, bytes not: {origin}; {why}")
+        return DiscriminatorOutput(True, f"match, pixels equal, bytes not: {origin}; {why}")
     plural = "" if levels == 1 else "s"
-    return Verdict(
+    return DiscriminatorOutput(
         False, f"pixel difference: {count} of {off.size} pixels by at most {levels} grey level{plural}: {origin}; {by}"
     )

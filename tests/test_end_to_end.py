@@ -83,11 +83,11 @@ def curl(*arguments: str) -> bytes:
 
 def test_a_run_leaves_everything_a_person_looks_at(run: Path) -> None:
     """Model, plan, numbers, TensorBoard events, grids, a time-lapse and both curves."""
-    assert {"model.onnx", "recipe.json", "stats.jsonl", "samples.webp", "learning-curve.png", "accuracy-curve.png"} <= {
+    assert {"model.onnx", "config.json", "stats.jsonl", "samples.webp", "learning-curve.png", "accuracy-curve.png"} <= {
         path.name for path in run.iterdir()
     }
     assert list(run.glob("*tfevents*"))
-    assert json.loads((run / "recipe.json").read_text())["plan"]["data"] == "digits"
+    assert json.loads((run / "config.json").read_text())["config"]["data"] == "digits"
     with Image.open(run / "samples.webp") as lapse:
         assert getattr(lapse, "n_frames", 1) > 10
 

@@ -1,11 +1,10 @@
-"""The training job's command line: ``python -m training train|resume|export|score|gmam|reconstruct|scoreboard|list``."""
+"""The training job's command line: ``python -m training train|resume|export|score|gmam|reconstruct|list``."""
 
 from __future__ import annotations
 
 import os
 import sys
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,8 +17,8 @@ from training.data import CATALOGUE as DATA
 from training.data import DataError
 from training.errors import TrainingError
 from training.recipes import CATALOGUE, DEFAULT
-from training.run.config import FILE, Plan, read_plan
-from training.run.context import CHECKPOINTS, Setting
+from training.run.config import RunConfig, find_config, read_config
+from training.run.context import CHECKPOINTS, JobContext
 from training.run.job import examine_run, export_run
 from training.run.launch import Device, Page, device_of, launch
 
@@ -57,7 +56,7 @@ class Train:
     """Where that page listens; a container needs 0.0.0.0."""
 
     def __call__(self, console: Console) -> int:
-        plan = Plan(
+        config = RunConfig(
             recipe=self.recipe,
             data=self.data,
             size=self.size,
@@ -66,10 +65,10 @@ class Train:
             gate=self.gate,
             seed=self.seed,
         )
-        recipe = plan.resolve()
+        recipe = config.resolve()
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"
         page = Page(self.metrics_address, self.metrics_port)
-        return launch(plan, run, self.device, console, page=page, checkpoints=self.checkpoints, is_fresh=self.fresh)
+        return launch(config, run, self.device, console, page=page, checkpoints=self.checkpoints, is_fresh=self.fresh)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +89,9 @@ class Resume:
     """As of train."""
 
     def __call__(self, console: Console) -> int:
-        plan = read_plan(self.run)
+        config = read_config(self.run)
         page = Page(self.metrics_address, self.metrics_port)
-        longer = plan if self.steps is None else replace(plan, steps=self.steps)
+        longer = config if self.steps is None else replace(config, steps=self.steps)
         return launch(longer, self.run, self.device, console, page=page, checkpoints=self.checkpoints)
 
 
@@ -104,7 +103,7 @@ class Export:
     """Run directory."""
 
     def __call__(self, console: Console) -> int:
-        export_run(Setting(run=self.run, device=torch.device("cpu"), environ=os.environ, console=console))
+        export_run(JobContext(run=self.run, device=torch.device("cpu"), environ=os.environ, console=console))
         return 0
 
 
@@ -140,8 +139,8 @@ class Score:
             environ=os.environ,
             console=console,
         )
-        if is_run and (self.model / FILE).exists():
-            examine_run(Setting(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
+        if is_run and find_config(self.model):
+            examine_run(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
         return 0
 
 
@@ -165,7 +164,7 @@ class Gmam:
     def __call__(self, console: Console) -> int:
         from training.run.compare import Weights, run_gmam
 
-        setting = Setting(run=self.second, device=device_of(self.device), environ=os.environ, console=console)
+        setting = JobContext(run=self.second, device=device_of(self.device), environ=os.environ, console=console)
         run_gmam(self.first, setting, samples=self.samples, weights=Weights(first=self.first_lambda, second=self.second_lambda))
         return 0
 
@@ -189,46 +188,9 @@ class Reconstruct:
         from training.metrics.reconstruction import Search
         from training.run.compare import run_reconstruction
 
-        setting = Setting(run=self.run, device=device_of(self.device), environ=os.environ, console=console)
+        setting = JobContext(run=self.run, device=device_of(self.device), environ=os.environ, console=console)
         run_reconstruction(setting, images=self.images, search=Search(steps=self.steps, restarts=self.restarts))
         return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scoreboard:
-    """Make docs/SCOREBOARD.md from the stored results; with --play run what has none yet."""
-
-    rows: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Rows to run; all unless named."""
-    play: bool = False
-    """Train, score and store, the cheapest first; a call that was stopped goes on where it was."""
-    check: bool = False
-    """Only say, by the exit code, whether the page is what the results make."""
-    scale: Literal["auto", "full", "scaled"] = "auto"
-    """auto takes the full sizes on a GPU and the scaled ones on the CPU."""
-    seeds: int | None = None
-    """Seeds a row; the row's own number unless given."""
-    docs: Path = Path("docs")
-    """Where the page is; the results are in scoreboard/ below it."""
-    runs: Path = Path("runs/scoreboard")
-    """Where rows are played."""
-    device: Device = "auto"
-    """auto takes CUDA where there is a GPU."""
-
-    def __call__(self, console: Console) -> int:
-        from benchmarks.scoreboard.command import is_current, run_rows, write_page
-        from benchmarks.scoreboard.play import Place
-        from benchmarks.scoreboard.rows import ROWS
-
-        if self.check:
-            return int(not is_current(ROWS, self.docs))
-        if not self.play:
-            console.print(f"wrote {write_page(ROWS, self.docs)}", highlight=False)
-            return 0
-        say = partial(console.print, markup=False, highlight=False)
-        has_cuda = device_of(self.device).type == "cuda"
-        place = Place(docs=self.docs, runs=self.runs, root=Path.cwd(), device=self.device, has_cuda=has_cuda, say=say)
-        return run_rows(ROWS, self.rows, place, scale=self.scale, seeds=self.seeds)
 
 
 @dataclass(frozen=True)
@@ -257,7 +219,6 @@ def main(arguments: list[str]) -> int:
             "score": Score,
             "gmam": Gmam,
             "reconstruct": Reconstruct,
-            "scoreboard": Scoreboard,
             "list": List,
         },
         prog="python -m training",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.game.objective import Loss, Term
-from training.game.step import Round, Verdict
+from training.game.step import DiscriminatorOutput, StepContext
 
 
 def r1(gamma: float, *, every: int = 1) -> Loss:
@@ -17,10 +17,10 @@ def r1(gamma: float, *, every: int = 1) -> Loss:
     ``every`` > 1 computes it on every so many steps, times that many: "lazy", Karras et al. 2020, arXiv:1912.04958, app. B.
     """
 
-    def penalty(round: Round) -> Tensor:
-        if round.step % every:
-            return torch.zeros((), device=round.real.x.device)
-        return every * gamma / 2 * squared_gradient(round.on_real.logit, round.real.x).mean()
+    def penalty(ctx: StepContext) -> Tensor:
+        if ctx.step % every:
+            return torch.zeros((), device=ctx.real.x.device)
+        return every * gamma / 2 * squared_gradient(ctx.on_real.logit, ctx.real.x).mean()
 
     return Loss((Term(f"r1({gamma:g})" if every == 1 else f"r1({gamma:g}, every={every})", penalty),))
 
@@ -34,12 +34,12 @@ def squared_gradient(logit: Tensor, x: Tensor) -> Tensor:
 def gradient_penalty(weight: float) -> Loss:
     """weight * E (|grad f(xh)| - 1)^2, xh = x + a (G(z) - x), a ~ U(0,1): Gulrajani et al. 2017, arXiv:1704.00028, eq. 3."""
 
-    def penalty(round: Round) -> Tensor:
-        real, fake = round.real.x.detach(), round.fake.detach()
+    def penalty(ctx: StepContext) -> Tensor:
+        real, fake = ctx.real.x.detach(), ctx.fake.detach()
         share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
         between = torch.lerp(real, fake, share).requires_grad_()
-        verdict: Verdict = round.nets["D"](between, **round.told("real"))
-        (gradient,) = torch.autograd.grad(verdict.logit.sum(), between, create_graph=True)
+        output: DiscriminatorOutput = ctx.nets["D"](between, **ctx.conditioning("real"))
+        (gradient,) = torch.autograd.grad(output.logit.sum(), between, create_graph=True)
         # The norm's own derivative is taken as zero at zero, where that of a square root of squares is not a number.
         slope: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
         return weight * (slope - 1).square().mean()
@@ -53,10 +53,10 @@ def r1_r2(gamma: Callable[[int], float]) -> Loss:
     Huang et al. 2024, arXiv:2501.05441, eq. 3; ``gamma`` is a function of the step. Lazily computed it fails on StackedMNIST.
     """
 
-    def on_reals(round: Round) -> Tensor:
-        return gamma(round.step) / 2 * squared_gradient(round.on_real.logit, round.real.x).mean()
+    def on_reals(ctx: StepContext) -> Tensor:
+        return gamma(ctx.step) / 2 * squared_gradient(ctx.on_real.logit, ctx.real.x).mean()
 
-    def on_fakes(round: Round) -> Tensor:
-        return gamma(round.step) / 2 * squared_gradient(round.on_fake.logit, round.fake).mean()
+    def on_fakes(ctx: StepContext) -> Tensor:
+        return gamma(ctx.step) / 2 * squared_gradient(ctx.on_fake.logit, ctx.fake).mean()
 
     return Loss((Term("r1", on_reals), Term("r2", on_fakes)))

@@ -13,8 +13,8 @@ from training.data import DataSet, load
 from training.game.batches import Batches
 from training.game.loop import Game
 from training.run import checkpoint
-from training.run.config import Plan
-from training.run.context import Setting
+from training.run.config import RunConfig
+from training.run.context import JobContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +62,12 @@ class Bench:
     def run_of(self, recipe: str) -> Path:
         return self.folder / recipe
 
-    def plan(self, recipe: str, *, seed: int = 0) -> Plan:
-        return Plan(recipe=recipe, data=self.data, steps=self.scale.steps, batch=self.scale.batch, seed=seed)
+    def config(self, recipe: str, *, seed: int = 0) -> RunConfig:
+        return RunConfig(recipe=recipe, data=self.data, steps=self.scale.steps, batch=self.scale.batch, seed=seed)
 
-    def setting(self, recipe: str) -> Setting:
+    def setting(self, recipe: str) -> JobContext:
         """Where the job plays it; it is stopped when the stage's time is over."""
-        return Setting(
+        return JobContext(
             run=self.run_of(recipe),
             device=self.device,
             environ=self.environ,
@@ -77,13 +77,13 @@ class Bench:
 
     def game(self, recipe: str, *, seed: int = 0) -> tuple[Game, DataSet]:
         """A game before its first step."""
-        plan = self.plan(recipe, seed=seed)
-        resolved = plan.resolve()
+        config = self.config(recipe, seed=seed)
+        resolved = config.resolve()
         if resolved.size not in self._data:
             self._data[resolved.size] = load(self.data, size=resolved.size, environ=self.environ).to(self.device)
         data = self._data[resolved.size]
-        batches = Batches(data, resolved.batch, seed=plan.seed, pixels=resolved.pixels)
-        return Game(resolved, resolved.latents(len(data.classes)), batches, seed=plan.seed), data
+        batches = Batches(data, resolved.batch, seed=config.seed, pixels=resolved.pixels)
+        return Game(resolved, resolved.latents(len(data.classes)), batches, seed=config.seed), data
 
     def trained(self, recipe: str) -> tuple[Game, DataSet]:
         """The game as its run left it; before its first step if there was none."""

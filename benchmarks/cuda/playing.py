@@ -102,7 +102,7 @@ def _synchronise(device: torch.device) -> None:
 def train_whole(bench: Bench, recipe: str) -> dict[str, Any]:
     """The job as ``python -m training train`` does it, records and all, to the end or as far as the time goes."""
     started_s = time.monotonic()
-    is_whole = train(bench.plan(recipe), bench.setting(recipe))
+    is_whole = train(bench.config(recipe), bench.setting(recipe))
     took_s = time.monotonic() - started_s
     rows = read_rows(bench.run_of(recipe) / TIMINGS)
     if not rows:
@@ -110,7 +110,7 @@ def train_whole(bench: Bench, recipe: str) -> dict[str, Any]:
     figures = {
         "is_whole": is_whole,
         "steps": rows[-1]["step"],
-        "of_steps": bench.plan(recipe).resolve().steps,
+        "of_steps": bench.config(recipe).resolve().steps,
         "steps_per_s": statistics.median(row["steps_per_s"] for row in rows),
         "images_per_s": statistics.median(row["images_per_s"] for row in rows),
         "took_s": round(took_s, 1),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scoreboard.results import Reading
+from benchmarks.scoreboard.results import Measurement
 from training.metrics.errors import ScoreError
 from training.metrics.gmam import Comparison
 from training.metrics.images import ALARM_EFFECTIVE_CLASSES
@@ -35,7 +35,7 @@ class Measure:
         """Arguments of ``python -m training`` after each stage, ``RUN`` for the run; opponents by recipe."""
         raise NotImplementedError
 
-    def read(self, run: Path) -> Reading:
+    def read(self, run: Path) -> Measurement:
         """The figure of a finished run.
 
         Raises:
@@ -57,13 +57,13 @@ class Scored(Measure):
         nearest = None if self.nearest is None else str(self.nearest)
         return [["score", RUN, "--samples", str(self.samples), *_option("--nearest", nearest)]]
 
-    def read(self, run: Path) -> Reading:
+    def read(self, run: Path) -> Measurement:
         """The row of scores.json whose measure is the name, or the name and a classifier's."""
         rows = _json(run / SCORES)["rows"]
         row = next((row for row in rows if row["measure"].split("-lenet@")[0] == self.name), None)
         if row is None:
             raise ScoreError(f"{run / SCORES} has no measure {self.name!r}: {', '.join(row['measure'] for row in rows)}")
-        return Reading(**row, others={row["measure"]: row["value"] for row in rows})
+        return Measurement(**row, others={row["measure"]: row["value"] for row in rows})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +77,12 @@ class Examined(Measure):
         """One: score."""
         return [["score", RUN, "--samples", str(self.samples)]]
 
-    def read(self, run: Path) -> Reading:
+    def read(self, run: Path) -> Measurement:
         """The value of that name in examination.json."""
         content = _json(run / EXAMINATION)
         if self.name not in content["values"]:
             raise ScoreError(f"{run / EXAMINATION} has no value {self.name!r}: {', '.join(content['values'])}")
-        return Reading(
+        return Measurement(
             measure=self.name,
             value=content["values"][self.name],
             samples=content["samples"],
@@ -103,11 +103,11 @@ class Collapsed(Measure):
         """One: score."""
         return [["score", RUN, "--samples", str(self.samples)]]
 
-    def read(self, run: Path) -> Reading:
+    def read(self, run: Path) -> Measurement:
         """From the entropy of classes in scores.json."""
         entropy = Scored(name="entropy").read(run)
         least = ALARM_EFFECTIVE_CLASSES * self.classes
-        return Reading(
+        return Measurement(
             measure="collapsed",
             value=float(math.exp(entropy.value) < least),
             samples=entropy.samples,
@@ -126,12 +126,12 @@ class Logged(Measure):
         """None: training wrote it."""
         return []
 
-    def read(self, run: Path) -> Reading:
+    def read(self, run: Path) -> Measurement:
         """The scalar in the last line of stats.jsonl."""
         rows = read_rows(run / "stats.jsonl")
         if not rows or rows[-1].get(self.name) is None:
             raise ScoreError(f"{run / 'stats.jsonl'} has no {self.name!r} in its last line")
-        return Reading(
+        return Measurement(
             measure=self.name,
             value=rows[-1][self.name],
             by="mean of the last record",
@@ -152,9 +152,9 @@ class Reconstructed(Measure):
         how = {"--images": self.images, "--steps": self.steps, "--restarts": self.restarts}
         return [["reconstruct", RUN, *(word for name, value in how.items() for word in (name, str(value)))]]
 
-    def read(self, run: Path) -> Reading:
+    def read(self, run: Path) -> Measurement:
         """What ``reconstruct`` wrote."""
-        return Reading(**_json(run / "reconstruction.json"))
+        return Measurement(**_json(run / "reconstruction.json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,13 +183,13 @@ class Against(Measure):
             for recipe, path in opponents.items()
         ]
 
-    def read(self, run: Path) -> Reading:
+    def read(self, run: Path) -> Measurement:
         """The sum of what the comparisons wrote."""
         rows = [_json(path) for path in sorted(run.glob("gmam-*.json"))]
         if len(rows) != len(self.opponents):
             raise ScoreError(f"{run} must hold {len(self.opponents)} comparisons, got {len(rows)}")
         agreed = sum(Comparison(row["by_first"], row["by_second"]).is_agreed for row in rows)
-        return Reading(
+        return Measurement(
             measure=f"gmam, {agreed} of {len(rows)} agreed",
             value=sum(row["value"] for row in rows),
             floor=0.0,
@@ -200,7 +200,7 @@ class Against(Measure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Follows(Measure):
+class RankCorrelation(Measure):
     """Spearman's correlation of a logged scalar with KID over a run that is measured in stages.
 
     For recipes whose settings do not depend on how many steps there will be, since each stage is played as if it were the last.
@@ -215,7 +215,7 @@ class Follows(Measure):
         """One a stage: score."""
         return [["score", RUN, "--samples", str(self.samples)]]
 
-    def read(self, run: Path) -> Reading:
+    def read(self, run: Path) -> Measurement:
         """From stages.json, the KID after each stage; from stats.jsonl, the scalar's mean over the stage's later half."""
         stages = _json(run / STAGES)["stages"]
         logged = read_rows(run / "stats.jsonl")
@@ -229,7 +229,7 @@ class Follows(Measure):
             means.append(self.sign * sum(found) / len(found))
             kids.append(_kid(stage["values"]))
             before = stage["step"]
-        return Reading(
+        return Measurement(
             measure=f"spearman({'-' if self.sign < 0 else ''}{self.scalar}, kid)",
             value=rank_correlation(means, kids),
             samples=self.samples,

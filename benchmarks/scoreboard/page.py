@@ -8,12 +8,12 @@ from pathlib import Path
 
 from benchmarks.scoreboard.play import missing_recipes
 from benchmarks.scoreboard.results import Protocol, Result, load_results, mean_and_spread
-from benchmarks.scoreboard.row import Effort, Row
+from benchmarks.scoreboard.row import Protocol_, Row
 
 HEAD = """\
 # Scoreboard
 
-Published figures beside ours. `python -m training scoreboard` makes this page from the rows in `benchmarks/scoreboard/rows/`
+Published figures beside ours. `python -m benchmarks.scoreboard` makes this page from the rows in `benchmarks/scoreboard/rows/`
 and the results in `docs/scoreboard/`, one file a row, with every seed's value, floor, machine, command and commit; a test
 compares. `benchmarks/scoreboard.sh` runs what has no result yet.
 
@@ -58,7 +58,7 @@ def make_page(rows: Sequence[Row], results: Path) -> str:
     return "\n".join([HEAD, *lines, "", "## Notes", "", *notes]) + "\n"
 
 
-def _line(row: Row, protocol: Protocol, effort: Effort, found: list[Result]) -> str:
+def _line(row: Row, protocol: Protocol, effort: Protocol_, found: list[Result]) -> str:
     cells = [
         row.system,
         f"`{' '.join((effort.recipe, *effort.options))}`, {row.data}" + (", *scaled*" if protocol == "scaled" else ""),
@@ -75,17 +75,17 @@ def _measure(row: Row, found: list[Result]) -> str:
 
 
 def _published(row: Row) -> str:
-    told = [f"{p.figure} [{p.source}{'' if p.is_verified else '; *unverified*'}]" for p in row.published]
-    return "; ".join(told) or "none"
+    conditioning = [f"{p.figure} [{p.source}{'' if p.is_verified else '; *unverified*'}]" for p in row.published]
+    return "; ".join(conditioning) or "none"
 
 
-def _not_run(effort: Effort) -> list[str]:
+def _not_run(effort: Protocol_) -> list[str]:
     missing = missing_recipes(effort)
     ours = f"no recipe yet: {', '.join(missing)}" if missing else "not run"
     return [ours, "", f"0 of {effort.seeds}", "", f"about {effort.minutes:g} min a seed", "", "", ""]
 
 
-def _ours(row: Row, effort: Effort, found: list[Result]) -> list[str]:
+def _ours(row: Row, effort: Protocol_, found: list[Result]) -> list[str]:
     mean, spread = mean_and_spread([result.value for result in found])
     error = spread if spread is not None else found[0].error
     floors = [result.floor for result in found if result.floor is not None]
@@ -107,10 +107,10 @@ def _median_and_best(row: Row, found: list[Result]) -> str:
     values = [result.value for result in found]
     if len(values) < SEVERAL or set(values) <= {0.0, 1.0}:
         return ""
-    told = [f"median {_figure(row, statistics.median(values), None)}"]
+    conditioning = [f"median {_figure(row, statistics.median(values), None)}"]
     if row.better != "nearer":
-        told.append(f"best {_figure(row, (max if row.better == 'higher' else min)(values), None)}")
-    return f", {', '.join(told)}"
+        conditioning.append(f"best {_figure(row, (max if row.better == 'higher' else min)(values), None)}")
+    return f", {', '.join(conditioning)}"
 
 
 def _any_seed(result: Result) -> str:

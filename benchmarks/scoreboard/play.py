@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.scoreboard.machine import describe_commit, describe_machine
 from benchmarks.scoreboard.measures import RUN, SCORES, STAGES
 from benchmarks.scoreboard.results import RESULTS, Protocol, Result, load_results, store_result
-from benchmarks.scoreboard.row import Effort, Row
+from benchmarks.scoreboard.row import Protocol_, Row
 from training.errors import TrainingError
 from training.files import write_json
 from training.recipes import CATALOGUE
@@ -83,7 +83,7 @@ class Job:
 
     row: Row
     protocol: Protocol
-    effort: Effort
+    effort: Protocol_
 
 
 def jobs_of(rows: Sequence[Row], *, scale: str, has_cuda: bool) -> list[Job]:
@@ -97,7 +97,7 @@ def jobs_of(rows: Sequence[Row], *, scale: str, has_cuda: bool) -> list[Job]:
     return sorted(jobs, key=lambda job: job.effort.minutes * job.effort.seeds)
 
 
-def missing_recipes(effort: Effort) -> list[str]:
+def missing_recipes(effort: Protocol_) -> list[str]:
     """The recipes of an effort that the catalogue does not have."""
     return [recipe for recipe in (effort.recipe, *effort.measure.opponents) if recipe not in CATALOGUE]
 
@@ -139,7 +139,7 @@ def play(jobs: Sequence[Job], place: Place, *, seeds: int | None = None) -> list
     return failures
 
 
-def spell(effort: Effort, seed: int) -> str:
+def spell(effort: Protocol_, seed: int) -> str:
     """The commands from training to the figure, an opponent's run by its recipe in capitals."""
     measured = effort.measure.commands({recipe: Path(recipe.upper()) for recipe in effort.measure.opponents})
     return "; ".join(
@@ -147,7 +147,7 @@ def spell(effort: Effort, seed: int) -> str:
     )
 
 
-def _measured(effort: Effort, seed: int, place: Place) -> Result:
+def _measured(effort: Protocol_, seed: int, place: Place) -> Result:
     """One seed, from training to the figure."""
     commit = describe_commit(place.root)
     opponents = {recipe: _trained(effort, recipe, seed, place) for recipe in effort.measure.opponents}
@@ -165,7 +165,7 @@ def _measured(effort: Effort, seed: int, place: Place) -> Result:
     )
 
 
-def _play_stages(effort: Effort, seed: int, run: Path, commands: list[list[str]], place: Place) -> None:
+def _play_stages(effort: Protocol_, seed: int, run: Path, commands: list[list[str]], place: Place) -> None:
     """Train to the end of each stage and run the commands there; stages that stages.json holds are over."""
     stages = effort.measure.stages
     path = run / STAGES
@@ -181,14 +181,14 @@ def _play_stages(effort: Effort, seed: int, run: Path, commands: list[list[str]]
             write_json(path, {"stages": over})
 
 
-def _trained(effort: Effort, recipe: str, seed: int, place: Place) -> Path:
+def _trained(effort: Protocol_, recipe: str, seed: int, place: Place) -> Path:
     """The run of an opponent, trained to its end; it is another row's run where that has the same settings."""
     run = _run_of(effort, recipe, seed, place)
     place.run([*_train_words(effort, recipe, seed, str(run)), "--device", place.device])
     return run
 
 
-def _train_words(effort: Effort, recipe: str, seed: int, run: str, step: int | None = None) -> list[str]:
+def _train_words(effort: Protocol_, recipe: str, seed: int, run: str, step: int | None = None) -> list[str]:
     steps = step or effort.steps
     return [
         "train",
@@ -202,14 +202,14 @@ def _train_words(effort: Effort, recipe: str, seed: int, run: str, step: int | N
     ]
 
 
-def _run_of(effort: Effort, recipe: str, seed: int, place: Place) -> Path:
+def _run_of(effort: Protocol_, recipe: str, seed: int, place: Place) -> Path:
     """A directory for each different training; rows that measure the same training share it, stages apart."""
     parts = [recipe, *(word.removeprefix("--") for word in effort.options), *([str(effort.steps)] if effort.steps else [])]
     parts += ["stages"] if len(effort.measure.stages) > 1 else []
     return place.runs / f"{'-'.join(parts).replace(':', '-').replace('/', '-')}-seed{seed}"
 
 
-def _steps(effort: Effort) -> int:
+def _steps(effort: Protocol_) -> int:
     return effort.steps or CATALOGUE[effort.recipe].steps
 
 

@@ -19,7 +19,7 @@ RESULTS = "scoreboard"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class Measurement:
     """One run's figure."""
 
     measure: str
@@ -38,7 +38,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result(Reading):
+class Result(Measurement):
     """One seed's figure and how it came about."""
 
     seed: int

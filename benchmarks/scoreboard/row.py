@@ -25,7 +25,7 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effort:
+class Protocol_:
     """One way of running a row: on the full sizes, or scaled down to what a CPU does in reasonable time."""
 
     recipe: str
@@ -51,8 +51,8 @@ class Row:
     better: Direction
     published: tuple[Published, ...] = ()
     """Empty where nobody printed a number for this."""
-    full: Effort
-    scaled: Effort | None = None
+    full: Protocol_
+    scaled: Protocol_ | None = None
     """None: there is no smaller way, and unless the row needs a GPU, a CPU plays it in full."""
     needs_gpu: bool = False
     """Whether a CPU would take days, and there is no smaller way; on a CPU it is left out unless asked for in full."""

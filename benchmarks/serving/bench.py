@@ -42,9 +42,9 @@ def main() -> None:
     model = load_model(arguments.model, "cpu")
     rounds: dict[str, list[Figures]] = {}
     with ExitStack() as servers:
-        ports = {lane: arguments.port + place for place, lane in enumerate(arguments.lane)}
-        for lane, port in ports.items():
-            servers.enter_context(server(arguments.model, port, lane, arguments.workers))
+        ports = {fast_path: arguments.port + place for place, fast_path in enumerate(arguments.fast_path)}
+        for fast_path, port in ports.items():
+            servers.enter_context(server(arguments.model, port, fast_path, arguments.workers))
         for turn in range(arguments.rounds):
             measure_round(model, ports, arguments, turn, rounds)
     report = summarise(rounds, arguments, model)
@@ -59,13 +59,13 @@ def measure_round(
     """One round: the parts, then each server, so that what disturbs one disturbs all."""
     parts = measure_parts(model, arguments.requests, turn)
     rounds.setdefault("parts", []).append(parts)
-    for lane, port in ports.items():
+    for fast_path, port in ports.items():
         one = measure_wrk(port, 1, arguments.seconds, 10**9 + turn * 10**7)
         one["ratio"] = one["p50"] / parts["total"]
-        rounds.setdefault(f"one, lane {lane}", []).append(one)
-    for lane, port in ports.items():
+        rounds.setdefault(f"one, lane {fast_path}", []).append(one)
+    for fast_path, port in ports.items():
         many = measure_wrk(port, arguments.connections, arguments.seconds, 2 * 10**9 + turn * 10**8)
-        rounds.setdefault(f"many, lane {lane}", []).append(many)
+        rounds.setdefault(f"many, lane {fast_path}", []).append(many)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -83,13 +83,13 @@ def parse_arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def server(model: Path, port: int, lane: str, workers: int) -> Iterator[None]:
+def server(model: Path, port: int, fast_path: str, workers: int) -> Iterator[None]:
     """The real server process, ready, and stopped at the end."""
     settings = {
         "GAN_MODELS": str(model),
         "GAN_PORT": str(port),
         "GAN_PROVIDER": "cpu",
-        "GAN_LANE": lane,
+        "GAN_FAST_PATH": fast_path,
         "GAN_WORKERS": str(workers),
         "GAN_DRAIN_SECONDS": "0",
     }

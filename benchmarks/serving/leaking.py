@@ -23,7 +23,7 @@ class Leaking:
 
     def __init__(self, app: Any, many: int) -> None:
         self._app = app
-        self.reception = app.reception
+        self.observer = app.observer
         self._many = many
         self._kept: list[bytes] = []
 

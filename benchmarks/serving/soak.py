@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serving.clients import LEFT, LOST, UNANSWERED
-from benchmarks.serving.constancy import MIB, SETTLED_SECONDS, Course, Look, complaints, slope
+from benchmarks.serving.constancy import MIB, SETTLED_SECONDS, CheckpointEvaluator, Course, complaints, slope
 from benchmarks.serving.contender import ROOT
 from benchmarks.serving.loader import Mix, Step, Trace, measure_capacity, offer, own_process
 from benchmarks.serving.processes import Server, adopt_orphans
@@ -186,7 +186,7 @@ def watch(server: Server, models: Alternation, rate: float, arguments: argparse.
     pause.wait(QUIET_SECONDS)
     wrong += models.check()
     before = look(server, 0.0)
-    looks: list[Look] = []
+    looks: list[CheckpointEvaluator] = []
     measured: Future[Trace]
     with own_process(offer, models.port, [Step(rate=rate, seconds=seconds)], mix=SOAK) as measured:
         start = time.monotonic()
@@ -210,11 +210,13 @@ def schedule(seconds: float, every: float, reload_every: float) -> list[tuple[fl
     return sorted(moment for moment in looks + reloads if moment[0] <= seconds)
 
 
-def look(server: Server, at: float) -> Look:
+def look(server: Server, at: float) -> CheckpointEvaluator:
     """The service's processes now."""
     pids = processes_of(server)
     files, sockets = descriptors(pids)
-    return Look(at=at, pids=tuple(pids), resident=resident(pids), threads=threads(pids), files=files, sockets=sockets)
+    return CheckpointEvaluator(
+        at=at, pids=tuple(pids), resident=resident(pids), threads=threads(pids), files=files, sockets=sockets
+    )
 
 
 def find_capacity(port: int, mix: Mix | None = None) -> float:

@@ -140,7 +140,7 @@ LIFE = [
     ),
     Panel(
         title="Workers that fell",
-        queries={"{{instance}}": f"sum by (instance) (increase(gan_workers_fallen_total{{{HERE}}}{RATE}))"},
+        queries={"{{instance}}": f"sum by (instance) (increase(gan_worker_crashes_total{{{HERE}}}{RATE}))"},
     ),
     Panel(title="Log lines that nobody read in time", queries={"{{instance}}": _rate("gan_log_dropped_total", "instance")}),
     Panel(title="Alerts that fire", kind="number", queries={"": 'count(ALERTS{alertstate="firing"}) or vector(0)'}),

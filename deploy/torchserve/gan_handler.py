@@ -16,7 +16,7 @@ from typing import Any
 
 import serving.generation.service
 from serving.errors import BadQuery, Problem, UnsupportedMediaType, shown
-from serving.generation.generate import Conditions, Reply, Service, problem_reply
+from serving.generation.generate import Reply, RequestHeaders, Service, problem_reply
 from serving.model.load import load_model
 from serving.model.runtime import resolve_provider
 from serving.observability.logs import print_event
@@ -61,7 +61,7 @@ class Handler:
     def handle(self, data: list[Mapping[str, Any]], context: Any) -> list[bytes]:
         """The bodies of a batch's answers; status and headers go by the context."""
         headers = [context.get_all_request_header(place) for place in range(len(data))]
-        replies = self.service.bridge.ask(self._answers(data, headers))
+        replies = self.service.portal.run(self._answers(data, headers))
         for place, reply in enumerate(replies):
             context.set_response_status(reply.status, "", place)
             for name, value in reply.headers:
@@ -79,8 +79,8 @@ class Handler:
             query = query_of(data, named.get("content-type"))
         except Problem as problem:
             return _told(problem)
-        conditions = Conditions(accept=named.get("accept"), timeout_ms=named.get("x-request-timeout-ms"))
-        return serving.generation.service.answer(self.service, print_event, query, conditions, self.digest)
+        request_headers = RequestHeaders(accept=named.get("accept"), timeout_ms=named.get("x-request-timeout-ms"))
+        return serving.generation.service.answer(self.service, print_event, query, request_headers, self.digest)
 
 
 def check_origin(folder: Path) -> None:

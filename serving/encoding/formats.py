@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import features
 
-from contract import Image, Output, Points, Tokens
+from contract import Array, Image, Output, Points, Tokens
 from serving.encoding.plots import plot_points
 from serving.encoding.png import write_png
 from serving.encoding.tar import tar_blocks
-from serving.model.runtime import Array
 
 PNG_KEYWORD = "gan"
 """Keyword of the text inside a PNG that says how to make it again."""
@@ -38,7 +37,7 @@ class Sample:
     scale: int = 1
     columns: int | None = None
     """Images that stand side by side in a contact sheet; None means ``sheet_columns``."""
-    given: Mapping[str, float] = field(default_factory=dict)
+    overrides: Mapping[str, float] = field(default_factory=dict)
     way: Mapping[str, object] | None = None
     """Where the rows lie between two seeds, or which three were added, for rows that are no seed's own."""
 
@@ -53,7 +52,7 @@ class Sample:
             **which,
             "scale": self.scale,
             **columns,
-            "parameters": dict(self.given),
+            "parameters": dict(self.overrides),
         }
 
 

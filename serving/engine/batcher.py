@@ -14,14 +14,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from contract import Given
-from serving.errors import Draining, QueueFull
-from serving.latents.sources import Source
-from serving.model.runtime import Array
+from contract import Array, Overrides
+from serving.errors import QueueFull, ShuttingDown
+from serving.latents.sources import RowSource
 from serving.observability.metrics import BatchMeters
 from serving.observability.timings import Batch
 
-Run = Callable[[Sequence[Source], Sequence[Given]], Array]
+Run = Callable[[Sequence[RowSource], Sequence[Overrides]], Array]
 """Seeds, places between seeds, or rows of latents, and what each fixes, to one row a seed."""
 Deliver = Callable[[Array | None, Exception | None], None]
 """Takes the rows, or what went wrong; must not raise."""
@@ -33,11 +32,11 @@ QUICK_SECONDS = 0.004
 class Job:
     """The rows that one caller wants, and where they go."""
 
-    __slots__ = ("seeds", "given", "deliver", "submitted", "batch")
+    __slots__ = ("seeds", "overrides", "deliver", "submitted", "batch")
 
-    def __init__(self, seeds: Sequence[Source], given: Given, deliver: Deliver) -> None:
+    def __init__(self, seeds: Sequence[RowSource], overrides: Overrides, deliver: Deliver) -> None:
         self.seeds = seeds
-        self.given = given
+        self.overrides = overrides
         self.deliver = deliver
         self.submitted = time.perf_counter()
         self.batch: Batch | None = None
@@ -88,7 +87,7 @@ class Batcher:
         if not 1 <= rows <= self._max_batch:
             raise ValueError(f"a job must have 1..{self._max_batch} seeds, got {rows}")
         if self._is_closed:
-            raise Draining()
+            raise ShuttingDown()
         room = self._queue_limit + (0 if self.running_since else self._max_batch)
         if self._waiting_rows + rows > room:
             raise QueueFull(self._queue_limit)
@@ -128,25 +127,27 @@ class Batcher:
         jobs = self._take()
         self._is_busy = len(jobs) > 1
         seeds = [seed for job in jobs for seed in job.seeds]
-        given = [job.given for job in jobs for _ in job.seeds]
+        overrides = [job.overrides for job in jobs for _ in job.seeds]
         batch = Batch(len(seeds))
         self._meters.size(batch.rows)
         self.running_since = time.monotonic()
         if self._seconds.get(len(seeds).bit_length(), self._quick_seconds) < self._quick_seconds:
-            self._finish(batch, jobs, *self._attempt(batch, seeds, given))
+            self._finish(batch, jobs, *self._attempt(batch, seeds, overrides))
         else:
             self._thread = self._thread or ThreadPoolExecutor(1, "inference")
-            running = asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, batch, seeds, given)
+            running = asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, batch, seeds, overrides)
             running.add_done_callback(partial(self._land, batch, jobs))
         return None
 
     def _land(self, batch: Batch, jobs: Sequence[Job], running: asyncio.Future[tuple[Array | None, Exception | None]]) -> None:
         self._finish(batch, jobs, *running.result())
 
-    def _attempt(self, batch: Batch, seeds: Sequence[Source], given: Sequence[Given]) -> tuple[Array | None, Exception | None]:
+    def _attempt(
+        self, batch: Batch, seeds: Sequence[RowSource], overrides: Sequence[Overrides]
+    ) -> tuple[Array | None, Exception | None]:
         batch.begun = time.perf_counter()
         try:
-            rows = self._run(seeds, given)
+            rows = self._run(seeds, overrides)
         except Exception as error:  # every member of the batch is told, and the next batch is another matter
             batch.ended = time.perf_counter()
             return None, error

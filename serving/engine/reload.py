@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from serving.engine.registry import ModelEntry, Registry
 from serving.errors import ModelError, Nondeterministic, SettingError
-from serving.generation.generate import Service
-from serving.model.load import Model, load_model
-from serving.model.runtime import Device
-from serving.model.signatures import Trust, signature_file
+from serving.model.signatures import signature_file
 from serving.observability.logs import Log
+from serving.observability.metrics import Metrics
 from serving.settings import Settings, model_files
 
 POLL_SECONDS = 0.25
@@ -49,33 +48,36 @@ class Reloader:
     """The files of one worker's models, and how they are exchanged; used on the event loop.
 
     Args:
-        service: whose registry is changed.
-        names: what is served at the start, by file.
-        device: where models run.
-        announce: told every model that is put in place.
+        registry: the models in service.
+        names: name of the model in each file, as loaded at the start.
+        load: reads and checks a file; called in a thread; raises ``ModelError``.
+        settings: which files there are, and how often they are checked.
+        metrics: counts outcomes.
+        announce: called with every model put into service.
         log: where outcomes go.
-        generation: a number that all workers share and that grows when one of them was told to reload.
-        trust: whose signature a file needs, if any.
+        reload_count: how many reloads were requested of any worker.
     """
 
     def __init__(
         self,
-        service: Service,
+        registry: Registry,
         names: dict[Path, str],
-        device: Device,
+        load: Callable[[Path], ModelEntry],
         *,
-        announce: Callable[[Model], None],
+        settings: Settings,
+        metrics: Metrics,
+        announce: Callable[[ModelEntry], None],
         log: Log,
-        generation: Callable[[], int] = lambda: 0,
-        trust: Trust | None = None,
+        reload_count: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._service = service
+        self._registry = registry
         self._names = names
-        self._device = device
+        self._load = load
+        self._settings = settings
+        self._metrics = metrics
         self._announce = announce
         self._log = log
-        self._generation = generation
-        self._trust = trust
+        self._reload_count = reload_count
         self._loaded = {path: stamp(path) for path in names}
         self._lock = asyncio.Lock()
 
@@ -83,25 +85,25 @@ class Reloader:
         """Load every file that is not the one that was loaded last; calls at the same time come one after the other."""
         async with self._lock:
             try:
-                files = model_files(self._service.settings)
+                files = model_files(self._settings)
             except SettingError as error:
                 return [self._tell(Outcome(file="GAN_MODELS", result="refused", reason=str(error)))]
             return [await self._reload_file(path) for path in files]
 
     async def watch(self) -> None:
         """For ever: reload when another worker was told to, and when a file has changed and stayed so for one look."""
-        settings = self._service.settings
-        seen_generation, seen, waited = self._generation(), dict(self._loaded), 0.0
+        watch_seconds = self._settings.watch_seconds
+        seen_count, seen, waited = self._reload_count(), dict(self._loaded), 0.0
         while True:
             await asyncio.sleep(POLL_SECONDS)
             waited += POLL_SECONDS
-            generation = self._generation()
-            if generation != seen_generation:
-                seen_generation = generation
+            count = self._reload_count()
+            if count != seen_count:
+                seen_count = count
                 await self.reload()
-            elif settings.watch_seconds and waited >= settings.watch_seconds:
+            elif watch_seconds and waited >= watch_seconds:
                 waited = 0.0
-                now = stamps(settings)
+                now = stamps(self._settings)
                 if now == seen and any(self._loaded.get(path) != found for path, found in now.items()):
                     await self.reload()
                 seen = now
@@ -113,31 +115,26 @@ class Reloader:
         self._loaded[path] = found  # a refused file is not tried again until it changes
         loop = asyncio.get_running_loop()
         try:
-            model = await loop.run_in_executor(None, self._load, path, self._service.settings)
-            self._put(path, model)
+            entry = await loop.run_in_executor(None, self._load, path)
+            self._put(path, entry)
         except ModelError as error:
             if isinstance(error, Nondeterministic):
-                self._service.metrics.record_nondeterminism(self._names.get(path, path.stem))
+                self._metrics.record_nondeterminism(self._names.get(path, path.stem))
             return self._tell(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=str(error)))
-        return self._tell(Outcome(file=path.name, result="swapped", model=model.card.name, digest=model.digest))
+        return self._tell(Outcome(file=path.name, result="swapped", model=entry.model.card.name, digest=entry.model.digest))
 
-    def _load(self, path: Path, settings: Settings) -> Model:
-        return load_model(
-            path, self._device, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch, trust=self._trust
-        )
-
-    def _put(self, path: Path, model: Model) -> None:
-        name, old_name = model.card.name, self._names.get(path)
+    def _put(self, path: Path, entry: ModelEntry) -> None:
+        name, old_name = entry.model.card.name, self._names.get(path)
         if any(other != path and taken == name for other, taken in self._names.items()):
             raise ModelError(f"{path}: another file's model is called {name!r}, too")
-        self._service.registry.put(model, instead_of=old_name)
+        self._registry.put(entry, instead_of=old_name)
         if old_name not in (None, name):
-            self._service.metrics.forget_model(str(old_name))
+            self._metrics.forget_model(str(old_name))
         self._names[path] = name
-        self._announce(model)
+        self._announce(entry)
 
     def _tell(self, outcome: Outcome) -> Outcome:
-        self._service.metrics.swaps.labels(outcome.result).inc()
+        self._metrics.swaps.labels(outcome.result).inc()
         self._log("reload", **outcome.facts())
         return outcome
 

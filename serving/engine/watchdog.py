@@ -30,7 +30,7 @@ def is_sticky(error: BaseException) -> bool:
     return STICKY.search(str(error)) is not None
 
 
-class Vitals:
+class Watchdog:
     """Whether this worker can still answer.
 
     Args:
@@ -39,15 +39,15 @@ class Vitals:
 
     def __init__(self, leave: Callable[[int], None] = os._exit) -> None:
         self._leave = leave
-        self.farewell: Callable[[], None] = lambda: None
+        self.on_exit: Callable[[], None] = lambda: None
         """Called before the process is ended: what is written in the log must come to be read."""
-        self.is_lost = False
+        self.is_failing = False
         """Whether the end is near; the worker is not ready from then on."""
 
-    def look_at(self, error: BaseException, log: Log) -> None:
+    def inspect(self, error: BaseException, log: Log) -> None:
         """End the process soon if this error means that nothing will succeed any more."""
-        if is_sticky(error) and not self.is_lost:
-            self.is_lost = True
+        if is_sticky(error) and not self.is_failing:
+            self.is_failing = True
             log("lost", reason=str(error)[:1000])
             timer = threading.Timer(LAST_SECONDS, self._end)
             timer.daemon = True
@@ -63,11 +63,11 @@ class Vitals:
             time.sleep(min(1.0, stall_seconds / 4))
             started = [since for since in running_since() if since is not None]
             if started and time.monotonic() - min(started) > stall_seconds:
-                self.is_lost = True
+                self.is_failing = True
                 log("stalled", seconds=round(time.monotonic() - min(started), 1))
                 self._end()
                 return
 
     def _end(self) -> None:
-        self.farewell()
+        self.on_exit()
         self._leave(EXIT_CODE)

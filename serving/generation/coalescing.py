@@ -9,16 +9,15 @@ from functools import partial
 
 import numpy as np
 
-from contract import Given
+from contract import Array, Overrides
 from serving.engine.batcher import Batcher, Job
-from serving.errors import ClientGone, DeadlinePassed
-from serving.latents.sources import Source
-from serving.model.runtime import Array
+from serving.errors import ClientDisconnected, DeadlineExceeded
+from serving.latents.sources import RowSource
 from serving.observability.timings import Run, Timings
 
 Encode = Callable[[Array, Timings], bytes]
 """Rows to the bytes that are answered, saying how long it took; may refuse them by raising."""
-Land = Callable[["Flight", bytes | None], None]
+Land = Callable[["InFlight", bytes | None], None]
 
 GRACE_SECONDS = 0.05
 """How long a client is waited for before it is watched; most answers are there sooner."""
@@ -26,7 +25,7 @@ SMALL_ROWS_BYTES = 2**16
 """Rows of more bytes than this are encoded in a thread."""
 
 
-class Patience:
+class Deadline:
     """How long one client waits: until its deadline, or until it has gone away.
 
     Args:
@@ -34,11 +33,11 @@ class Patience:
         until_gone: returns when the client is gone; None where that cannot be known.
     """
 
-    __slots__ = ("_seconds", "_until_gone", "_timer", "_watcher")
+    __slots__ = ("_seconds", "_until_disconnected", "_timer", "_watcher")
 
-    def __init__(self, seconds: float, until_gone: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, seconds: float, until_disconnected: Callable[[], Awaitable[None]] | None = None) -> None:
         self._seconds = seconds
-        self._until_gone = until_gone
+        self._until_disconnected = until_disconnected
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -60,20 +59,20 @@ class Patience:
     def _look(self, waiter: asyncio.Future[bytes]) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._seconds - GRACE_SECONDS, self._expire, waiter)
-        if self._until_gone:
-            self._watcher = loop.create_task(self._watch(self._until_gone, waiter))
+        if self._until_disconnected:
+            self._watcher = loop.create_task(self._watch(self._until_disconnected, waiter))
 
     def _expire(self, waiter: asyncio.Future[bytes]) -> None:
         if not waiter.done():
-            waiter.set_exception(DeadlinePassed(self._seconds))
+            waiter.set_exception(DeadlineExceeded(self._seconds))
 
-    async def _watch(self, until_gone: Callable[[], Awaitable[None]], waiter: asyncio.Future[bytes]) -> None:
-        await until_gone()
+    async def _watch(self, until_disconnected: Callable[[], Awaitable[None]], waiter: asyncio.Future[bytes]) -> None:
+        await until_disconnected()
         if not waiter.done():
-            waiter.set_exception(ClientGone())
+            waiter.set_exception(ClientDisconnected())
 
 
-class Flight:
+class InFlight:
     """One answer being made. It ends when it is there, when it fails, or when nobody waits for it any more.
 
     Args:
@@ -90,8 +89,8 @@ class Flight:
 
     def __init__(
         self,
-        seeds: Sequence[Source],
-        given: Given,
+        seeds: Sequence[RowSource],
+        overrides: Overrides,
         *,
         batcher: Batcher,
         max_batch: int,
@@ -101,7 +100,7 @@ class Flight:
         threads: Executor,
     ) -> None:
         self._seeds = seeds
-        self._given = given
+        self._given = overrides
         self._batcher = batcher
         self._max_batch = max_batch
         self._encode = encode
@@ -125,7 +124,7 @@ class Flight:
         self._job = Job(part, self._given, self._take)
         self._batcher.submit(self._job)
 
-    async def wait(self, patience: Patience) -> bytes:
+    async def wait(self, deadline: Deadline) -> bytes:
         """The answer.
 
         Raises:
@@ -134,11 +133,11 @@ class Flight:
         """
         waiter: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        patience.start(waiter)
+        deadline.start(waiter)
         try:
             return await waiter
         finally:
-            patience.stop()
+            deadline.stop()
             self._leave(waiter)
 
     def _leave(self, waiter: asyncio.Future[bytes]) -> None:
@@ -191,18 +190,18 @@ class Flight:
                     waiter.set_result(body)
 
 
-class Flights:
+class Coalescer:
     """The flights that others may join, by key."""
 
     def __init__(self, keep: Callable[[str, bytes], None]) -> None:
-        self._flying: dict[str, Flight] = {}
+        self._flying: dict[str, InFlight] = {}
         self._keep = keep
 
-    def find(self, key: str) -> Flight | None:
+    def find(self, key: str) -> InFlight | None:
         """The flight of that key, if it is on its way."""
         return self._flying.get(key)
 
-    def launch(self, key: str | None, make: Callable[[Land], Flight]) -> Flight:
+    def launch(self, key: str | None, make: Callable[[Land], InFlight]) -> InFlight:
         """Start a flight; one without a key is joined by nobody and its answer is not kept.
 
         Raises:
@@ -214,7 +213,7 @@ class Flights:
             self._flying[key] = flight
         return flight
 
-    def _land(self, key: str | None, flight: Flight, body: bytes | None) -> None:
+    def _land(self, key: str | None, flight: InFlight, body: bytes | None) -> None:
         if key is not None:
             if self._flying.get(key) is flight:
                 del self._flying[key]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Bridge:
+class EventLoopPortal:
     """The way from any thread to one event loop: the server's, or, where there is no server, one in a thread of its own."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Bridge:
         """From now on this is the loop; called before anything was asked."""
         self._loop = loop
 
-    def ask(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """What the coroutine returns, or raises; called from any thread but the loop's own."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._own_loop()).result()
 

@@ -14,24 +14,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from contract import MAX_SEED, Given
+from contract import MAX_SEED, Array, Overrides
 from serving.encoding.formats import FORMATS, Format
-from serving.engine.registry import Registry, Served
-from serving.engine.watchdog import Vitals
+from serving.engine.registry import ModelEntry, Registry
+from serving.engine.watchdog import Watchdog
 from serving.errors import BadParameter, NonFinite, Problem
-from serving.generation.coalescing import Flight, Flights, Land, Patience
-from serving.generation.event_loop import Bridge
+from serving.generation.coalescing import Coalescer, Deadline, InFlight, Land
+from serving.generation.event_loop import EventLoopPortal
 from serving.generation.limits import check_size, is_slow
 from serving.generation.negotiation import choose_format, matches
-from serving.generation.query import Wanted, parse_query
-from serving.generation.rate_limit import Shares
-from serving.generation.response_cache import Cache
+from serving.generation.query import SampleQuery, parse_query
+from serving.generation.rate_limit import TokenBucket
+from serving.generation.response_cache import ResponseCache
 from serving.generation.samples import sample_of
-from serving.latents.sources import Told
+from serving.latents.sources import SeedSource
 from serving.model.load import Model
-from serving.model.runtime import Array
 from serving.observability.metrics import Metrics
-from serving.observability.request_context import Visit
+from serving.observability.request_context import RequestContext
 from serving.observability.timings import UNTIMED, Timings
 from serving.settings import Settings
 
@@ -41,7 +40,7 @@ MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
-class Conditions(NamedTuple):
+class RequestHeaders(NamedTuple):
     """The request's method and headers, as far as they change the answer."""
 
     accept: str | None = None
@@ -51,9 +50,9 @@ class Conditions(NamedTuple):
     is_head: bool = False
     client: str | None = None
     """Address of whoever asks; None where nobody does."""
-    until_gone: Callable[[], Awaitable[None]] | None = None
+    until_disconnected: Callable[[], Awaitable[None]] | None = None
     """Returns when the client is gone; None where that cannot be known."""
-    visit: Visit | None = None
+    context: RequestContext | None = None
     """What the log and traces know of the request; told which model it asks for, and what it waits for."""
 
 
@@ -81,26 +80,26 @@ class Service:
     fingerprints: Mapping[tuple[str, str], str]
     """By kind and format, the encoder's; animations are a kind of their own."""
     metrics: Metrics
-    cache: Cache
-    flights: Flights
+    cache: ResponseCache
+    coalescer: Coalescer
     threads: ThreadPoolExecutor
     """Where large answers are encoded."""
-    shares: Shares
+    token_bucket: TokenBucket
     """What one client may have computed."""
-    bridge: Bridge = field(default_factory=Bridge)
-    vitals: Vitals = field(default_factory=Vitals)
+    portal: EventLoopPortal = field(default_factory=EventLoopPortal)
+    watchdog: Watchdog = field(default_factory=Watchdog)
     media_types: Mapping[str, Mapping[str, str]] = field(
         default_factory=lambda: {kind: {name: f.media_type for name, f in formats.items()} for kind, formats in FORMATS.items()}
     )
 
 
-class Order(NamedTuple):
+class SampleRequest(NamedTuple):
     """What a request asks for, checked and complete: all that its answer depends on."""
 
-    served: Served
-    sources: Sequence[Told]
+    entry: ModelEntry
+    sources: Sequence[SeedSource]
     """What each row is made from."""
-    given: Given
+    overrides: Overrides
     format: str
     media_type: str
     encode: Callable[[Array], bytes]
@@ -115,11 +114,11 @@ class Order(NamedTuple):
     """Further headers of the answer."""
 
 
-Make = Callable[[Service, str, Conditions, str | None], Coroutine[Any, Any, Reply]]
+Handler = Callable[[Service, str, RequestHeaders, str | None], Coroutine[Any, Any, Reply]]
 """What a route does: query string, conditions and digest's digits to a reply; raises ``Problem`` or ``ClientGone``."""
 
 
-async def generate(service: Service, query: str, conditions: Conditions, digits: str | None = None) -> Reply:
+async def generate(service: Service, query: str, request_headers: RequestHeaders, digits: str | None = None) -> Reply:
     """Answer a request for samples.
 
     The same query gives the same bytes for as long as the model, the runtime and the encoder are the same, which is what the
@@ -137,26 +136,32 @@ async def generate(service: Service, query: str, conditions: Conditions, digits:
     """
     addressed = service.registry.by_digest(digits) if digits else None
     wanted = parse_query(query, service.registry, service.settings, addressed)
-    return await fulfil(service, _order(service, wanted, conditions.accept), conditions, is_immutable=digits is not None)
+    return await fulfil(
+        service, _order(service, wanted, request_headers.accept), request_headers, is_immutable=digits is not None
+    )
 
 
-async def fulfil(service: Service, order: Order, conditions: Conditions, *, is_immutable: bool = False) -> Reply:
+async def fulfil(
+    service: Service, order: SampleRequest, request_headers: RequestHeaders, *, is_immutable: bool = False
+) -> Reply:
     """The reply to an order: 304, headers alone, or a body that was kept, is on its way already, or is made now.
 
     Raises:
         Problem, ClientGone: as ``generate``.
     """
-    patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds), conditions.until_gone)
+    deadline = Deadline(
+        waiting_seconds(request_headers.timeout_ms, service.settings.deadline_seconds), request_headers.until_disconnected
+    )
     headers = _headers(order, is_immutable=is_immutable)
-    model = order.served.model.card.name
-    if conditions.visit:
-        conditions.visit.model = model
-    if order.is_repeatable and matches(conditions.if_none_match, order.etag):
+    model = order.entry.model.card.name
+    if request_headers.context:
+        request_headers.context.model = model
+    if order.is_repeatable and matches(request_headers.if_none_match, order.etag):
         return Reply(status=304, headers=headers, cache="not_modified", model=model, server_timing=UNTIMED["not_modified"])
     headers.append(("Content-Type", order.media_type))
-    if conditions.is_head:
+    if request_headers.is_head:
         return Reply(status=200, headers=headers, model=model)
-    body, came_from, timings = await _body(service, order, patience, conditions)
+    body, came_from, timings = await _body(service, order, deadline, request_headers)
     service.metrics.came_from[came_from].inc()
     headers.append(("Content-Length", str(len(body))))
     return Reply(
@@ -169,19 +174,19 @@ async def fulfil(service: Service, order: Order, conditions: Conditions, *, is_i
     )
 
 
-def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
+def _order(service: Service, wanted: SampleQuery, accept: str | None) -> SampleRequest:
     kind = wanted.model.card.output.kind
     name = choose_format(service.media_types[kind], wanted.format, accept)
     form = FORMATS[kind][name]
     pixels = check_size(wanted, name, form, service.settings)
     seed = secrets.randbelow(MAX_SEED + 2 - wanted.n) if wanted.seed is None else wanted.seed
     etag = entity_tag(
-        wanted.model, service.fingerprints[kind, name], name, wanted.given, seed, wanted.n, wanted.scale, wanted.columns
+        wanted.model, service.fingerprints[kind, name], name, wanted.overrides, seed, wanted.n, wanted.scale, wanted.columns
     )
-    return Order(
-        served=wanted.served,
+    return SampleRequest(
+        entry=wanted.entry,
         sources=range(seed, seed + wanted.n),
-        given=wanted.given,
+        overrides=wanted.overrides,
         format=name,
         media_type=form.media_type,
         encode=partial(encode_sample, form, wanted, seed),
@@ -193,7 +198,7 @@ def _order(service: Service, wanted: Wanted, accept: str | None) -> Order:
 
 
 async def _body(
-    service: Service, order: Order, patience: Patience, conditions: Conditions
+    service: Service, order: SampleRequest, deadline: Deadline, request_headers: RequestHeaders
 ) -> tuple[bytes, str, Timings | None]:
     """The answer's bytes, where they came from, and what it took to make them if they are made for this request.
 
@@ -204,23 +209,23 @@ async def _body(
         kept = service.cache.find(key)
         if kept is not None:
             return kept, "hit", None
-        flight = service.flights.find(key)
+        flight = service.coalescer.find(key)
         if flight is not None:
-            if conditions.visit:
-                conditions.visit.join(flight.timings)
-            return await flight.wait(patience), "coalesced", None
-    service.shares.spend(conditions.client, len(order.sources))
-    flight = service.flights.launch(key, partial(_make, service, order))
-    if conditions.visit:
-        conditions.visit.join(flight.timings)
-    return await flight.wait(patience), "miss", flight.timings
+            if request_headers.context:
+                request_headers.context.join(flight.timings)
+            return await flight.wait(deadline), "coalesced", None
+    service.token_bucket.acquire(request_headers.client, len(order.sources))
+    flight = service.coalescer.launch(key, partial(_make, service, order))
+    if request_headers.context:
+        request_headers.context.join(flight.timings)
+    return await flight.wait(deadline), "miss", flight.timings
 
 
-def _make(service: Service, order: Order, land: Land) -> Flight:
-    return Flight(
+def _make(service: Service, order: SampleRequest, land: Land) -> InFlight:
+    return InFlight(
         order.sources,
-        order.given,
-        batcher=order.served.batcher,
+        order.overrides,
+        batcher=order.entry.batcher,
         max_batch=service.settings.max_batch,
         encode=partial(_encode, service.metrics, order),
         is_slow=order.is_slow,
@@ -242,9 +247,9 @@ def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
     return min(int(timeout_ms) / 1000, limit)
 
 
-def entity_tag(model: Model, encoder: str, name: str, given: Given, *which: object) -> str:
+def entity_tag(model: Model, encoder: str, name: str, overrides: Overrides, *which: object) -> str:
     """The strong entity tag of an answer: it follows from the model, the encoder, the format and all that was asked."""
-    parts = (model.fingerprint, encoder, name, *which, *given.items())
+    parts = (model.fingerprint, encoder, name, *which, *overrides.items())
     return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
 
@@ -262,7 +267,7 @@ def problem_reply(problem: Problem) -> Reply:
     return Reply(status=problem.status, headers=headers, body=body)
 
 
-def _headers(order: Order, *, is_immutable: bool) -> Headers:
+def _headers(order: SampleRequest, *, is_immutable: bool) -> Headers:
     """Any seed's answer is not kept; a named seed's is, and is asked again unless the model cannot change."""
     kept = (IMMUTABLE if is_immutable else "public, no-cache") if order.is_repeatable else "no-store"
     return [
@@ -270,14 +275,14 @@ def _headers(order: Order, *, is_immutable: bool) -> Headers:
         ("Cache-Control", kept),
         ("Vary", "Accept"),
         *order.headers,
-        ("X-Model-Digest", order.served.model.digest),
+        ("X-Model-Digest", order.entry.model.digest),
         ("X-Content-Type-Options", "nosniff"),
     ]
 
 
-def encode_sample(form: Format, wanted: Wanted, source: Told, rows: Array) -> bytes:
+def encode_sample(form: Format, wanted: SampleQuery, source: SeedSource, rows: Array) -> bytes:
     """Rows in a format; they are those of seeds from ``source`` on, or the one of a place or a sum."""
-    return form.encode(sample_of(wanted.model, rows, source, wanted.given, scale=wanted.scale, columns=wanted.columns))
+    return form.encode(sample_of(wanted.model, rows, source, wanted.overrides, scale=wanted.scale, columns=wanted.columns))
 
 
 def check_finite(rows: Array) -> None:
@@ -290,7 +295,7 @@ def check_finite(rows: Array) -> None:
         raise NonFinite("the generator gave NaN or infinity for this request")
 
 
-def _encode(metrics: Metrics, order: Order, rows: Array, timings: Timings) -> bytes:
+def _encode(metrics: Metrics, order: SampleRequest, rows: Array, timings: Timings) -> bytes:
     check_finite(rows)
     start = time.perf_counter()
     body = order.encode(rows)

@@ -7,19 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from contract import MAX_SEED, Image
+from contract import MAX_SEED, Array, Image
 from serving.encoding.animations import ANIMATIONS, MAX_FPS, MAX_LOOP, Animation, AnimationFormat, there_and_back
 from serving.encoding.formats import FORMATS, PNG_KEYWORD, Format, Sample
-from serving.engine.registry import Registry, Served
+from serving.engine.registry import ModelEntry, Registry
 from serving.errors import BadParameter, MissingParameter
-from serving.generation.generate import Conditions, Order, Reply, Service, encode_sample, entity_tag, fulfil
+from serving.generation.generate import Reply, RequestHeaders, SampleRequest, Service, encode_sample, entity_tag, fulfil
 from serving.generation.limits import check_pixels, check_sides, check_size, is_slow
 from serving.generation.negotiation import choose_format
-from serving.generation.query import Wanted, fraction, given_values, integer, read_query
-from serving.latents.arithmetic import Sum
-from serving.latents.interpolation import Place, frame_places
+from serving.generation.query import SampleQuery, fraction, given_values, integer, read_query
+from serving.latents.arithmetic import VectorSum
+from serving.latents.interpolation import Interpolation, frame_places
 from serving.model.load import Model
-from serving.model.runtime import Array
 from serving.settings import Settings
 
 MIX = ("a", "b", "t", "format", "scale", "model")
@@ -41,7 +40,7 @@ SWITCH = {"on": True, "off": False}
 class Walk:
     """What a query asks of ``/walk``, checked but for what depends on the format."""
 
-    served: Served
+    entry: ModelEntry
     from_seed: int
     to_seed: int
     frames: int
@@ -52,7 +51,7 @@ class Walk:
     """Whether it goes back to the first seed."""
     scale: int = 1
     format: str | None = None
-    given: Mapping[str, float] = field(default_factory=dict)
+    overrides: Mapping[str, float] = field(default_factory=dict)
 
     def way(self) -> dict[str, object]:
         """Its rows, as a request names them."""
@@ -68,91 +67,95 @@ class Walk:
         return 2 * self.frames - 2 if self.is_back else self.frames
 
 
-async def mix(service: Service, query: str, conditions: Conditions, digits: str | None = None) -> Reply:
+async def mix(service: Service, query: str, request_headers: RequestHeaders, digits: str | None = None) -> Reply:
     """Answer a request for one place between two seeds; at 0 and at 1 its rows are those of the seeds.
 
     Raises:
         Problem, ClientGone: as ``generate``.
     """
-    return await _answer(service, "mix", *parse_mix(query, service.registry, service.settings), conditions)
+    return await _answer(service, "mix", *parse_mix(query, service.registry, service.settings), request_headers)
 
 
-async def arithmetic(service: Service, query: str, conditions: Conditions, digits: str | None = None) -> Reply:
+async def arithmetic(service: Service, query: str, request_headers: RequestHeaders, digits: str | None = None) -> Reply:
     """Answer a request for ``a - b + c`` of three seeds; where two of them cancel its row is that of the third.
 
     Raises:
         Problem, ClientGone: as ``generate``.
     """
-    return await _answer(service, "arithmetic", *parse_arithmetic(query, service.registry, service.settings), conditions)
+    return await _answer(service, "arithmetic", *parse_arithmetic(query, service.registry, service.settings), request_headers)
 
 
-async def _answer(service: Service, route: str, wanted: Wanted, source: Place | Sum, conditions: Conditions) -> Reply:
+async def _answer(
+    service: Service, route: str, wanted: SampleQuery, source: Interpolation | VectorSum, request_headers: RequestHeaders
+) -> Reply:
     """The one sample of a place or a sum."""
     kind = wanted.model.card.output.kind
     media_types = {name: media_type for name, media_type in service.media_types[kind].items() if name != "tar"}
-    name = choose_format(media_types, wanted.format, conditions.accept)
+    name = choose_format(media_types, wanted.format, request_headers.accept)
     form = FORMATS[kind][name]
     pixels = check_size(wanted, name, form, service.settings)
-    etag = entity_tag(wanted.model, service.fingerprints[kind, name], name, wanted.given, route, tuple(source), wanted.scale)
+    etag = entity_tag(
+        wanted.model, service.fingerprints[kind, name], name, wanted.overrides, route, tuple(source), wanted.scale
+    )
     return await fulfil(
         service,
-        Order(
-            served=wanted.served,
+        SampleRequest(
+            entry=wanted.entry,
             sources=[source],
-            given=wanted.given,
+            overrides=wanted.overrides,
             format=name,
             media_type=form.media_type,
             encode=partial(encode_sample, form, wanted, source),
             is_slow=is_slow(form, pixels),
             etag=etag,
         ),
-        conditions,
+        request_headers,
     )
 
 
-def parse_mix(query: str, models: Registry, settings: Settings) -> tuple[Wanted, Place]:
+def parse_mix(query: str, models: Registry, settings: Settings) -> tuple[SampleQuery, Interpolation]:
     """What a raw query string asks of ``/mix``.
 
     Raises:
         BadQuery, UnknownParameter, RepeatedParameter, MissingParameter, BadParameter: naming the wrong value and the right one.
     """
-    values, served = read_query(query, models, MIX)
+    values, entry = read_query(query, models, MIX)
     t = fraction(values, "t")
-    place = Place(_seed(values, "a"), _seed(values, "b"), 0.5 if t is None else t)
-    return _single(values, served, MIX, settings), place
+    place = Interpolation(_seed(values, "a"), _seed(values, "b"), 0.5 if t is None else t)
+    return _single(values, entry, MIX, settings), place
 
 
-def parse_arithmetic(query: str, models: Registry, settings: Settings) -> tuple[Wanted, Sum]:
+def parse_arithmetic(query: str, models: Registry, settings: Settings) -> tuple[SampleQuery, VectorSum]:
     """What a raw query string asks of ``/arithmetic``.
 
     Raises:
         BadQuery, UnknownParameter, RepeatedParameter, MissingParameter, BadParameter: naming the wrong value and the right one.
     """
-    values, served = read_query(query, models, ARITHMETIC)
-    seeds = Sum(_seed(values, "a"), _seed(values, "b"), _seed(values, "c"))
-    return _single(values, served, ARITHMETIC, settings), seeds
+    values, entry = read_query(query, models, ARITHMETIC)
+    seeds = VectorSum(_seed(values, "a"), _seed(values, "b"), _seed(values, "c"))
+    return _single(values, entry, ARITHMETIC, settings), seeds
 
 
-def _single(values: Mapping[str, str], served: Served, names: Sequence[str], settings: Settings) -> Wanted:
+def _single(values: Mapping[str, str], entry: ModelEntry, names: Sequence[str], settings: Settings) -> SampleQuery:
     """What is wanted of one row; ``names`` are the route's parameters."""
-    return Wanted(
-        served=served,
+    return SampleQuery(
+        entry=entry,
         scale=integer(values, "scale", 1, settings.max_scale) or 1,
         format=values.get("format"),
-        given=given_values(values, served.model, names),
+        overrides=given_values(values, entry.model, names),
     )
 
 
-async def walk(service: Service, query: str, conditions: Conditions, digits: str | None = None) -> Reply:
+async def walk(service: Service, query: str, request_headers: RequestHeaders, digits: str | None = None) -> Reply:
     """Answer a request for the way from one seed to another; its first and last row are those of the seeds.
 
     Raises:
         Problem, ClientGone: as ``generate``.
     """
     wanted = parse_walk(query, service.registry, service.settings)
-    model = wanted.served.model
+    model = wanted.entry.model
     forms = walk_formats(model)
-    name = choose_format({name: form.media_type for name, form in forms.items()}, wanted.format, conditions.accept)
+    name = choose_format({name: form.media_type for name, form in forms.items()}, wanted.format, request_headers.accept)
     form = forms[name]
     _check_walk(wanted, name, form, service.settings)
     is_moving = isinstance(form, AnimationFormat)
@@ -160,17 +163,17 @@ async def walk(service: Service, query: str, conditions: Conditions, digits: str
     which = [*wanted.way().values(), *wanted.playing().values()]
     return await fulfil(
         service,
-        Order(
-            served=wanted.served,
-            sources=[Place(wanted.from_seed, wanted.to_seed, t) for t in frame_places(wanted.frames)],
-            given=wanted.given,
+        SampleRequest(
+            entry=wanted.entry,
+            sources=[Interpolation(wanted.from_seed, wanted.to_seed, t) for t in frame_places(wanted.frames)],
+            overrides=wanted.overrides,
             format=name,
             media_type=form.media_type,
             encode=partial(_encode_walk, form, wanted),
             is_slow=is_moving,
-            etag=entity_tag(model, encoder, name, wanted.given, "walk", *which),
+            etag=entity_tag(model, encoder, name, wanted.overrides, "walk", *which),
         ),
-        conditions,
+        request_headers,
     )
 
 
@@ -180,11 +183,11 @@ def parse_walk(query: str, models: Registry, settings: Settings) -> Walk:
     Raises:
         BadQuery, UnknownParameter, RepeatedParameter, MissingParameter, BadParameter: naming the wrong value and the right one.
     """
-    values, served = read_query(query, models, WALK)
+    values, entry = read_query(query, models, WALK)
     if values.get("back", "off") not in SWITCH:
         raise BadParameter("back", values["back"], "one of on, off")
     return Walk(
-        served=served,
+        entry=entry,
         from_seed=_seed(values, "from"),
         to_seed=_seed(values, "to"),
         frames=integer(values, "frames", 2, settings.max_frames) or min(FRAMES, settings.max_frames),
@@ -193,7 +196,7 @@ def parse_walk(query: str, models: Registry, settings: Settings) -> Walk:
         is_back=SWITCH[values.get("back", "off")],
         scale=integer(values, "scale", 1, settings.max_scale) or 1,
         format=values.get("format"),
-        given=given_values(values, served.model, WALK),
+        overrides=given_values(values, entry.model, WALK),
     )
 
 
@@ -212,9 +215,9 @@ def _seed(values: Mapping[str, str], name: str) -> int:
 
 
 def _check_walk(wanted: Walk, name: str, form: AnimationFormat | Format, settings: Settings) -> None:
-    output = wanted.served.model.card.output
+    output = wanted.entry.model.card.output
     if not isinstance(form, AnimationFormat):
-        plain = Walk(served=wanted.served, from_seed=0, to_seed=0, frames=2).playing()
+        plain = Walk(entry=wanted.entry, from_seed=0, to_seed=0, frames=2).playing()
         for parameter, value in wanted.playing().items():
             if value != plain[parameter]:
                 raise BadParameter(parameter, str(value), f"{plain[parameter]} for {name}; it does not move")
@@ -226,7 +229,7 @@ def _check_walk(wanted: Walk, name: str, form: AnimationFormat | Format, setting
 
 
 def _encode_walk(form: AnimationFormat | Format, wanted: Walk, rows: Array) -> bytes:
-    model = wanted.served.model
+    model = wanted.entry.model
     if isinstance(form, AnimationFormat):
         frames = there_and_back(rows) if wanted.is_back else rows
         origin = {
@@ -235,7 +238,7 @@ def _encode_walk(form: AnimationFormat | Format, wanted: Walk, rows: Array) -> b
             "runtime": model.runtime,
             **wanted.way(),
             **wanted.playing(),
-            "parameters": dict(wanted.given),
+            "parameters": dict(wanted.overrides),
         }
         texts = {PNG_KEYWORD: json.dumps(origin)}
         return form.encode(Animation(frames=frames, fps=wanted.fps, loop=wanted.loop, scale=wanted.scale, texts=texts))
@@ -247,7 +250,7 @@ def _encode_walk(form: AnimationFormat | Format, wanted: Walk, rows: Array) -> b
             digest=model.digest,
             runtime=model.runtime,
             seed=0,
-            given=wanted.given,
+            overrides=wanted.overrides,
             way=wanted.way(),
         )
     )

@@ -6,14 +6,14 @@ from contract import Image
 from serving.encoding.animations import AnimationFormat
 from serving.encoding.formats import Format, picture_sides
 from serving.errors import BadParameter
-from serving.generation.query import Wanted, counts
+from serving.generation.query import SampleQuery, counts
 from serving.settings import Settings
 
 QUICK_PIXELS = 2**16
 """A picture of more pixels is encoded in a thread: everyone else on the event loop would wait for it."""
 
 
-def check_size(wanted: Wanted, name: str, form: Format, settings: Settings) -> int:
+def check_size(wanted: SampleQuery, name: str, form: Format, settings: Settings) -> int:
     """See that an answer in the format of that name is not too large, and that all that is asked means something there.
 
     Returns:
@@ -69,7 +69,7 @@ def is_slow(form: Format, pixels: int) -> bool:
     return form.is_slow or pixels > QUICK_PIXELS
 
 
-def _largest(wanted: Wanted) -> tuple[str, int]:
+def _largest(wanted: SampleQuery) -> tuple[str, int]:
     """The parameter to blame for a large answer, and its value."""
     if wanted.scale > 1:
         return "scale", wanted.scale

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from contract import MAX_SEED, Parameter
 from serving.encoding.formats import sheet_columns
-from serving.engine.registry import Served
+from serving.engine.registry import ModelEntry
 from serving.errors import BadParameter, BadQuery, RepeatedParameter, UnknownParameter, cut
 from serving.model.load import Model
 from serving.settings import Settings
@@ -30,10 +30,10 @@ NUMBER = re.compile(r"-?(?:(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,20})?|\.[0-9]{1,20}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class SampleQuery:
     """What a query asks for, checked but for what depends on the model's output."""
 
-    served: Served
+    entry: ModelEntry
     seed: int | None = None
     """The first seed; None means that any will do."""
     n: int = 1
@@ -44,16 +44,18 @@ class Wanted:
     """Images side by side in a contact sheet; None means ``sheet_columns``."""
     format: str | None = None
     """The format's name; None leaves it to the Accept header."""
-    given: Mapping[str, float] = field(default_factory=dict)
+    overrides: Mapping[str, float] = field(default_factory=dict)
     """Values that replace drawn ones, in declared order."""
 
     @property
     def model(self) -> Model:
         """What makes the samples."""
-        return self.served.model
+        return self.entry.model
 
 
-def parse_query(query: str, models: Mapping[str, Served], settings: Settings, addressed: Served | None = None) -> Wanted:
+def parse_query(
+    query: str, models: Mapping[str, ModelEntry], settings: Settings, addressed: ModelEntry | None = None
+) -> SampleQuery:
     """What a raw query string asks for; the first of the models is the default one.
 
     Where the address names the model already (``addressed``), there is no parameter ``model``.
@@ -61,7 +63,7 @@ def parse_query(query: str, models: Mapping[str, Served], settings: Settings, ad
     Raises:
         BadQuery, UnknownParameter, RepeatedParameter, BadParameter: naming the wrong value and the right one.
     """
-    values, served = read_query(query, models, GENERATE, addressed)
+    values, entry = read_query(query, models, GENERATE, addressed)
     n = _count(values, settings)
     seed = integer(values, "seed", 0, MAX_SEED)
     if seed is not None and seed + n - 1 > MAX_SEED:
@@ -69,14 +71,14 @@ def parse_query(query: str, models: Mapping[str, Served], settings: Settings, ad
     columns = integer(values, "cols", 1, n)
     if columns == sheet_columns(n):
         columns = None
-    return Wanted(
-        served=served,
+    return SampleQuery(
+        entry=entry,
         seed=seed,
         n=n,
         scale=integer(values, "scale", 1, settings.max_scale) or 1,
         columns=columns,
         format=values.get("format"),
-        given=given_values(values, served.model, GENERATE),
+        overrides=given_values(values, entry.model, GENERATE),
     )
 
 
@@ -93,8 +95,8 @@ def counts(settings: Settings) -> str:
 
 
 def read_query(
-    query: str, models: Mapping[str, Served], names: Sequence[str], addressed: Served | None = None
-) -> tuple[dict[str, str], Served]:
+    query: str, models: Mapping[str, ModelEntry], names: Sequence[str], addressed: ModelEntry | None = None
+) -> tuple[dict[str, str], ModelEntry]:
     """Names and values of a query, each known to the route or to the model, and the model.
 
     Args:
@@ -107,12 +109,12 @@ def read_query(
         BadQuery, UnknownParameter, RepeatedParameter, BadParameter: naming the wrong value and the right one.
     """
     values = split_query(query)
-    served = addressed or _find(values.pop("model", None), models)
+    entry = addressed or _find(values.pop("model", None), models)
     for name in values:
-        if name == "model" or not (name in names or name in served.model.parameters):  # the route's own has been taken out
+        if name == "model" or not (name in names or name in entry.model.parameters):  # the route's own has been taken out
             own = [name for name in names if name != "model" or not addressed]
-            raise UnknownParameter(name, [*own, *(name for name in served.model.parameters if name not in names)])
-    return values, served
+            raise UnknownParameter(name, [*own, *(name for name in entry.model.parameters if name not in names)])
+    return values, entry
 
 
 def given_values(values: Mapping[str, str], model: Model, names: Sequence[str]) -> dict[str, float]:
@@ -159,7 +161,7 @@ def _decode(text: str) -> str:
         raise BadQuery("escaped bytes must be UTF-8") from None
 
 
-def _find(name: str | None, models: Mapping[str, Served]) -> Served:
+def _find(name: str | None, models: Mapping[str, ModelEntry]) -> ModelEntry:
     if name is None:
         return models[next(iter(models))]
     if name not in models:

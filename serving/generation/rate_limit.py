@@ -6,13 +6,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from serving.errors import OverShare
+from serving.errors import RateLimited
 
 MAX_CLIENTS = 10_000
 """Addresses that are remembered; the one that has been quiet for longest is forgotten, and so has a full bucket again."""
 
 
-class Shares:
+class TokenBucket:
     """Admits rows as long as their client has a token left; a large request may leave it in debt, which time pays off.
 
     Args:
@@ -27,7 +27,7 @@ class Shares:
         self._clock = clock
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def spend(self, client: str | None, rows: int) -> None:
+    def acquire(self, client: str | None, rows: int) -> None:
         """Take rows from a client's share; None is nobody's, and has no bounds.
 
         Raises:
@@ -39,7 +39,7 @@ class Shares:
         left, then = self._left.get(client, (self._burst, now))
         left = min(self._burst, left + (now - then) * self._rate)
         if left <= 0:
-            raise OverShare(self._rate, -left / self._rate)
+            raise RateLimited(self._rate, -left / self._rate)
         self._left[client] = (left - rows, now)
         self._left.move_to_end(client)
         if len(self._left) > MAX_CLIENTS:

@@ -9,7 +9,7 @@ OVERHEAD = 512
 """Bytes that an entry takes beside its body, roughly."""
 
 
-class Cache:
+class ResponseCache:
     """Bodies by entity tag, bounded in bytes; used on one thread.
 
     Args:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from contract import Given
+from contract import Array, Overrides
 from serving.encoding.formats import Sample
-from serving.latents.arithmetic import Sum
-from serving.latents.interpolation import Place
-from serving.latents.sources import Told
+from serving.latents.arithmetic import VectorSum
+from serving.latents.interpolation import Interpolation
+from serving.latents.sources import SeedSource
 from serving.model.load import Model
-from serving.model.runtime import Array
 
 
-def sample_of(model: Model, rows: Array, source: Told, given: Given, *, scale: int = 1, columns: int | None = None) -> Sample:
+def sample_of(
+    model: Model, rows: Array, source: SeedSource, overrides: Overrides, *, scale: int = 1, columns: int | None = None
+) -> Sample:
     """The sample of some rows.
 
     Args:
@@ -22,7 +23,7 @@ def sample_of(model: Model, rows: Array, source: Told, given: Given, *, scale: i
         scale: enlargement of pictures.
         columns: images side by side in a contact sheet; None means ``sheet_columns(n)``.
     """
-    seed, way = (0, source._asdict()) if isinstance(source, Place | Sum) else (source, None)
+    seed, way = (0, source._asdict()) if isinstance(source, Interpolation | VectorSum) else (source, None)
     return Sample(
         output=model.card.output,
         rows=rows,
@@ -32,6 +33,6 @@ def sample_of(model: Model, rows: Array, source: Told, given: Given, *, scale: i
         seed=seed,
         scale=scale,
         columns=columns,
-        given=given,
+        overrides=overrides,
         way=way,
     )

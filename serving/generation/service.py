@@ -8,23 +8,23 @@ import traceback
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from contract import Given
+from contract import Array, Overrides
 from serving.encoding.animations import animation_fingerprints
 from serving.encoding.formats import fingerprints
 from serving.engine.batcher import Batcher, Run
-from serving.engine.registry import Registry
-from serving.errors import ClientGone, InternalProblem, Problem
-from serving.generation.coalescing import Flights
-from serving.generation.generate import Conditions, Make, Reply, Service, generate, problem_reply
+from serving.engine.golden_files import hash_golden_files
+from serving.engine.registry import ModelEntry, Registry
+from serving.errors import ClientDisconnected, InternalProblem, Problem
+from serving.generation.coalescing import Coalescer
+from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate, problem_reply
 from serving.generation.interpolate import ANIMATION
-from serving.generation.rate_limit import Shares
-from serving.generation.response_cache import Cache
-from serving.latents.sources import Source
+from serving.generation.rate_limit import TokenBucket
+from serving.generation.response_cache import ResponseCache
+from serving.latents.sources import RowSource
 from serving.model.load import Model
-from serving.model.runtime import Array
 from serving.observability.logs import Log
 from serving.observability.metrics import BatchMeters, Metrics
-from serving.observability.request_context import Visit
+from serving.observability.request_context import RequestContext
 from serving.settings import Settings
 
 BURST_SECONDS = 2.0
@@ -35,20 +35,21 @@ def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics
     """What ``generate`` needs: a batcher in front of each model, kept answers, and the encoders' fingerprints."""
     meters = BatchMeters(metrics)
 
-    def make_batcher(model: Model) -> Batcher:
+    def make_entry(model: Model) -> ModelEntry:
         run = timed_run(model, metrics)
-        return Batcher(run, max_batch=settings.max_batch, queue_limit=settings.queue_limit, meters=meters)
+        batcher = Batcher(run, max_batch=settings.max_batch, queue_limit=settings.queue_limit, meters=meters)
+        return ModelEntry(model, batcher, hash_golden_files(model))
 
-    cache = Cache(settings.cache_bytes, metrics.cache_bytes.set)
+    cache = ResponseCache(settings.cache_bytes, metrics.cache_bytes.set)
     return Service(
         settings=settings,
-        registry=Registry(models, make_batcher, keep=settings.keep_models),
+        registry=Registry(models, make_entry, keep=settings.keep_models),
         fingerprints=all_fingerprints(),
         metrics=metrics,
         cache=cache,
-        flights=Flights(cache.keep),
+        coalescer=Coalescer(cache.keep),
         threads=ThreadPoolExecutor(1, "encoding"),
-        shares=Shares(settings.client_rate, BURST_SECONDS * (settings.client_rate or 0)),
+        token_bucket=TokenBucket(settings.client_rate, BURST_SECONDS * (settings.client_rate or 0)),
     )
 
 
@@ -56,11 +57,11 @@ def timed_run(model: Model, metrics: Metrics) -> Run:
     """The model as the batcher runs it: latents for the whole batch, one inference, its time taken."""
     duration = metrics.inference.labels(model.card.name, model.provider)
 
-    def run(seeds: Sequence[Source], given: Sequence[Given]) -> Array:
+    def run(seeds: Sequence[RowSource], overrides: Sequence[Overrides]) -> Array:
         start = time.perf_counter()
-        rows = model.sample(seeds, given)
+        rows = model.sample(seeds, overrides)
         duration.observe(time.perf_counter() - start)
-        padding = model.plan.padding(len(seeds))
+        padding = model.batching.padding(len(seeds))
         if padding:
             metrics.padding.inc(padding)
         return rows
@@ -74,7 +75,7 @@ def all_fingerprints() -> dict[tuple[str, str], str]:
 
 
 async def answer(
-    service: Service, log: Log, query: str, conditions: Conditions, digits: str | None = None, make: Make = generate
+    service: Service, log: Log, query: str, request_headers: RequestHeaders, digits: str | None = None, make: Handler = generate
 ) -> Reply:
     """The reply to a request for samples, whatever happens: problems are told, faults are logged under an id.
 
@@ -90,20 +91,20 @@ async def answer(
         ClientGone: nobody is there to be answered.
     """
     try:
-        return await make(service, query, conditions, digits)
+        return await make(service, query, request_headers, digits)
     except Problem as problem:
         service.metrics.record_refusal(problem)
         return problem_reply(problem)
-    except ClientGone:
+    except ClientDisconnected:
         raise
     except Exception as error:  # the edge: a fault answers its own request and the service goes on
-        service.vitals.look_at(error, log)
-        return problem_reply(fault(error, log, conditions.visit))
+        service.watchdog.inspect(error, log)
+        return problem_reply(fault(error, log, request_headers.context))
 
 
-def fault(error: Exception, log: Log, visit: Visit | None = None) -> InternalProblem:
+def fault(error: Exception, log: Log, context: RequestContext | None = None) -> InternalProblem:
     """A fault as the client may know it; the log has the rest under the same id, and under that of the request."""
     fault_id = secrets.token_hex(8)
-    request = {"request": visit.id} if visit else {}
+    request = {"request": context.id} if context else {}
     log("fault", id=fault_id, **request, error="".join(traceback.format_exception(error)))
     return InternalProblem("the service failed; its log has more under this id", facts={"id": fault_id})

@@ -1,7 +1,7 @@
-"""The ASGI application: a lane that answers samples on the event loop, and Flask, in threads, for every other route.
+"""The ASGI application: a fast path that answers samples on the event loop, and Flask, in threads, for every other route.
 
-The lane answers what Flask's view would answer, byte and header, at a fraction of the cost; without it (``GAN_LANE=off``) Flask
-answers everything.
+The fast path sends the same bytes and headers as Flask's view, at a fraction of the cost. ``GAN_FAST_PATH=off`` sends every
+request to Flask.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Protocol, cast
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 
-from serving.errors import ClientGone
-from serving.generation.generate import Conditions, Make, Reply, Service, generate
-from serving.observability.request_context import Visit
-from serving.observability.request_log import Reception
+from serving.errors import ClientDisconnected
+from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate
+from serving.observability.request_context import RequestContext
+from serving.observability.request_log import RequestObserver
 from serving.oip.requests import body_limit
 from serving.oip.routes import is_protocol
 
@@ -31,7 +31,7 @@ class Answer(Protocol):
     """Query string, conditions, digest's digits, and what the route does, to a reply; raises ``ClientGone`` only."""
 
     def __call__(
-        self, query: str, conditions: Conditions, digits: str | None = None, make: Make = generate
+        self, query: str, request_headers: RequestHeaders, digits: str | None = None, make: Handler = generate
     ) -> Coroutine[Any, Any, Reply]:
         """The reply."""
 
@@ -41,11 +41,11 @@ Background = Callable[[], Coroutine[Any, Any, None]]
 ROUTE = "/generate"
 ADDRESSED_ROUTE = "/models/<digest>/generate"
 ADDRESSED = re.compile(r"/models/([^/]+)/generate")
-CLIENT_GONE = 499
+CLIENT_DISCONNECTED = 499
 """Counted, never sent: nobody is there to read it."""
 
 
-class Front:
+class ASGIApp:
     """The whole service as one ASGI application.
 
     Args:
@@ -58,25 +58,25 @@ class Front:
     """
 
     def __init__(
-        self, flask: Flask, service: Service, answer: Answer, threads: int, background: Background, reception: Reception
+        self, flask: Flask, service: Service, answer: Answer, threads: int, background: Background, observer: RequestObserver
     ) -> None:
         self.flask = flask
-        self.reception = reception
+        self.observer = observer
         self._background = background
         self._service = service
         self._answer = answer
-        self._has_lane = service.settings.lane
+        self._has_fast_path = service.settings.fast_path
         self._behind: Any = WSGIMiddleware(cast(Any, flask.wsgi_app), workers=threads)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif self._has_lane and scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+        elif self._has_fast_path and scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             path = scope["path"]
             if path == ROUTE:
-                await self._lane(ROUTE, None, scope, receive, send)
+                await self._fast_path(ROUTE, None, scope, receive, send)
             elif address := ADDRESSED.fullmatch(path):
-                await self._lane(ADDRESSED_ROUTE, address[1], scope, receive, send)
+                await self._fast_path(ADDRESSED_ROUTE, address[1], scope, receive, send)
             else:
                 await self._behind(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "POST" and is_protocol(scope["path"]):
@@ -84,29 +84,29 @@ class Front:
         else:
             await self._behind(scope, receive, send)
 
-    async def _lane(self, route: str, digits: str | None, scope: Message, receive: Receive, send: Send) -> None:
-        conditions, visit = _arrive(scope, receive)
-        self.reception.begin(visit)
+    async def _fast_path(self, route: str, digits: str | None, scope: Message, receive: Receive, send: Send) -> None:
+        request_headers, context = _arrive(scope, receive)
+        self.observer.begin(context)
         try:
-            reply = await self._answer(scope["query_string"].decode("latin-1"), conditions, digits)
-        except ClientGone:
+            reply = await self._answer(scope["query_string"].decode("latin-1"), request_headers, digits)
+        except ClientDisconnected:
             self._service.metrics.cancelled.inc()
-            self.reception.end(visit, route, CLIENT_GONE, 0)
+            self.observer.end(context, route, CLIENT_DISCONNECTED, 0)
             return
-        body = b"" if visit.method == "HEAD" else reply.body
+        body = b"" if context.method == "HEAD" else reply.body
         headers = [(_field(name), value.encode("latin-1")) for name, value in reply.headers]
         if reply.server_timing:
             headers.append((b"server-timing", reply.server_timing.encode("latin-1")))
-        headers.append((b"x-request-id", visit.id.encode("latin-1")))
+        headers.append((b"x-request-id", context.id.encode("latin-1")))
         # Counted before it is sent: whoever has an answer finds it in the metrics.
-        self.reception.end(visit, route, reply.status, len(body), cache=reply.cache, model=reply.model)
+        self.observer.end(context, route, reply.status, len(body), cache=reply.cache, model=reply.model)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     async def _with_body(self, scope: Message, receive: Receive) -> Receive:
         """The request with its body read here, as far as one may be of use: a thread never waits for a slow client."""
         settings = self._service.settings
-        limit = max(body_limit(served.model, settings.max_images) for served in self._service.registry.values())
+        limit = max(body_limit(entry.model, settings.max_images) for entry in self._service.registry.values())
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > limit:
             return receive  # refused by its header, unread
@@ -123,7 +123,7 @@ class Front:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._service.bridge.attach(asyncio.get_running_loop())
+        self._service.portal.attach(asyncio.get_running_loop())
         background = asyncio.get_running_loop().create_task(self._background())
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -153,26 +153,26 @@ HEARD = frozenset({b"accept", b"if-none-match", b"x-request-timeout-ms", b"x-req
 """Headers that mean something to the lane."""
 
 
-def _arrive(scope: Message, receive: Receive) -> tuple[Conditions, Visit]:
+def _arrive(scope: Message, receive: Receive) -> tuple[RequestHeaders, RequestContext]:
     """What changes a request's answer, and what is told of it. A header that stands several times is a list, as in WSGI."""
     found: dict[bytes, str] = {}
     for name, value in scope["headers"]:
         if name in HEARD:
             text = value.decode("latin-1")
             found[name] = f"{found[name]},{text}" if name in found else text
-    visit = Visit(
+    context = RequestContext(
         scope["method"], target_of(scope), found.get(b"x-request-id"), found.get(b"traceparent"), found.get(b"tracestate")
     )
-    conditions = Conditions(
+    request_headers = RequestHeaders(
         accept=found.get(b"accept"),
         if_none_match=found.get(b"if-none-match"),
         timeout_ms=found.get(b"x-request-timeout-ms"),
         is_head=scope["method"] == "HEAD",
         client=scope["client"][0] if scope.get("client") else None,
-        until_gone=lambda: _until_gone(receive),
-        visit=visit,
+        until_disconnected=lambda: _until_disconnected(receive),
+        context=context,
     )
-    return conditions, visit
+    return request_headers, context
 
 
 def target_of(scope: Message) -> str:
@@ -182,6 +182,6 @@ def target_of(scope: Message) -> str:
     return (path + b"?" + query if query else path).decode("latin-1")
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _until_disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -14,7 +14,7 @@ TRIES = 10
 MINUTE = 60.0
 
 
-class Gatekeeper:
+class BearerAuth:
     """Lets in whoever knows the token.
 
     Args:

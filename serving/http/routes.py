@@ -10,19 +10,18 @@ from flask import Response, request
 
 from contract import card_to_json
 from serving.encoding.formats import FORMATS
+from serving.engine.registry import ModelEntry
 from serving.engine.reload import Reloader
-from serving.errors import Draining, NotFound, shown
-from serving.generation.generate import Conditions, Make, Service, generate
+from serving.errors import NotFound, ShuttingDown, shown
+from serving.generation.generate import Handler, RequestHeaders, Service, generate
 from serving.generation.interpolate import arithmetic, mix, walk, walk_formats
 from serving.http.asgi import ADDRESSED_ROUTE, ROUTE, Answer
-from serving.http.bearer_auth import Gatekeeper
+from serving.http.bearer_auth import BearerAuth
 from serving.http.responses import file, in_json, page, whole
-from serving.model.load import Model
 from serving.oip.routes import show_inference, show_live, show_model_metadata, show_model_ready, show_ready, show_server
 from serving.openapi.docs_page import render_docs
 from serving.openapi.document import document
 from serving.openapi.schemas import Schema
-from serving.process.shared_memory import Tally
 from serving.web.page import PAGE_POLICY, render_page, static_files
 
 NO_PATH = "no such path; / shows what there is"
@@ -36,8 +35,9 @@ class Parts:
     answer: Answer
     is_draining: Callable[[], bool]
     reloader: Reloader
-    generation: Tally
-    gatekeeper: Gatekeeper | None
+    request_reload: Callable[[], None]
+    """Tells the other workers to load changed model files."""
+    bearer_auth: BearerAuth | None
 
 
 def show_sample(parts: Parts) -> Response:
@@ -65,36 +65,37 @@ def show_arithmetic(parts: Parts) -> Response:
     return _show(parts, None, arithmetic)
 
 
-def _show(parts: Parts, digest: str | None, make: Make = generate) -> Response:
+def _show(parts: Parts, digest: str | None, make: Handler = generate) -> Response:
     headers = request.headers
-    conditions = Conditions(
+    request_headers = RequestHeaders(
         accept=headers.get("Accept"),
         if_none_match=headers.get("If-None-Match"),
         timeout_ms=headers.get("X-Request-Timeout-Ms"),
         is_head=request.method == "HEAD",
         client=request.remote_addr,
-        visit=request.environ["serving.visit"],
+        context=request.environ["serving.context"],
     )
     query = request.environ.get("QUERY_STRING", "")
-    reply = parts.service.bridge.ask(parts.answer(query, conditions, digest, make))
-    request.environ.update({"serving.generation.response_cache": reply.cache, "serving.model": reply.model})
+    reply = parts.service.portal.run(parts.answer(query, request_headers, digest, make))
+    request.environ.update({"serving.cache": reply.cache, "serving.model": reply.model})
     return whole(reply)
 
 
 def list_models(parts: Parts) -> Response:
     """Every model: what it is and what it can be asked."""
-    return in_json({"models": [describe(served.model) for served in parts.service.registry.values()]})
+    return in_json({"models": [describe(entry) for entry in parts.service.registry.values()]})
 
 
 def show_model(parts: Parts, name: str) -> Response:
     """One model."""
     if name not in parts.service.registry:
         raise NotFound(f"no model {shown(name)}; there are {', '.join(parts.service.registry)}")
-    return in_json(describe(parts.service.registry[name].model))
+    return in_json(describe(parts.service.registry[name]))
 
 
-def describe(model: Model) -> dict[str, object]:
+def describe(entry: ModelEntry) -> dict[str, object]:
     """A model's card, without the goldens, and what its loading showed."""
+    model, golden_files = entry.model, entry.golden_files
     card = json.loads(card_to_json(model.card))
     del card["goldens"]
     ranges = {p.name: {"low": p.low, "high": p.high, "is_integer": p.is_integer} for p in model.parameters.values()}
@@ -104,8 +105,8 @@ def describe(model: Model) -> dict[str, object]:
         "digest": model.digest,
         "serving_runtime": model.runtime,
         "provider": model.provider,
-        "goldens": asdict(model.goldens),
-        "batching": model.plan.name,
+        "goldens": {"latents": model.goldens.latents, "pixels": model.goldens.pixels} | asdict(golden_files),
+        "batching": model.batching.name,
         "formats": formats,
         "walk_formats": walks,
         "parameters": ranges,
@@ -120,9 +121,9 @@ def show_health(parts: Parts) -> Response:
 
 def show_readiness(parts: Parts) -> Response:
     """Ready for requests."""
-    if parts.is_draining() or parts.service.vitals.is_lost:
+    if parts.is_draining() or parts.service.watchdog.is_failing:
         parts.service.metrics.ready.set(0)
-        raise Draining()
+        raise ShuttingDown()
     return in_json({"status": "ready", "models": list(parts.service.registry)})
 
 
@@ -155,15 +156,15 @@ def show_docs(parts: Parts) -> Response:
 
 
 def _document(parts: Parts) -> Schema:
-    return document(ROUTES | (ADMIN_ROUTES if parts.gatekeeper else {}), parts.service)
+    return document(ROUTES | (ADMIN_ROUTES if parts.bearer_auth else {}), parts.service)
 
 
 def reload_models(parts: Parts) -> Response:
     """Load changed model files here and now, and tell the other workers; 422 when one of them is refused."""
-    assert parts.gatekeeper is not None
-    parts.gatekeeper.check(request.headers.get("Authorization"))
-    outcomes = parts.service.bridge.ask(parts.reloader.reload())
-    parts.generation.raise_it()
+    assert parts.bearer_auth is not None
+    parts.bearer_auth.check(request.headers.get("Authorization"))
+    outcomes = parts.service.portal.run(parts.reloader.reload())
+    parts.request_reload()
     is_refused = any(outcome.result == "refused" for outcome in outcomes)
     return in_json({"outcomes": [outcome.facts() for outcome in outcomes]}, 422 if is_refused else 200)
 

@@ -20,12 +20,12 @@ import uvicorn
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.errors import BadRequest, HeadTooLarge, HeadTooLate, Problem
+from serving.errors import BadRequest, HeadersTooLarge, Problem, RequestTimeout
 from serving.generation.generate import problem_reply
-from serving.http.asgi import Front
+from serving.http.asgi import ASGIApp
 from serving.observability.logs import Log
-from serving.observability.request_context import Visit
-from serving.observability.request_log import Reception
+from serving.observability.request_context import RequestContext
+from serving.observability.request_log import RequestObserver
 from serving.settings import Settings
 
 MAX_HEAD_BYTES = 2**16
@@ -38,7 +38,7 @@ A thousand clients that ask again at once would else have their refusals take th
 """
 
 
-class WholeAnswers:
+class CoalescingTransport:
     """A connection's way out, on which an answer's head waits for its body.
 
     uvicorn writes them one after the other. One write instead of two is one system call and one wake-up of the client instead
@@ -77,10 +77,10 @@ class WholeAnswers:
         self._transport.close()
 
 
-class Connection(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """One connection, from its first byte to its last."""
 
-    def __init__(self, reception: Reception, is_draining: Callable[[], bool], client_seconds: float, **parts: Any) -> None:
+    def __init__(self, observer: RequestObserver, is_draining: Callable[[], bool], client_seconds: float, **parts: Any) -> None:
         """Args:
         reception: where refusals are told.
         is_draining: whether clients should go elsewhere; each answer then ends its connection.
@@ -88,7 +88,7 @@ class Connection(HttpToolsProtocol):
         parts: uvicorn's own.
         """
         super().__init__(**parts)
-        self._reception = reception
+        self._observer = observer
         self._is_draining = is_draining
         self._client_seconds = client_seconds
         self._is_in_head = True
@@ -100,7 +100,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._out = WholeAnswers(transport)
+        self._out = CoalescingTransport(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -112,7 +112,7 @@ class Connection(HttpToolsProtocol):
         if self._is_in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(HeadTooLarge(f"request line and headers must have at most {MAX_HEAD_BYTES} bytes"))
+                self._refuse(HeadersTooLarge(f"request line and headers must have at most {MAX_HEAD_BYTES} bytes"))
             elif not self._late:
                 self._await_head()
 
@@ -158,25 +158,25 @@ class Connection(HttpToolsProtocol):
         """A wish for another protocol is passed over in silence, as HTTP allows."""
 
     def _await_head(self) -> None:
-        self._late = self.loop.call_later(self._client_seconds, self._refuse, HeadTooLate(self._client_seconds))
+        self._late = self.loop.call_later(self._client_seconds, self._refuse, RequestTimeout(self._client_seconds))
 
     def _refuse(self, problem: Problem) -> None:
         """Say what is wrong and close; what is still being answered on this connection is cut off."""
         self._end_waits()
         if self.transport.is_closing():
             return
-        reply, visit = problem_reply(problem), self._visit()
-        headers = (*reply.headers, ("X-Request-Id", visit.id), ("Connection", "close"))
+        reply, context = problem_reply(problem), self._visit()
+        headers = (*reply.headers, ("X-Request-Id", context.id), ("Connection", "close"))
         lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers]
         self.transport.write(b"".join([STATUS_LINE[reply.status], *lines, b"\r\n", reply.body]))
         self.transport.close()
-        self._reception.refuse(visit, reply.status, len(reply.body))
+        self._observer.refuse(context, reply.status, len(reply.body))
 
-    def _visit(self) -> Visit:
+    def _visit(self) -> RequestContext:
         """The request whose head is refused, as far as it has come; the last one that was read is another."""
         headers, target = (self.headers or [], self.url) if self._is_in_head or self._problem else ([], b"")
         ids = [value.decode("latin-1") for name, value in headers if name == b"x-request-id"]
-        return Visit("", target.decode("latin-1"), ",".join(ids))
+        return RequestContext("", target.decode("latin-1"), ",".join(ids))
 
     def _end_waits(self) -> None:
         for timer in (self._late, self._stuck):
@@ -192,7 +192,7 @@ def _check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]])
     if target == b"*":
         return BadRequest("the target must be a path, got '*'")
     if len(headers) > MAX_HEADERS:
-        return HeadTooLarge(f"a request must have at most {MAX_HEADERS} headers, has {len(headers)}")
+        return HeadersTooLarge(f"a request must have at most {MAX_HEADERS} headers, has {len(headers)}")
     hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         return BadRequest(f"a request must have one Host header, has {hosts}")
@@ -233,13 +233,13 @@ class _Events(logging.Handler):
 
 
 def make_server(
-    app: Front, settings: Settings, *, is_draining: Callable[[], bool], when_ready: Callable[[], None], log: Log
+    app: ASGIApp, settings: Settings, *, is_draining: Callable[[], bool], when_ready: Callable[[], None], log: Log
 ) -> Server:
     """uvicorn as this service runs it: no lines of its own, no header that names it, idle connections kept for a while."""
     for name in ("uvicorn.error", "opentelemetry"):
         logging.getLogger(name).addHandler(_Events(log))
     application: Any = app  # its messages are looser than uvicorn's types
-    connection: Any = partial(Connection, app.reception, is_draining, settings.client_seconds)
+    connection: Any = partial(HttpProtocol, app.observer, is_draining, settings.client_seconds)
     config = Config(
         application,
         http=connection,

@@ -24,10 +24,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import Categorical, Drawn, Given, Latents, Uniform, draw, parameters
+from contract import Categorical, Drawn, Latents, Overrides, Uniform, draw, parameters
 
 
-class Sum(NamedTuple):
+class VectorSum(NamedTuple):
     """The place ``a - b + c`` of three seeds."""
 
     a: int
@@ -35,7 +35,7 @@ class Sum(NamedTuple):
     c: int
 
 
-def combine(latents: Latents, seeds: Sum, given: Given | None = None) -> Drawn:
+def combine(latents: Latents, seeds: VectorSum, overrides: Overrides | None = None) -> Drawn:
     """One row of latents, ``a - b + c``.
 
     Args:
@@ -50,7 +50,7 @@ def combine(latents: Latents, seeds: Sum, given: Given | None = None) -> Drawn:
         DrawError: a seed or a given value is out of range, or no such parameter is declared.
     """
     weights = weigh(seeds)
-    held = draw(latents, [seeds.a if len(weights) > 1 else next(iter(weights))], [given or {}])
+    held = draw(latents, [seeds.a if len(weights) > 1 else next(iter(weights))], [overrides or {}])
     if len(weights) == 1:
         return held
     drawn = draw(latents, list(weights))
@@ -63,13 +63,13 @@ def combine(latents: Latents, seeds: Sum, given: Given | None = None) -> Drawn:
         else:
             span = (latent.low, latent.high) if isinstance(latent, Uniform) else None
             summed[name] = _add(drawn[name].astype(np.float64), list(weights.values()), span)
-    for parameter in (p for name, p in parameters(latents).items() if given and name in given):
+    for parameter in (p for name, p in parameters(latents).items() if overrides and name in overrides):
         place = (0,) if parameter.is_integer else (0, parameter.component)
         summed[parameter.latent][place] = held[parameter.latent][place]
     return summed
 
 
-def weigh(seeds: Sum) -> dict[int, int]:
+def weigh(seeds: VectorSum) -> dict[int, int]:
     """How often each seed is added, by seed, in the order a, b, c; those that cancel are left out."""
     weights: dict[int, int] = {}
     for seed, sign in zip(seeds, (1, -1, 1), strict=True):

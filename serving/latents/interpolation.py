@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import Categorical, DrawError, Drawn, Given, Latent, Latents, Normal, draw, parameters
+from contract import Categorical, DrawError, Drawn, Latent, Latents, Normal, Overrides, draw, parameters
 
 NO_ANGLE = 1e-6
 """Sine of the angle below which no great circle is told apart from another: there the way is straight."""
@@ -28,7 +28,7 @@ NO_ANGLE = 1e-6
 Doubles = NDArray[np.float64]
 
 
-class Place(NamedTuple):
+class Interpolation(NamedTuple):
     """A place between two seeds."""
 
     a: int
@@ -37,11 +37,11 @@ class Place(NamedTuple):
     """0 (what ``a`` draws) to 1 (what ``b`` draws)."""
 
 
-Source = int | Place
+SeedOrInterpolation = int | Interpolation
 """What a row is made from: a seed, or a place between two."""
 
 
-def draw_sources(latents: Latents, sources: Sequence[Source], given: Sequence[Given] = ()) -> Drawn:
+def draw_sources(latents: Latents, sources: Sequence[SeedOrInterpolation], overrides: Sequence[Overrides] = ()) -> Drawn:
     """The latents of seeds and of places between seeds, one row each, side by side in one batch.
 
     Args:
@@ -55,9 +55,9 @@ def draw_sources(latents: Latents, sources: Sequence[Source], given: Sequence[Gi
     Raises:
         DrawError: a seed, a place or a given value is out of range, or no such parameter is declared.
     """
-    if Place not in set(map(type, sources)):
-        return draw(latents, sources, given)  # type: ignore[arg-type]
-    fixed = given or [{}] * len(sources)
+    if Interpolation not in set(map(type, sources)):
+        return draw(latents, sources, overrides)  # type: ignore[arg-type]
+    fixed = overrides or [{}] * len(sources)
     parts: list[Drawn] = []
     for ends, rows in groupby(range(len(sources)), key=lambda row: _ends(sources[row], fixed[row])):
         chosen = list(rows)
@@ -69,23 +69,23 @@ def draw_sources(latents: Latents, sources: Sequence[Source], given: Sequence[Gi
     return {name: np.concatenate([part[name] for part in parts]) for name in latents}
 
 
-def _ends(source: Source, given: Given) -> tuple[int, int, tuple[tuple[str, float], ...]] | None:
+def _ends(source: SeedOrInterpolation, overrides: Overrides) -> tuple[int, int, tuple[tuple[str, float], ...]] | None:
     """What rows of one way have in common; None for a seed."""
-    return (source.a, source.b, tuple(given.items())) if isinstance(source, Place) else None
+    return (source.a, source.b, tuple(overrides.items())) if isinstance(source, Interpolation) else None
 
 
-def mix(latents: Latents, a: int, b: int, t: float, given: Given | None = None) -> Drawn:
+def mix(latents: Latents, a: int, b: int, t: float, overrides: Overrides | None = None) -> Drawn:
     """One row of latents between two seeds; see ``between``.
 
     Args:
         t: the place on the way, 0 (what ``a`` draws) to 1 (what ``b`` draws).
     """
-    return between(latents, a, b, [t], given)
+    return between(latents, a, b, [t], overrides)
 
 
-def walk(latents: Latents, from_seed: int, to_seed: int, frames: int, given: Given | None = None) -> Drawn:
+def walk(latents: Latents, from_seed: int, to_seed: int, frames: int, overrides: Overrides | None = None) -> Drawn:
     """Rows of latents from one seed to another at ``frame_places(frames)``, both ends included; see ``between``."""
-    return between(latents, from_seed, to_seed, frame_places(frames), given)
+    return between(latents, from_seed, to_seed, frame_places(frames), overrides)
 
 
 def frame_places(frames: int) -> list[float]:
@@ -99,7 +99,7 @@ def frame_places(frames: int) -> list[float]:
     return [frame / (frames - 1) for frame in range(frames)]
 
 
-def between(latents: Latents, a: int, b: int, places: Sequence[float], given: Given | None = None) -> Drawn:
+def between(latents: Latents, a: int, b: int, places: Sequence[float], overrides: Overrides | None = None) -> Drawn:
     """Latents on the way from seed ``a`` to seed ``b``, one row a place.
 
     Args:
@@ -118,10 +118,10 @@ def between(latents: Latents, a: int, b: int, places: Sequence[float], given: Gi
     wrong = [t for t in places if not 0 <= t <= 1]
     if wrong:
         raise DrawError(f"t must be 0..1, got {wrong[0]!r}")
-    held = draw(latents, [a], [given or {}])
+    held = draw(latents, [a], [overrides or {}])
     ends = draw(latents, [a, b])
     drawn: Drawn = {name: _interpolate(latent, ends[name], places) for name, latent in latents.items()}
-    for parameter in (p for name, p in parameters(latents).items() if given and name in given):
+    for parameter in (p for name, p in parameters(latents).items() if overrides and name in overrides):
         place = () if parameter.is_integer else (parameter.component,)
         drawn[parameter.latent][(slice(None), *place)] = held[parameter.latent][(0, *place)]
     return drawn

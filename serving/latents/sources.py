@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from contract import Drawn, Given, Latents
-from serving.latents import interpolation as walks
-from serving.latents.arithmetic import Sum, combine
+from contract import Drawn, Latents, Overrides
+from serving.latents import interpolation
+from serving.latents.arithmetic import VectorSum, combine
 
 
-class Row(NamedTuple):
+class GivenLatents(NamedTuple):
     """A row whose latents were given, wholly or in part; the others follow from the seed."""
 
     seed: int
@@ -18,29 +18,33 @@ class Row(NamedTuple):
     """By latent name float32 [size], or one int64; in range."""
 
 
-Told = walks.Source | Sum
+SeedSource = interpolation.SeedOrInterpolation | VectorSum
 """What a query makes a row from: seeds say it all, and so can a picture's text."""
-Source = Told | Row
+RowSource = SeedSource | GivenLatents
 """What a row is made from: a seed, a place between two, a sum of three, or given latents."""
 
 
-def draw_rows(latents: Latents, sources: Sequence[Source], given: Sequence[Given] = ()) -> Drawn:
-    """The latents of any sources, side by side; see ``walks.draw_sources``."""
-    rows = [(place, source) for place, source in enumerate(sources) if isinstance(source, Row | Sum)]
+def draw_rows(latents: Latents, sources: Sequence[RowSource], overrides: Sequence[Overrides] = ()) -> Drawn:
+    """The latents of any sources, side by side; see ``interpolation.draw_sources``."""
+    rows = [(place, source) for place, source in enumerate(sources) if isinstance(source, GivenLatents | VectorSum)]
     if not rows:
-        return walks.draw_sources(latents, sources, given)  # type: ignore[arg-type]
-    drawn = walks.draw_sources(latents, [_stand_in(source) for source in sources], given)
+        return interpolation.draw_sources(latents, sources, overrides)  # type: ignore[arg-type]
+    drawn = interpolation.draw_sources(latents, [_stand_in(source) for source in sources], overrides)
     for place, row in rows:
-        values = row.latents if isinstance(row, Row) else _only_row(combine(latents, row, given[place] if given else None))
+        values = (
+            row.latents
+            if isinstance(row, GivenLatents)
+            else _only_row(combine(latents, row, overrides[place] if overrides else None))
+        )
         for name, value in values.items():
             drawn[name][place] = value
     return drawn
 
 
-def _stand_in(source: Source) -> walks.Source:
+def _stand_in(source: RowSource) -> interpolation.SeedOrInterpolation:
     """What is drawn first where a row is written over afterwards."""
     match source:
-        case Row(seed=seed) | Sum(a=seed):
+        case GivenLatents(seed=seed) | VectorSum(a=seed):
             return seed
         case _:
             return source

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from contract import Card, Drawn, Golden, Image, Points, Tokens, digest_latents, draw
-from serving.encoding.formats import FORMATS, Sample, fingerprint
+from contract import Array, Card, Drawn, Golden, Image, Points, Tokens, digest_latents, draw
 from serving.errors import ModelError, Nondeterministic, cut
-from serving.model.runtime import Array, Session
+from serving.model.runtime import Session
 
 PROBE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
 PROBE_SIZES = (2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64)
@@ -23,7 +21,7 @@ ALLOWED = {Image.kind: "1 grey level", Points.kind: f"{POINT_TOLERANCE:g} of the
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchingMode:
     """How rows are run: as they come, padded to one fixed size, or (``rows=1``) one by one."""
 
     rows: int | None = None
@@ -59,30 +57,30 @@ def _run(session: Session, drawn: object) -> Array:
     return outputs[0]
 
 
-def find_plan(session: Session, card: Card, max_batch: int) -> Plan:
+def find_batching_mode(session: Session, card: Card, max_batch: int) -> BatchingMode:
     """The first plan by which no row depends on its neighbours.
 
     Raises:
         Nondeterministic: there is none.
         ModelError: an output has a wrong shape or is not finite.
     """
-    for plan in (Plan(), Plan(max_batch), Plan(1)):
-        if is_deterministic(session, plan, card, max_batch):
-            return plan
+    for batching in (BatchingMode(), BatchingMode(max_batch), BatchingMode(1)):
+        if is_deterministic(session, batching, card, max_batch):
+            return batching
     raise Nondeterministic("the same seed gives different outputs, even when run one by one")
 
 
-def is_deterministic(session: Session, plan: Plan, card: Card, max_batch: int) -> bool:
+def is_deterministic(session: Session, batching: BatchingMode, card: Card, max_batch: int) -> bool:
     """Whether rows are bit-equal alone and at every position of batches of many sizes."""
-    alone = np.concatenate([plan.run(session, draw(card.latents, [seed])) for seed in PROBE_SEEDS])
+    alone = np.concatenate([batching.run(session, draw(card.latents, [seed])) for seed in PROBE_SEEDS])
     check_output(alone, card, len(PROBE_SEEDS))
     sizes = sorted({size for size in PROBE_SIZES if size <= max_batch} | {1, max_batch})
-    return all(_is_same_in_batch(session, plan, card, alone, size, shift) for size in sizes for shift in (0, 3))
+    return all(_is_same_in_batch(session, batching, card, alone, size, shift) for size in sizes for shift in (0, 3))
 
 
-def _is_same_in_batch(session: Session, plan: Plan, card: Card, alone: Array, size: int, shift: int) -> bool:
+def _is_same_in_batch(session: Session, batching: BatchingMode, card: Card, alone: Array, size: int, shift: int) -> bool:
     places = [(row + shift) % len(PROBE_SEEDS) for row in range(size)]
-    rows = plan.run(session, draw(card.latents, [PROBE_SEEDS[place] for place in places]))
+    rows = batching.run(session, draw(card.latents, [PROBE_SEEDS[place] for place in places]))
     return rows.tobytes() == alone[places].tobytes()
 
 
@@ -101,31 +99,24 @@ def check_output(rows: Array, card: Card, count: int) -> None:
         raise ModelError("the output holds NaN or infinity")
 
 
-def probe_outputs(session: Session, plan: Plan, card: Card) -> Array:
+def probe_outputs(session: Session, batching: BatchingMode, card: Card) -> Array:
     """Outputs of a few fixed seeds, by which two machines can be told apart."""
-    return plan.run(session, draw(card.latents, PROBE_SEEDS))
+    return batching.run(session, draw(card.latents, PROBE_SEEDS))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Goldens:
+class GoldenReport:
     """What became of a card's goldens here, told apart by what may have changed since the export."""
 
     latents: Literal["exact", "none"]
     """NumPy, or ``draw``: other latents are refused; ``none`` if the card has no goldens."""
     pixels: Literal["exact", "close", "none"]
     """onnxruntime, or the processor: ``close`` is another rounding, anything worse is refused."""
-    encoder: str | None
-    """Fingerprint of what writes the PNG: zlib, and Pillow for a plot; None where there is no PNG."""
-    files: Mapping[str, str]
-    """By seed, the SHA-256 of the PNG that ``/generate`` answers: equal wherever pixels, runtime and encoder are."""
-
-    @property
-    def digest(self) -> str:
-        """All files as one short hash."""
-        return hashlib.sha256(repr(sorted(self.files.items())).encode()).hexdigest()[:16]
+    rows: Sequence[Array] = field(default=(), repr=False, compare=False)
+    """The golden seeds' outputs as computed here, one an entry of the card."""
 
 
-def compare_goldens(session: Session, plan: Plan, card: Card, digest: str, runtime: str) -> Goldens:
+def compare_goldens(session: Session, batching: BatchingMode, card: Card, runtime: str) -> GoldenReport:
     """Compare what is drawn and computed here with what the exporter drew and computed, and write it as the service would.
 
     Another processor may round differently, so one grey level (or 1e-4 of a point) is close enough; tokens must be equal.
@@ -134,7 +125,7 @@ def compare_goldens(session: Session, plan: Plan, card: Card, digest: str, runti
         ModelError: latents are drawn differently here, or the output is worse than close; the message says which.
     """
     drawn = [_draw_golden(golden, card) for golden in card.goldens]
-    rows = [plan.run(session, latents)[0] for latents in drawn]
+    rows = [batching.run(session, latents)[0] for latents in drawn]
     for golden, row in zip(card.goldens, rows, strict=True):
         if not _is_close(row, golden, card):
             raise ModelError(
@@ -143,16 +134,10 @@ def compare_goldens(session: Session, plan: Plan, card: Card, digest: str, runti
                 f"allowed is {ALLOWED[card.output.kind]}"
             )
     is_exact = all(row.tobytes() == golden.output.tobytes() for golden, row in zip(card.goldens, rows, strict=True))
-    has_png = "png" in FORMATS[card.output.kind]
-    samples = [
-        Sample(output=card.output, rows=row[None], model=card.name, digest=digest, runtime=runtime, seed=golden.seed)
-        for golden, row in zip(card.goldens, rows, strict=True)
-    ]
-    return Goldens(
+    return GoldenReport(
         latents="exact" if card.goldens else "none",
         pixels=("exact" if is_exact else "close") if card.goldens else "none",
-        encoder=fingerprint(card.output.kind, "png") if has_png else None,
-        files={str(sample.seed): _hash_png(sample) for sample in samples} if has_png else {},
+        rows=tuple(rows),
     )
 
 
@@ -165,10 +150,6 @@ def _draw_golden(golden: Golden, card: Card) -> Drawn:
             f"those drawn here have {found}: NumPy's Philox or our draw is not what it was, which must never be"
         )
     return drawn
-
-
-def _hash_png(sample: Sample) -> str:
-    return hashlib.sha256(FORMATS[sample.output.kind]["png"].encode(sample)).hexdigest()
 
 
 def _is_close(row: Array, golden: Golden, card: Card) -> bool:

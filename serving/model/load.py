@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from contract import Card, CardError, Categorical, Drawn, Given, Parameter, card_from_metadata, parameters
+from contract import Array, Card, CardError, Categorical, Drawn, Overrides, Parameter, card_from_metadata, parameters
 from serving.errors import ModelError, StartError
-from serving.latents.sources import Source, draw_rows
-from serving.model.determinism import Goldens, Plan, compare_goldens, find_plan, probe_outputs
+from serving.latents.sources import RowSource, draw_rows
+from serving.model.determinism import BatchingMode, GoldenReport, compare_goldens, find_batching_mode, probe_outputs
 from serving.model.files import read_file
 from serving.model.onnx_file import read_contents
-from serving.model.runtime import Array, Device, Session, open_session, runtime_class
+from serving.model.runtime import Device, Session, open_session, runtime_class
 from serving.model.signatures import Trust
 
 MAX_FILE_BYTES = 2**31 - 1
@@ -35,10 +35,10 @@ class Model:
     runtime: str
     """Runtime class, what computes."""
     session: Session
-    plan: Plan
+    batching: BatchingMode
     """How rows are put into a batch so that a row never depends on its neighbours."""
-    goldens: Goldens
-    """How latents, outputs and files here compare with those of the exporter and of other machines."""
+    goldens: GoldenReport
+    """How latents and outputs here compare with the exporter's."""
     fingerprint: str
     """Hash of outputs computed here: two machines that differ in a bit have different ones."""
     parameters: dict[str, Parameter]
@@ -46,11 +46,11 @@ class Model:
 
     def run(self, drawn: Drawn) -> Array:
         """The outputs of drawn latents, one row a seed."""
-        return self.plan.run(self.session, drawn)
+        return self.batching.run(self.session, drawn)
 
-    def sample(self, seeds: Sequence[Source], given: Sequence[Given] = ()) -> Array:
+    def sample(self, seeds: Sequence[RowSource], overrides: Sequence[Overrides] = ()) -> Array:
         """The outputs of seeds, of places between seeds, or of rows of latents, one row each."""
-        return self.run(draw_rows(self.card.latents, seeds, given))
+        return self.run(draw_rows(self.card.latents, seeds, overrides))
 
 
 def load_model(
@@ -83,16 +83,16 @@ def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1
     session = open_session(data, provider, intra_op_threads)
     check_interface(session, card)
     try:
-        plan = find_plan(session, card, max_batch)
+        batching = find_batching_mode(session, card, max_batch)
         return Model(
             card=card,
             digest=digest,
             provider=provider,
             runtime=runtime_class(provider),
             session=session,
-            plan=plan,
-            goldens=compare_goldens(session, plan, card, digest, runtime_class(provider)),
-            fingerprint=_fingerprint(session, plan, card, digest, provider),
+            batching=batching,
+            goldens=compare_goldens(session, batching, card, runtime_class(provider)),
+            fingerprint=_fingerprint(session, batching, card, digest, provider),
             parameters=parameters(card.latents),
         )
     except StartError:
@@ -146,15 +146,13 @@ def _compare(role: str, found: Sequence[object], expected: dict[str, tuple[str, 
             raise ModelError(f"{role} {name} must have a dynamic batch, got {shape}")
 
 
-def _fingerprint(session: Session, plan: Plan, card: Card, digest: str, provider: Device) -> str:
+def _fingerprint(session: Session, batching: BatchingMode, card: Card, digest: str, provider: Device) -> str:
     hashed = hashlib.sha256(f"{digest}\n{runtime_class(provider)}\n".encode())
-    hashed.update(np.ascontiguousarray(probe_outputs(session, plan, card)).tobytes())
+    hashed.update(np.ascontiguousarray(probe_outputs(session, batching, card)).tobytes())
     return hashed.hexdigest()
 
 
-def load_models(
-    files: Sequence[Path], provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64, trust: Trust | None = None
-) -> dict[str, Model]:
+def load_models(files: Sequence[Path], load: Callable[[Path], Model]) -> dict[str, Model]:
     """The models in files, by name, in order.
 
     Raises:
@@ -162,7 +160,7 @@ def load_models(
     """
     models: dict[str, Model] = {}
     for path in files:
-        model = load_model(path, provider, intra_op_threads=intra_op_threads, max_batch=max_batch, trust=trust)
+        model = load(path)
         if model.card.name in models:
             raise ModelError(f"{path}: another model is called {model.card.name!r} too")
         models[model.card.name] = model

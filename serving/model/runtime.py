@@ -8,12 +8,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from serving.errors import ModelError, ProviderError
 from serving.settings import Provider
-
-Array = NDArray[Any]
 
 Device = Literal["cpu", "cuda"]
 

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator
 
 from serving.observability.logs import event_line
 
-GATHER_SECONDS = 0.1
-HURRY_BYTES = 2**16
+FLUSH_SECONDS = 0.1
+FLUSH_BYTES = 2**16
 """So much is not kept waiting any longer."""
-ROOM_BYTES = 2**20
+MAX_BUFFER_BYTES = 2**20
 """Of lines that wait, at most; some seconds of a busy worker."""
-WHOLE_BYTES = 4096
+ATOMIC_WRITE_BYTES = 4096
 """What a pipe takes in one piece, whoever else writes to it (Linux's PIPE_BUF): lines of several workers are not mixed."""
 
 
-class Journal:
+class LogWriter:
     """Lines that are written soon, in order; any thread may add one.
 
     Args:
@@ -30,7 +30,7 @@ class Journal:
         room: bytes that may wait.
     """
 
-    def __init__(self, descriptor: int, room: int = ROOM_BYTES) -> None:
+    def __init__(self, descriptor: int, room: int = MAX_BUFFER_BYTES) -> None:
         self._descriptor = descriptor
         self._room = room
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class Journal:
             self._drop(1)
         elif not self._due.is_set():
             self._due.set()
-        elif self._bytes > HURRY_BYTES and not self._hurry.is_set():
+        elif self._bytes > FLUSH_BYTES and not self._hurry.is_set():
             self._hurry.set()
 
     def close(self, seconds: float = 1.0) -> None:
@@ -78,7 +78,7 @@ class Journal:
     def _work(self) -> None:
         while not (self._is_closing and not self._lines):
             self._due.wait()
-            self._hurry.wait(GATHER_SECONDS)
+            self._hurry.wait(FLUSH_SECONDS)
             if not self._is_closing:
                 self._hurry.clear()
                 self._due.clear()
@@ -106,7 +106,7 @@ class Journal:
         try:
             return data[os.write(self._descriptor, data) :]
         except BlockingIOError:  # somebody else has made it so that a write does not wait
-            select.select([], [self._descriptor], [], GATHER_SECONDS)
+            select.select([], [self._descriptor], [], FLUSH_SECONDS)
             return data
 
     def _drop(self, lines: int) -> None:
@@ -131,7 +131,7 @@ def in_pieces(lines: bytes) -> Iterator[bytes]:
     """As many whole lines at a time as are written in one piece; a longer one stands alone."""
     start = 0
     while start < len(lines):
-        end = lines.rfind(b"\n", start, start + WHOLE_BYTES) + 1 or lines.find(b"\n", start) + 1
+        end = lines.rfind(b"\n", start, start + ATOMIC_WRITE_BYTES) + 1 or lines.find(b"\n", start) + 1
         yield lines[start:end]
         start = end
 

@@ -6,7 +6,7 @@ directory, which the launcher owns; any worker then answers for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -14,8 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from serving.errors import DeadlinePassed, Draining, OverShare, Problem, QueueFull
-from serving.model.load import Model
+from serving.errors import DeadlineExceeded, Problem, QueueFull, RateLimited, ShuttingDown
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds; .25 is the service level's threshold and must stay an exact bucket."""
@@ -114,16 +113,18 @@ class Metrics:
         self.came_from = {result: self.cached.labels(result) for result in ("hit", "miss", "coalesced")}
         for result in ("swapped", "refused"):
             self.swaps.labels(result)
-        for reason in ("queue_full", "draining", "deadline", "rate"):
+        for reason in ("queue_full", "shutting_down", "deadline_exceeded", "rate_limited"):
             self.rejected.labels(reason)
 
-    def record_model(self, model: Model) -> None:
-        """Say that a model is served, and no other one of its name."""
-        name, goldens = model.card.name, model.goldens
+    def record_model(self, name: str, facts: Mapping[str, str]) -> None:
+        """Show a model as the one in service under its name.
+
+        Args:
+            name: the model's name.
+            facts: the other labels of ``gan_model_info``, by label.
+        """
         self.forget_model(name)
-        self._shown_models[name] = self.model_info.labels(
-            name, model.digest, model.runtime, model.plan.name, goldens.pixels, goldens.encoder or "none", goldens.digest
-        )
+        self._shown_models[name] = self.model_info.labels(model=name, **facts)
         self._shown_models[name].set(1)
         self.determinism.labels(name).set(1)
 
@@ -138,7 +139,7 @@ class Metrics:
 
     def record_refusal(self, problem: Problem) -> None:
         """Count a problem if it is one that refuses work unseen."""
-        if isinstance(problem, QueueFull | Draining | DeadlinePassed | OverShare):
+        if isinstance(problem, QueueFull | ShuttingDown | DeadlineExceeded | RateLimited):
             self.rejected.labels(problem.code).inc()
 
     def answered(self, route: str, method: str, code: int, cache: str, model: str) -> tuple[Counter, Histogram]:

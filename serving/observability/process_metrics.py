@@ -35,25 +35,25 @@ class Used:
 
 
 class ProcessCollector(Collector):
-    """A process and its children; of them all only the fallen are told where there is no /proc.
+    """A process and its children; of them all only the crashes are told where there is no /proc.
 
     Args:
         root: process id of the service's first process; None is this one.
-        fallen: how many workers have ended that nobody told to end; whoever starts them knows.
+        crashes: how many workers have ended that nobody told to end; whoever starts them knows.
         proc: where the kernel shows processes.
     """
 
-    def __init__(self, root: int | None = None, *, fallen: Callable[[], int] = lambda: 0, proc: Path = PROC) -> None:
+    def __init__(self, root: int | None = None, *, crashes: Callable[[], int] = lambda: 0, proc: Path = PROC) -> None:
         self._root = root or os.getpid()
-        self._fallen = fallen
+        self._crashes = crashes
         self._proc = proc
 
     def describe(self) -> list[Metric]:
         """The families without values, so that a registry knows their names unasked."""
-        return [self._fallen_workers(), *self._of_proc()]
+        return [self._crash_counter(), *self._of_proc()]
 
-    def _fallen_workers(self) -> CounterMetricFamily:
-        return CounterMetricFamily("gan_workers_fallen", "Workers that ended without having been told to.", self._fallen())
+    def _crash_counter(self) -> CounterMetricFamily:
+        return CounterMetricFamily("gan_worker_crashes", "Workers that ended without having been told to.", self._crashes())
 
     def _of_proc(self) -> list[Metric]:
         return [
@@ -66,7 +66,7 @@ class ProcessCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The families with what is used now."""
-        yield self._fallen_workers()
+        yield self._crash_counter()
         try:
             used, count = self._count()
             started = _boot_time(self._proc) + _fields(self._proc / str(self._root))[19] / os.sysconf("SC_CLK_TCK")

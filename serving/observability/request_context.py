@@ -22,7 +22,7 @@ TRACEPARENT = re.compile(
 _PREFIX, _NUMBERS = secrets.token_hex(6), count()
 
 
-class Caller(NamedTuple):
+class TraceParent(NamedTuple):
     """The span on whose behalf a request is made, in hexadecimal digits as ``traceparent`` has them."""
 
     trace_id: str
@@ -32,7 +32,7 @@ class Caller(NamedTuple):
     """``tracestate``, unread."""
 
 
-class Visit:
+class RequestContext:
     """A request on its way through the service.
 
     Args:
@@ -72,9 +72,9 @@ class Visit:
             timings.span = self.span
 
 
-def read_traceparent(traceparent: str, tracestate: str | None = None) -> Caller | None:
+def read_traceparent(traceparent: str, tracestate: str | None = None) -> TraceParent | None:
     """The caller that the header names; None where it is not what the specification allows."""
     found = TRACEPARENT.fullmatch(traceparent.strip(" \t"))
     if not found or (found["version"] == "00" and found["more"]):
         return None
-    return Caller(found["trace"], found["span"], found["flags"], tracestate)
+    return TraceParent(found["trace"], found["span"], found["flags"], tracestate)

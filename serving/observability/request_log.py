@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from prometheus_client import Counter, Histogram
 
 from serving.errors import TracingError
-from serving.observability.log_writer import Journal
+from serving.observability.log_writer import LogWriter
 from serving.observability.logs import Clock
 from serving.observability.metrics import METHODS, Metrics
-from serving.observability.request_context import Visit
+from serving.observability.request_context import RequestContext
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     """The middle of a line of the log."""
 
 
-class Reception:
+class RequestObserver:
     """What is done about every request, whoever answers it.
 
     Args:
@@ -56,13 +56,15 @@ class Reception:
         self._clock = Clock()
         self._kinds: dict[tuple[str, str, int, str | None, str, str], Kind] = {}
 
-    def begin(self, visit: Visit) -> Visit:
+    def begin(self, context: RequestContext) -> RequestContext:
         """A request has arrived."""
         if self._tracing:
-            self._tracing.begin(visit)
-        return visit
+            self._tracing.begin(context)
+        return context
 
-    def end(self, visit: Visit, route: str, status: int, size: int, *, cache: str | None = None, model: str = "") -> None:
+    def end(
+        self, context: RequestContext, route: str, status: int, size: int, *, cache: str | None = None, model: str = ""
+    ) -> None:
         """Its answer is known.
 
         Args:
@@ -73,46 +75,48 @@ class Reception:
             cache: where it came from, of samples.
             model: name of the served model that it is from, or empty.
         """
-        seconds = time.perf_counter() - visit.start
-        kind = self._kind(visit, route, status, cache, model)
+        seconds = time.perf_counter() - context.start
+        kind = self._kind(context, route, status, cache, model)
         kind.counter.inc()
         kind.duration.observe(seconds)
         if self._tracing:
-            self._tracing.end(visit, route, status, seconds, cache)
+            self._tracing.end(context, route, status, seconds, cache)
         if self._write:
-            self._write(self._line(visit, kind.told, f"{1e3 * seconds:.3f}", size))
+            self._write(self._line(context, kind.told, f"{1e3 * seconds:.3f}", size))
 
-    def refuse(self, visit: Visit, status: int, size: int) -> None:
+    def refuse(self, context: RequestContext, status: int, size: int) -> None:
         """Log a request whose head was refused: it never arrived, so it is not counted, and took no time."""
         if self._write:
-            self._write(self._line(visit, _told(visit, "none", status, None), "null", size))
+            self._write(self._line(context, _told(context, "none", status, None), "null", size))
 
     def close(self) -> None:
         """Send what is still to be sent of traces."""
         if self._tracing:
             self._tracing.close()
 
-    def _kind(self, visit: Visit, route: str, status: int, cache: str | None, model: str) -> Kind:
-        key = (route, visit.method, status, cache, model, visit.model)
+    def _kind(self, context: RequestContext, route: str, status: int, cache: str | None, model: str) -> Kind:
+        key = (route, context.method, status, cache, model, context.model)
         kind = self._kinds.get(key)
         if kind is None:
-            meters = self._metrics.answered(route, visit.method, status, cache or "miss", model)
-            kind = Kind(*meters, _told(visit, route, status, cache))
-            if visit.method in METHODS:  # clients must not fill the table
+            meters = self._metrics.answered(route, context.method, status, cache or "miss", model)
+            kind = Kind(*meters, _told(context, route, status, cache))
+            if context.method in METHODS:  # clients must not fill the table
                 self._kinds[key] = kind
         return kind
 
-    def _line(self, visit: Visit, told: str, milliseconds: str, size: int) -> str:
-        target = visit.target
+    def _line(self, context: RequestContext, told: str, milliseconds: str, size: int) -> str:
+        target = context.target
         cut = f',"target_length":{len(target)}' if len(target) > SHOWN_LETTERS else ""
-        trace = _trace(visit) if visit.caller or visit.span else ""
+        trace = _trace(context) if context.caller or context.span else ""
         return (
-            f'{{"event":"request","time":"{self._clock.now()}","id":"{visit.id}",{told},'
+            f'{{"event":"request","time":"{self._clock.now()}","id":"{context.id}",{told},'
             f'"target":{quoted(target[:SHOWN_LETTERS])}{cut},"ms":{milliseconds},"bytes":{size}{trace}}}'
         )
 
 
-def open_reception(settings: Settings, metrics: Metrics, journal: Journal | None, tracing: Tracing | None) -> Reception:
+def make_observer(
+    settings: Settings, metrics: Metrics, log_writer: LogWriter | None, tracing: Tracing | None
+) -> RequestObserver:
     """What the settings want done about requests.
 
     Args:
@@ -124,8 +128,8 @@ def open_reception(settings: Settings, metrics: Metrics, journal: Journal | None
     Raises:
         TracingError: they are to be traced, and what that needs is not installed, or OpenTelemetry refuses its settings.
     """
-    if journal:
-        journal.count_dropped(metrics.log_dropped.inc)
+    if log_writer:
+        log_writer.count_dropped(metrics.log_dropped.inc)
     if settings.tracing and tracing is None:
         try:
             from serving.observability.tracing import (
@@ -137,23 +141,23 @@ def open_reception(settings: Settings, metrics: Metrics, journal: Journal | None
             tracing = open_tracing()
         except ValueError as error:
             raise TracingError(f"OpenTelemetry refuses a setting of OTEL_*: {error}") from None
-    return Reception(metrics, journal.write if journal and settings.request_log else None, tracing)
+    return RequestObserver(metrics, log_writer.write if log_writer and settings.request_log else None, tracing)
 
 
-def _told(visit: Visit, route: str, status: int, cache: str | None) -> str:
-    model = quoted(visit.model) if visit.model else "null"
+def _told(context: RequestContext, route: str, status: int, cache: str | None) -> str:
+    model = quoted(context.model) if context.model else "null"
     came_from = quoted(cache) if cache else "null"
-    method = quoted(visit.method[:SHOWN_METHOD])
+    method = quoted(context.method[:SHOWN_METHOD])
     return f'"method":{method},"route":"{route}","status":{status},"cache":{came_from},"model":{model}'
 
 
-def _trace(visit: Visit) -> str:
+def _trace(context: RequestContext) -> str:
     """Which trace it belongs to, which span it is, and which span it was made for."""
     facts = {}
-    if visit.caller:
-        facts = {"trace_id": visit.caller.trace_id, "parent_id": visit.caller.span_id}
-    if visit.span:
-        context = visit.span.get_span_context()  # nothing but zeros where OTEL_SDK_DISABLED is true
-        if context.is_valid:
-            facts |= {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+    if context.caller:
+        facts = {"trace_id": context.caller.trace_id, "parent_id": context.caller.span_id}
+    if context.span:
+        span = context.span.get_span_context()  # nothing but zeros where OTEL_SDK_DISABLED is true
+        if span.is_valid:
+            facts |= {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
     return "".join(f',"{name}":"{value}"' for name, value in facts.items())

@@ -26,7 +26,7 @@ from opentelemetry.trace import (
 )
 
 from serving.observability.metrics import METHODS
-from serving.observability.request_context import Caller, Visit
+from serving.observability.request_context import RequestContext, TraceParent
 from serving.observability.timings import Timings
 
 NAME = "gan-serve"
@@ -45,26 +45,26 @@ class Tracing:
         self._provider = provider
         self._tracer = provider.get_tracer(NAME, version(NAME))
 
-    def begin(self, visit: Visit) -> None:
+    def begin(self, context: RequestContext) -> None:
         """Open a request's span, in the trace of whoever asks."""
-        path, _, query = visit.target.partition("?")
-        method = visit.method if visit.method in METHODS else "_OTHER"
-        attributes = {"http.request.method": method, "url.path": path, "url.query": query, "gan.request_id": visit.id}
-        context = _context(visit.caller) if visit.caller else Context()
-        visit.span = self._tracer.start_span(method, context, SpanKind.SERVER, attributes)
+        path, _, query = context.target.partition("?")
+        method = context.method if context.method in METHODS else "_OTHER"
+        attributes = {"http.request.method": method, "url.path": path, "url.query": query, "gan.request_id": context.id}
+        parent = _parent(context.caller) if context.caller else Context()
+        context.span = self._tracer.start_span(method, parent, SpanKind.SERVER, attributes)
 
-    def end(self, visit: Visit, route: str, status: int, seconds: float, cache: str | None) -> None:
+    def end(self, context: RequestContext, route: str, status: int, seconds: float, cache: str | None) -> None:
         """Close it, with its children."""
-        span = visit.span
+        span = context.span
         if span.is_recording():
             span.update_name(f"{span.attributes['http.request.method']} {route}")
-            span.set_attributes({"http.route": route, "http.response.status_code": status, **_told(visit, cache)})
+            span.set_attributes({"http.route": route, "http.response.status_code": status, **_attributes(context, cache)})
             if status >= 500:
                 span.set_status(Status(StatusCode.ERROR))
-            offset = span.start_time - int(1e9 * visit.start)
-            if visit.timings:
-                self._draw(visit, visit.timings, offset)
-            span.end(offset + int(1e9 * (visit.start + seconds)))
+            offset = span.start_time - int(1e9 * context.start)
+            if context.timings:
+                self._draw(context, context.timings, offset)
+            span.end(offset + int(1e9 * (context.start + seconds)))
 
     def close(self) -> None:
         """Send what waits to be sent; a collector that does not answer is not waited for."""
@@ -72,20 +72,20 @@ class Tracing:
         sending.start()
         sending.join(LAST_SECONDS)
 
-    def _draw(self, visit: Visit, timings: Timings, offset: int) -> None:
+    def _draw(self, context: RequestContext, timings: Timings, offset: int) -> None:
         """What its flight did as children, or a link to the request for which it was done.
 
         Args:
-            visit: its span open.
+            context: its span open.
             timings: of the flight.
             offset: nanoseconds from ``perf_counter``'s beginning to 1970's.
         """
-        if timings.span is not visit.span:
-            visit.span.add_link(timings.span.get_span_context())
+        if timings.span is not context.span:
+            context.span.add_link(timings.span.get_span_context())
             return
-        context = set_span_in_context(visit.span, Context())
-        for name, begun, ended, about in _steps(timings, visit.model):
-            span = self._tracer.start_span(name, context, attributes=about, start_time=offset + int(1e9 * begun))
+        parent = set_span_in_context(context.span, Context())
+        for name, begun, ended, about in _steps(timings, context.model):
+            span = self._tracer.start_span(name, parent, attributes=about, start_time=offset + int(1e9 * begun))
             span.end(offset + int(1e9 * ended))
 
 
@@ -99,7 +99,7 @@ def open_tracing() -> Tracing:
     return Tracing(provider)
 
 
-def _context(caller: Caller) -> Context:
+def _parent(caller: TraceParent) -> Context:
     """The context in which a caller's request is answered."""
     state = TraceState.from_header([caller.state]) if caller.state else None
     parent = SpanContext(
@@ -112,8 +112,8 @@ def _context(caller: Caller) -> Context:
     return set_span_in_context(NonRecordingSpan(parent), Context())
 
 
-def _told(visit: Visit, cache: str | None) -> dict[str, str]:
-    return {name: value for name, value in (("gan.model", visit.model), ("gan.cache", cache)) if value}
+def _attributes(context: RequestContext, cache: str | None) -> dict[str, str]:
+    return {name: value for name, value in (("gan.model", context.model), ("gan.cache", cache)) if value}
 
 
 def _steps(timings: Timings, model: str) -> Iterator[tuple[str, float, float, dict[str, str | int]]]:

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from contract import MAX_SEED, Categorical, Latent, Normal, Parameter
+from contract import MAX_SEED, Array, Categorical, Latent, Normal, Parameter
 from contract.latents import NORMAL_LIMIT
 from serving.errors import BadInference, shown
-from serving.latents.sources import Row, Source
+from serving.latents.sources import GivenLatents, RowSource
 from serving.model.load import Model
-from serving.model.runtime import Array
 
 SEED = "seed"
 SEED_DATATYPES = ("INT64", "UINT32")
@@ -35,8 +34,8 @@ NUMBER_BYTES = 32
 class Inference:
     """What a request asks for, checked."""
 
-    sources: Sequence[Source]
-    given: Mapping[str, float] = field(default_factory=dict)
+    sources: Sequence[RowSource]
+    overrides: Mapping[str, float] = field(default_factory=dict)
     """Parameters that fix a component in every row."""
     id: str | None = None
     """What the client calls it."""
@@ -78,12 +77,12 @@ def read_inference(body: bytes, model: Model, max_images: int) -> Inference:
     if "id" in request and not isinstance(name, str):
         raise BadInference("id must be a string")
     tensors = _tensors(request["inputs"], model, max_images)
-    given = _given(request.get("parameters", {}), model)
+    overrides = _given(request.get("parameters", {}), model)
     _check_outputs(request.get("outputs", []), model)
-    for parameter in (model.parameters[name] for name in given):
+    for parameter in (model.parameters[name] for name in overrides):
         if parameter.latent in tensors:
             raise BadInference(f"parameter {parameter.name} and input {parameter.latent} exclude each other")
-    return Inference(sources=_sources(tensors, model), given=given, id=name)
+    return Inference(sources=_sources(tensors, model), overrides=overrides, id=name)
 
 
 def _load(body: bytes) -> Any:
@@ -198,14 +197,17 @@ def _check_outputs(value: Any, model: Model) -> None:
             raise BadInference(f"outputs[{place}].name must be {kind}, got {shown(str(fields['name']))}")
 
 
-def _sources(tensors: Mapping[str, Tensor], model: Model) -> Sequence[Source]:
+def _sources(tensors: Mapping[str, Tensor], model: Model) -> Sequence[RowSource]:
     seeds = _integers(tensors[SEED], 0, MAX_SEED) if SEED in tensors else None
     latents = {name: _values(tensor, model.card.latents[name]) for name, tensor in tensors.items() if name != SEED}
     if not latents:
         assert seeds is not None
         return seeds
     count = len(next(iter(latents.values())))
-    return [Row(seeds[row] if seeds else 0, {name: values[row] for name, values in latents.items()}) for row in range(count)]
+    return [
+        GivenLatents(seeds[row] if seeds else 0, {name: values[row] for name, values in latents.items()})
+        for row in range(count)
+    ]
 
 
 def _values(tensor: Tensor, latent: Latent) -> Array:

@@ -15,13 +15,13 @@ from typing import Protocol
 
 from flask import Response, request
 
-from serving.engine.registry import Served
-from serving.errors import BadInference, Draining, NotFound, Problem, TooLarge, shown
+from contract import Array
+from serving.engine.registry import ModelEntry
+from serving.errors import BadInference, ContentTooLarge, NotFound, Problem, ShuttingDown, shown
 from serving.errors import UnsupportedMediaType as Unsupported
-from serving.generation.coalescing import Flight, Land, Patience
-from serving.generation.generate import Conditions, Reply, Service, check_finite, waiting_seconds
+from serving.generation.coalescing import Deadline, InFlight, Land
+from serving.generation.generate import Reply, RequestHeaders, Service, check_finite, waiting_seconds
 from serving.model.load import Model
-from serving.model.runtime import Array
 from serving.observability.timings import Timings
 from serving.oip.requests import DATATYPES, Inference, body_limit, read_inference, tensors_of
 
@@ -93,21 +93,21 @@ def show_model_ready(parts: Parts, name: str) -> Response:
 
 def show_inference(parts: Parts, name: str) -> Response:
     """Samples of seeds, or of latents."""
-    served, service = _find(parts, name), parts.service
-    body = read_body(body_limit(served.model, service.settings.max_images))
-    inference = read_inference(body, served.model, service.settings.max_images)
-    conditions = Conditions(
+    entry, service = _find(parts, name), parts.service
+    body = read_body(body_limit(entry.model, service.settings.max_images))
+    inference = read_inference(body, entry.model, service.settings.max_images)
+    request_headers = RequestHeaders(
         timeout_ms=request.headers.get("X-Request-Timeout-Ms"),
         client=request.remote_addr,
-        visit=request.environ["serving.visit"],
+        context=request.environ["serving.context"],
     )
-    rows = service.bridge.ask(infer(service, served, inference, conditions))
-    reply = _reply(describe_rows(served.model, inference, rows), 200, [("X-Model-Digest", served.model.digest)])
+    rows = service.portal.run(infer(service, entry, inference, request_headers))
+    reply = _reply(describe_rows(entry.model, inference, rows), 200, [("X-Model-Digest", entry.model.digest)])
     request.environ["serving.model"] = name
     return Response(reply.body, reply.status, reply.headers)
 
 
-def _find(parts: Parts, name: str) -> Served:
+def _find(parts: Parts, name: str) -> ModelEntry:
     registry = parts.service.registry
     if name not in registry:
         raise NotFound(f"no model {shown(name)}; there are {', '.join(registry)}")
@@ -115,8 +115,8 @@ def _find(parts: Parts, name: str) -> Served:
 
 
 def _check_draining(parts: Parts) -> None:
-    if parts.is_draining() or parts.service.vitals.is_lost:
-        raise Draining()
+    if parts.is_draining() or parts.service.watchdog.is_failing:
+        raise ShuttingDown()
 
 
 def read_body(limit: int) -> bytes:
@@ -136,41 +136,41 @@ def read_body(limit: int) -> bytes:
         raise Unsupported(f"Content-Type must be application/json, got {shown(kind)}")
     length = request.content_length
     if length is not None and length > limit:
-        raise TooLarge(limit)
+        raise ContentTooLarge(limit)
     body: bytes = request.environ["wsgi.input"].read(limit + 1 if length is None else length)  # chunked ones have no length
     if len(body) > limit:
-        raise TooLarge(limit)
+        raise ContentTooLarge(limit)
     if length is not None and len(body) < length:
         raise BadInference(f"the body ended after {len(body)} of {length} bytes")
     return body
 
 
-async def infer(service: Service, served: Served, inference: Inference, conditions: Conditions) -> Array:
+async def infer(service: Service, entry: ModelEntry, inference: Inference, request_headers: RequestHeaders) -> Array:
     """The rows that a request asks for; called on the service's event loop.
 
     Raises:
         Problem: they are refused, or not there in time.
     """
-    patience = Patience(waiting_seconds(conditions.timeout_ms, service.settings.deadline_seconds))
+    deadline = Deadline(waiting_seconds(request_headers.timeout_ms, service.settings.deadline_seconds))
     rows: list[Array] = []
     try:
-        service.shares.spend(conditions.client, len(inference.sources))
-        flight = service.flights.launch(None, partial(_make, service, served, inference, rows))
-        if conditions.visit:
-            conditions.visit.model = served.model.card.name
-            conditions.visit.join(flight.timings)
-        await flight.wait(patience)
+        service.token_bucket.acquire(request_headers.client, len(inference.sources))
+        flight = service.coalescer.launch(None, partial(_make, service, entry, inference, rows))
+        if request_headers.context:
+            request_headers.context.model = entry.model.card.name
+            request_headers.context.join(flight.timings)
+        await flight.wait(deadline)
     except Problem as problem:
         service.metrics.record_refusal(problem)
         raise
     return rows[0]
 
 
-def _make(service: Service, served: Served, inference: Inference, rows: list[Array], land: Land) -> Flight:
-    return Flight(
+def _make(service: Service, entry: ModelEntry, inference: Inference, rows: list[Array], land: Land) -> InFlight:
+    return InFlight(
         inference.sources,
-        inference.given,
-        batcher=served.batcher,
+        inference.overrides,
+        batcher=entry.batcher,
         max_batch=service.settings.max_batch,
         encode=partial(_keep, rows),
         is_slow=False,

@@ -10,14 +10,14 @@ from typing import Any
 from serving.errors import (
     BadInference,
     BadParameter,
-    DeadlinePassed,
-    Draining,
+    ContentTooLarge,
+    DeadlineExceeded,
     MethodNotAllowed,
     NonFinite,
     NotFound,
-    OverShare,
     QueueFull,
-    TooLarge,
+    RateLimited,
+    ShuttingDown,
     TooManyTries,
     Unauthorised,
     UnsupportedMediaType,
@@ -133,7 +133,7 @@ def _health(service: Service) -> Operation:
 
 def _readiness(service: Service) -> Operation:
     ready = record({"status": {"const": "ready"}, "models": {"type": "array", "items": TEXT}})
-    return _shown("state", ready, problems=(Draining,))
+    return _shown("state", ready, problems=(ShuttingDown,))
 
 
 def _metrics(service: Service) -> Operation:
@@ -168,7 +168,7 @@ def _live(service: Service) -> Operation:
 
 
 def _ready(service: Service) -> Operation:
-    return _spoken(record({"live": {"const": True}, "ready": {"const": True}}), problems=(Draining,))
+    return _spoken(record({"live": {"const": True}, "ready": {"const": True}}), problems=(ShuttingDown,))
 
 
 def _metadata(service: Service) -> Operation:
@@ -180,7 +180,7 @@ def _metadata(service: Service) -> Operation:
 
 def _model_ready(service: Service) -> Operation:
     told = record({"name": TEXT, "ready": {"const": True}})
-    return _spoken(told, problems=(NotFound, Draining), path={"name": names(models_of(service))})
+    return _spoken(told, problems=(NotFound, ShuttingDown), path={"name": names(models_of(service))})
 
 
 def inference(service: Service, model: Model | None = None) -> Operation:
@@ -188,10 +188,10 @@ def inference(service: Service, model: Model | None = None) -> Operation:
     models = models_of(service)
     limit = service.settings.max_images
     asked = ref("schemas", "Inference") if model is None else inference_of(model, limit)
-    given = ref("schemas", "Inferred") if model is None else inferred_of(model)
+    overrides = ref("schemas", "Inferred") if model is None else inferred_of(model)
     return _spoken(
-        given,
-        answers={"200": answer("The rows.", {JSON: {"schema": given}}, *PLAIN, "X-Model-Digest")},
+        overrides,
+        answers={"200": answer("The rows.", {JSON: {"schema": overrides}}, *PLAIN, "X-Model-Digest")},
         description="`seed`, or every latent, or both: what is given stands instead of what the seed draws.",
         body={"required": True, "content": {JSON: {"schema": asked}}},
         parameters=[TIMEOUT],
@@ -200,13 +200,13 @@ def inference(service: Service, model: Model | None = None) -> Operation:
             BadInference,
             BadParameter,
             NotFound,
-            TooLarge,
+            ContentTooLarge,
             UnsupportedMediaType,
             NonFinite,
             QueueFull,
-            Draining,
-            DeadlinePassed,
-            OverShare,
+            ShuttingDown,
+            DeadlineExceeded,
+            RateLimited,
         ),
     )
 

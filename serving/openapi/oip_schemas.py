@@ -24,7 +24,7 @@ def error_content(kinds: Sequence[type[Problem]]) -> Schema:
 def inference_schemas() -> Schema:
     """What other schemas refer to: requests and answers for any model."""
     tensor = {"name": TEXT, "shape": SHAPE, "datatype": {"enum": sorted({*SEED_DATATYPES, *DATATYPES.values()})}}
-    given = record(
+    overrides = record(
         {**tensor, "parameters": ANYTHING, "data": ref("schemas", "Numbers")},
         optional=["parameters"],
         additionalProperties=False,
@@ -32,7 +32,7 @@ def inference_schemas() -> Schema:
     flat = {"type": "array", "items": {"type": "number"}}
     return {
         "Error": record({"error": TEXT, "code": TEXT}, additionalProperties=False),
-        "Inference": _request({"type": "object"}, {"type": "array", "items": given, "minItems": 1}, TEXT),
+        "Inference": _request({"type": "object"}, {"type": "array", "items": overrides, "minItems": 1}, TEXT),
         "Inferred": record(
             {"model_name": TEXT, "id": TEXT, "outputs": {"type": "array", "items": record({**tensor, "data": flat})}},
             optional=["id"],

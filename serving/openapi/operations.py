@@ -8,12 +8,12 @@ from itertools import groupby
 from typing import Any
 
 from contract import MAX_SEED
-from serving.errors import DeadlinePassed, Draining, InternalProblem, OverShare, Problem, QueueFull, TooManyTries
+from serving.errors import DeadlineExceeded, InternalProblem, Problem, QueueFull, RateLimited, ShuttingDown, TooManyTries
 from serving.observability.request_context import REQUEST_ID
 from serving.openapi.schemas import DIGEST, TEXT, Schema, problem_of, ref
 
 PROBLEM = "application/problem+json"
-TRANSIENT = (QueueFull, Draining, DeadlinePassed, TooManyTries, OverShare)
+TRANSIENT = (QueueFull, ShuttingDown, DeadlineExceeded, TooManyTries, RateLimited)
 """Problems that say when to try again."""
 
 SERVER_TIMING = (

@@ -12,16 +12,16 @@ from serving.engine.registry import LEAST_DIGITS
 from serving.errors import (
     BadParameter,
     BadQuery,
-    DeadlinePassed,
-    Draining,
+    DeadlineExceeded,
     Gone,
     MissingParameter,
     NonFinite,
     NotAcceptable,
     NotFound,
-    OverShare,
     QueueFull,
+    RateLimited,
     RepeatedParameter,
+    ShuttingDown,
     UnknownParameter,
 )
 from serving.generation.generate import MILLISECONDS, Service
@@ -43,9 +43,9 @@ PROBLEMS = (
     NotAcceptable,
     NonFinite,
     QueueFull,
-    Draining,
-    DeadlinePassed,
-    OverShare,
+    ShuttingDown,
+    DeadlineExceeded,
+    RateLimited,
 )
 
 TIMEOUT = parameter(
@@ -63,7 +63,7 @@ Formats = Mapping[str, str]
 
 def models_of(service: Service) -> list[Model]:
     """The models that are served, the default one first."""
-    return [served.model for served in service.registry.values()]
+    return [entry.model for entry in service.registry.values()]
 
 
 def names(models: Iterable[Model]) -> Schema:

@@ -16,8 +16,8 @@ from pathlib import Path
 from serving.errors import AddressError, StartError
 from serving.model.signatures import trust_of
 from serving.observability.logs import print_event
-from serving.process.shared_memory import Flag, Tally
-from serving.process.supervisor import Supervisor, hear_signals
+from serving.process.shared_memory import SharedCounter, SharedFlag
+from serving.process.supervisor import Supervisor, watch_signals
 from serving.settings import Provider, Settings, from_environ, model_files, usable_cores
 
 
@@ -32,7 +32,7 @@ def main(environ: Mapping[str, str]) -> int:
     except StartError as error:
         print(f"serving: {error}", file=sys.stderr)
         return error.exit_code
-    signals = hear_signals()
+    signals = watch_signals()
     print_event("start", host=settings.host, port=settings.port, workers=settings.workers, models=[str(f) for f in files])
     with tempfile.TemporaryDirectory(prefix="gan-metrics-") as directory:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # prometheus_client reads it when a worker imports it
@@ -78,7 +78,9 @@ def _serve(settings: Settings, address: str, metrics_directory: Path, signals: i
     from serving.process.worker import REFUSED, Shared, run_worker
 
     context = multiprocessing.get_context("spawn")  # onnxruntime and CUDA do not survive a fork
-    shared = Shared(draining=Flag(), refused=Flag(), serving=Flag(), generation=Tally(), fallen=Tally())
+    shared = Shared(
+        draining=SharedFlag(), refused=SharedFlag(), serving=SharedFlag(), reloads=SharedCounter(), crashes=SharedCounter()
+    )
 
     def start(place: int) -> BaseProcess:
         worker = context.Process(target=run_worker, args=(settings, address, metrics_directory, shared, place))
@@ -89,7 +91,7 @@ def _serve(settings: Settings, address: str, metrics_directory: Path, signals: i
         start,
         settings.workers or 1,
         is_hopeless=lambda code, is_last: code == REFUSED and (is_last or not shared.serving.is_set()),
-        fell=shared.fallen.raise_it,
+        on_crash=shared.crashes.increment,
         drain=shared.draining.set,
         drain_seconds=settings.drain_seconds,
         stop_seconds=settings.stop_seconds,

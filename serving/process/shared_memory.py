@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 
 
-class Tally:
+class SharedCounter:
     """A number that processes share; each may raise it, and it never falls."""
 
     def __init__(self) -> None:
         self._number = multiprocessing.get_context("spawn").RawValue("Q", 0)
 
-    def raise_it(self) -> None:
+    def increment(self) -> None:
         """One more; two at the same moment may count as one, which is enough to be noticed."""
         self._number.value += 1
 
@@ -20,7 +20,7 @@ class Tally:
         return int(self._number.value)
 
 
-class Flag:
+class SharedFlag:
     """A claim that processes share: one byte and no lock, so that a signal handler may make it at any moment.
 
     An Event holds a lock while it is set or asked; a second signal, or a process killed there, would hold it for ever.

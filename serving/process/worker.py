@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.errors import StartError
-from serving.observability.log_writer import Journal, standard_output
-from serving.process.shared_memory import Flag, Tally
+from serving.observability.log_writer import LogWriter, standard_output
+from serving.process.shared_memory import SharedCounter, SharedFlag
 from serving.settings import Settings
 
 REFUSED = 78
@@ -28,15 +28,15 @@ YOUNG_OBJECTS = 10_000
 class Shared:
     """What the launcher and its workers tell each other."""
 
-    draining: Flag
+    draining: SharedFlag
     """The service is about to stop."""
-    refused: Flag
+    refused: SharedFlag
     """A worker has said why the service cannot start."""
-    serving: Flag
+    serving: SharedFlag
     """Some worker has been ready."""
-    generation: Tally
-    """Raised when models are to be looked at anew."""
-    fallen: Tally
+    reloads: SharedCounter
+    """Reloads that some worker was asked for."""
+    crashes: SharedCounter
     """Workers that ended without having been told to."""
 
 
@@ -58,35 +58,36 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
     from serving.observability.process_metrics import ProcessCollector
 
     share_metrics(metrics_directory, place)
-    journal = Journal(standard_output())
+    log_writer = LogWriter(standard_output())
     try:
         app = create_app(
             settings,
             is_draining=shared.draining.is_set,
-            generation=shared.generation,
+            reload_count=shared.reloads.value,
+            request_reload=shared.reloads.increment,
             metrics_directory=metrics_directory,
-            processes=ProcessCollector(os.getppid(), fallen=shared.fallen.value),
-            log=journal.event,
-            journal=journal,
+            processes=ProcessCollector(os.getppid(), crashes=shared.crashes.value),
+            log=log_writer.event,
+            log_writer=log_writer,
         )
     except StartError as error:
-        _refuse(error, shared, journal)
+        _refuse(error, shared, log_writer)
         sys.exit(REFUSED)
     _settle_memory()
-    server = make_server(app, settings, is_draining=shared.draining.is_set, when_ready=shared.serving.set, log=journal.event)
+    server = make_server(app, settings, is_draining=shared.draining.is_set, when_ready=shared.serving.set, log=log_writer.event)
     try:
         server.run(sockets=[_listen(address, settings.port, settings.backlog)])
     finally:
-        app.reception.close()
-        journal.close()
+        app.observer.close()
+        log_writer.close()
     os._exit(0)  # everything is answered; threads that still wait for work need no farewell
 
 
-def _refuse(error: StartError, shared: Shared, journal: Journal) -> None:
+def _refuse(error: StartError, shared: Shared, log_writer: LogWriter) -> None:
     """Say why, once for all workers that start together; a fallen worker's successor says it in the log, too."""
     if shared.serving.is_set():
-        journal.event("refused", reason=str(error))
-    journal.close()
+        log_writer.event("refused", reason=str(error))
+    log_writer.close()
     if shared.serving.is_set() or not shared.refused.is_set():
         shared.refused.set()
         print(f"serving: {error}", file=sys.stderr, flush=True)

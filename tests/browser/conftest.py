@@ -30,7 +30,7 @@ FLAGS = [
 
 
 @dataclass
-class Visit:
+class RequestContext:
     """A page that is open, and what it has asked for."""
 
     page: Page
@@ -68,7 +68,7 @@ class Visit:
         return self.page.locator("#problem").inner_text()
 
 
-def fill(visit: Visit, label: str, text: str) -> None:
+def fill(visit: RequestContext, label: str, text: str) -> None:
     """Type into a field, and wait for what comes of it."""
     field = visit.page.get_by_label(label, exact=True)
     field.fill(text)
@@ -76,7 +76,7 @@ def fill(visit: Visit, label: str, text: str) -> None:
     visit.settle()
 
 
-def slide(visit: Visit, label: str, *values: float) -> None:
+def slide(visit: RequestContext, label: str, *values: float) -> None:
     """Move a slider as a hand does: one event after the other, without waiting for an answer."""
     visit.page.get_by_label(label, exact=True).evaluate(
         "(slider, values) => { for (const v of values) { slider.value = v; slider.dispatchEvent(new Event('input')); } }",
@@ -123,17 +123,17 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-Visitor = Callable[..., Visit]
+Visitor = Callable[..., RequestContext]
 
 
 @pytest.fixture
 def visitor(browser: Browser, server: Server) -> Iterator[Visitor]:
     """Opens pages; at the end of the test none of them may have asked another host or broken its policy."""
-    visits: list[Visit] = []
+    visits: list[RequestContext] = []
 
-    def visit(hash: str = "", at: Server = server, **options: Any) -> Visit:
+    def visit(hash: str = "", at: Server = server, **options: Any) -> RequestContext:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options})
-        made = Visit(context.new_page(), f"http://127.0.0.1:{at.port}")
+        made = RequestContext(context.new_page(), f"http://127.0.0.1:{at.port}")
         visits.append(made)
         made.page.on("request", lambda request: _note(made, request.url))
         made.page.on("console", lambda message: made.complaints.append(message.text))
@@ -148,7 +148,7 @@ def visitor(browser: Browser, server: Server) -> Iterator[Visitor]:
     assert [said for made in visits for said in made.complaints if "Failed to load resource" not in said] == []
 
 
-def _note(visit: Visit, address: str) -> None:
+def _note(visit: RequestContext, address: str) -> None:
     parts = urlsplit(address)
     if address.startswith(visit.origin + "/"):
         visit.asked.append(f"{parts.path}?{parts.query}" if parts.query else parts.path)
@@ -157,6 +157,6 @@ def _note(visit: Visit, address: str) -> None:
 
 
 @pytest.fixture
-def visit(visitor: Visitor) -> Visit:
+def visit(visitor: Visitor) -> RequestContext:
     """The page as it opens."""
     return visitor()

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Visit, Visitor, fill, slide
+from tests.browser.conftest import RequestContext, Visitor, fill, slide
 from tests.serving.service_process import Server
 
 FIRST = "/generate?model=conditional&seed=42&format=png"
 
 
-def test_the_page_opens_with_models_a_sample_a_wall_and_the_card(visit: Visit) -> None:
+def test_the_page_opens_with_models_a_sample_a_wall_and_the_card(visit: RequestContext) -> None:
     """Every model is there to choose, the first one is shown with its card; nothing random is asked for."""
     page = visit.page
     assert page.locator("#models .name").all_inner_texts() == [
@@ -35,7 +35,7 @@ def test_the_page_opens_with_models_a_sample_a_wall_and_the_card(visit: Visit) -
     assert visit.requests() == ["/", "/models", FIRST, "/generate?model=conditional&seed=0&n=48&format=png"]
 
 
-def test_a_model_is_chosen(visit: Visit) -> None:
+def test_a_model_is_chosen(visit: RequestContext) -> None:
     """Another model's sample, wall and card are shown, without the first one's parameters."""
     visit.page.get_by_role("radio", name=re.compile("^grey")).check()
     visit.settle()
@@ -45,7 +45,7 @@ def test_a_model_is_chosen(visit: Visit) -> None:
     assert "z: normal 20" in visit.page.locator("#card").inner_text()
 
 
-def test_a_seed_is_typed(visit: Visit) -> None:
+def test_a_seed_is_typed(visit: RequestContext) -> None:
     """The seed's sample is asked for and shown, and the address says it."""
     fill(visit, "Seed", "7")
     assert visit.samples()[-1] == "/generate?model=conditional&seed=7&format=png"
@@ -55,7 +55,7 @@ def test_a_seed_is_typed(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("text", ["-1", "4294967296", "1.5", "seven", "007", ""])
-def test_what_is_no_seed_is_told_and_never_sent(visit: Visit, text: str) -> None:
+def test_what_is_no_seed_is_told_and_never_sent(visit: RequestContext, text: str) -> None:
     """A sentence names what was typed, and nothing is asked for."""
     before = len(visit.asked)
     fill(visit, "Seed", text)
@@ -63,7 +63,7 @@ def test_what_is_no_seed_is_told_and_never_sent(visit: Visit, text: str) -> None
     assert len(visit.asked) == before
 
 
-def test_a_seed_is_rolled(visit: Visit) -> None:
+def test_a_seed_is_rolled(visit: RequestContext) -> None:
     """The dice choose a seed, which stands in the field and in the request."""
     visit.page.get_by_role("button", name="Roll Seed").click()
     visit.settle()
@@ -72,7 +72,7 @@ def test_a_seed_is_rolled(visit: Visit) -> None:
     assert visit.samples()[-1] == f"/generate?model=conditional&seed={seed}&format=png"
 
 
-def test_the_arrow_keys_count_seeds(visit: Visit) -> None:
+def test_the_arrow_keys_count_seeds(visit: RequestContext) -> None:
     """Up and down in the field are the next seed and the one before."""
     field = visit.page.get_by_label("Seed", exact=True)
     for key, seed in (("ArrowUp", 43), ("ArrowDown", 42), ("ArrowDown", 41)):
@@ -81,7 +81,7 @@ def test_the_arrow_keys_count_seeds(visit: Visit) -> None:
         assert visit.result().startswith(f"Seed {seed} of")
 
 
-def test_a_tile_chooses_its_seed(visit: Visit) -> None:
+def test_a_tile_chooses_its_seed(visit: RequestContext) -> None:
     """A click on the wall shows that seed."""
     visit.page.get_by_role("button", name="Seed 5", exact=True).click()
     visit.settle()
@@ -89,7 +89,7 @@ def test_a_tile_chooses_its_seed(visit: Visit) -> None:
     assert visit.page.get_by_label("Seed", exact=True).input_value() == "5"
 
 
-def test_the_tiles_are_the_seeds_samples(visit: Visit, server: Server) -> None:
+def test_the_tiles_are_the_seeds_samples(visit: RequestContext, server: Server) -> None:
     """A tile's pixels are those of the image that its seed gives alone."""
     shown = visit.page.locator(".tile[data-seed='11'] canvas").evaluate(
         "canvas => [...canvas.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0)"
@@ -98,7 +98,7 @@ def test_the_tiles_are_the_seeds_samples(visit: Visit, server: Server) -> None:
     assert shown == [pixel[0] for row in right for pixel in row]
 
 
-def test_the_wall_turns(visit: Visit) -> None:
+def test_the_wall_turns(visit: RequestContext) -> None:
     """Later and earlier show the seeds after and before, and the address says where one is."""
     visit.page.get_by_role("button", name="Later").click()
     visit.settle()
@@ -110,7 +110,7 @@ def test_the_wall_turns(visit: Visit) -> None:
     assert visit.page.locator("#wall .heading p").inner_text() == "Seeds 0 to 47"
 
 
-def test_a_class_is_picked_and_let_go(visit: Visit) -> None:
+def test_a_class_is_picked_and_let_go(visit: RequestContext) -> None:
     """The class goes into the sample's and the wall's request; `any` takes it out."""
     for label, more in (("3", "&y=3"), ("any", "")):
         visit.page.get_by_role("radio", name=label, exact=True).check()
@@ -120,7 +120,7 @@ def test_a_class_is_picked_and_let_go(visit: Visit) -> None:
     assert "/generate?model=conditional&seed=0&n=48&format=png&y=3" in visit.asked
 
 
-def test_a_slider_moves_a_latent_and_is_reset(visit: Visit) -> None:
+def test_a_slider_moves_a_latent_and_is_reset(visit: RequestContext) -> None:
     """There is one for each declared component; its value goes into the request, and out of it by the button."""
     slide(visit, "c0", 0.5)
     assert visit.samples()[-1] == FIRST + "&c0=0.50"
@@ -132,7 +132,7 @@ def test_a_slider_moves_a_latent_and_is_reset(visit: Visit) -> None:
     assert visit.samples()[-1] == FIRST + "&c1=-1.00"
 
 
-def test_dragging_does_not_flood_the_service(visit: Visit) -> None:
+def test_dragging_does_not_flood_the_service(visit: RequestContext) -> None:
     """Of a hundred movements the first and the last are asked for, and the last is what is shown."""
     before = len(visit.samples())
     slide(visit, "c0", *(i / 100 for i in range(100)))
@@ -142,7 +142,7 @@ def test_dragging_does_not_flood_the_service(visit: Visit) -> None:
     assert [path.rpartition("&")[2] for path in walls] == ["c0=0.00", "c0=0.99"]
 
 
-def test_a_place_between_two_seeds(visit: Visit) -> None:
+def test_a_place_between_two_seeds(visit: RequestContext) -> None:
     """The slider asks for `/mix`, with the class that is held; both ends are shown small."""
     visit.page.get_by_role("link", name="Between two").click()
     fill(visit, "From seed", "5")
@@ -169,7 +169,7 @@ def test_the_walk_is_played_and_stopped(visitor: Visitor) -> None:
     assert visit.page.locator("#picture img").get_attribute("alt") == "0.5 between 5 and 9 of conditional"
 
 
-def test_arithmetic_on_latents(visit: Visit) -> None:
+def test_arithmetic_on_latents(visit: RequestContext) -> None:
     """Three seeds ask for `/arithmetic`; a tile fills the field that was used last."""
     visit.page.get_by_role("link", name="Arithmetic").click()
     fill(visit, "Seed a", "10")
@@ -183,7 +183,7 @@ def test_arithmetic_on_latents(visit: Visit) -> None:
     assert alts == ["Seed 10", "Seed 20", "Seed 30"]
 
 
-def test_favourites_are_pinned_and_stay(visit: Visit) -> None:
+def test_favourites_are_pinned_and_stay(visit: RequestContext) -> None:
     """A pin is there after a reload, by the address of its model's digest; it leads back, and goes when it is unpinned."""
     page = visit.page
     fill(visit, "Seed", "11")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.browser.conftest import Visit, Visitor, fill
+from tests.browser.conftest import RequestContext, Visitor, fill
 
 HOLD = """() => {
   const plain = OWNER.NAME;
@@ -28,18 +28,18 @@ COUNT = """() => {
 }"""
 
 
-def hold(visit: Visit, owner: str, name: str) -> None:
+def hold(visit: RequestContext, owner: str, name: str) -> None:
     """Let the next call of a function of the browser take long."""
     visit.page.evaluate(HOLD.replace("OWNER", owner).replace("NAME", name))
 
 
-def let_go(visit: Visit) -> None:
+def let_go(visit: RequestContext) -> None:
     """Let the call that is held return, and the page do what it then does."""
     visit.page.evaluate(LET_GO)
     visit.settle()
 
 
-def held(visit: Visit) -> None:
+def held(visit: RequestContext) -> None:
     """Wait until the call is held."""
     visit.page.locator("html[data-held]").wait_for()
 
@@ -66,7 +66,7 @@ def test_a_late_sample_does_not_replace_the_pins(visitor: Visitor, model: str, o
     assert visit.result() == ""
 
 
-def test_a_late_wall_does_not_replace_another_models(visit: Visit) -> None:
+def test_a_late_wall_does_not_replace_another_models(visit: RequestContext) -> None:
     """Tiles that are still being cut when another model is chosen are not shown as that model's."""
     hold(visit, "window", "createImageBitmap")
     visit.page.get_by_role("button", name="Later").click()
@@ -78,7 +78,7 @@ def test_a_late_wall_does_not_replace_another_models(visit: Visit) -> None:
     assert visit.page.locator(".tile").count() == 0
 
 
-def test_what_was_refused_is_forgotten_once_the_seed_is_one_again(visit: Visit) -> None:
+def test_what_was_refused_is_forgotten_once_the_seed_is_one_again(visit: RequestContext) -> None:
     """The seed that is shown already is typed after something that is none: nothing is wrong any more."""
     fill(visit, "Seed", "abc")
     assert "'abc' is none" in visit.problem()
@@ -102,7 +102,7 @@ def test_a_walk_that_nobody_answers_can_be_played_again(visitor: Visitor) -> Non
     assert visit.problem() == ""
 
 
-def test_no_picture_is_kept_that_is_not_shown(visit: Visit) -> None:
+def test_no_picture_is_kept_that_is_not_shown(visit: RequestContext) -> None:
     """After ten visits of the views the addresses of pictures in memory are those of the pictures on the page."""
     page = visit.page
     for seed in ("11", "12"):

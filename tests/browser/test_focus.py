@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import Visit, Visitor, slide
+from tests.browser.conftest import RequestContext, Visitor, slide
 
 FOCUS = "document.activeElement.id || document.activeElement.innerText"
 
@@ -52,7 +52,7 @@ def test_the_focus_stays_where_the_wall_ends(visitor: Visitor, hash: str, button
     assert turn.is_disabled()
 
 
-def test_the_focus_goes_to_the_slider_that_was_reset(visit: Visit) -> None:
+def test_the_focus_goes_to_the_slider_that_was_reset(visit: RequestContext) -> None:
     """Letting a value follow the seed leaves its button without use, so its slider has the focus."""
     slide(visit, "c0", 0.5)
     visit.page.get_by_role("button", name="Let c0 follow the seed").press("Enter")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Visit, Visitor
+from tests.browser.conftest import RequestContext, Visitor
 from tests.serving import tiny_onnx
 from tests.serving.service_process import running
 
@@ -39,7 +39,7 @@ def test_an_address_shows_the_view_again(visitor: Visitor) -> None:
     assert page.locator("#wall .heading p").inner_text() == "Seeds 96 to 143"
 
 
-def test_back_and_forward(visit: Visit) -> None:
+def test_back_and_forward(visit: RequestContext) -> None:
     """The browser's buttons lead through what was looked at; a drag is one step."""
     page = visit.page
     page.get_by_role("button", name="Seed 5", exact=True).click()
@@ -109,7 +109,7 @@ def test_a_service_that_is_gone_is_told(visitor: Visitor, root: Path, model_fold
         visit.page.get_by_text("The service does not answer. Is it still running?").wait_for()
 
 
-def test_an_inline_script_does_not_run(visit: Visit) -> None:
+def test_an_inline_script_does_not_run(visit: RequestContext) -> None:
     """Neither a script nor a style that is put into the page is heeded: the policy holds in the browser."""
     found = visit.page.evaluate(
         """() => {
@@ -128,7 +128,7 @@ def test_an_inline_script_does_not_run(visit: Visit) -> None:
     visit.complaints.clear()
 
 
-def test_the_keyboard_reaches_everything(visit: Visit) -> None:
+def test_the_keyboard_reaches_everything(visit: RequestContext) -> None:
     """Tab leads from the skip link through each control in the page's order, always visibly; none has a positive tabindex."""
     page = visit.page
     assert page.locator("[tabindex]").evaluate_all("nodes => nodes.map(n => n.tabIndex).filter(i => i > 0)") == []
@@ -169,7 +169,7 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
     assert places == sorted(places)
 
 
-def test_a_result_is_announced(visit: Visit) -> None:
+def test_a_result_is_announced(visit: RequestContext) -> None:
     """What is shown is a polite status, what is wrong an alert, and every control has a name."""
     assert visit.page.get_by_role("status").first.get_attribute("aria-live") == "polite"
     assert visit.page.locator("#problem").get_attribute("role") == "alert"
@@ -212,7 +212,7 @@ def test_a_view_fits_its_window(visitor: Visitor, root: Path, view: str, scheme:
     assert visit.page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def pin_two(visit: Visit) -> None:
+def pin_two(visit: RequestContext) -> None:
     """Pin a sample and a sum, and look at the pins."""
     for hash in ("#seed=3", "#view=arithmetic&a=1&b=2&c=3"):
         visit.open(hash)
@@ -225,7 +225,7 @@ TOYS = {"gaussian1d", "parabola", "parabola-norm", "ring8", "grid25"}
 
 
 @pytest.mark.parametrize("name", sorted(TOYS))
-def test_the_real_points_are_those_of_the_training_data(visit: Visit, name: str) -> None:
+def test_the_real_points_are_those_of_the_training_data(visit: RequestContext, name: str) -> None:
     """The page's own points have mean, spread and modes of those that the game learned from."""
     pytest.importorskip("torch", reason="training is not installed")
     import numpy as np

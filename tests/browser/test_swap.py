@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import Visit, Visitor, slide
+from tests.browser.conftest import RequestContext, Visitor, slide
 from tests.serving import tiny_onnx
 from tests.serving.service_process import Server, running
 
@@ -37,7 +37,7 @@ def newer(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         yield server
 
 
-def balance(visit: Visit, pattern: re.Pattern[str], servers: Iterator[Server]) -> None:
+def balance(visit: RequestContext, pattern: re.Pattern[str], servers: Iterator[Server]) -> None:
     """Have requests answered by one service after the other, as behind a balancer."""
 
     def answer(route: Route) -> None:
@@ -49,7 +49,7 @@ def balance(visit: Visit, pattern: re.Pattern[str], servers: Iterator[Server]) -
 
 @pytest.mark.parametrize(("is_in_turns", "samples"), [(False, 1), (True, 2)])
 def test_services_that_disagree_are_not_asked_without_end(
-    visit: Visit, server: Server, newer: Server, is_in_turns: bool, samples: int
+    visit: RequestContext, server: Server, newer: Server, is_in_turns: bool, samples: int
 ) -> None:
     """Of a seed that is chosen there are at most two requests, and the models are read once, whoever answers."""
     balance(visit, SAMPLE, cycle([newer, server]) if is_in_turns else repeat(newer))

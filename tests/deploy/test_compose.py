@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from serving.http.routes import ROUTES
-from serving.process.supervisor import FAREWELL_SECONDS
+from serving.process.supervisor import EXIT_GRACE_SECONDS
 from serving.settings import Settings, from_environ
 from tests.repository.files import ROOT, environment, instructions, last_stage
 
@@ -90,7 +90,7 @@ def test_settings_are_ones_that_the_service_takes(name: str) -> None:
 @pytest.mark.parametrize("name", SERVE)
 def test_a_stopped_service_has_time_to_drain(name: str) -> None:
     """The engine kills no earlier than the service would have ended by itself."""
-    needed_s = settings(name).drain_seconds + settings(name).stop_seconds + FAREWELL_SECONDS
+    needed_s = settings(name).drain_seconds + settings(name).stop_seconds + EXIT_GRACE_SECONDS
     assert needed_s + 5 <= seconds(SERVICES[name]["stop_grace_period"]) <= needed_s + 10
 
 

@@ -16,7 +16,7 @@ from serving.observability.metrics import Metrics
 from serving.observability.process_metrics import ProcessCollector
 from tests.deploy.rules import rules
 from tests.repository.files import ROOT
-from training.report.meters import Meters
+from training.report.meters import PrometheusMetrics
 
 PROVISIONING = ROOT / "deploy" / "grafana" / "provisioning"
 
@@ -63,7 +63,9 @@ def test_every_metric_of_a_board_exists(name: str) -> None:
     """In the service, the training job, or a recording rule."""
     collectors = [Metrics().registry.collect(), ProcessCollector().describe(), GpuCollector().describe()]
     known = {family.name for families in collectors for family in families}
-    known |= {family.name for family in Meters(Path(), 1).describe()} | {rule["record"] for rule in rules("rules.yml")}
+    known |= {family.name for family in PrometheusMetrics(Path(), 1).describe()} | {
+        rule["record"] for rule in rules("rules.yml")
+    }
     for panel in board(name)["panels"]:
         for target in panel.get("targets", []):
             for metric in re.findall(r"\b(?:job\w*:[\w:]+|gan_\w+)", target["expr"]):

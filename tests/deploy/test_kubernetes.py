@@ -8,7 +8,7 @@ import yaml
 from deploy.manifests.kustomize import Document
 from serving.http.routes import ROUTES
 from serving.observability.metrics import Metrics
-from serving.process.supervisor import FAREWELL_SECONDS
+from serving.process.supervisor import EXIT_GRACE_SECONDS
 from serving.settings import Settings, from_environ
 from tests.deploy.manifests import built, bytes_of, container_of, needs_kubectl, pod_of, settings_of, written
 from tests.repository.files import ROOT, environment, last_stage
@@ -31,8 +31,8 @@ def patience_s(probe: Document) -> int:
 def test_port_is_the_images() -> None:
     """Container port, EXPOSE and GAN_PORT are one number, and nothing but its name is used elsewhere."""
     (port,) = SERVE["ports"]
-    exposed = [rest for keyword, rest in last_stage("Dockerfile.serve") if keyword == "EXPOSE"]
-    assert (str(port["containerPort"]), [str(port["containerPort"])]) == (IMAGE["GAN_PORT"], exposed)
+    serve_metrics = [rest for keyword, rest in last_stage("Dockerfile.serve") if keyword == "EXPOSE"]
+    assert (str(port["containerPort"]), [str(port["containerPort"])]) == (IMAGE["GAN_PORT"], serve_metrics)
     (service_port,) = written("base/service.yaml")["spec"]["ports"]
     (allowed,) = written("base/network.yaml")["spec"]["ingress"][0]["ports"]
     (scraped,) = written("base/monitor.yaml")["spec"]["endpoints"]
@@ -69,7 +69,7 @@ def test_a_pod_has_time_to_drain_and_to_stop() -> None:
     """preStop, GAN_DRAIN_SECONDS, GAN_STOP_SECONDS and workers' farewells, then a few seconds: the kubelet kills no earlier."""
     settings = from_environ(IMAGE | settings_of(SERVE))
     pause_s = SERVE["lifecycle"]["preStop"]["sleep"]["seconds"]
-    needed_s = pause_s + settings.drain_seconds + settings.stop_seconds + FAREWELL_SECONDS
+    needed_s = pause_s + settings.drain_seconds + settings.stop_seconds + EXIT_GRACE_SECONDS
     assert needed_s + 5 <= pod_of(DEPLOYMENT)["terminationGracePeriodSeconds"] <= needed_s + 10
 
 

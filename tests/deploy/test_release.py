@@ -23,7 +23,7 @@ from deploy.release.archives import build_wheel, context, source_date
 from deploy.release.audit import Vulnerable, audit
 from deploy.release.lock import Pin, pins_of, requirements
 from deploy.release.sbom import components, sbom
-from serving.model.load import load_models
+from serving.model.load import load_model
 from serving.model.onnx_file import read_contents
 from serving.model.signatures import Trust
 from tests.repository.files import ROOT, instructions
@@ -95,9 +95,9 @@ def test_two_releases_are_the_same_bytes(released: Path, model: Path, tmp_path: 
 @pytest.mark.slow
 def test_the_bundle_is_served_and_told(released: Path, model: Path) -> None:
     """A service pointed at the folder trusts it by the public key, and the card beside it is the card inside."""
-    models = load_models([released / "model/model.onnx"], "cpu", trust=Trust(model.parent / "key.pub.pem"))
+    models = [load_model(released / "model/model.onnx", "cpu", trust=Trust(model.parent / "key.pub.pem"))]
     card = json.loads((released / "model/card.json").read_text())
-    assert [card["name"]] == list(models) == ["grey"]
+    assert [card["name"]] == [model.card.name for model in models] == ["grey"]
     inside = card_from_metadata(read_contents((released / "model/model.onnx").read_bytes()).metadata)
     assert (card["recipe"], card["steps"]) == (inside.recipe, inside.steps)
 

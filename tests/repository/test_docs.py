@@ -15,7 +15,7 @@ from serving.observability.process_metrics import ProcessCollector
 from serving.settings import Settings
 from tests.repository.files import ROOT
 from tests.repository.test_makefile import TARGETS
-from training.report.meters import Meters
+from training.report.meters import PrometheusMetrics
 
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
 TEXT = "\n".join(page.read_text() for page in PAGES)
@@ -27,7 +27,7 @@ def metric_names() -> list[str]:
         *Metrics(None).registry.collect(),
         *ProcessCollector().describe(),
         *GpuCollector().describe(),
-        *Meters(Path(), 1).describe(),
+        *PrometheusMetrics(Path(), 1).describe(),
     ]
     return [f"{family.name}_total" if family.type == "counter" else family.name for family in families]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
@@ -13,8 +13,8 @@ from flask import Flask
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from serving.generation.generate import Conditions, Reply, Service, generate
-from serving.http.asgi import Front
+from serving.generation.generate import Reply, RequestHeaders, Service, generate
+from serving.http.asgi import ASGIApp
 from serving.observability.metrics import Metrics
 
 
@@ -31,15 +31,37 @@ class Answer:
     """``X-Request-Id``, which is not in ``headers`` either."""
 
 
-def service_of(app: Front | Flask) -> Service:
+def service_of(app: ASGIApp | Flask) -> Service:
     """What an application answers from."""
     flask = app if isinstance(app, Flask) else app.flask
     service: Service = flask.extensions["serving"].service
     return service
 
 
+class Breakable:
+    """A session that works until it is told to fail."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.is_broken = False
+
+    def run(self, *inputs: object) -> Any:
+        if self.is_broken:
+            raise RuntimeError("cable cut")
+        return self._session.run(*inputs)
+
+
+def break_model(service: Service, name: str) -> None:
+    """Replace a model by one whose every run fails."""
+    model = service.registry[name].model
+    session = Breakable(model.session)
+    entry = service.registry.make_entry(replace(model, session=session, digest="f" * 64))  # type: ignore[arg-type]
+    session.is_broken = True
+    service.registry.put(entry)
+
+
 def ask(
-    app: Front | Flask,
+    app: ASGIApp | Flask,
     query: str = "",
     method: str = "GET",
     path: str = "/generate",
@@ -47,15 +69,15 @@ def ask(
     body: bytes = b"",
 ) -> Answer:
     """One request, one answer: through the whole ASGI application, or through Flask alone."""
-    if isinstance(app, Front):
-        return service_of(app).bridge.ask(ask_on_the_loop(app, query, method, path, headers or {}, body))
+    if isinstance(app, ASGIApp):
+        return service_of(app).portal.run(ask_on_the_loop(app, query, method, path, headers or {}, body))
     environ = EnvironBuilder(method=method, headers=Headers(headers or {}), data=body or None).get_environ()
     environ |= {"PATH_INFO": path, "QUERY_STRING": query}
     chunks, status, answered = run_wsgi_app(app, environ, buffered=True)
     return _answer(int(status.split()[0]), answered, b"".join(chunks))
 
 
-async def ask_on_the_loop(app: Front, query: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+async def ask_on_the_loop(app: ASGIApp, query: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
     """The same for whoever is on the application's event loop already."""
     messages: list[dict[str, Any]] = []
     requests = iter([{"type": "http.request", "body": body, "more_body": False}])
@@ -96,9 +118,9 @@ def _answer(status: int, headers: Headers, body: bytes) -> Answer:
     return Answer(status, headers, body, server_timing=timing, request_id=request_id)
 
 
-def fetch(service: Service, query: str, conditions: Conditions | None = None, digits: str | None = None) -> Reply:
+def fetch(service: Service, query: str, request_headers: RequestHeaders | None = None, digits: str | None = None) -> Reply:
     """The reply of ``generate``, asked from a test's own thread."""
-    return service.bridge.ask(generate(service, query, conditions or Conditions(), digits))
+    return service.portal.run(generate(service, query, request_headers or RequestHeaders(), digits))
 
 
 def wait_for_depth(metrics: Metrics, depth: int) -> None:

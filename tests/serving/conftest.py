@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from flask import Flask
 from serving.app import create_app
 from serving.generation.generate import Service
 from serving.generation.service import create_service
-from serving.http.asgi import Front
-from serving.model.load import Model, load_models
+from serving.http.asgi import ASGIApp
+from serving.model.load import Model, load_model, load_models
 from serving.observability.metrics import Metrics
 from serving.settings import Settings
 from tests.serving import tiny_onnx
@@ -40,11 +41,11 @@ def settings(folder: Path) -> Settings:
 @pytest.fixture(scope="session")
 def models(folder: Path) -> dict[str, Model]:
     """The loaded models, by name."""
-    return load_models(sorted(folder.glob("*.onnx")), "cpu")
+    return load_models(sorted(folder.glob("*.onnx")), partial(load_model, provider="cpu"))
 
 
 @pytest.fixture(scope="session")
-def app(settings: Settings) -> Front:
+def app(settings: Settings) -> ASGIApp:
     """The application as it is shipped, with the lane."""
     return create_app(settings, log=lambda event, **facts: None)
 
@@ -52,7 +53,7 @@ def app(settings: Settings) -> Front:
 @pytest.fixture(scope="session")
 def flask_only(settings: Settings) -> Flask:
     """The application without the lane."""
-    return create_app(replace(settings, lane=False), log=lambda event, **facts: None).flask
+    return create_app(replace(settings, fast_path=False), log=lambda event, **facts: None).flask
 
 
 @pytest.fixture

@@ -92,13 +92,18 @@ def free_port() -> int:
 def running(root: Path, **settings: object) -> Iterator[Server]:
     """A server that is ready in all its workers; killed at the end if it still runs."""
     port = free_port()
-    given = {"provider": "cpu", "port": port, "drain_seconds": 0, "workers": 1, **settings}
+    overrides = {"provider": "cpu", "port": port, "drain_seconds": 0, "workers": 1, **settings}
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving"], cwd=root, env=environment(**given), stdout=subprocess.PIPE, stderr=log, text=True
+            [sys.executable, "-m", "serving"],
+            cwd=root,
+            env=environment(**overrides),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
         )
         try:
-            wait_for_workers(process, port, int(str(given["workers"])))
+            wait_for_workers(process, port, int(str(overrides["workers"])))
             yield Server(process, port, log)
         finally:
             process.kill()

@@ -25,7 +25,7 @@ WRONG = {
     "GAN_MAX_FRAMES": ["1"],
     "GAN_MAX_SCALE": ["257"],
     "GAN_MAX_PIXELS": ["0"],
-    "GAN_LANE": ["1", "ON", ""],
+    "GAN_FAST_PATH": ["1", "ON", ""],
     "GAN_DEADLINE_SECONDS": ["0", "3601", "-1", "1e3"],
     "GAN_CACHE_BYTES": ["-1", "1.5", "1M"],
     "GAN_KEEP_MODELS": ["-1", "65"],
@@ -79,11 +79,13 @@ def test_values_are_read() -> None:
     environ = {
         "GAN_MODELS": "a.onnx, b",
         "GAN_PORT": "9000",
-        "GAN_LANE": "off",
+        "GAN_FAST_PATH": "off",
         "GAN_DRAIN_SECONDS": "0.5",
         "GAN_PROVIDER": "cpu",
     }
-    assert from_environ(environ) == Settings(models=("a.onnx", "b"), port=9000, lane=False, drain_seconds=0.5, provider="cpu")
+    assert from_environ(environ) == Settings(
+        models=("a.onnx", "b"), port=9000, fast_path=False, drain_seconds=0.5, provider="cpu"
+    )
 
 
 def test_folders_are_resolved_in_order(tmp_path: Path) -> None:

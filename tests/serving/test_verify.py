@@ -19,7 +19,7 @@ from serving.__main__ import main
 from serving.encoding.formats import PNG_KEYWORD
 from serving.encoding.png import SIGNATURE, write_chunk, write_png
 from serving.encoding.png_reader import read_png
-from serving.generation.generate import Conditions, Service
+from serving.generation.generate import RequestHeaders, Service
 from serving.generation.interpolate import arithmetic, mix
 from serving.model.load import Model
 from tests.serving.client import fetch as ask_service
@@ -125,14 +125,14 @@ def test_a_picture_of_the_service_matches(fetch: Callable[[str], bytes], check: 
 def test_a_place_between_two_seeds_matches(make_service: Callable[..., Service], check: Check, query: str, t: str) -> None:
     """What ``/mix`` answered is made again byte for byte, too."""
     service = make_service()
-    line = check(service.bridge.ask(mix(service, query, Conditions())).body)[1]
+    line = check(service.portal.run(mix(service, query, RequestHeaders())).body)[1]
     assert line.startswith(f"match, bytes equal: {t} of the way from seed ")
 
 
 def test_a_sum_of_seeds_matches(make_service: Callable[..., Service], check: Check) -> None:
     """What ``/arithmetic`` answered is made again byte for byte, and a wrong seed in it is named."""
     service = make_service()
-    summed = service.bridge.ask(arithmetic(service, "a=1&b=2&c=3&y=3&scale=2", Conditions())).body
+    summed = service.portal.run(arithmetic(service, "a=1&b=2&c=3&y=3&scale=2", RequestHeaders())).body
     assert check(summed)[1].startswith("match, bytes equal: seed 1 - 2 + 3 of conditional ")
     assert check(with_origin(summed, c=-1)) == (2, "the text chunk's c must be 0..4294967295, got -1")
 
@@ -141,7 +141,7 @@ def test_a_wrong_place_or_count_of_columns_is_refused(make_service: Callable[...
     """A place that is not 0..1, and columns beyond the number of images are named."""
     service = make_service()
     sheet = ask_service(service, "seed=1&n=3&cols=3").body
-    mixed = service.bridge.ask(mix(service, "a=1&b=2&t=.25", Conditions())).body
+    mixed = service.portal.run(mix(service, "a=1&b=2&t=.25", RequestHeaders())).body
     assert check(with_origin(mixed, t=1.5)) == (2, "the text chunk's t must be 0..1, got 1.5")
     assert check(with_origin(sheet, cols=4)) == (2, "the text chunk's cols must be 1..3 for this n, got 4")
 

@@ -49,7 +49,7 @@ print(json.dumps({
     "rows": next(s.value for s in sizes if s.name.endswith("_sum")),
     "modules": sorted(name for name in sys.modules if name.partition(".")[0] in ("contract", "serving")),
     "places": sorted({str(Path(sys.modules[name].__file__).parents[name.count(".")]) for name in sys.modules
-                      if name.startswith(("contract.", "serving."))}),
+                      if name.startswith(("contract.", "serving.")) and not hasattr(sys.modules[name], "__path__")}),
 }))
 """
 """What TorchServe's worker does with a batch; its protocol module imports torch and is left out."""

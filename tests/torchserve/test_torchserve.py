@@ -19,7 +19,7 @@ import pytest
 from deploy.torchserve.launch import why_not
 from serving.app import create_app
 from serving.encoding.png_reader import read_png
-from serving.http.asgi import Front
+from serving.http.asgi import ASGIApp
 from serving.settings import Settings
 from tests.serving.client import Answer as ServiceAnswer
 from tests.serving.client import ask
@@ -39,13 +39,13 @@ def torchserve(root: Path, archives: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def service(archives: Path) -> Front:
+def service(archives: Path) -> ASGIApp:
     """The Flask service with the same model files."""
     models = tuple(str(archives / f"{name}.onnx") for name in MAKERS)
     return create_app(replace(Settings(), models=models, provider="cpu"), log=lambda event, **facts: None)
 
 
-def by_service(service: Front, model: str, query: str, accept: str | None = None) -> ServiceAnswer:
+def by_service(service: ASGIApp, model: str, query: str, accept: str | None = None) -> ServiceAnswer:
     """What the service answers at the address of the model's digest, where the address names the model as TorchServe's does."""
     digest = json.loads(ask(service, path=f"/models/{model}").body)["digest"]
     return ask(service, query, path=f"/models/{digest}/generate", headers={"Accept": accept} if accept else None)
@@ -67,7 +67,7 @@ QUERIES = [
 
 
 @pytest.mark.parametrize(("model", "query"), QUERIES)
-def test_a_seed_gives_the_bytes_of_the_service(torchserve: TorchServe, service: Front, model: str, query: str) -> None:
+def test_a_seed_gives_the_bytes_of_the_service(torchserve: TorchServe, service: ASGIApp, model: str, query: str) -> None:
     """S-16: every kind of output, every kind of parameter: the same file, and the same headers that say what it is."""
     expected, answer = by_service(service, model, query), torchserve.ask(model, query)
     assert (answer.status, expected.status) == (200, 200)
@@ -77,7 +77,7 @@ def test_a_seed_gives_the_bytes_of_the_service(torchserve: TorchServe, service: 
 
 
 @pytest.mark.parametrize("model", sorted(MAKERS))
-def test_thirty_two_at_once_get_what_they_would_get_alone(torchserve: TorchServe, service: Front, model: str) -> None:
+def test_thirty_two_at_once_get_what_they_would_get_alone(torchserve: TorchServe, service: ASGIApp, model: str) -> None:
     """Whatever TorchServe puts into one batch, right and wrong requests side by side: each has its own answer."""
     queries = [f"seed={seed}" for seed in range(42, 72)] + ["seed=042", "seed=1&n=2"]
     together = threading.Barrier(len(queries))
@@ -92,7 +92,7 @@ def test_thirty_two_at_once_get_what_they_would_get_alone(torchserve: TorchServe
     assert answers == [(found.status, found.body) for found in (by_service(service, model, query) for query in queries)]
 
 
-def test_the_pixels_are_the_model_s_own(torchserve: TorchServe, service: Front) -> None:
+def test_the_pixels_are_the_model_s_own(torchserve: TorchServe, service: ASGIApp) -> None:
     """The PNG holds, pixel for pixel, what ``format=npy`` says."""
     png = read_png(torchserve.ask("colour", "seed=42").body)
     npy = by_service(service, "colour", "seed=42&format=npy").body
@@ -103,7 +103,7 @@ WRONG = [case for case in CASES if case.status >= 400 and not case.query.startsw
 
 
 @pytest.mark.parametrize("case", WRONG, ids=lambda case: case.name)
-def test_a_wrong_request_gives_the_problem_of_the_service(torchserve: TorchServe, service: Front, case: Case) -> None:
+def test_a_wrong_request_gives_the_problem_of_the_service(torchserve: TorchServe, service: ASGIApp, case: Case) -> None:
     """Status, media type and the whole problem, code and words."""
     expected = by_service(service, "conditional", case.query, case.accept)
     answer = torchserve.ask("conditional", case.query, case.accept)
@@ -112,7 +112,7 @@ def test_a_wrong_request_gives_the_problem_of_the_service(torchserve: TorchServe
     assert answer.status == case.status
 
 
-def test_the_digest_is_the_version(torchserve: TorchServe, service: Front) -> None:
+def test_the_digest_is_the_version(torchserve: TorchServe, service: ASGIApp) -> None:
     """A model can be asked for by its digest, and by no other version."""
     digest = torchserve.ask("colour", "seed=42").headers["x-model-digest"]
     assert torchserve.ask(f"colour/{digest}", "seed=42").body == by_service(service, "colour", "seed=42").body

@@ -15,8 +15,8 @@ from PIL import Image
 from rich.console import Console
 
 from training.recipes import CATALOGUE
-from training.run.config import Plan
-from training.run.context import Setting
+from training.run.config import RunConfig
+from training.run.context import JobContext
 
 PROCESSES = multiprocessing.get_context("forkserver")
 """Makes processes that may be killed, each with the job and the exporter imported already."""
@@ -28,19 +28,19 @@ TINY_SIDES = {"r3gan": 4}
 """Images on which a large net is still played in seconds."""
 
 
-def tiny_plan(recipe: str, folder: Path, *, steps: int) -> Plan:
+def tiny_plan(recipe: str, folder: Path, *, steps: int) -> RunConfig:
     """A plan of that recipe on data that needs no download, in small batches; image folders at 16x16."""
     bundled = {"mnist": "mnist5k", "mnist50k": "mnist5k", "stackedmnist": "mnist5k", "folder:images": f"folder:{folder}"}
     data = bundled.get(CATALOGUE[recipe].data)
     size = 16 if data == f"folder:{folder}" else TINY_SIDES.get(recipe)
-    return Plan(recipe=recipe, data=data, size=size, steps=steps, batch=8, seed=1)
+    return RunConfig(recipe=recipe, data=data, size=size, steps=steps, batch=8, seed=1)
 
 
-def tiny_setting(run: Path) -> Setting:
+def tiny_setting(run: Path) -> JobContext:
     """A run on the CPU whose words go nowhere; all tests of a session share its cache of classifiers."""
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
     console = Console(file=io.StringIO())
-    return Setting(run=run, device=torch.device("cpu"), environ=environ, console=console, grids=4, checkpoints=4)
+    return JobContext(run=run, device=torch.device("cpu"), environ=environ, console=console, grids=4, checkpoints=4)
 
 
 @pytest.fixture(scope="session", autouse=True)

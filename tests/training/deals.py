@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from training.game.step import Batch, Round, Verdict
+from training.game.step import Batch, DiscriminatorOutput, StepContext
 
 
 class Scaled(nn.Module):
@@ -29,15 +29,15 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.tensor(weight))
         self.asked = 0
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         self.asked += 1
-        return Verdict((x * self.weight).flatten(1).sum(1), x)
+        return DiscriminatorOutput((x * self.weight).flatten(1).sum(1), x)
 
 
-def deal(*, moving: str = "D", step: int = 0) -> Round:
+def sample_latents(*, moving: str = "D", step: int = 0) -> StepContext:
     """Reals 1 and 3, fakes 2 * (-1, 0.5), logits 1.5 x: real 1.5 and 4.5, fake -3 and 1.5; D2's logits are -x."""
     nets = {"G": Scaled(2.0), "D": Linear(1.5), "D2": Linear(-1.0)}
-    return Round(
+    return StepContext(
         nets, Batch(torch.tensor([[1.0], [3.0]])), {"z": torch.tensor([[-1.0], [0.5]])}, step=step, moving=frozenset(moving)
     )
 

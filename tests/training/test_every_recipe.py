@@ -52,15 +52,15 @@ def test_what_is_trained_is_exported_and_served(name: str, picture_folder: Path,
     assert (card.recipe, card.steps, session.get_outputs()[0].name) == (name, 2, card.output.kind)
     assert [i.name for i in session.get_inputs()] == list(card.latents)
 
-    given = session.run(None, dict(draw(card.latents, list(range(5)))))[0]
+    overrides = session.run(None, dict(draw(card.latents, list(range(5)))))[0]
     game, data = _set_up(plan, setting)
     list(play(game, 2))
     expected = sample(game, data, range(5))
-    assert given.dtype == expected.dtype
+    assert overrides.dtype == expected.dtype
     tolerance = 1e-4 * (1 + np.abs(expected)) if isinstance(card.output, Points) else 1
-    assert (np.abs(given.astype(float) - expected.astype(float)) <= tolerance).all()
+    assert (np.abs(overrides.astype(float) - expected.astype(float)) <= tolerance).all()
 
     client = create_app(Settings(models=(str(path),), workers=1)).flask.test_client()
     answer = client.get("/generate?seed=3&format=npy")
     assert answer.status_code == 200
-    assert (np.load(io.BytesIO(answer.data)).reshape(given[3].shape) == given[3]).all()
+    assert (np.load(io.BytesIO(answer.data)).reshape(overrides[3].shape) == overrides[3]).all()

@@ -29,9 +29,9 @@ def sampler_of(game: Game, data: DataSet) -> Sampler:
     return sampler_for(data, inner, tuple(game.latents), game.recipe.pixels)
 
 
-def sample(game: Game, data: DataSet, seeds: Sequence[int], given: Sequence[dict[str, float]] = ()) -> NDArray[Any]:
+def sample(game: Game, data: DataSet, seeds: Sequence[int], overrides: Sequence[dict[str, float]] = ()) -> NDArray[Any]:
     """What the exported model would answer now for these seeds: uint8 [n,h,w,c] or float32 [n,k]."""
-    drawn = draw(game.latents, seeds, given)
+    drawn = draw(game.latents, seeds, overrides)
     sampler = sampler_of(game, data)
     with torch.no_grad(), evaluating(sampler):
         made = sampler(*(torch.from_numpy(values).to(game.device) for values in drawn.values()))
@@ -39,7 +39,7 @@ def sample(game: Game, data: DataSet, seeds: Sequence[int], given: Sequence[dict
     return answer
 
 
-def sample_sheet(game: Game, data: DataSet) -> NDArray[Any]:
+def make_sample_grid(game: Game, data: DataSet) -> NDArray[Any]:
     """Samples of fixed latents: a row a seed and a column a class where there are classes, else 64 images, or 1,000 points."""
     if not data.is_image:
         return sample(game, data, range(POINTS))
@@ -70,7 +70,7 @@ def _along(
 ) -> NDArray[Any]:
     values = np.linspace(*span, len(rows)).tolist()
     places = [(seed, {**fixed, name: value}) for seed, fixed in rows for value in values]
-    return sample(game, data, [seed for seed, _ in places], [given for _, given in places])
+    return sample(game, data, [seed for seed, _ in places], [overrides for _, overrides in places])
 
 
 def _span(parameter: Parameter, latent: Latent) -> tuple[float, float]:

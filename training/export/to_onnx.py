@@ -165,8 +165,8 @@ def _parity(sampler: Sampler, levels: onnx.ModelProto, model: onnx.ModelProto, l
             part = {name: values[rows] for name, values in drawn.items()}
             off = np.abs(_run(float_session, part) - exact[rows]) / scale[rows]
             worst["float"] = max(worst["float"], float(off.max()))
-            given = _run(session, part).astype(np.float64) - seen[rows].astype(np.float64)
-            worst["output"] = max(worst["output"], float(np.abs(given).max()))
+            overrides = _run(session, part).astype(np.float64) - seen[rows].astype(np.float64)
+            worst["output"] = max(worst["output"], float(np.abs(overrides).max()))
     if not worst["float"] <= FLOAT_TOLERANCE or (is_image and worst["output"] > 1):
         raise ExportError(
             f"onnxruntime differs from torch by {worst['float']:.2g} (at most {FLOAT_TOLERANCE:g} is allowed) "

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from training.errors import TrainingError
 
-Standing = Mapping[str, Tensor]
+Latest = Mapping[str, Tensor]
 """The latest value of every note, ``D/loss`` and ``G/loss`` among them."""
 
 
@@ -18,13 +18,13 @@ class Gate:
     """A named function from the standing and a move's players to those of them that may act."""
 
     name: str
-    admit: Callable[[Standing, tuple[str, ...]], tuple[str, ...]]
+    admit: Callable[[Latest, tuple[str, ...]], tuple[str, ...]]
 
     def __str__(self) -> str:
         return self.name
 
 
-always = Gate("always", lambda standing, players: players)
+always = Gate("always", lambda latest, players: players)
 """Everyone moves."""
 
 
@@ -37,8 +37,8 @@ def worse_only(margin: float = 0.3, *, scale: Mapping[str, float] | None = None)
     """
     weights = {"D": 0.5, "G": 1.0} if scale is None else scale
 
-    def admit(standing: Standing, players: tuple[str, ...]) -> tuple[str, ...]:
-        losses = {p: w * float(standing[f"{p}/loss"]) for p, w in weights.items() if f"{p}/loss" in standing}
+    def admit(latest: Latest, players: tuple[str, ...]) -> tuple[str, ...]:
+        losses = {p: w * float(latest[f"{p}/loss"]) for p, w in weights.items() if f"{p}/loss" in latest}
         worst = max(losses.values(), default=0.0)
         return tuple(p for p in players if losses.get(p, worst) >= worst - margin)
 
@@ -55,10 +55,10 @@ def equilibrium(target: float = 0.68, margin: float = 0.35) -> Gate:
     The gate raises TrainingError where D has moved and its costs are not known: its answers are no logits, a critic's for one.
     """
 
-    def admit(standing: Standing, players: tuple[str, ...]) -> tuple[str, ...]:
-        costs = [float(standing[name]) for name in ("cost/real", "cost/fake") if name in standing]
+    def admit(latest: Latest, players: tuple[str, ...]) -> tuple[str, ...]:
+        costs = [float(latest[name]) for name in ("cost/real", "cost/fake") if name in latest]
         if len(costs) < 2:
-            if "D/loss" in standing:
+            if "D/loss" in latest:
                 raise TrainingError("the gate equilibrium needs cost/real and cost/fake, which this recipe's D does not tell")
             return players
         resting = {"D"} if min(costs) < target - margin else set()
@@ -71,10 +71,10 @@ def equilibrium(target: float = 0.68, margin: float = 0.35) -> Gate:
 def loss_ratio(low: float = 0.1, high: float = 10.0) -> Gate:
     """D rests while L_D / L_G < ``low``, G while it is > ``high``: Nguyen et al. 2017, arXiv:1612.00005, PPGN's code."""
 
-    def admit(standing: Standing, players: tuple[str, ...]) -> tuple[str, ...]:
-        if "D/loss" not in standing or "G/loss" not in standing:
+    def admit(latest: Latest, players: tuple[str, ...]) -> tuple[str, ...]:
+        if "D/loss" not in latest or "G/loss" not in latest:
             return players
-        d, g = float(standing["D/loss"]), float(standing["G/loss"])
+        d, g = float(latest["D/loss"]), float(latest["G/loss"])
         resting = "D" if d < low * g else "G" if d > high * g else None
         return tuple(p for p in players if p != resting)
 

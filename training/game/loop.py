@@ -13,8 +13,8 @@ from contract import Latents
 from training.errors import NonFinite
 from training.game.batches import Batches, mix
 from training.game.recipe import Player, Recipe
-from training.game.schedules import Move
-from training.game.step import Batch, Round
+from training.game.schedules import Update
+from training.game.step import Batch, StepContext
 
 
 class Game:
@@ -39,9 +39,9 @@ class Game:
         """Real batches dealt so far."""
         self.noise = 0
         """Draws of latents so far."""
-        self.standing: dict[str, Tensor] = {}
+        self.latest: dict[str, Tensor] = {}
         """The latest value of every note."""
-        self.tally: dict[str, tuple[Tensor, int]] = {}
+        self.running_means: dict[str, tuple[Tensor, int]] = {}
         """Sum and count of every note since the last ``record``."""
 
     @property
@@ -53,15 +53,15 @@ class Game:
         """The nets to draw samples from: the averages where there are any. In their present mode, not copies."""
         return {**self.nets, **self.averages}
 
-    def note(self, name: str, value: Tensor) -> None:
+    def log(self, name: str, value: Tensor) -> None:
         """Count a scalar towards the next record."""
-        total, count = self.tally.get(name, (torch.zeros_like(value), 0))
-        self.tally[name] = (total + value, count + 1)
+        total, count = self.running_means.get(name, (torch.zeros_like(value), 0))
+        self.running_means[name] = (total + value, count + 1)
 
     def record(self) -> dict[str, float]:
         """The mean of every note since the last record, which it empties."""
-        means = {name: float(total) / count for name, (total, count) in self.tally.items()}
-        self.tally = {}
+        means = {name: float(total) / count for name, (total, count) in self.running_means.items()}
+        self.running_means = {}
         return means
 
     def state(self) -> dict[str, Any]:
@@ -73,8 +73,8 @@ class Game:
             "nets": {name: net.state_dict() for name, net in self.nets.items()},
             "averages": {name: net.state_dict() for name, net in self.averages.items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "standing": self.standing,
-            "tally": self.tally,
+            "latest": self.latest,
+            "running_means": self.running_means,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -87,8 +87,10 @@ class Game:
             for name, part in getattr(self, group).items():
                 part.load_state_dict(state[group][name])
         self.step, self.batch, self.noise = state["step"], state["batch"], state["noise"]
-        self.standing = {name: value.to(self.device) for name, value in state["standing"].items()}
-        self.tally = {name: (total.to(self.device), count) for name, (total, count) in state["tally"].items()}
+        latest = state["latest"] if "latest" in state else state["standing"]  # the key's name before 0.1
+        means = state["running_means"] if "running_means" in state else state["tally"]
+        self.latest = {name: value.to(self.device) for name, value in latest.items()}
+        self.running_means = {name: (total.to(self.device), count) for name, (total, count) in means.items()}
 
 
 def play(game: Game, until: int) -> Iterator[int]:
@@ -104,10 +106,10 @@ def play(game: Game, until: int) -> Iterator[int]:
             players = [p for p in recipe.players if p.name in move.players]
             # Whoever moves makes ready; real samples and latents are dealt; randomness is a function of progress.
             _make_ready(game, players)
-            round = _deal(game, move, players)
+            ctx = _deal(game, move, players)
             # Every player states its loss; the gate says who may act on it.
-            losses = {p.name: _state_loss(game, p, round) for p in players}
-            admitted = recipe.gate.admit(game.standing, move.players)
+            losses = {p.name: _state_loss(game, p, ctx) for p in players}
+            admitted = recipe.gate.admit(game.latest, move.players)
             # The gradients of all are taken before anyone moves.
             acting = [p for p in players if p.name in admitted]
             gradients = [_gradient(losses[p.name], game.parameters[p.name], keep=p is not acting[-1]) for p in acting]
@@ -125,16 +127,16 @@ def _make_ready(game: Game, players: list[Player]) -> None:
             player.before(game.nets)
 
 
-def _deal(game: Game, move: Move, players: list[Player]) -> Round:
+def _deal(game: Game, move: Update, players: list[Player]) -> StepContext:
     game.batch += move.is_new_batch
     game.noise += move.is_new_noise
     recipe = game.recipe
     torch.manual_seed(mix(game.seed, game.noise))
     real: Batch = game.batches.at(game.batch - 1)
-    latents = recipe.deal(game.latents, recipe.batch, game.device)
-    return Round(
+    latents = recipe.sample_latents(game.latents, recipe.batch, game.device)
+    return StepContext(
         game.nets,
-        recipe.reals(real) if recipe.reals else real,
+        recipe.transform_real(real) if recipe.transform_real else real,
         latents,
         step=game.step,
         moving=frozenset(name for p in players for name in p.nets),
@@ -142,19 +144,19 @@ def _deal(game: Game, move: Move, players: list[Player]) -> Round:
     )
 
 
-def _state_loss(game: Game, player: Player, round: Round) -> Tensor:
-    parts = player.loss.parts(round)
-    loss = player.loss(round)
+def _state_loss(game: Game, player: Player, ctx: StepContext) -> Tensor:
+    parts = player.loss.parts(ctx)
+    loss = player.loss(ctx)
     if not loss.isfinite():
-        raise NonFinite(step=game.step, player=player.name, tensor=_first_non_finite(round, dict(parts)))
-    round.note(f"{player.name}/loss", loss)
+        raise NonFinite(step=game.step, player=player.name, tensor=_first_non_finite(ctx, dict(parts)))
+    ctx.log(f"{player.name}/loss", loss)
     if len(parts) > 1:
         for name, value in parts:
-            round.note(f"{player.name}/{name}", value)
-    game.standing.update(round.notes)
-    for name, value in round.notes.items():
-        game.note(name, value)
-    round.notes.clear()
+            ctx.log(f"{player.name}/{name}", value)
+    game.latest.update(ctx.logged)
+    for name, value in ctx.logged.items():
+        game.log(name, value)
+    ctx.logged.clear()
     return loss
 
 
@@ -164,9 +166,9 @@ def _gradient(loss: Tensor, parameters: list[nn.Parameter], *, keep: bool) -> tu
 
 def _step(game: Game, player: Player, gradient: tuple[Tensor, ...]) -> None:
     optimiser = game.optimisers[player.name]
-    if player.tune:
+    if player.hyperparameters:
         for group in optimiser.param_groups:
-            group.update(player.tune(game.step, game.recipe.steps))
+            group.update(player.hyperparameters(game.step, game.recipe.steps))
     for parameter, value in zip(game.parameters[player.name], gradient, strict=True):
         parameter.grad = value
     optimiser.step()
@@ -198,11 +200,11 @@ def _trained(player: Player, nets: Mapping[str, nn.Module]) -> list[nn.Parameter
     return [parameter for name in player.nets for parameter in nets[name].parameters()]
 
 
-def _first_non_finite(round: Round, parts: Mapping[str, Tensor]) -> str:
+def _first_non_finite(ctx: StepContext, parts: Mapping[str, Tensor]) -> str:
     """Where it began, as far as one can see: a weight, else a sample, else a verdict, else a term of the loss."""
-    weights = ((f"{role}.{name}", p) for role, net in round.nets.items() for name, p in net.named_parameters())
-    made = ((name, cast(Tensor, getattr(round._made.get(name), "logit", None))) for name in ("on_real", "on_fake"))
-    samples = (("real", round.real.x), ("fake", cast(Tensor, round._made.get("fake"))))
+    weights = ((f"{role}.{name}", p) for role, net in ctx.nets.items() for name, p in net.named_parameters())
+    made = ((name, cast(Tensor, getattr(ctx._made.get(name), "logit", None))) for name in ("on_real", "on_fake"))
+    samples = (("real", ctx.real.x), ("fake", cast(Tensor, ctx._made.get("fake"))))
     for name, tensor in (*weights, *samples, *made, *parts.items()):
         if tensor is not None and not torch.isfinite(tensor).all():
             return name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from training.game.step import Round
+from training.game.step import StepContext
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Term:
     """One summand of a loss."""
 
     name: str
-    value: Callable[[Round], Tensor]
+    value: Callable[[StepContext], Tensor]
     """From a round to a scalar."""
     weight: float = 1.0
 
@@ -27,13 +27,13 @@ class Loss:
 
     terms: tuple[Term, ...]
 
-    def __call__(self, round: Round) -> Tensor:
+    def __call__(self, ctx: StepContext) -> Tensor:
         """The scalar loss of this round."""
-        return torch.stack([value for _, value in self.parts(round)]).sum() if len(self.terms) > 1 else self.parts(round)[0][1]
+        return torch.stack([value for _, value in self.parts(ctx)]).sum() if len(self.terms) > 1 else self.parts(ctx)[0][1]
 
-    def parts(self, round: Round) -> list[tuple[str, Tensor]]:
+    def parts(self, ctx: StepContext) -> list[tuple[str, Tensor]]:
         """Each term's name and weighted value, computed once a round."""
-        return round.once(f"loss:{id(self)}", lambda: [(t.name, t.weight * t.value(round)) for t in self.terms])
+        return ctx.cached(f"loss:{id(self)}", lambda: [(t.name, t.weight * t.value(ctx)) for t in self.terms])
 
     def __add__(self, other: Loss) -> Loss:
         return Loss(self.terms + other.terms)
@@ -45,15 +45,15 @@ class Loss:
         return " + ".join(t.name if t.weight == 1 else f"{t.weight:g} {t.name}" for t in self.terms)
 
 
-def loss(value: Callable[[Round], Tensor]) -> Loss:
+def loss(value: Callable[[StepContext], Tensor]) -> Loss:
     """A function from a round to a scalar, as a loss of one term named after it."""
     return Loss((Term(value.__name__, value),))
 
 
-def playing(objective: Loss, **roles: str) -> Loss:
+def with_roles(objective: Loss, **roles: str) -> Loss:
     """An objective with other nets in the roles: ``playing(d_nonsaturating, D="D1")``."""
     return Loss(tuple(replace(t, value=_recast(t.value, roles)) for t in objective.terms))
 
 
-def _recast(value: Callable[[Round], Tensor], roles: dict[str, str]) -> Callable[[Round], Tensor]:
-    return lambda round: value(round.recast(**roles))
+def _recast(value: Callable[[StepContext], Tensor], roles: dict[str, str]) -> Callable[[StepContext], Tensor]:
+    return lambda ctx: value(ctx.with_roles(**roles))

@@ -19,15 +19,15 @@ from training.game.step import Batch
 
 Pixels = Literal["unit", "tanh"]
 Nets = dict[str, nn.Module]
-Tune = Callable[[int, int], Mapping[str, float | tuple[float, float]]]
+Hyperparameters = Callable[[int, int], Mapping[str, float | tuple[float, float]]]
 Deal = Callable[[Latents, int, torch.device], dict[str, Tensor]]
-Prepare = Callable[[Mapping[str, nn.Module], "Deck", int], None]
+Prepare = Callable[[Mapping[str, nn.Module], "SampleSource", int], None]
 """From the nets by role, the training data and the run's seed, to the nets changed in place."""
 Examine = Callable[[Mapping[str, nn.Module], Batch], dict[str, float]]
 """From the nets that samples are drawn from, in evaluation mode, and all test samples, to named numbers."""
 
 
-class Deck(Protocol):
+class SampleSource(Protocol):
     """Real samples as the nets see them, dealt by number."""
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class Player:
     """What it minimises."""
     optimiser: Optimiser
     """How it moves."""
-    tune: Tune | None = None
+    hyperparameters: Hyperparameters | None = None
     """Optimiser settings as a function of the step and of how many there will be; None keeps them."""
     before: Callable[[Mapping[str, nn.Module]], None] | None = None
     """What happens before the losses of a move of its, to the nets in place (weight clipping); None does nothing."""
@@ -110,9 +110,9 @@ class Recipe:
     """Range in which nets see images: ``unit`` is [0,1], ``tanh`` is [-1,1]."""
     conditions: tuple[str, ...] = ()
     """Latents that D is told too, and that real samples' labels stand in for."""
-    deal: Deal = from_priors
+    sample_latents: Deal = from_priors
     """How latents are drawn in training."""
-    reals: Callable[[Batch], Batch] | None = None
+    transform_real: Callable[[Batch], Batch] | None = None
     """What happens to a real batch before the nets see it; None leaves it."""
     sampler: Callable[[Mapping[str, nn.Module]], nn.Module] = lambda nets: nets["G"]
     """The module from latents to a sample, in the nets' own range, that is exported."""

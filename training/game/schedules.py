@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Move:
+class Update:
     """Players that act at once, on one deal."""
 
     players: tuple[str, ...]
@@ -22,7 +22,7 @@ class Schedule:
     """A named function from step to moves."""
 
     name: str
-    moves: Callable[[int], tuple[Move, ...]]
+    moves: Callable[[int], tuple[Update, ...]]
 
     def __str__(self) -> str:
         return self.name
@@ -35,21 +35,21 @@ def alternate(critic_steps: int = 1, *, is_new_batch: bool = False) -> Schedule:
         critic_steps: k of the algorithm.
         is_new_batch: G's move too is dealt its own real batch.
     """
-    moves = (Move(("D",)),) * critic_steps + (Move(("G",), is_new_batch=is_new_batch),)
+    moves = (Update(("D",)),) * critic_steps + (Update(("G",), is_new_batch=is_new_batch),)
     name = f"alternate({critic_steps}:1{', own batches' if is_new_batch else ''})"
     return Schedule(name, lambda step: moves)
 
 
 def simultaneous(*players: str) -> Schedule:
     """All players move on one deal, from one forward pass."""
-    moves = (Move(players or ("D", "G")),)
+    moves = (Update(players or ("D", "G")),)
     return Schedule("simultaneous", lambda step: moves)
 
 
 def phases(*parts: tuple[int, Schedule], last: Schedule) -> Schedule:
     """Each schedule for so many steps, then ``last`` for ever; a part sees the step counted from its own start."""
 
-    def moves(step: int) -> tuple[Move, ...]:
+    def moves(step: int) -> tuple[Update, ...]:
         for length, schedule in parts:
             if step < length:
                 return schedule.moves(step)
@@ -66,7 +66,7 @@ def critic_first(critic_steps: int = 5, *, many: int = 100, first: int = 25, eve
     """
     often, usual = alternate(many), alternate(critic_steps)
 
-    def moves(step: int) -> tuple[Move, ...]:
+    def moves(step: int) -> tuple[Update, ...]:
         return (often if step < first or step % every == 0 else usual).moves(step)
 
     return Schedule(f"critic_first({critic_steps}:1, {many}:1 in the first {first} and each {every}th)", moves)

@@ -24,7 +24,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DiscriminatorOutput:
     """A discriminator's answer."""
 
     logit: Tensor
@@ -37,7 +37,7 @@ class Verdict:
     """The logit from which a sample is taken for real; None where only differences between logits mean anything."""
 
 
-class Round:
+class StepContext:
     """One move's deal. Losses ask it for fakes and verdicts; each is computed when first asked for, and once.
 
     The graph is kept only through the nets that ``moving`` names: while the discriminator moves alone, fakes are constants.
@@ -67,26 +67,26 @@ class Round:
         self.latents = latents
         self.step = step
         self.moving = moving
-        self.notes: dict[str, Tensor] = {}
+        self.logged: dict[str, Tensor] = {}
         self._conditions = conditions
         self._made: dict[str, object] = {}
 
     @property
     def fake(self) -> Tensor:
         """G's samples for this round's latents, shaped as the real ones."""
-        return self.once("fake", self._generate)
+        return self.cached("fake", self._generate)
 
     @property
-    def on_real(self) -> Verdict:
+    def on_real(self) -> DiscriminatorOutput:
         """D's verdict on the real batch."""
-        return self.once("on_real", lambda: self._judge("real", self.real.x))
+        return self.cached("on_real", lambda: self._judge("real", self.real.x))
 
     @property
-    def on_fake(self) -> Verdict:
+    def on_fake(self) -> DiscriminatorOutput:
         """D's verdict on the fakes."""
-        return self.once("on_fake", lambda: self._judge("fake", self.fake))
+        return self.cached("on_fake", lambda: self._judge("fake", self.fake))
 
-    def told(self, kind: str) -> dict[str, Tensor]:
+    def conditioning(self, kind: str) -> dict[str, Tensor]:
         """What the discriminator is told beside the samples, by name; ``kind`` is ``real`` or ``fake``."""
         if kind == "fake":
             return {name: self.latents[name] for name in self._conditions}
@@ -94,41 +94,41 @@ class Round:
             raise ValueError(f"the recipe is conditional on {', '.join(self._conditions)}, but the data has no labels")
         return {name: cast(Tensor, self.real.y) for name in self._conditions}
 
-    def once(self, key: str, make: Callable[[], T]) -> T:
+    def cached(self, key: str, make: Callable[[], T]) -> T:
         """``make()``, computed at the first call with this key; for what several losses of one paper share."""
         if key not in self._made:
             self._made[key] = make()
         return cast(T, self._made[key])
 
-    def note(self, name: str, value: Tensor) -> None:
+    def log(self, name: str, value: Tensor) -> None:
         """Keep a scalar for the records and the gate."""
-        self.notes[name] = value.detach()
+        self.logged[name] = value.detach()
 
-    def recast(self, **roles: str) -> Round:
+    def with_roles(self, **roles: str) -> StepContext:
         """This round with other nets in the roles: ``recast(D="D1")`` judges by the second discriminator."""
         key = "recast:" + ",".join(f"{role}={name}" for role, name in sorted(roles.items()))
-        return self.once(key, lambda: self._recast(roles))
+        return self.cached(key, lambda: self._recast(roles))
 
-    def part(self, number: int, of: int) -> Round:
+    def shard(self, number: int, of: int) -> StepContext:
         """One of ``of`` slices of this round, as even as can be: its reals, its latents, and its share of the same fakes."""
-        return self.once(f"part:{number}/{of}", lambda: self._part(number, of))
+        return self.cached(f"part:{number}/{of}", lambda: self._part(number, of))
 
-    def _part(self, number: int, of: int) -> Round:
+    def _part(self, number: int, of: int) -> StepContext:
         def cut(rows: Tensor) -> Tensor:
             return rows.tensor_split(of)[number]
 
         real = Batch(cut(self.real.x), None if self.real.y is None else cut(self.real.y))
         latents = {name: cut(rows) for name, rows in self.latents.items()}
-        other = Round(self.nets, real, latents, step=self.step, moving=self.moving, conditions=self._conditions)
-        other.notes = self.notes
+        other = StepContext(self.nets, real, latents, step=self.step, moving=self.moving, conditions=self._conditions)
+        other.logged = self.logged
         other._made["fake"] = cut(self.fake)
         return other
 
-    def _recast(self, roles: Mapping[str, str]) -> Round:
+    def _recast(self, roles: Mapping[str, str]) -> StepContext:
         nets = {**self.nets, **{role: self.nets[name] for role, name in roles.items()}}
         moving = self.moving | {role for role, name in roles.items() if name in self.moving}
-        other = Round(nets, self.real, self.latents, step=self.step, moving=moving, conditions=self._conditions)
-        other.notes = self.notes
+        other = StepContext(nets, self.real, self.latents, step=self.step, moving=moving, conditions=self._conditions)
+        other.logged = self.logged
         if "G" not in roles:
             other._made["fake"] = self.fake
         return other
@@ -140,11 +140,11 @@ class Round:
             fake = cast(Tensor, self.nets["G"](**self.latents))
         return fake.detach().requires_grad_()
 
-    def _judge(self, kind: str, x: Tensor) -> Verdict:
-        verdict = cast(Verdict, self.nets["D"](x, **self.told(kind)))
-        if "D" in self.moving and verdict.logit.ndim == 1 and verdict.threshold is not None:
-            is_right = verdict.logit >= verdict.threshold if kind == "real" else verdict.logit < verdict.threshold
-            self.note(f"accuracy/{kind}", is_right.float().mean())
-            likelier = verdict.logit.detach() - verdict.threshold
-            self.note(f"cost/{kind}", F.softplus(-likelier if kind == "real" else likelier).mean())
-        return verdict
+    def _judge(self, kind: str, x: Tensor) -> DiscriminatorOutput:
+        output = cast(DiscriminatorOutput, self.nets["D"](x, **self.conditioning(kind)))
+        if "D" in self.moving and output.logit.ndim == 1 and output.threshold is not None:
+            is_right = output.logit >= output.threshold if kind == "real" else output.logit < output.threshold
+            self.log(f"accuracy/{kind}", is_right.float().mean())
+            likelier = output.logit.detach() - output.threshold
+            self.log(f"cost/{kind}", F.softplus(-likelier if kind == "real" else likelier).mean())
+        return output

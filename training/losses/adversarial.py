@@ -10,50 +10,50 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.game.objective import loss
-from training.game.step import Round
+from training.game.step import StepContext
 
 
 @loss
-def d_nonsaturating(round: Round) -> Tensor:
+def d_nonsaturating(ctx: StepContext) -> Tensor:
     """mean sp(-l(x)) + mean sp(l(G(z))): Goodfellow et al. 2014, arXiv:1406.2661, eq. 1, by logits."""
-    return F.softplus(-round.on_real.logit).mean() + F.softplus(round.on_fake.logit).mean()
+    return F.softplus(-ctx.on_real.logit).mean() + F.softplus(ctx.on_fake.logit).mean()
 
 
 @loss
-def g_nonsaturating(round: Round) -> Tensor:
+def g_nonsaturating(ctx: StepContext) -> Tensor:
     """mean sp(-l(G(z))): arXiv:1406.2661, section 3, "maximise log D(G(z))"."""
-    return F.softplus(-round.on_fake.logit).mean()
+    return F.softplus(-ctx.on_fake.logit).mean()
 
 
 @loss
-def g_minimax(round: Round) -> Tensor:
+def g_minimax(ctx: StepContext) -> Tensor:
     """-L_D of the same round: arXiv:1406.2661, eq. 1, the zero-sum game; its first half does not depend on G."""
-    return -d_nonsaturating(round)
+    return -d_nonsaturating(ctx)
 
 
 @loss
-def d_log(round: Round) -> Tensor:
+def d_log(ctx: StepContext) -> Tensor:
     """-mean(log D(x) + log(1 - D(G(z)))), the first formulation of Kristiadi's introduction, without its overflow at 0."""
-    return -(F.logsigmoid(round.on_real.logit) + F.logsigmoid(-round.on_fake.logit)).mean()
+    return -(F.logsigmoid(ctx.on_real.logit) + F.logsigmoid(-ctx.on_fake.logit)).mean()
 
 
 @loss
-def g_log(round: Round) -> Tensor:
+def g_log(ctx: StepContext) -> Tensor:
     """-mean log D(G(z)), the first formulation of Kristiadi's introduction."""
-    return -F.logsigmoid(round.on_fake.logit).mean()
+    return -F.logsigmoid(ctx.on_fake.logit).mean()
 
 
 @loss
-def d_cross_entropy(round: Round) -> Tensor:
+def d_cross_entropy(ctx: StepContext) -> Tensor:
     """Cross entropy of "all real are 1" plus that of "all fakes are 0", Kristiadi's alternative formulation."""
-    real, fake = round.on_real.logit, round.on_fake.logit
+    real, fake = ctx.on_real.logit, ctx.on_fake.logit
     return _cross_entropy(real, torch.ones_like(real)) + _cross_entropy(fake, torch.zeros_like(fake))
 
 
 @loss
-def g_cross_entropy(round: Round) -> Tensor:
+def g_cross_entropy(ctx: StepContext) -> Tensor:
     """Cross entropy of "all fakes are 1", Kristiadi's alternative formulation."""
-    return _cross_entropy(round.on_fake.logit, torch.ones_like(round.on_fake.logit))
+    return _cross_entropy(ctx.on_fake.logit, torch.ones_like(ctx.on_fake.logit))
 
 
 def _cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
@@ -61,15 +61,15 @@ def _cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
 
 
 @loss
-def d_log_clamped(round: Round) -> Tensor:
+def d_log_clamped(ctx: StepContext) -> Tensor:
     """-mean(log D(x) + log(1 - D(G(z)))) with each argument of a logarithm at least 1e-5, as gan-intro has it."""
-    return -(_clamped_log(round.on_real.logit) + _clamped_log(-round.on_fake.logit)).mean()
+    return -(_clamped_log(ctx.on_real.logit) + _clamped_log(-ctx.on_fake.logit)).mean()
 
 
 @loss
-def g_log_clamped(round: Round) -> Tensor:
+def g_log_clamped(ctx: StepContext) -> Tensor:
     """-mean log D(G(z)) with the argument of the logarithm at least 1e-5, as gan-intro has it."""
-    return -_clamped_log(round.on_fake.logit).mean()
+    return -_clamped_log(ctx.on_fake.logit).mean()
 
 
 def _clamped_log(logit: Tensor) -> Tensor:

@@ -10,28 +10,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.game.objective import Loss, Term, loss
-from training.game.step import Round
+from training.game.step import StepContext
 
 
 def d_energy(margin: float) -> Loss:
     """mean E(x) + mean [margin - E(G(z))]+: eq. 1, energies of fakes beyond the margin count no more."""
 
-    def value(round: Round) -> Tensor:
-        return -round.on_real.logit.mean() + F.relu(margin + round.on_fake.logit).mean()
+    def value(ctx: StepContext) -> Tensor:
+        return -ctx.on_real.logit.mean() + F.relu(margin + ctx.on_fake.logit).mean()
 
     return Loss((Term(f"d_energy({margin:g})", value),))
 
 
 @loss
-def g_energy(round: Round) -> Tensor:
+def g_energy(ctx: StepContext) -> Tensor:
     """mean E(G(z)): eq. 2."""
-    return -round.on_fake.logit.mean()
+    return -ctx.on_fake.logit.mean()
 
 
 @loss
-def pulling_away(round: Round) -> Tensor:
+def pulling_away(ctx: StepContext) -> Tensor:
     """f_PT, the mean squared cosine between the codes of two fakes: section 2.4, eq. 4; keeps a batch from clumping."""
-    return mean_squared_cosine(round.on_fake.features)
+    return mean_squared_cosine(ctx.on_fake.features)
 
 
 def mean_squared_cosine(codes: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from contract import Categorical, Latent, Normal, Uniform
 from training.game.objective import Loss, Term
-from training.game.step import Round
+from training.game.step import StepContext
 
 
 def mutual_information(codes: Mapping[str, Latent]) -> Loss:
@@ -21,11 +21,11 @@ def mutual_information(codes: Mapping[str, Latent]) -> Loss:
     one, whose posterior is a Gaussian of variance 1 (openai/InfoGAN's ``fix_std``). It is to be maximised: subtract it.
     """
 
-    def information(round: Round) -> Tensor:
-        heads = round.on_fake.heads
-        parts = {name: information_of(latent, heads[name], round.latents[name]) for name, latent in codes.items()}
+    def information(ctx: StepContext) -> Tensor:
+        heads = ctx.on_fake.heads
+        parts = {name: information_of(latent, heads[name], ctx.latents[name]) for name, latent in codes.items()}
         for name, part in parts.items():
-            round.note(f"information/{name}", part)
+            ctx.log(f"information/{name}", part)
         return torch.stack(list(parts.values())).sum()
 
     return Loss((Term("mutual_information", information),))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.game.objective import Loss, Term, loss
-from training.game.step import Round
+from training.game.step import StepContext
 
 
 def d_margin(scale: float, *, slope: float = 0.0) -> Loss:
@@ -19,17 +19,17 @@ def d_margin(scale: float, *, slope: float = 0.0) -> Loss:
     C is a leaky ReLU: ``slope`` 0 is LS-GAN, 1 is WGAN, between them GLS-GAN.
     """
 
-    def value(round: Round) -> Tensor:
-        margin = scale * (round.real.x - round.fake).detach().abs().flatten(1).mean(1)
-        lead = round.on_real.logit - round.on_fake.logit
-        round.note("accuracy/pair", (lead > 0).float().mean())
-        round.note("accuracy/margin", (lead >= margin).float().mean())
+    def value(ctx: StepContext) -> Tensor:
+        margin = scale * (ctx.real.x - ctx.fake).detach().abs().flatten(1).mean(1)
+        lead = ctx.on_real.logit - ctx.on_fake.logit
+        ctx.log("accuracy/pair", (lead > 0).float().mean())
+        ctx.log("accuracy/margin", (lead >= margin).float().mean())
         return F.leaky_relu(margin - lead, slope).mean()
 
     return Loss((Term(f"d_margin({scale:g}, slope={slope:g})", value),))
 
 
 @loss
-def g_margin(round: Round) -> Tensor:
+def g_margin(ctx: StepContext) -> Tensor:
     """mean L(G(z)): arXiv:1701.06264, eq. 7."""
-    return -round.on_fake.logit.mean()
+    return -ctx.on_fake.logit.mean()

@@ -9,19 +9,19 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from training.game.objective import Loss, Term, loss, playing
-from training.game.step import Round
+from training.game.objective import Loss, Term, loss, with_roles
+from training.game.step import StepContext
 
 Mixing = Literal["mean", "max", "learned"]
 LAMBDA_PRICE = 0.001
 """c of -c lambda, arXiv:1611.01673, section 4.2."""
 
 
-def in_part(objective: Loss, number: int, of: int) -> Loss:
+def on_shard(objective: Loss, number: int, of: int) -> Loss:
     """The objective on one slice of the deal alone."""
 
     def cut(term: Term) -> Term:
-        return replace(term, value=lambda round: term.value(round.part(number, of)))
+        return replace(term, value=lambda ctx: term.value(ctx.shard(number, of)))
 
     return Loss(tuple(cut(term) for term in objective.terms))
 
@@ -39,7 +39,7 @@ def against(objective: Loss, adversaries: Sequence[str], *, role: Literal["D", "
     """
     # G's role is cast first, so that every discriminator judges the same samples of one generator.
     casts = [{**own, role: name} for name in adversaries]
-    parts = [playing(playing(objective, D=cast["D"]), G=cast["G"]) for cast in casts]
+    parts = [with_roles(with_roles(objective, D=cast["D"]), G=cast["G"]) for cast in casts]
     named = [replace(t, name=f"{name} {t.name}") for p, name in zip(parts, adversaries, strict=True) for t in p.terms]
     if len(objective.terms) == 1:
         named = [replace(t, name=name) for t, name in zip(named, adversaries, strict=True)]
@@ -47,18 +47,18 @@ def against(objective: Loss, adversaries: Sequence[str], *, role: Literal["D", "
 
 
 @loss
-def g_squashed(round: Round) -> Tensor:
+def g_squashed(ctx: StepContext) -> Tensor:
     """mean log(1 - s(D(G(z)))): the first GAN's own objective, whose value V_i is greatest where D is surest.
 
     s is the sigmoid brought to [.01,.99], as iDurugkar/GMAN has it.
     """
-    return squashed(-round.on_fake.logit).log().mean()
+    return squashed(-ctx.on_fake.logit).log().mean()
 
 
 @loss
-def g_squashed_modified(round: Round) -> Tensor:
+def g_squashed_modified(ctx: StepContext) -> Tensor:
     """-mean log s(D(G(z))): the modified objective, for a lone discriminator."""
-    return -squashed(round.on_fake.logit).log().mean()
+    return -squashed(ctx.on_fake.logit).log().mean()
 
 
 def squashed(logit: Tensor) -> Tensor:
@@ -73,9 +73,9 @@ def g_mixed(values: Sequence[Loss], mixing: Mixing) -> Loss:
     its harshest critics as far as it can afford them: arXiv:1611.01673, sections 4.1 and 4.2 (GMAN*).
     """
 
-    def mixed(round: Round) -> Tensor:
-        v = torch.stack([value(round) for value in values])
-        return v.mean() if mixing == "mean" else v.max() if mixing == "max" else soft_mean(v, _lambda(round))
+    def mixed(ctx: StepContext) -> Tensor:
+        v = torch.stack([value(ctx) for value in values])
+        return v.mean() if mixing == "mean" else v.max() if mixing == "max" else soft_mean(v, _lambda(ctx))
 
     terms = (Term(f"g_mixed({mixing})", mixed),)
     return Loss(terms) if mixing != "learned" else Loss((*terms, Term("lambda", _lambda, -LAMBDA_PRICE)))
@@ -86,7 +86,7 @@ def soft_mean(values: Tensor, sharpness: Tensor) -> Tensor:
     return (torch.softmax(sharpness * values, 0) * values).sum()
 
 
-def _lambda(round: Round) -> Tensor:
-    value = round.once("lambda", lambda: cast(Tensor, round.nets["mix"]()))
-    round.note("lambda", value)
+def _lambda(ctx: StepContext) -> Tensor:
+    value = ctx.cached("lambda", lambda: cast(Tensor, ctx.nets["mix"]()))
+    ctx.log("lambda", value)
     return value

@@ -143,15 +143,15 @@ def fakes_of(contestant: Contestant, samples: int) -> Fakes:
 @torch.no_grad()
 def _judged(judge: Contestant, fakes: Fakes, real: DataSet, samples: int) -> float:
     game = judge.game
-    told = {name: fakes.latents[name] for name in game.recipe.conditions}
+    conditioning = {name: fakes.latents[name] for name in game.recipe.conditions}
     on_fake = Batch(game.batches.scale(fakes.items))
     on_real = Batch(game.batches.scale(real.items[:samples].to(game.device)), _labels(real, samples, game))
-    reals = game.recipe.reals(on_real) if game.recipe.reals else on_real
+    reals = game.recipe.transform_real(on_real) if game.recipe.transform_real else on_real
     known = dict.fromkeys(game.recipe.conditions, reals.y)
     values = []
     for name, net in _discriminators(game).items():
         with evaluating(net):
-            values.append(value_of(_logits(name, net, reals.x, known), _logits(name, net, on_fake.x, told)))
+            values.append(value_of(_logits(name, net, reals.x, known), _logits(name, net, on_fake.x, conditioning)))
     return aggregated(values, judge.sharpness)
 
 
@@ -167,9 +167,9 @@ def _discriminators(game: Game) -> dict[str, nn.Module]:
     return found
 
 
-def _logits(name: str, net: nn.Module, x: Tensor, told: Mapping[str, Any]) -> Tensor:
+def _logits(name: str, net: nn.Module, x: Tensor, conditioning: Mapping[str, Any]) -> Tensor:
     starts = range(0, len(x), BATCH)
-    parts = [net(x[i : i + BATCH], **{key: t[i : i + BATCH] for key, t in told.items()}).logit for i in starts]
+    parts = [net(x[i : i + BATCH], **{key: t[i : i + BATCH] for key, t in conditioning.items()}).logit for i in starts]
     if parts[0].ndim != 1:
         raise ScoreError(f"{name} gives {parts[0].shape[1]} logits a sample; GMAM needs one")
     return torch.cat(parts)

@@ -112,7 +112,7 @@ def spread(items: Tensor, groups: Tensor | None = None) -> float:
     return math.sqrt(total / len(flat))
 
 
-def collapse_alarm(samples: Tensor, data: DataSet, *, seen: Seen | None = None, asked: Tensor | None = None) -> str | None:
+def describe_collapse(samples: Tensor, data: DataSet, *, seen: Seen | None = None, asked: Tensor | None = None) -> str | None:
     """The sentence to print when a generator has collapsed, or None.
 
     Three signs, the first that holds is told. The samples show fewer than 60 % of the data's classes, a class counted by

@@ -16,7 +16,7 @@ from training.data import DataSet
 from training.data.stacked import NAME as STACKED
 from training.metrics.classifier import Classifier
 from training.metrics.errors import ScoreError
-from training.metrics.images import collapse_alarm
+from training.metrics.images import describe_collapse
 from training.metrics.rows import Reals, Row, judged_rows, memorisation_row, nearest_row, parzen_row, point_rows, stacked_rows
 from training.metrics.sampled import Sampled, sample
 
@@ -99,7 +99,7 @@ def score(
         rows, notes = rows + pixels, notes + more + about
     first = sampled[:ALARM_SAMPLES]
     seen = None if judge is None or train.name == STACKED else judge.see(first.items)
-    alarm = collapse_alarm(first.items, train, seen=seen, asked=first.asked)
+    alarm = describe_collapse(first.items, train, seen=seen, asked=first.asked)
     return Scores(
         model=sampled.card.name,
         digest=sampled.digest,

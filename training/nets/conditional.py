@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.game.step import Verdict
+from training.game.step import DiscriminatorOutput
 from training.nets.layers import Maxout, initialise, normal
 
 
@@ -43,10 +43,10 @@ class JointDiscriminator(nn.Module):
         self.head = nn.Linear(features, 1)
         self.classes = classes
 
-    def forward(self, x: Tensor, y: Tensor) -> Verdict:
+    def forward(self, x: Tensor, y: Tensor) -> DiscriminatorOutput:
         """x [N,...], y int64 [N]."""
         features = self.joint(torch.cat([self.sample(x.flatten(1)), self.label(one_hot(y, self.classes, x))], 1))
-        return Verdict(self.head(features).squeeze(1), features)
+        return DiscriminatorOutput(self.head(features).squeeze(1), features)
 
 
 def one_hot(y: Tensor, classes: int, like: Tensor) -> Tensor:
@@ -96,11 +96,11 @@ class EveryLayerDiscriminator(nn.Module):
         self.head = nn.Linear(features + classes, 1, bias=False)
         self.classes = classes
 
-    def forward(self, x: Tensor, y: Tensor) -> Verdict:
+    def forward(self, x: Tensor, y: Tensor) -> DiscriminatorOutput:
         """x [N,C,H,W], y int64 [N]."""
         label = one_hot(y, self.classes, x)
         features = through(self.layers, x, label)
-        return Verdict(self.head(join(features, label)).squeeze(1), features)
+        return DiscriminatorOutput(self.head(join(features, label)).squeeze(1), features)
 
 
 def through(layers: nn.ModuleList, x: Tensor, label: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.game.step import Verdict
+from training.game.step import DiscriminatorOutput
 from training.nets.layers import initialise, normal
 
 T = TypeVar("T", bound=nn.Module)
@@ -56,9 +56,9 @@ class ConvDiscriminator(nn.Module):
         self.body = body
         self.head = nn.Linear(features, 1)
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         features = cast(Tensor, self.body(x))
-        return Verdict(self.head(features).squeeze(1), features)
+        return DiscriminatorOutput(self.head(features).squeeze(1), features)
 
 
 class ProjectionDiscriminator(ConvDiscriminator):
@@ -68,11 +68,11 @@ class ProjectionDiscriminator(ConvDiscriminator):
         super().__init__(body, features)
         self.embed = nn.Embedding(classes, features)
 
-    def forward(self, x: Tensor, y: Tensor) -> Verdict:  # type: ignore[override]
+    def forward(self, x: Tensor, y: Tensor) -> DiscriminatorOutput:  # type: ignore[override]
         """x [N,C,H,W], y int64 [N]."""
-        verdict = super().forward(x)
-        projection = (self.embed(y) * verdict.features).sum(1)
-        return Verdict(verdict.logit + projection, verdict.features)
+        output = super().forward(x)
+        projection = (self.embed(y) * output.features).sum(1)
+        return DiscriminatorOutput(output.logit + projection, output.features)
 
 
 def dcgan_generator(z: int, shape: tuple[int, ...], *, width: int, last: nn.Module) -> ConvGenerator:

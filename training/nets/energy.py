@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from training.game.step import Verdict
+from training.game.step import DiscriminatorOutput
 from training.nets import mlp
 from training.nets.layers import initialise, normal
 
@@ -24,11 +24,11 @@ class AutoEncoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         flat = x.flatten(1)
         code: Tensor = self.encoder(flat)
         energy = torch.linalg.vector_norm(self.decoder(code) - flat, dim=1)
-        return Verdict(-energy, code, threshold=None)
+        return DiscriminatorOutput(-energy, code, threshold=None)
 
 
 def generator(z: int, shape: tuple[int, ...], *, layers: int, size: int) -> mlp.Generator:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.game.step import Verdict
+from training.game.step import DiscriminatorOutput
 from training.nets.conv import dcgan_init
 
 LEAK = 0.01
@@ -38,11 +38,11 @@ class ReadingDiscriminator(nn.Module):
         self.reader = reader
         self.categories = categories
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         features = cast(Tensor, self.trunk(x))
         answers = cast(Tensor, self.reader(features))
         heads = {"y": answers[:, : self.categories], "c": answers[:, self.categories :]}
-        return Verdict(self.head(features).squeeze(1), features, heads)
+        return DiscriminatorOutput(self.head(features).squeeze(1), features, heads)
 
 
 def generator(noise: int, categories: int, codes: int, shape: tuple[int, ...], *, width: int, dense: int) -> CodedGenerator:

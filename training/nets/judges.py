@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.game.step import Verdict
+from training.game.step import DiscriminatorOutput
 from training.nets.conv import ConvDiscriminator
 
 T = TypeVar("T", bound=nn.Module)
@@ -22,11 +22,11 @@ class Packed(nn.Module):
         self.inner = inner
         self.size = size
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         """Samples that fill no pack are left out."""
         packs = len(x) // self.size
         packed = x[: packs * self.size].reshape(packs, self.size * x.shape[1], *x.shape[2:])
-        return cast(Verdict, self.inner(packed))
+        return cast(DiscriminatorOutput, self.inner(packed))
 
 
 class LossFunction(nn.Module):
@@ -41,10 +41,10 @@ class LossFunction(nn.Module):
             # A ReLU that begins at zero for every sample has no gradient and never leaves it; L begins around one.
             nn.init.constant_(inner.head.bias, -1.0)
 
-    def forward(self, x: Tensor) -> Verdict:
-        verdict = cast(Verdict, self.inner(x))
-        logit = -F.relu(-verdict.logit) if self.is_nonnegative else verdict.logit
-        return Verdict(logit, verdict.features, threshold=None)
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        output = cast(DiscriminatorOutput, self.inner(x))
+        logit = -F.relu(-output.logit) if self.is_nonnegative else output.logit
+        return DiscriminatorOutput(logit, output.features, threshold=None)
 
 
 class ChannelBias(nn.Module):

@@ -8,7 +8,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from training.game.step import Verdict
+from training.game.step import DiscriminatorOutput
 from training.nets.layers import Maxout
 
 
@@ -32,9 +32,9 @@ class Discriminator(nn.Module):
         self.body = body
         self.head = nn.Linear(features, 1)
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         features = cast(Tensor, self.body(x.flatten(1)))
-        return Verdict(self.head(features).squeeze(1), features)
+        return DiscriminatorOutput(self.head(features).squeeze(1), features)
 
 
 def generator(z: int, hidden: list[int], shape: tuple[int, ...], *, act: nn.Module, last: nn.Module | None) -> Generator:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.game.step import Verdict
+from training.game.step import DiscriminatorOutput
 
 LEAK = 0.2
 GAIN = math.sqrt(2 / (1 + LEAK**2))
@@ -126,9 +126,9 @@ class Discriminator(nn.Module):
         self.body = nn.Sequential(*body, *_blocks(stages[0], depth), head, nn.Flatten())
         self.head = _scaled(nn.Linear(width, 1, bias=False), 1.0)
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         features = cast(Tensor, self.body(x))
-        return Verdict(self.head(features).squeeze(1), features, threshold=None)
+        return DiscriminatorOutput(self.head(features).squeeze(1), features, threshold=None)
 
 
 def _blocks(stage: Stage, depth: int) -> list[nn.Module]:

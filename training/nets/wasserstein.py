@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from torch import Tensor, nn
 
-from training.game.step import Verdict
+from training.game.step import DiscriminatorOutput
 from training.nets.conv import ConvGenerator, dcgan_init, widths
 from training.nets.layers import initialise
 from training.nets.mlp import Generator, generator
@@ -24,9 +24,9 @@ class Critic(nn.Module):
         self.body = body
         self.head = nn.Linear(features, 1, bias=has_bias)
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         features = cast(Tensor, self.body(x))
-        return Verdict(self.head(features).squeeze(1), features, threshold=None)
+        return DiscriminatorOutput(self.head(features).squeeze(1), features, threshold=None)
 
 
 def wgan_generator(z: int, shape: tuple[int, ...], *, width: int) -> ConvGenerator:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.game.step import Verdict
+from training.game.step import DiscriminatorOutput
 from training.nets.layers import normal
 from training.nets.mlp import Generator
 
@@ -76,9 +76,9 @@ class Classifier(nn.Module):
         self.body = body
         self.head = head
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         features = cast(Tensor, self.body(x.flatten(1)))
-        return Verdict(self.head(features), features)
+        return DiscriminatorOutput(self.head(features), features)
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from contract import Categorical, Latents, Uniform
 from training.game.optimisers import GeometricDecay, LinearDecay, adam, sgd
-from training.game.recipe import Deck, Nets, Player, Recipe
+from training.game.recipe import Nets, Player, Recipe, SampleSource
 from training.game.schedules import alternate
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import conditional
@@ -39,7 +39,7 @@ def cgan(name: str, summary: str, *, data: str, steps: int, rise: int) -> Recipe
     as a mean of two, and how momentum rises. The paper's "unit hypercube" is around 0 there: from [0,1] each unit behind z is
     pushed one way by all samples at once, and ends shut. The paper stops at the best estimate on a validation set; we do not.
     """
-    tune = GeometricDecay(0.1, 1.00004, 1e-6, (0.5, 0.7), rise)
+    hyperparameters = GeometricDecay(0.1, 1.00004, 1e-6, (0.5, 0.7), rise)
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         classes = classes_of(latents)
@@ -56,8 +56,8 @@ def cgan(name: str, summary: str, *, data: str, steps: int, rise: int) -> Recipe
         nets=nets,
         prepare=begin_at_the_mean,
         players=(
-            Player(name="D", nets=("D",), loss=0.5 * d_nonsaturating, optimiser=sgd(0.1, 0.5), tune=tune),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=sgd(0.1, 0.5), tune=tune),
+            Player(name="D", nets=("D",), loss=0.5 * d_nonsaturating, optimiser=sgd(0.1, 0.5), hyperparameters=hyperparameters),
+            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=sgd(0.1, 0.5), hyperparameters=hyperparameters),
         ),
         batch=100,
         steps=steps,
@@ -67,7 +67,7 @@ def cgan(name: str, summary: str, *, data: str, steps: int, rise: int) -> Recipe
     )
 
 
-def begin_at_the_mean(nets: Mapping[str, nn.Module], deck: Deck, seed: int) -> None:
+def begin_at_the_mean(nets: Mapping[str, nn.Module], deck: SampleSource, seed: int) -> None:
     """A recipe's ``prepare``: G's last bias makes the mean of the samples, in 0..1, of whatever comes before it."""
     some = torch.randperm(len(deck), generator=torch.Generator().manual_seed(seed))[:MEANT]
     mean = deck.rows(some).x.flatten(1).mean(0).clamp(1e-7, 1 - 1e-7)
@@ -77,7 +77,7 @@ def begin_at_the_mean(nets: Mapping[str, nn.Module], deck: Deck, seed: int) -> N
 
 def cdcgan(name: str, summary: str, *, data: str, width: int, dense: int, steps: int) -> Recipe:
     """mnist/train_cond_dcgan.py: the label at every layer, D and G in turns on batches of their own, a rate that falls."""
-    optimiser, tune = adam(2e-4, (0.5, 0.999), weight_decay=2.5e-5), LinearDecay(2e-4)
+    optimiser, hyperparameters = adam(2e-4, (0.5, 0.999), weight_decay=2.5e-5), LinearDecay(2e-4)
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         classes = classes_of(latents)
@@ -94,8 +94,8 @@ def cdcgan(name: str, summary: str, *, data: str, width: int, dense: int, steps:
         latents=lambda classes: {"z": Uniform(100), "y": Categorical(classes)},
         nets=nets,
         players=(
-            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=optimiser, tune=tune),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser, tune=tune),
+            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
+            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
         ),
         schedule=alternate(is_new_batch=True),
         batch=128,

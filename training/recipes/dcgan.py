@@ -6,7 +6,7 @@ from torch import nn
 
 from contract import Categorical, Latents, Normal, Uniform
 from training.game.optimisers import LinearDecay, adam
-from training.game.recipe import Ema, Nets, Player, Recipe, Tune
+from training.game.recipe import Ema, Hyperparameters, Nets, Player, Recipe
 from training.game.schedules import alternate
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import conv
@@ -17,7 +17,9 @@ MNIST_RATE = LinearDecay(2e-4)
 """As ``mnist/train_cond_dcgan.py`` has it; ``faces/train_uncond_dcgan.py`` keeps its rate."""
 
 
-def dcgan(name: str, *, data: str, size: int, width: int, steps: int, summary: str, tune: Tune | None = None) -> Recipe:
+def dcgan(
+    name: str, *, data: str, size: int, width: int, steps: int, summary: str, hyperparameters: Hyperparameters | None = None
+) -> Recipe:
     """DCGAN as its authors' code has it; D and G take turns, each on a batch of its own."""
     optimiser = adam(2e-4, (0.5, 0.999), weight_decay=1e-5)
 
@@ -34,8 +36,8 @@ def dcgan(name: str, *, data: str, size: int, width: int, steps: int, summary: s
         latents=lambda classes: {"z": Uniform(100)},
         nets=nets,
         players=(
-            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=optimiser, tune=tune),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser, tune=tune),
+            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
+            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
         ),
         schedule=alternate(is_new_batch=True),
         batch=128,
@@ -73,7 +75,17 @@ def cdcgan_r1(name: str, summary: str) -> Recipe:
 
 RECIPES = (
     cdcgan_r1("cdcgan_r1", "the default: a small class-conditional DCGAN with R1, good digits in two minutes on two cores"),
-    dcgan("dcgan", data="mnist", size=28, width=64, steps=20_000, tune=MNIST_RATE, summary="DCGAN on 28x28 grey images"),
-    dcgan("dcgan32", data="mnist", size=32, width=64, steps=20_000, tune=MNIST_RATE, summary="DCGAN on 32x32 grey images"),
+    dcgan(
+        "dcgan", data="mnist", size=28, width=64, steps=20_000, hyperparameters=MNIST_RATE, summary="DCGAN on 28x28 grey images"
+    ),
+    dcgan(
+        "dcgan32",
+        data="mnist",
+        size=32,
+        width=64,
+        steps=20_000,
+        hyperparameters=MNIST_RATE,
+        summary="DCGAN on 32x32 grey images",
+    ),
     dcgan("dcgan64", data="folder:images", size=64, width=128, steps=50_000, summary="DCGAN on 64x64 images in a folder"),
 )

@@ -12,7 +12,7 @@ from contract import Latents, Uniform
 from training.game.objective import Loss
 from training.game.optimisers import Clip, adam
 from training.game.recipe import Nets, Player, Recipe
-from training.game.schedules import Move, Schedule, alternate
+from training.game.schedules import Schedule, Update, alternate
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.least_squares import d_least_squares, g_least_squares
 from training.losses.margin import d_margin, g_margin
@@ -26,7 +26,7 @@ MARGIN_SCALE = 2e-4 * 3 * 64 * 64
 GLS_SLOPE = 0.5
 """guojunq/glsgan's."""
 
-same_fakes = Schedule("alternate(1:1, G on D's fakes)", lambda step: (Move(("D",)), Move(("G",), False, False)))
+same_fakes = Schedule("alternate(1:1, G on D's fakes)", lambda step: (Update(("D",)), Update(("G",), False, False)))
 """G moves on the very reals and latents that D moved on: Qi's code hands D's fakes on."""
 
 

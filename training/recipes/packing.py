@@ -30,10 +30,10 @@ def packing(data: str, degree: int, *, is_small: bool = False) -> Recipe:
 
     name = f"pacgan{degree}_{data}" if degree > 1 else f"gan_{data}"
     optimiser = adam(1e-4, (0.8, 0.999))
-    told = f"D judges {degree} points at once" if degree > 1 else "the plain GAN that PacGAN is measured against"
+    conditioning = f"D judges {degree} points at once" if degree > 1 else "the plain GAN that PacGAN is measured against"
     return Recipe(
         name=f"{name}_small" if is_small else name,
-        summary=f"{data}: {told}{f', {SMALL_EPOCHS} epochs' if is_small else ''}",
+        summary=f"{data}: {conditioning}{f', {SMALL_EPOCHS} epochs' if is_small else ''}",
         paper=LIN,
         data=data,
         latents=lambda classes: {"z": Normal(2)},

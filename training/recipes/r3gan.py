@@ -48,7 +48,7 @@ def r3gan(
     over = burn_in // batch
     optimiser = adam(rate[0], (0.0, 0.9))
 
-    def tune(share: float) -> AdamTune:
+    def hyperparameters(share: float) -> AdamTune:
         start, end = rate
         return AdamTune(Cosine(share * start, share * end, over), 0.0, Cosine(0.9, 0.99, over))
 
@@ -66,9 +66,13 @@ def r3gan(
         nets=nets,
         players=(
             Player(
-                name="D", nets=("D",), loss=d_relativistic + r1_r2(Cosine(*gamma, over)), optimiser=optimiser, tune=tune(1.0)
+                name="D",
+                nets=("D",),
+                loss=d_relativistic + r1_r2(Cosine(*gamma, over)),
+                optimiser=optimiser,
+                hyperparameters=hyperparameters(1.0),
             ),
-            Player(name="G", nets=("G",), loss=g_relativistic, optimiser=optimiser, tune=tune(pace)),
+            Player(name="G", nets=("G",), loss=g_relativistic, optimiser=optimiser, hyperparameters=hyperparameters(pace)),
         ),
         schedule=alternate(is_new_batch=True),
         ema=Ema(HalfLife(Cosine(0.0, half_life, over), batch)),

@@ -11,7 +11,7 @@ from torch import nn
 from contract import Latents, Uniform
 from training.errors import TrainingError
 from training.game.optimisers import adam
-from training.game.recipe import Deck, Ema, Nets, Player, Recipe
+from training.game.recipe import Ema, Nets, Player, Recipe, SampleSource
 from training.game.schedules import alternate
 from training.game.step import Batch
 from training.losses.feature_matching import d_labelled, d_unlabelled, g_feature_matching
@@ -60,10 +60,10 @@ def salimans(name: str, summary: str, *, per_class: int, steps: int, decay: floa
     )
 
 
-def label(per_class: int) -> Callable[[Mapping[str, nn.Module], Deck, int], None]:
+def label(per_class: int) -> Callable[[Mapping[str, nn.Module], SampleSource, int], None]:
     """A recipe's ``prepare``: chooses the labelled samples by the run's seed, and fits D's weights to 500 real samples."""
 
-    def prepare(nets: Mapping[str, nn.Module], deck: Deck, seed: int) -> None:
+    def prepare(nets: Mapping[str, nn.Module], deck: SampleSource, seed: int) -> None:
         if deck.labels is None or int(deck.labels.max()) + 1 != CLASSES:
             raise TrainingError(f"this recipe learns {CLASSES} classes, and the data has other ones or none")
         known = deck.rows(choose(deck.labels, per_class, seed=seed))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import nn
 
 from contract import Categorical, Latents, Uniform
-from training.game.objective import playing
+from training.game.objective import with_roles
 from training.game.optimisers import adam
 from training.game.priors import from_priors
 from training.game.recipe import Nets, Player, Recipe
-from training.game.schedules import Move, Schedule, simultaneous
+from training.game.schedules import Schedule, Update, simultaneous
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.several import (
     Mixing,
@@ -17,7 +17,7 @@ from training.losses.several import (
     g_mixed,
     g_squashed,
     g_squashed_modified,
-    in_part,
+    on_shard,
 )
 from training.nets import conv
 from training.nets.several import Lambda, Mixture, dropout_keeps, gman_discriminator
@@ -51,7 +51,7 @@ def gman(
     """
     roles = [f"D{number}" for number in range(1, count + 1)]
     value = g_squashed_modified if is_modified else g_squashed
-    values = [in_part(playing(value, D=role), number, count) for number, role in enumerate(roles)]
+    values = [on_shard(with_roles(value, D=role), number, count) for number, role in enumerate(roles)]
     is_learned = mixing == "learned"
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
@@ -62,7 +62,7 @@ def gman(
 
     optimiser = adam(2e-4, (0.5, 0.999))
     ds = [
-        Player(name=role, nets=(role,), loss=in_part(playing(d_nonsaturating, D=role), number, count), optimiser=optimiser)
+        Player(name=role, nets=(role,), loss=on_shard(with_roles(d_nonsaturating, D=role), number, count), optimiser=optimiser)
         for number, role in enumerate(roles)
     ]
     g_nets = ("G", "mix") if is_learned else ("G",)
@@ -100,7 +100,7 @@ def several_generators(name: str, *, g_count: int, d_count: int, width: int, ste
     optimiser = adam(2e-4, (0.5, 0.999))
     judges = [Player(name=d, nets=(d,), loss=against(d_nonsaturating, gs, role="G", D=d), optimiser=optimiser) for d in ds]
     makers = [Player(name=g, nets=(g,), loss=against(g_nonsaturating, ds, role="D", G=g), optimiser=optimiser) for g in gs]
-    moves = (Move(tuple(ds)), Move(tuple(gs), is_new_batch=False))
+    moves = (Update(tuple(ds)), Update(tuple(gs), is_new_batch=False))
     return Recipe(
         name=name,
         summary=summary,
@@ -113,7 +113,7 @@ def several_generators(name: str, *, g_count: int, d_count: int, width: int, ste
         batch=64,
         steps=steps,
         # In training every generator is dealt the same z; which one answers is the sampler's affair.
-        deal=lambda latents, n, device: from_priors({"z": latents["z"]}, n, device),
+        sample_latents=lambda latents, n, device: from_priors({"z": latents["z"]}, n, device),
         sampler=lambda nets: Mixture([nets[role] for role in gs]),
     )
 

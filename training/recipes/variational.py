@@ -44,9 +44,9 @@ def vaegan(name: str, *, units: int, steps: int, summary: str, is_saturating: bo
         latents=lambda classes: {"z": Normal(CODE)},
         nets=nets,
         players=(
-            Player(name="E", nets=("E",), loss=divergence + likeness, optimiser=optimiser, tune=FALL),
-            Player(name="G", nets=("G",), loss=g_loss, optimiser=optimiser, tune=FALL),
-            Player(name="D", nets=("D",), loss=d_three_ways, optimiser=optimiser, tune=FALL),
+            Player(name="E", nets=("E",), loss=divergence + likeness, optimiser=optimiser, hyperparameters=FALL),
+            Player(name="G", nets=("G",), loss=g_loss, optimiser=optimiser, hyperparameters=FALL),
+            Player(name="D", nets=("D",), loss=d_three_ways, optimiser=optimiser, hyperparameters=FALL),
         ),
         schedule=simultaneous("E", "G", "D"),
         gate=equilibrium(0.68, 0.35),

@@ -14,18 +14,18 @@ from prometheus_client.registry import Collector
 from training.errors import TrainingError
 from training.report.scalars import is_accuracy, is_loss, say_name
 
-Watch = Callable[[int, int, Mapping[str, float], float | None], None]
+MetricsSink = Callable[[int, int, Mapping[str, float], float | None], None]
 """Told of each step that is recorded: step, images seen so far, its scalars, images a second or None where unknown."""
 
 KID, COLLAPSE = "score/kid", "alarm/collapse"
 """Scalars that are noted at each checkpoint only, and stand until the next one."""
 
 
-def unwatched(step: int, images: int, scalars: Mapping[str, float], images_per_s: float | None) -> None:
+def null_sink(step: int, images: int, scalars: Mapping[str, float], images_per_s: float | None) -> None:
     """Nobody looks."""
 
 
-class Meters(Collector):
+class PrometheusMetrics(Collector):
     """The latest numbers of one run.
 
     Args:
@@ -105,7 +105,7 @@ def _newest_checkpoint_s(run: Path) -> float | None:
 
 
 @contextmanager
-def exposed(meters: Meters, address: str, port: int) -> Iterator[Watch]:
+def serve_metrics(meters: PrometheusMetrics, address: str, port: int) -> Iterator[MetricsSink]:
     """Show the numbers, and those of this process, at http://ADDRESS:PORT/metrics; gives what is to be told of each record.
 
     Raises:

@@ -12,7 +12,7 @@ from training.files import write_whole
 from training.report.curves import draw_accuracy_curve, draw_learning_curve
 from training.report.events import Events
 from training.report.journal import append_row, cut_journal, read_rows
-from training.report.meters import Watch, unwatched
+from training.report.meters import MetricsSink, null_sink
 from training.report.pictures import png_bytes
 from training.report.samples import Region, draw_samples
 from training.report.timelapse import encode_timelapse
@@ -36,7 +36,7 @@ class Recorder:
         from_step: int = 0,
         backdrop: np.ndarray | None = None,
         region: Region | None = None,
-        watch: Watch = unwatched,
+        watch: MetricsSink = null_sink,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Opens the run directory, made if absent.

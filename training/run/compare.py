@@ -18,7 +18,7 @@ from training.metrics.gmam import Contestant, compare
 from training.metrics.neighbours import nearest_of
 from training.metrics.reconstruction import Make, Search, reconstruct
 from training.metrics.rows import Row
-from training.run.context import Setting
+from training.run.context import JobContext
 from training.run.job import open_run
 
 RECONSTRUCTION = "reconstruction.json"
@@ -37,7 +37,7 @@ class Weights:
     second: float | None = None
 
 
-def run_gmam(first: Path, setting: Setting, *, samples: int, weights: Weights) -> Row:
+def run_gmam(first: Path, setting: JobContext, *, samples: int, weights: Weights) -> Row:
     """GMAM of the setting's run over a first one, printed and kept beside its checkpoints.
 
     Raises:
@@ -58,7 +58,7 @@ def run_gmam(first: Path, setting: Setting, *, samples: int, weights: Weights) -
     return row
 
 
-def run_reconstruction(setting: Setting, *, images: int, search: Search) -> Row:
+def run_reconstruction(setting: JobContext, *, images: int, search: Search) -> Row:
     """Mean reconstruction error of the first test images, printed and kept in reconstruction.json.
 
     Its floor is the mean distance of the same images to their nearest training image: what a generator reaches that knows the
@@ -90,7 +90,7 @@ def run_reconstruction(setting: Setting, *, images: int, search: Search) -> Row:
     return row
 
 
-def _unseen(game: Game, setting: Setting) -> tuple[DataSet, str]:
+def _unseen(game: Game, setting: JobContext) -> tuple[DataSet, str]:
     """The test part, or, where there is none, the training part; and its name."""
     recipe = game.recipe
     try:
@@ -116,7 +116,7 @@ def _maker(game: Game, data: DataSet) -> Make:
     return make
 
 
-def _tell(row: Row, setting: Setting, path: Path, more: Mapping[str, float] = MappingProxyType({})) -> None:
+def _tell(row: Row, setting: JobContext, path: Path, more: Mapping[str, float] = MappingProxyType({})) -> None:
     write_json(path, {**dataclasses.asdict(row), **more})
     error = "" if row.error is None else f" ± {row.error:.2g}"
     floor = "" if row.floor is None else f", floor {row.floor:.4g}"

@@ -1,4 +1,4 @@
-"""What a person asked for, and what ran because of it: the plan is kept in the run directory beside what came out."""
+"""The configuration of a run, as asked for on the command line and as kept in the run directory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from training.game.gates import GATES
 from training.game.recipe import Recipe
 from training.recipes import CATALOGUE
 
-FILE = "recipe.json"
+FILE = "config.json"
+OLD_FILE = "recipe.json"
+"""Name of the file, and its key ``plan``, in run directories made before version 0.1."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RunConfig:
     """Which recipe is played, on what, for how long."""
 
     recipe: str
@@ -39,7 +41,7 @@ class Plan:
     """Of everything random."""
 
     def resolve(self) -> Recipe:
-        """The recipe with this plan's choices in it.
+        """The recipe with the choices of this configuration.
 
         Raises:
             TrainingError: no such recipe or gate, a gate for other players, or a number below 1.
@@ -62,30 +64,35 @@ class Plan:
         return replace(CATALOGUE[self.recipe], **{name: value for name, value in chosen.items() if value is not None})
 
 
-def write_plan(run: Path, plan: Plan, recipe: Recipe, data: DataSet, versions: Mapping[str, str]) -> None:
-    """Write recipe.json: the plan, the recipe in words, the data and the versions."""
-    about = {
-        "plan": dataclasses.asdict(plan),
+def write_config(run: Path, config: RunConfig, recipe: Recipe, data: DataSet, versions: Mapping[str, str]) -> None:
+    """Write config.json: the configuration, the recipe in words, the data and the versions."""
+    content = {
+        "config": dataclasses.asdict(config),
         "recipe": _in_words(recipe),
         "data": {"name": data.name, "samples": len(data), "shape": list(data.shape), "classes": list(data.classes)},
         "versions": dict(versions),
     }
-    write_json(run / FILE, about)
+    write_json(run / FILE, content)
 
 
-def read_plan(run: Path) -> Plan:
-    """The plan of a run directory.
+def read_config(run: Path) -> RunConfig:
+    """The configuration of a run directory.
 
     Raises:
-        TrainingError: there is none, or it is not one.
+        TrainingError: the directory has no configuration, or a damaged one.
     """
-    path = run / FILE
+    path = find_config(run)
+    if path is None:
+        raise TrainingError(f"{run} is not a run directory: it has no {FILE}")
     try:
-        return Plan(**json.loads(path.read_text())["plan"])
-    except FileNotFoundError:
-        raise TrainingError(f"{run} is not a run directory: it has no {FILE}") from None
+        return RunConfig(**json.loads(path.read_text())["config" if path.name == FILE else "plan"])
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from None
+
+
+def find_config(run: Path) -> Path | None:
+    """The configuration file of a run directory; None if it has none."""
+    return next((path for path in (run / FILE, run / OLD_FILE) if path.exists()), None)
 
 
 def _in_words(value: Any) -> Any:

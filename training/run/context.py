@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from training.report.meters import Watch, unwatched
+from training.report.meters import MetricsSink, null_sink
 
 CHECKPOINTS = 10
 """A run, unless somebody wants more."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class JobContext:
     """What a job is given by its caller."""
 
     run: Path
@@ -31,7 +31,7 @@ class Setting:
     """Sample grids a run, and so frames of the time-lapse."""
     checkpoints: int = CHECKPOINTS
     """Checkpoints a run, each after a look whether the samples have collapsed."""
-    watch: Watch = unwatched
+    watch: MetricsSink = null_sink
     """Told of each step that is recorded."""
     is_stopped: Callable[[], bool] = lambda: False
     """Asked after each step; True saves a checkpoint and ends the job."""

@@ -10,7 +10,7 @@ import torch
 from contract import Card, draw
 from training.data import DataError, DataSet, load
 from training.errors import TrainingError
-from training.export.sample_grid import sample, sample_sheet, sampler_of, traversals
+from training.export.sample_grid import make_sample_grid, sample, sampler_of, traversals
 from training.export.samplers import output_of
 from training.export.to_onnx import export, package_versions
 from training.files import locked, remove_leftovers, write_json
@@ -21,15 +21,15 @@ from training.game.step import Batch
 from training.report import Progress, Recorder
 from training.report.meters import COLLAPSE
 from training.run import checkpoint
-from training.run.collapse import SEEDS, Look, look_for
-from training.run.config import FILE, Plan, read_plan, write_plan
-from training.run.context import Setting
+from training.run.collapse import SEEDS, CheckpointEvaluator, make_evaluator
+from training.run.config import FILE, OLD_FILE, RunConfig, find_config, read_config, write_config
+from training.run.context import JobContext
 
 MODEL = "model.onnx"
 EXAMINATION = "examination.json"
 
 
-def train(plan: Plan, setting: Setting, *, is_fresh: bool = False) -> bool:
+def train(config: RunConfig, setting: JobContext, *, is_fresh: bool = False) -> bool:
     """Play the plan's recipe to its end, from the newest checkpoint if the run directory holds one, and export.
 
     Args:
@@ -48,10 +48,10 @@ def train(plan: Plan, setting: Setting, *, is_fresh: bool = False) -> bool:
     with locked(setting.run):
         if is_fresh:
             _forget(setting.run)
-        _refuse_other_plan(plan, setting.run)
+        _refuse_other_plan(config, setting.run)
         remove_leftovers(setting.run)
-        game, data = _set_up(plan, setting)
-        write_plan(setting.run, plan, game.recipe, data, package_versions())
+        game, data = _set_up(config, setting)
+        write_config(setting.run, config, game.recipe, data, package_versions())
         _continue(game, setting)
         if not _play(game, data, setting):
             return False
@@ -59,7 +59,7 @@ def train(plan: Plan, setting: Setting, *, is_fresh: bool = False) -> bool:
         return True
 
 
-def export_run(setting: Setting) -> Path:
+def export_run(setting: JobContext) -> Path:
     """Export the newest checkpoint of a run again.
 
     Raises:
@@ -69,21 +69,21 @@ def export_run(setting: Setting) -> Path:
     return _export(game, data, setting)
 
 
-def open_run(setting: Setting) -> tuple[Game, DataSet]:
+def open_run(setting: JobContext) -> tuple[Game, DataSet]:
     """The game as a run's newest checkpoint has it, and the data that it is played on.
 
     Raises:
         TrainingError: the run has no checkpoint, or one of other nets.
         DataError: the data set is not to be had.
     """
-    game, data = _set_up(read_plan(setting.run), setting)
+    game, data = _set_up(read_config(setting.run), setting)
     _continue(game, setting)
     if not game.step:
         raise TrainingError(f"{setting.run} has no checkpoint yet")
     return game, data
 
 
-def examine_run(setting: Setting) -> dict[str, float] | None:
+def examine_run(setting: JobContext) -> dict[str, float] | None:
     """What the recipe's examination of the newest checkpoint says on the data's test part, printed and in examination.json.
 
     Returns:
@@ -111,17 +111,17 @@ def examine_run(setting: Setting) -> dict[str, float] | None:
     return values
 
 
-def _set_up(plan: Plan, setting: Setting) -> tuple[Game, DataSet]:
-    recipe = plan.resolve()
+def _set_up(config: RunConfig, setting: JobContext) -> tuple[Game, DataSet]:
+    recipe = config.resolve()
     data = load(recipe.data, size=recipe.size, environ=setting.environ)
     if recipe.is_conditional and not data.classes:
         raise TrainingError(f"the recipe {recipe.name} needs labelled data, and {data.name} has no classes")
     data = data.to(setting.device)
-    batches = Batches(data, recipe.batch, seed=plan.seed, pixels=recipe.pixels)
-    return Game(recipe, recipe.latents(len(data.classes)), batches, seed=plan.seed), data
+    batches = Batches(data, recipe.batch, seed=config.seed, pixels=recipe.pixels)
+    return Game(recipe, recipe.latents(len(data.classes)), batches, seed=config.seed), data
 
 
-def _continue(game: Game, setting: Setting) -> None:
+def _continue(game: Game, setting: JobContext) -> None:
     state, passed_over = checkpoint.load_newest(setting.run, device=setting.device)
     for reason in passed_over:
         setting.console.print(f"passed over a damaged checkpoint: {reason}", style="bold yellow", markup=False)
@@ -138,9 +138,9 @@ def _continue(game: Game, setting: Setting) -> None:
     setting.console.print(f"going on from step {game.step} of {game.recipe.steps}")
 
 
-def _play(game: Game, data: DataSet, setting: Setting) -> bool:
+def _play(game: Game, data: DataSet, setting: JobContext) -> bool:
     """To the last step; False when stopped before it."""
-    look = look_for(data, setting)
+    look = make_evaluator(data, setting)
     points = None if data.is_image else data.items[:2000].cpu().numpy()
     recorder = Recorder(setting.run, from_step=game.step, backdrop=points, region=data.region, watch=setting.watch)
     title = f"{game.recipe.name} on {data.name} ({setting.device.type})"
@@ -151,11 +151,13 @@ def _play(game: Game, data: DataSet, setting: Setting) -> bool:
         recorder.finish()
 
 
-def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Recorder, progress: Progress, look: Look) -> bool:
+def _play_recorded(
+    game: Game, data: DataSet, setting: JobContext, recorder: Recorder, progress: Progress, look: CheckpointEvaluator
+) -> bool:
     steps = game.recipe.steps
     sampled_every, saved_every = max(1, steps // setting.grids), max(1, steps // setting.checkpoints)
     if game.step == 0:
-        recorder.samples(0, sample_sheet(game, data))
+        recorder.samples(0, make_sample_grid(game, data))
     for step in play(game, steps):
         is_last = step == steps
         is_saved = step % saved_every == 0 or is_last
@@ -166,7 +168,7 @@ def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Record
             recorder.log(step, game.images, scalars)
             progress.update(step, game.images, scalars)
         if step % sampled_every == 0 or is_last:
-            recorder.samples(step, sample_sheet(game, data))
+            recorder.samples(step, make_sample_grid(game, data))
         if is_saved:
             checkpoint.save(setting.run, game.state())
         if setting.is_stopped() and not is_last:
@@ -178,13 +180,13 @@ def _play_recorded(game: Game, data: DataSet, setting: Setting, recorder: Record
     return True
 
 
-def _look(look: Look, game: Game, data: DataSet, progress: Progress) -> None:
+def _look(look: CheckpointEvaluator, game: Game, data: DataSet, progress: Progress) -> None:
     samples = torch.from_numpy(sample(game, data, SEEDS))
     samples = samples.permute(0, 3, 1, 2).contiguous() if data.is_image else samples
     asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if game.recipe.is_conditional else None
     sentence, scores = look(samples, asked)
     for name, value in {COLLAPSE: float(sentence is not None), **scores}.items():
-        game.note(name, torch.tensor(value))
+        game.log(name, torch.tensor(value))
     if sentence:
         progress.say(f"step {game.step}: {sentence}")
 
@@ -194,7 +196,7 @@ def model_name(recipe: Recipe, data: DataSet) -> str:
     return f"{recipe.name}-{data.name.replace(':', '-')}"
 
 
-def _export(game: Game, data: DataSet, setting: Setting) -> Path:
+def _export(game: Game, data: DataSet, setting: JobContext) -> Path:
     path = setting.run / MODEL
     difference = export(sampler_of(game, data), card_of(game, data), path)
     size, off = path.stat().st_size, difference["float"]
@@ -220,12 +222,12 @@ def card_of(game: Game, data: DataSet) -> Card:
     )
 
 
-def _refuse_other_plan(plan: Plan, run: Path) -> None:
+def _refuse_other_plan(config: RunConfig, run: Path) -> None:
     """A run directory belongs to one plan; only how long it is played may change."""
-    if (run / FILE).exists() and (before := read_plan(run)) != replace(plan, steps=before.steps):
+    if find_config(run) and (before := read_config(run)) != replace(config, steps=before.steps):
         raise TrainingError(f"{run} holds a run of another plan ({before}); use another --out, or --fresh to replace it")
 
 
 def _forget(run: Path) -> None:
-    for path in (*run.glob("checkpoint-*.pt"), run / FILE, run / MODEL, run / EXAMINATION):
+    for path in (*run.glob("checkpoint-*.pt"), run / FILE, run / OLD_FILE, run / MODEL, run / EXAMINATION):
         path.unlink(missing_ok=True)

@@ -14,9 +14,9 @@ import torch
 from rich.console import Console
 
 from training.errors import TrainingError
-from training.report.meters import Meters, Watch, exposed, unwatched
-from training.run.config import Plan
-from training.run.context import Setting
+from training.report.meters import MetricsSink, PrometheusMetrics, null_sink, serve_metrics
+from training.run.config import RunConfig
+from training.run.context import JobContext
 from training.run.job import train
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -28,13 +28,17 @@ class Page(NamedTuple):
     address: str
     port: int | None
 
-    def show(self, run: Path, steps: int) -> AbstractContextManager[Watch]:
+    def show(self, run: Path, steps: int) -> AbstractContextManager[MetricsSink]:
         """Raises TrainingError when nobody can listen there."""
-        return nullcontext(unwatched) if self.port is None else exposed(Meters(run, steps), self.address, self.port)
+        return (
+            nullcontext(null_sink)
+            if self.port is None
+            else serve_metrics(PrometheusMetrics(run, steps), self.address, self.port)
+        )
 
 
 def launch(
-    plan: Plan, run: Path, device: Device, console: Console, *, page: Page, checkpoints: int, is_fresh: bool = False
+    config: RunConfig, run: Path, device: Device, console: Console, *, page: Page, checkpoints: int, is_fresh: bool = False
 ) -> int:
     """Play a plan to its end, or until SIGTERM or SIGINT, which a checkpoint follows.
 
@@ -53,12 +57,12 @@ def launch(
     Raises:
         TrainingError: it cannot be played.
     """
-    refuse_company(os.environ)
+    require_single_process(os.environ)
     if checkpoints < 1:
         raise TrainingError(f"--checkpoints must be at least 1, got {checkpoints}")
     stop = _Stop()
-    with page.show(run, plan.resolve().steps) as watch:
-        setting = Setting(
+    with page.show(run, config.resolve().steps) as watch:
+        setting = JobContext(
             run=run,
             device=device_of(device),
             environ=os.environ,
@@ -67,7 +71,7 @@ def launch(
             watch=watch,
             is_stopped=stop.is_asked,
         )
-        return 0 if train(plan, setting, is_fresh=is_fresh) else 128 + stop.signal
+        return 0 if train(config, setting, is_fresh=is_fresh) else 128 + stop.signal
 
 
 @dataclass
@@ -95,7 +99,7 @@ def device_of(name: Device) -> torch.device:
     return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
 
 
-def refuse_company(environ: Mapping[str, str]) -> None:
+def require_single_process(environ: Mapping[str, str]) -> None:
     """Refuse to be one of several processes: each would play the whole game by itself, in one run directory.
 
     Args:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmarks.scoreboard.measures import FEW_KID, KID, Follows, Reconstructed
-from benchmarks.scoreboard.row import Effort, Row
+from benchmarks.scoreboard.measures import FEW_KID, KID, RankCorrelation, Reconstructed
+from benchmarks.scoreboard.row import Protocol_, Row
 
 LOSS_SENSITIVE = (("dcgan", "DCGAN"), ("ls_gan", "LS-GAN"), ("gls_gan", "GLS-GAN"))
 """Recipes on the same nets, and their names: DCGAN is what the others have to beat."""
@@ -15,16 +15,16 @@ def critics() -> Iterable[Row]:
     """Wasserstein, energy-based and loss-sensitive games."""
     claim = "figures only; our bar is .9"
     for recipe, system, minutes in (("wgan", "WGAN", 20), ("wgan_gp", "WGAN-GP", 60)):
-        follows = Follows(scalar="D/loss", sign=-1)
-        few = Follows(scalar="D/loss", sign=-1, samples=2_000)
+        follows = RankCorrelation(scalar="D/loss", sign=-1)
+        few = RankCorrelation(scalar="D/loss", sign=-1, samples=2_000)
         yield Row(
             name=recipe,
             system=f"{system}, critic's loss and KID",
             data="mnist",
             better="higher",
             note=claim,
-            full=Effort(recipe=recipe, measure=follows, minutes=minutes),
-            scaled=Effort(recipe=f"{recipe}_small", measure=few, seeds=1, minutes=30),
+            full=Protocol_(recipe=recipe, measure=follows, minutes=minutes),
+            scaled=Protocol_(recipe=f"{recipe}_small", measure=few, seeds=1, minutes=30),
         )
     for recipe, system in (("ebgan", "EBGAN"), ("ebgan_pt", "EBGAN-PT")):
         yield Row(
@@ -33,8 +33,8 @@ def critics() -> Iterable[Row]:
             data="mnist",
             better="lower",
             note="its paper prints histograms only",
-            full=Effort(recipe=recipe, measure=KID, minutes=10),
-            scaled=Effort(recipe=recipe, measure=FEW_KID, steps=4_000, seeds=1, minutes=10),
+            full=Protocol_(recipe=recipe, measure=KID, minutes=10),
+            scaled=Protocol_(recipe=recipe, measure=FEW_KID, steps=4_000, seeds=1, minutes=10),
         )
     for recipe, system in LOSS_SENSITIVE:
         yield Row(
@@ -43,8 +43,8 @@ def critics() -> Iterable[Row]:
             data="mnist",
             better="lower",
             note="no figure of LS-GAN's author for MNIST; DCGAN has the same nets and is what the others have to beat",
-            full=Effort(recipe=recipe, measure=Reconstructed(), minutes=15),
-            scaled=Effort(recipe=f"{recipe}_small", measure=Reconstructed(images=100), seeds=1, minutes=20),
+            full=Protocol_(recipe=recipe, measure=Reconstructed(), minutes=15),
+            scaled=Protocol_(recipe=f"{recipe}_small", measure=Reconstructed(images=100), seeds=1, minutes=20),
         )
 
 
@@ -57,6 +57,6 @@ def bare() -> Iterable[Row]:
             data="mnist",
             better="lower",
             note="arXiv:1701.06264 shows pictures only: LS-GAN survives, DCGAN does not",
-            full=Effort(recipe=f"{recipe}_bare", measure=KID, minutes=15),
-            scaled=Effort(recipe=f"{recipe}_bare_small", measure=FEW_KID, seeds=1, minutes=10),
+            full=Protocol_(recipe=f"{recipe}_bare", measure=KID, minutes=15),
+            scaled=Protocol_(recipe=f"{recipe}_bare_small", measure=FEW_KID, seeds=1, minutes=10),
         )

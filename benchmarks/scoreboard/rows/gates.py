@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.scoreboard.measures import FEW_KID, Collapsed
-from benchmarks.scoreboard.row import Effort, Row
+from benchmarks.scoreboard.row import Protocol_, Row
 
 
 def ours() -> Iterable[Row]:
@@ -20,7 +20,7 @@ def ours() -> Iterable[Row]:
             system=system,
             data="mnist5k",
             better="lower",
-            full=Effort(recipe="cdcgan_r1", options=options, measure=FEW_KID, minutes=3),
+            full=Protocol_(recipe="cdcgan_r1", options=options, measure=FEW_KID, minutes=3),
             note="an idea without a figure: is the gated game no worse?" if options else "",
         )
 
@@ -41,5 +41,5 @@ def gates() -> Iterable[Row]:
                 data="mnist",
                 better="lower",
                 is_share=bool(suffix),
-                full=Effort(recipe="vanilla", steps=10_000, options=("--gate", gate), measure=measure, seeds=5, minutes=2),
+                full=Protocol_(recipe="vanilla", steps=10_000, options=("--gate", gate), measure=measure, seeds=5, minutes=2),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.scoreboard.measures import FEW_KID, KID, PARZEN, Logged
-from benchmarks.scoreboard.row import Effort, Published, Row
+from benchmarks.scoreboard.row import Protocol_, Published, Row
 
 GOODFELLOW = Published(figure="225 ± 2", source="arXiv:1406.2661, table 1, its own larger net")
 LUCIC = "FIDs of arXiv:1711.10337 are Inception's and not comparable"
@@ -19,7 +19,7 @@ def first() -> Iterable[Row]:
         data="mnist",
         better="higher",
         published=(GOODFELLOW,),
-        full=Effort(recipe="vanilla", measure=PARZEN, minutes=15),
+        full=Protocol_(recipe="vanilla", measure=PARZEN, minutes=15),
         note="the last step, not the best",
     )
     tutorial = "ReNom's tutorial, epoch 30 of one run"
@@ -30,23 +30,23 @@ def first() -> Iterable[Row]:
             data="mnist50k",
             better="nearer",
             published=(Published(figure=figure, source=tutorial),),
-            full=Effort(recipe="renom", measure=Logged(name=f"accuracy/{part}"), minutes=16),
+            full=Protocol_(recipe="renom", measure=Logged(name=f"accuracy/{part}"), minutes=16),
         )
     yield Row(
         name="dcgan",
         system="DCGAN",
         data="mnist",
         better="lower",
-        full=Effort(recipe="dcgan", measure=KID, minutes=10),
-        scaled=Effort(recipe="dcgan", measure=FEW_KID, steps=4_000, seeds=1, minutes=15),
+        full=Protocol_(recipe="dcgan", measure=KID, minutes=10),
+        scaled=Protocol_(recipe="dcgan", measure=FEW_KID, steps=4_000, seeds=1, minutes=15),
     )
     yield Row(
         name="least_squares",
         system="Least-squares GAN",
         data="mnist",
         better="lower",
-        full=Effort(recipe="least_squares", measure=KID, minutes=10),
-        scaled=Effort(recipe="least_squares_small", measure=FEW_KID, seeds=1, minutes=15),
+        full=Protocol_(recipe="least_squares", measure=KID, minutes=10),
+        scaled=Protocol_(recipe="least_squares_small", measure=FEW_KID, seeds=1, minutes=15),
         note=LUCIC,
     )
 
@@ -63,7 +63,7 @@ def variational() -> Iterable[Row]:
             system=system,
             data="mnist",
             better="lower",
-            full=Effort(recipe=recipe, measure=KID, minutes=15),
-            scaled=Effort(recipe=f"{recipe}_small", measure=FEW_KID, seeds=1, minutes=15),
+            full=Protocol_(recipe=recipe, measure=KID, minutes=15),
+            scaled=Protocol_(recipe=f"{recipe}_small", measure=FEW_KID, seeds=1, minutes=15),
             note="no figure for MNIST was printed; the VAE is what VAEGAN has to beat",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.scoreboard.measures import PARZEN, Examined, Scored
-from benchmarks.scoreboard.row import Effort, Published, Row
+from benchmarks.scoreboard.row import Protocol_, Published, Row
 
 NEAREST = Scored(name="1nn-error", nearest=50_000)
 
@@ -23,8 +23,8 @@ def labelled() -> Iterable[Row]:
             Published(figure="2.98 % (50,000 samples)", source=table, is_verified=False),
             Published(figure="6.28 % (GAN), 3.1 % (real data)", source=table, is_verified=False),
         ),
-        full=Effort(recipe="cdcgan", measure=NEAREST, minutes=30),
-        scaled=Effort(recipe="cdcgan", steps=20 * 234, measure=NEAREST, seeds=1, minutes=45),
+        full=Protocol_(recipe="cdcgan", measure=NEAREST, minutes=30),
+        scaled=Protocol_(recipe="cdcgan", steps=20 * 234, measure=NEAREST, seeds=1, minutes=45),
     )
     yield Row(
         name="cgan",
@@ -35,8 +35,8 @@ def labelled() -> Iterable[Row]:
             Published(figure="132 ± 1.8", source="arXiv:1411.1784, table 1, as MindSpore's models quote it"),
             Published(figure="283.03 ± 2.15", source="MindSpore's models, research/cv/CGAN: convolutional, by Adam, on 32x32"),
         ),
-        full=Effort(recipe="cgan", measure=PARZEN, minutes=20),
-        scaled=Effort(recipe="cgan_small", measure=PARZEN, minutes=5),
+        full=Protocol_(recipe="cgan", measure=PARZEN, minutes=20),
+        scaled=Protocol_(recipe="cgan_small", measure=PARZEN, minutes=5),
     )
     yield Row(
         name="infogan",
@@ -45,8 +45,8 @@ def labelled() -> Iterable[Row]:
         better="lower",
         is_share=True,
         published=(Published(figure="5 %", source="arXiv:1606.03657, section 7.2"),),
-        full=Effort(recipe="infogan", measure=Examined(name="code-error"), seeds=5, minutes=5),
-        scaled=Effort(recipe="infogan_small", measure=Examined(name="code-error"), minutes=8),
+        full=Protocol_(recipe="infogan", measure=Examined(name="code-error"), seeds=5, minutes=5),
+        scaled=Protocol_(recipe="infogan_small", measure=Examined(name="code-error"), minutes=8),
     )
     source = "arXiv:1606.03498, table 1, mean of ten subsets"
     for labels, recipe, figure in (
@@ -61,6 +61,6 @@ def labelled() -> Iterable[Row]:
             data="mnist",
             better="lower",
             published=(Published(figure=figure, source=source, is_verified=labels != 50),),
-            full=Effort(recipe=recipe, measure=Examined(name="errors"), seeds=5, minutes=20),
-            scaled=Effort(recipe=f"{recipe}_small", measure=Examined(name="errors"), seeds=1, minutes=5),
+            full=Protocol_(recipe=recipe, measure=Examined(name="errors"), seeds=5, minutes=20),
+            scaled=Protocol_(recipe=f"{recipe}_small", measure=Examined(name="errors"), seeds=1, minutes=5),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.scoreboard.measures import FEW_KID, Scored
-from benchmarks.scoreboard.row import HIGHER, LOWER, Effort, Published, Row
+from benchmarks.scoreboard.row import HIGHER, LOWER, Protocol_, Published, Row
 
 STACKED = 26_000
 """Samples in which StackedMNIST's modes are counted."""
@@ -25,7 +25,7 @@ def stacked() -> Iterable[Row]:
             Published(figure="78.9 ± 6.46", source="arXiv:1712.04086, table 2"),
         ),
         needs_gpu=True,
-        full=Effort(recipe="dcgan64", options=(*on, "--size", "64"), measure=modes, minutes=60),
+        full=Protocol_(recipe="dcgan64", options=(*on, "--size", "64"), measure=modes, minutes=60),
     )
     table, small = "arXiv:2501.05441, table 3", "the same, table 1, a smaller net"
     note = "a perfect generator's KL is .0193 with 26,000 samples; the paper names no count"
@@ -39,8 +39,8 @@ def stacked() -> Iterable[Row]:
             data="stackedmnist",
             better=direction,
             published=tuple(Published(figure=f, source=s) for f, s in zip(figures, (table, small), strict=True)),
-            full=Effort(recipe="r3gan", measure=measure, seeds=1, minutes=1200),
-            scaled=Effort(recipe="r3gan_small", options=on, measure=measure, seeds=1, minutes=60),
+            full=Protocol_(recipe="r3gan", measure=measure, seeds=1, minutes=1200),
+            scaled=Protocol_(recipe="r3gan_small", options=on, measure=measure, seeds=1, minutes=60),
             note=note,
         )
 
@@ -53,6 +53,6 @@ def small() -> Iterable[Row]:
             system="R3GAN, small",
             data=data,
             better="lower",
-            full=Effort(recipe="r3gan_small", options=("--data", data), measure=FEW_KID, seeds=1, minutes=15),
+            full=Protocol_(recipe="r3gan_small", options=("--data", data), measure=FEW_KID, seeds=1, minutes=15),
             note="a size of our own; the paper has neither",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.scoreboard.measures import Against
-from benchmarks.scoreboard.row import Effort, Published, Row
+from benchmarks.scoreboard.row import Protocol_, Published, Row
 
 GMAN = {"gman": ".127", "gman_mean": ".007", "gman_max": "-.034", "gman_one": "-.122"}
 """Recipe to the published sum of its GMAMs over the others."""
@@ -20,8 +20,8 @@ def several() -> Iterable[Row]:
             data="mnist",
             better="higher",
             published=(Published(figure=figure, source="arXiv:1611.01673, table 1"),),
-            full=Effort(recipe=recipe, measure=_against(recipe, ""), minutes=30),
-            scaled=Effort(recipe=f"{recipe}_small", measure=_against(recipe, "_small"), seeds=1, minutes=40),
+            full=Protocol_(recipe=recipe, measure=_against(recipe, ""), minutes=30),
+            scaled=Protocol_(recipe=f"{recipe}_small", measure=_against(recipe, "_small"), seeds=1, minutes=40),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.scoreboard.measures import Scored
-from benchmarks.scoreboard.row import Effort, Published, Row
+from benchmarks.scoreboard.row import Protocol_, Published, Row
 
 POINTS = 2_500
 """Points that PacGAN's synthetic experiments draw."""
@@ -20,7 +20,7 @@ def toys() -> Iterable[Row]:
             system=f"1-D toy, {note} minibatch discrimination",
             data="gaussian1d",
             better="lower",
-            full=Effort(recipe=recipe, measure=points, seeds=20, minutes=0.5),
+            full=Protocol_(recipe=recipe, measure=points, seeds=20, minutes=0.5),
             note="the blog shows plots only",
         )
     yield Row(
@@ -28,7 +28,7 @@ def toys() -> Iterable[Row]:
         system="2-D parabola",
         data="parabola",
         better="lower",
-        full=Effort(recipe="parabola", measure=Scored(name="sliced-w2"), minutes=5),
+        full=Protocol_(recipe="parabola", measure=Scored(name="sliced-w2"), minutes=5),
     )
     table = "arXiv:1712.04086, table 1"
     for recipe, system, data, figure in (
@@ -44,6 +44,6 @@ def toys() -> Iterable[Row]:
             data=data,
             better="higher",
             published=(Published(figure=figure, source=table),),
-            full=Effort(recipe=recipe, measure=modes, seeds=10, minutes=30),
-            scaled=Effort(recipe=f"{recipe}_small", measure=modes, minutes=20),
+            full=Protocol_(recipe=recipe, measure=modes, seeds=10, minutes=30),
+            scaled=Protocol_(recipe=f"{recipe}_small", measure=modes, minutes=20),
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.scoreboard.measures import Against, Collapsed, Examined, Follows, Logged, Reconstructed, Scored
+from benchmarks.scoreboard.measures import Against, Collapsed, Examined, Logged, RankCorrelation, Reconstructed, Scored
 from training.metrics.errors import ScoreError
 
 
@@ -98,9 +98,9 @@ def test_a_scalar_that_falls_with_kid_follows_it(tmp_path: Path) -> None:
     losses = {4: 99.0, 8: -3.0, 12: 99.0, 18: -2.0, 20: -2.2, 24: -99.0, 30: -1.0}
     lines = [json.dumps({"step": step, "images": step, "D/loss": loss}) + "\n" for step, loss in losses.items()]
     (tmp_path / "stats.jsonl").write_text("".join(lines))
-    reading = Follows(scalar="D/loss", sign=-1).read(tmp_path)
+    reading = RankCorrelation(scalar="D/loss", sign=-1).read(tmp_path)
     assert reading.value == pytest.approx(1)
     assert reading.measure == "spearman(-D/loss, kid)"
-    assert Follows(scalar="D/loss").read(tmp_path).value == pytest.approx(-1)
+    assert RankCorrelation(scalar="D/loss").read(tmp_path).value == pytest.approx(-1)
     with pytest.raises(ScoreError, match="no 'G/loss' between steps 5 and 10"):
-        Follows(scalar="G/loss").read(tmp_path)
+        RankCorrelation(scalar="G/loss").read(tmp_path)

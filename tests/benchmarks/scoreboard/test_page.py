@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scoreboard.command import choose, is_current, write_page
+from benchmarks.scoreboard.__main__ import choose, is_current, write_page
 from benchmarks.scoreboard.measures import Scored
 from benchmarks.scoreboard.page import COLUMNS, make_page
 from benchmarks.scoreboard.play import jobs_of, spell
 from benchmarks.scoreboard.results import RESULTS, Result, load_results, path_of, store_result
-from benchmarks.scoreboard.row import Effort, Published, Row
+from benchmarks.scoreboard.row import Protocol_, Published, Row
 from benchmarks.scoreboard.rows import ROWS
 from tests.repository.files import ROOT
 from training.errors import TrainingError
@@ -23,8 +23,8 @@ ROW = Row(
     data="gaussian1d",
     better="lower",
     published=(Published(figure="1 ± .5", source="a paper", is_verified=False),),
-    full=Effort(recipe="toy1d", measure=Scored(name="w1"), seeds=3, minutes=1),
-    scaled=Effort(recipe="toy1d", measure=Scored(name="w1"), steps=5, minutes=0.1),
+    full=Protocol_(recipe="toy1d", measure=Scored(name="w1"), seeds=3, minutes=1),
+    scaled=Protocol_(recipe="toy1d", measure=Scored(name="w1"), steps=5, minutes=0.1),
 )
 RESULT = Result(
     seed=0,
@@ -47,7 +47,7 @@ def cells(page: str, number: int) -> dict[str, str]:
 
 
 def test_the_page_is_what_the_stored_results_make() -> None:
-    """docs/SCOREBOARD.md is current: python -m training scoreboard makes it anew."""
+    """docs/SCOREBOARD.md is current: python -m benchmarks.scoreboard makes it anew."""
     assert is_current(ROWS, ROOT / "docs")
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.scoreboard.command import is_current, run_rows
-from benchmarks.scoreboard.measures import Against, Follows, Scored
+from benchmarks.scoreboard.__main__ import is_current, run_rows
+from benchmarks.scoreboard.measures import Against, RankCorrelation, Scored
 from benchmarks.scoreboard.play import Place, Stopped, jobs_of
 from benchmarks.scoreboard.results import RESULTS, load_results
-from benchmarks.scoreboard.row import Effort
+from benchmarks.scoreboard.row import Protocol_
 from benchmarks.scoreboard.rows import ROWS
 from tests.benchmarks.scoreboard.test_page import ROW
 from tests.repository.files import ROOT
@@ -28,7 +28,7 @@ from training.errors import TrainingError
 from training.report.journal import read_rows
 
 TINY = replace(
-    ROW, name="tiny", full=Effort(recipe="toy1d", measure=Scored(name="w1", samples=50), steps=4, seeds=1, minutes=1)
+    ROW, name="tiny", full=Protocol_(recipe="toy1d", measure=Scored(name="w1", samples=50), steps=4, seeds=1, minutes=1)
 )
 
 
@@ -81,9 +81,9 @@ def test_a_row_is_run_once(tmp_path: Path) -> None:
 def test_a_run_in_stages_is_scored_after_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scalar's correlation with KID: one run played on from stage to stage, a KID after each, and no stage twice."""
     monkeypatch.setenv("XDG_CACHE_HOME", os.environ["TEST_CACHE"])
-    measure = Follows(scalar="D/loss", samples=40, stages=(0.2, 0.6, 1.0))
+    measure = RankCorrelation(scalar="D/loss", samples=40, stages=(0.2, 0.6, 1.0))
     options = ("--data", "digits", "--batch", "8")
-    effort = Effort(recipe="vanilla", measure=measure, steps=120, options=options, seeds=1, minutes=1)
+    effort = Protocol_(recipe="vanilla", measure=measure, steps=120, options=options, seeds=1, minutes=1)
     place = place_in(tmp_path, [])
     assert run_rows([replace(TINY, full=effort)], [], place, scale="full", seeds=None) == 0
     (result,) = load_results(tmp_path / RESULTS, "tiny", "full")

@@ -71,7 +71,7 @@ def test_a_png_is_read_by_the_standard_librarys_zlib() -> None:
 def test_a_png_says_how_to_make_it_again(models: dict[str, Model]) -> None:
     """The text inside a PNG names seed, parameters, model and digest."""
     model = models["conditional"]
-    data = FORMATS["image"]["png"].encode(sample_of(model, 2, seed=0, scale=2, given={"y": 3, "c0": 0.5}))
+    data = FORMATS["image"]["png"].encode(sample_of(model, 2, seed=0, scale=2, overrides={"y": 3, "c0": 0.5}))
     assert json.loads(opened(data).info[PNG_KEYWORD]) == {
         "model": "conditional",
         "digest": model.digest,
@@ -114,12 +114,12 @@ def test_a_tar_holds_the_files_of_its_seeds(models: dict[str, Model], given: dic
     """Each member is named by its seed and byte-equal to the PNG that the seed gives alone, its text included."""
     model = models["conditional"]
     rows = model.sample(range(5, 9), [given] * 4)
-    data = FORMATS["image"]["tar"].encode(sample_of(model, rows=rows, seed=5, scale=scale, given=given))
+    data = FORMATS["image"]["tar"].encode(sample_of(model, rows=rows, seed=5, scale=scale, overrides=given))
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         found = {member.name: archive.extractfile(member).read() for member in archive.getmembers()}
     png = FORMATS["image"]["png"].encode
     assert found == {
-        f"{seed}.png": png(sample_of(model, rows=rows[i : i + 1], seed=seed, scale=scale, given=given))
+        f"{seed}.png": png(sample_of(model, rows=rows[i : i + 1], seed=seed, scale=scale, overrides=given))
         for i, seed in enumerate(range(5, 9))
     }
 

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contract import Given
+from contract import Overrides
 from serving.engine.batcher import Batcher, Job, Run
-from serving.errors import Draining, QueueFull
+from serving.errors import QueueFull, ShuttingDown
 from serving.observability.metrics import BatchMeters, Metrics
 from tests.serving.client import on_a_loop
 
 
-def echo(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+def echo(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
     """Rows that are their seeds."""
     return np.array(seeds)
 
@@ -33,7 +33,7 @@ class Gate:
         self._begun = threading.Semaphore(0)
         self._let = threading.Semaphore(0)
 
-    def __call__(self, seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+    def __call__(self, seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
         self.batches.append(list(seeds))
         self._begun.release()
         assert self._let.acquire(timeout=30)
@@ -57,7 +57,7 @@ def depth(metrics: Metrics) -> float | None:
     return metrics.registry.get_sample_value("gan_queue_depth")
 
 
-def put(batcher: Batcher, seeds: Sequence[int], given: Given | None = None) -> asyncio.Future[list[int]]:
+def put(batcher: Batcher, seeds: Sequence[int], given: Overrides | None = None) -> asyncio.Future[list[int]]:
     """Submit a job; the future has its rows or its error, and fails when it is delivered twice."""
     future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
 
@@ -76,7 +76,7 @@ async def test_what_arrives_in_one_turn_is_one_batch() -> None:
     """Requests that are there when the loop turns are run together, and a lone one alone."""
     batches: list[list[int]] = []
 
-    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+    def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
         batches.append(list(seeds))
         return echo(seeds, given)
 
@@ -91,7 +91,7 @@ async def test_a_quick_batch_runs_on_the_loop_and_any_other_in_a_thread() -> Non
     """The first batch of a size is measured in the thread; once known to be quick it runs where it was asked for."""
     threads = []
 
-    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+    def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
         threads.append(threading.current_thread() is threading.main_thread())
         return echo(seeds, given)
 
@@ -134,9 +134,9 @@ async def test_batches_are_no_larger_than_allowed() -> None:
 @on_a_loop
 async def test_given_values_stay_with_their_rows() -> None:
     """Each row of a batch gets the values that its own request fixed."""
-    seen: list[tuple[int, Given]] = []
+    seen: list[tuple[int, Overrides]] = []
 
-    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+    def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
         seen.extend(zip(seeds, given, strict=True))
         return echo(seeds, given)
 
@@ -150,7 +150,7 @@ async def test_given_values_stay_with_their_rows() -> None:
 async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right() -> None:
     """O-09: an error in one run answers every member of that batch with it; the batch after is answered rightly."""
 
-    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+    def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
         if 100 in seeds:
             raise RuntimeError("the run failed")
         return echo(seeds, given)
@@ -215,13 +215,13 @@ async def test_close_answers_what_was_accepted_and_refuses_the_rest() -> None:
     accepted += [put(batcher, [i]) for i in range(5)]
     closing = asyncio.create_task(batcher.close())
     await asyncio.sleep(0)
-    with pytest.raises(Draining):
+    with pytest.raises(ShuttingDown):
         put(batcher, [2])
     assert not closing.done()
     gate.let(10)
     await closing
     assert all(future.done() for future in accepted)
-    with pytest.raises(Draining):
+    with pytest.raises(ShuttingDown):
         put(batcher, [3])
 
 
@@ -259,7 +259,7 @@ def test_everyone_gets_their_own_answer(
     """
     batches: list[int] = []
 
-    def run(seeds: Sequence[Any], given: Sequence[Given]) -> Any:
+    def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
         batches.append(len(seeds))
         if any(seed // 100 in bad for seed in seeds):
             raise RuntimeError("the run failed")

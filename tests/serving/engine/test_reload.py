@@ -16,7 +16,7 @@ from contract import Image, Normal
 from serving.app import create_app
 from serving.engine.reload import Outcome, Reloader
 from serving.errors import TooManyTries, Unauthorised
-from serving.http.asgi import Front
+from serving.http.asgi import ASGIApp
 from serving.model.load import load_model
 from serving.settings import Settings
 from tests.serving import tiny_onnx
@@ -47,26 +47,26 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def app(home: Path) -> Front:
+def app(home: Path) -> ASGIApp:
     """A service of that file."""
     return make_app(home)
 
 
-def make_app(home: Path, **settings: object) -> Front:
-    given = Settings(models=(str(home),), provider="cpu", **settings)  # type: ignore[arg-type]
-    return create_app(given, log=lambda event, **facts: None)
+def make_app(home: Path, **settings: object) -> ASGIApp:
+    overrides = Settings(models=(str(home),), provider="cpu", **settings)  # type: ignore[arg-type]
+    return create_app(overrides, log=lambda event, **facts: None)
 
 
-def reload(app: Front) -> list[Outcome]:
+def reload(app: ASGIApp) -> list[Outcome]:
     reloader: Reloader = app.flask.extensions["serving"].reloader
-    return service_of(app).bridge.ask(reloader.reload())
+    return service_of(app).portal.run(reloader.reload())
 
 
-def swaps(app: Front, result: str) -> float | None:
+def swaps(app: ASGIApp, result: str) -> float | None:
     return service_of(app).metrics.registry.get_sample_value("gan_model_swaps_total", {"result": result})
 
 
-def test_a_file_renamed_into_place_is_served(app: Front, home: Path) -> None:
+def test_a_file_renamed_into_place_is_served(app: ASGIApp, home: Path) -> None:
     """F-07, D-09: after the swap /generate is the new model's; the old one stays at its digest's address with its bytes."""
     before = ask(app, "seed=42")
     place(home, retrained())
@@ -88,7 +88,7 @@ def test_a_file_renamed_into_place_is_served(app: Front, home: Path) -> None:
     assert shown == {old: 0, after.headers["X-Model-Digest"]: 1}
 
 
-def test_a_model_that_was_replaced_twice_is_gone(app: Front, home: Path) -> None:
+def test_a_model_that_was_replaced_twice_is_gone(app: ASGIApp, home: Path) -> None:
     """With one model kept, the digest before the last is 410 and never other pixels."""
     first = ask(app, "seed=42").headers["X-Model-Digest"]
     for seed in (1, 2):
@@ -98,7 +98,7 @@ def test_a_model_that_was_replaced_twice_is_gone(app: Front, home: Path) -> None
     assert (answer.status, json.loads(answer.body)["code"]) == (410, "gone")
 
 
-def test_an_unchanged_file_is_left_alone(app: Front) -> None:
+def test_an_unchanged_file_is_left_alone(app: ASGIApp) -> None:
     """Nothing changed, nothing is loaded."""
     assert [outcome.result for outcome in reload(app)] == ["unchanged"]
     assert swaps(app, "swapped") == 0
@@ -120,7 +120,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_replaces_nothing(app: Front, home: Path, name: str) -> None:
+def test_a_broken_file_replaces_nothing(app: ASGIApp, home: Path, name: str) -> None:
     """F-10: whatever is wrong with the new file, the old model goes on, and the outcome says why."""
     before = ask(app, "seed=42")
     place(home, BROKEN[name](retrained()))
@@ -134,7 +134,7 @@ def test_a_broken_file_replaces_nothing(app: Front, home: Path, name: str) -> No
     assert [outcome.result for outcome in reload(app)] == ["swapped"]
 
 
-def test_a_pipe_or_nothing_replaces_nothing(app: Front, home: Path) -> None:
+def test_a_pipe_or_nothing_replaces_nothing(app: ASGIApp, home: Path) -> None:
     """F-10: a pipe in the file's place does not hang the service, nor does a file that is gone end it."""
     before = ask(app, "seed=42")
     home.unlink()
@@ -144,7 +144,7 @@ def test_a_pipe_or_nothing_replaces_nothing(app: Front, home: Path) -> None:
     assert ask(app, "seed=42") == before
 
 
-def test_reloads_at_once_come_one_after_another(app: Front, home: Path) -> None:
+def test_reloads_at_once_come_one_after_another(app: ASGIApp, home: Path) -> None:
     """F-11: fifty calls at the same time load a changed file once."""
     place(home, retrained())
     reloader: Reloader = app.flask.extensions["serving"].reloader
@@ -152,11 +152,11 @@ def test_reloads_at_once_come_one_after_another(app: Front, home: Path) -> None:
     async def all_at_once() -> list[list[Outcome]]:
         return list(await asyncio.gather(*(reloader.reload() for _ in range(50))))
 
-    results = [outcome.result for (outcome,) in service_of(app).bridge.ask(all_at_once())]
+    results = [outcome.result for (outcome,) in service_of(app).portal.run(all_at_once())]
     assert sorted(results) == ["swapped", *["unchanged"] * 49]
 
 
-def test_a_model_of_another_name_takes_the_place(app: Front, home: Path) -> None:
+def test_a_model_of_another_name_takes_the_place(app: ASGIApp, home: Path) -> None:
     """A file whose model is called otherwise is served under its own name, and the old name is not there any more."""
     place(home, retrained(name="other"))
     reload(app)
@@ -218,7 +218,7 @@ def test_a_swap_under_load_fails_nobody(root: Path, home: Path) -> None:
         assert server.stop() == 0
 
 
-def test_admin_routes_do_not_exist_without_a_token(app: Front) -> None:
+def test_admin_routes_do_not_exist_without_a_token(app: ASGIApp) -> None:
     """S-01: by default there is no such route."""
     assert ask(app, method="POST", path="/admin/reload").status == 404
 
@@ -249,12 +249,12 @@ def test_the_token_lets_in(home: Path) -> None:
 
 def test_many_wrong_tokens_are_slowed_down(home: Path) -> None:
     """S-06: after ten wrong tokens the answer is 429 with Retry-After, for the right one, too."""
-    gatekeeper = make_app(home, admin_token=TOKEN).flask.extensions["serving"].gatekeeper
+    bearer_auth = make_app(home, admin_token=TOKEN).flask.extensions["serving"].bearer_auth
     for _ in range(10):
         with pytest.raises(Unauthorised):
-            gatekeeper.check("Bearer wrong")
+            bearer_auth.check("Bearer wrong")
     with pytest.raises(TooManyTries) as refusal:
-        gatekeeper.check(f"Bearer {TOKEN}")
+        bearer_auth.check(f"Bearer {TOKEN}")
     assert 1 <= int(refusal.value.headers["Retry-After"]) <= 60
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from serving.engine.watchdog import EXIT_CODE, Vitals, is_sticky
+from serving.engine.watchdog import EXIT_CODE, Watchdog, is_sticky
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ def test_a_lost_worker_is_not_ready_and_leaves_once() -> None:
         is_over.set()
 
     events: list[str] = []
-    vitals = Vitals(leave)
+    watchdog = Watchdog(leave)
     for text in ("harmless", "CUDA failure 700: x", "CUDA failure 700: x"):
-        vitals.look_at(RuntimeError(text), lambda event, **facts: events.append(event))
-        assert vitals.is_lost == (text != "harmless")
+        watchdog.inspect(RuntimeError(text), lambda event, **facts: events.append(event))
+        assert watchdog.is_failing == (text != "harmless")
     assert is_over.wait(30)
     assert (left, events) == ([EXIT_CODE], ["lost"])
 
@@ -49,11 +49,11 @@ def test_a_run_that_never_returns_ends_the_worker() -> None:
     """F-05: the watchdog leaves when one of several runs has been going on for too long, and says so."""
     is_over = threading.Event()
     events: list[str] = []
-    vitals = Vitals(lambda code: is_over.set())
+    watchdog = Watchdog(lambda code: is_over.set())
     began = time.monotonic()
-    vitals.watch(lambda: [None, began], 0.1, lambda event, **facts: events.append(event))
+    watchdog.watch(lambda: [None, began], 0.1, lambda event, **facts: events.append(event))
     assert is_over.wait(30)
-    assert (vitals.is_lost, events) == (True, ["stalled"])
+    assert (watchdog.is_failing, events) == (True, ["stalled"])
 
 
 def test_a_worker_says_why_before_it_ends() -> None:
@@ -65,10 +65,10 @@ def test_a_worker_says_why_before_it_ends() -> None:
         done.append("left")
         is_over.set()
 
-    vitals = Vitals(leave)
-    vitals.farewell = lambda: done.append("written")
+    watchdog = Watchdog(leave)
+    watchdog.on_exit = lambda: done.append("written")
     began = time.monotonic()
-    vitals.watch(lambda: [began], 0.1, lambda event, **facts: done.append(event))
+    watchdog.watch(lambda: [began], 0.1, lambda event, **facts: done.append(event))
     assert is_over.wait(30)
     assert done == ["stalled", "written", "left"]
 
@@ -76,13 +76,13 @@ def test_a_worker_says_why_before_it_ends() -> None:
 def test_runs_that_return_keep_the_worker() -> None:
     """An idle worker, or one whose runs are short, is left alone."""
     looked = threading.Semaphore(0)
-    vitals = Vitals(lambda code: pytest.fail("left"))
+    watchdog = Watchdog(lambda code: pytest.fail("left"))
 
     def running_since() -> list[float | None]:
         looked.release()
         return [None, time.monotonic()]
 
-    vitals.watch(running_since, 0.1, lambda event, **facts: None)
+    watchdog.watch(running_since, 0.1, lambda event, **facts: None)
     for _ in range(8):
         assert looked.acquire(timeout=30)
-    assert not vitals.is_lost
+    assert not watchdog.is_failing

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.generation.generate import Conditions, Service, generate
+from serving.generation.generate import RequestHeaders, Service, generate
 from serving.generation.interpolate import walk
 from serving.model.load import Model
 from tests.serving.client import fetch
@@ -45,10 +45,10 @@ def test_a_tar_is_the_same_each_time(make_service: Callable[..., Service]) -> No
 class CountingThreads(ThreadPoolExecutor):
     """Threads that count what they are given."""
 
-    given = 0
+    overrides = 0
 
     def submit(self, *arguments: Any, **named: Any) -> Any:
-        self.given += 1
+        self.overrides += 1
         return super().submit(*arguments, **named)
 
 
@@ -72,5 +72,5 @@ def test_what_takes_long_is_encoded_in_a_thread(
     """Animations, plots, AVIF, and whatever has many rows or pixels leave the event loop free; small answers do not."""
     with CountingThreads(1) as threads:
         service = replace(make_service(), threads=threads)
-        assert service.bridge.ask(make(service, query, Conditions())).status == 200
-        assert bool(threads.given) == is_threaded
+        assert service.portal.run(make(service, query, RequestHeaders())).status == 200
+        assert bool(threads.overrides) == is_threaded

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from serving.engine.registry import Registry
-from serving.errors import ClientGone, DeadlinePassed, Gone, NotFound, UnknownParameter
-from serving.generation.generate import Conditions, Service, generate
-from serving.generation.response_cache import OVERHEAD, Cache
+from serving.engine.golden_files import hash_golden_files
+from serving.engine.registry import ModelEntry, Registry
+from serving.errors import ClientDisconnected, DeadlineExceeded, Gone, NotFound, UnknownParameter
+from serving.generation.generate import RequestHeaders, Service, generate
+from serving.generation.response_cache import OVERHEAD, ResponseCache
 from serving.generation.service import answer
 from serving.model.load import Model
 from serving.model.runtime import Session
@@ -79,12 +80,12 @@ def test_equal_requests_in_flight_are_one_inference(held: tuple[Service, HeldSes
     service, session = held
 
     async def play() -> list[Any]:
-        tasks = [asyncio.create_task(generate(service, "seed=1", Conditions())) for _ in range(5)]
+        tasks = [asyncio.create_task(generate(service, "seed=1", RequestHeaders())) for _ in range(5)]
         await begun(session)
         session.let.set()
         return await asyncio.gather(*tasks)
 
-    replies = service.bridge.ask(play())
+    replies = service.portal.run(play())
     assert sorted(reply.cache for reply in replies) == ["coalesced"] * 4 + ["miss"]
     assert len({reply.body for reply in replies}) == 1
     assert session.runs == 1
@@ -96,16 +97,16 @@ def test_a_deadline_ends_the_wait_and_not_the_batch_that_runs(held: tuple[Servic
     service, session = held
 
     async def play() -> None:
-        first = asyncio.create_task(generate(service, "seed=1", Conditions()))
+        first = asyncio.create_task(generate(service, "seed=1", RequestHeaders()))
         await begun(session)
-        late = await answer(service, lambda event, **facts: None, "seed=2", Conditions(timeout_ms=milliseconds))
+        late = await answer(service, lambda event, **facts: None, "seed=2", RequestHeaders(timeout_ms=milliseconds))
         assert (late.status, dict(late.headers)["Retry-After"]) == (504, "1")
         session.let.set()
         assert (await first).status == 200
 
-    service.bridge.ask(play())
+    service.portal.run(play())
     assert session.runs == 1
-    assert count(service, "gan_rejected_total", reason="deadline") == 1
+    assert count(service, "gan_rejected_total", reason="deadline_exceeded") == 1
     assert count(service, "gan_queue_depth") == 0
 
 
@@ -113,8 +114,8 @@ def test_the_services_own_deadline_is_the_longest(make_service: Callable[..., Se
     """O-06: a client cannot ask for more time than the service gives."""
     session = HeldSession(models["grey"].session)
     service = make_service({"grey": replace(models["grey"], session=session)}, deadline_seconds=0.02)
-    with pytest.raises(DeadlinePassed, match=r"0\.02 s"):
-        fetch(service, "seed=1", Conditions(timeout_ms="999999999"))
+    with pytest.raises(DeadlineExceeded, match=r"0\.02 s"):
+        fetch(service, "seed=1", RequestHeaders(timeout_ms="999999999"))
     session.let.set()
 
 
@@ -122,11 +123,11 @@ def test_the_services_own_deadline_is_the_longest(make_service: Callable[..., Se
 def test_a_malformed_deadline_is_refused(make_service: Callable[..., Service], text: str) -> None:
     """O-06: the header's value must be an integer of milliseconds, also where nothing is waited for."""
     service = make_service()
-    reply = service.bridge.ask(answer(service, lambda event, **facts: None, "seed=1", Conditions(timeout_ms=text)))
+    reply = service.portal.run(answer(service, lambda event, **facts: None, "seed=1", RequestHeaders(timeout_ms=text)))
     assert reply.status == 400
     assert b"X-Request-Timeout-Ms must be an integer from 1" in reply.body
-    wrong = Conditions(timeout_ms=text, is_head=True, if_none_match="*")
-    assert service.bridge.ask(answer(service, lambda event, **facts: None, "seed=1", wrong)).status == 400
+    wrong = RequestHeaders(timeout_ms=text, is_head=True, if_none_match="*")
+    assert service.portal.run(answer(service, lambda event, **facts: None, "seed=1", wrong)).status == 400
 
 
 def test_a_client_that_leaves_takes_its_work_along(held: tuple[Service, HeldSession]) -> None:
@@ -137,17 +138,20 @@ def test_a_client_that_leaves_takes_its_work_along(held: tuple[Service, HeldSess
         return
 
     async def play() -> None:
-        first = asyncio.create_task(generate(service, "seed=1", Conditions()))
+        first = asyncio.create_task(generate(service, "seed=1", RequestHeaders()))
         await begun(session)
-        leaving = [asyncio.create_task(generate(service, f"seed={seed}", Conditions(until_gone=gone))) for seed in (2, 3, 3)]
-        staying = asyncio.create_task(generate(service, "seed=3", Conditions()))
+        leaving = [
+            asyncio.create_task(generate(service, f"seed={seed}", RequestHeaders(until_disconnected=gone)))
+            for seed in (2, 3, 3)
+        ]
+        staying = asyncio.create_task(generate(service, "seed=3", RequestHeaders()))
         results = await asyncio.gather(*leaving, return_exceptions=True)
-        assert [type(result) for result in results] == [ClientGone] * 3
+        assert [type(result) for result in results] == [ClientDisconnected] * 3
         assert count(service, "gan_queue_depth") == 1
         session.let.set()
         assert (await first).status == (await staying).status == 200
 
-    service.bridge.ask(play())
+    service.portal.run(play())
     assert session.runs == 2
 
 
@@ -158,19 +162,19 @@ def test_a_failed_flight_fails_for_all_and_is_forgotten(make_service: Callable[.
     run, is_broken = session._session.run, True
 
     class Broken:
-        def run(self, *given: Any) -> Any:
+        def run(self, *overrides: Any) -> Any:
             if is_broken:
                 raise RuntimeError("broken")
-            return run(*given)
+            return run(*overrides)
 
     session._session = Broken()  # type: ignore[assignment]
     session.let.set()
 
     async def play() -> list[Any]:
-        asked = [generate(service, "seed=1", Conditions()) for _ in range(3)]
+        asked = [generate(service, "seed=1", RequestHeaders()) for _ in range(3)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    assert [str(result) for result in service.bridge.ask(play())] == ["broken"] * 3
+    assert [str(result) for result in service.portal.run(play())] == ["broken"] * 3
     is_broken = False
     assert fetch(service, "seed=1").cache == "miss"
 
@@ -181,9 +185,9 @@ def test_a_large_answer_is_encoded_off_the_loop(make_service: Callable[..., Serv
     large = "model=colour&seed=0&n=256&format=npy"
 
     async def play() -> list[Any]:
-        return await asyncio.gather(*(generate(service, query, Conditions()) for query in (large, "seed=1", large)))
+        return await asyncio.gather(*(generate(service, query, RequestHeaders()) for query in (large, "seed=1", large)))
 
-    one, small, other = service.bridge.ask(play())
+    one, small, other = service.portal.run(play())
     assert one.body == other.body
     assert small.body == fetch(service, "seed=1").body
 
@@ -191,7 +195,7 @@ def test_a_large_answer_is_encoded_off_the_loop(make_service: Callable[..., Serv
 def test_the_cache_drops_what_was_used_longest_ago() -> None:
     """Bounded in bytes with each entry's overhead: the least recently used goes, a huge one is not let in."""
     sizes: list[float] = []
-    cache = Cache(4 * (OVERHEAD + 100), sizes.append)
+    cache = ResponseCache(4 * (OVERHEAD + 100), sizes.append)
     for key in "abcd":
         cache.keep(key, key.encode() * 100)
     assert cache.find("a") == b"a" * 100
@@ -204,7 +208,7 @@ def test_the_cache_drops_what_was_used_longest_ago() -> None:
 
 def test_a_cache_of_nothing_keeps_nothing() -> None:
     """A limit of 0 turns it off."""
-    cache = Cache(0, lambda size: None)
+    cache = ResponseCache(0, lambda size: None)
     cache.keep("a", b"")
     assert cache.find("a") is None
 
@@ -236,15 +240,16 @@ def test_an_address_of_no_model_is_not_found(make_service: Callable[..., Service
 def test_a_replaced_model_stays_at_its_address_and_is_gone_after(models: dict[str, Model]) -> None:
     """The old digest gives the old model while it is kept, then 410; a model that comes back is found again."""
     one, two, three = (replace(models["grey"], digest=letter * 64) for letter in "abc")
-    registry = Registry([one], lambda model: object(), keep=1)  # type: ignore[arg-type, return-value]
-    registry.put(two)
-    registry.put(two)
+    entries = {model.digest[0]: ModelEntry(model, object(), hash_golden_files(model)) for model in (one, two, three)}  # type: ignore[arg-type]
+    registry = Registry([one], lambda model: entries[model.digest[0]], keep=1)
+    registry.put(entries["b"])
+    registry.put(entries["b"])
     assert (registry["grey"].model, registry.by_digest("a" * 12).model) == (two, one)
-    registry.put(three)
+    registry.put(entries["c"])
     with pytest.raises(Gone):
         registry.by_digest("a" * 12)
-    registry.put(two)
-    registry.put(one)
+    registry.put(entries["b"])
+    registry.put(entries["a"])
     assert [registry.by_digest(letter * 12).model for letter in "ab"] == [one, two]
     with pytest.raises(Gone):
         registry.by_digest("c" * 12)

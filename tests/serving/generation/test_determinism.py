@@ -18,7 +18,7 @@ import pytest
 
 from contract import digest_latents, draw
 from serving.encoding.formats import fingerprints
-from serving.generation.generate import Conditions, Service
+from serving.generation.generate import RequestHeaders, Service
 from serving.model.load import Model, load_model
 from serving.model.runtime import Session
 from tests.serving.client import fetch
@@ -138,9 +138,9 @@ def test_a_large_request_is_run_in_full_batches(counted: tuple[Service, Counting
 def test_304_and_head_never_run_the_model(counted: tuple[Service, CountingSession]) -> None:
     """D-10: the entity tag is known without inference, so HEAD and a matching If-None-Match cost none."""
     service, session = counted
-    head = fetch(service, "seed=42", Conditions(is_head=True))
+    head = fetch(service, "seed=42", RequestHeaders(is_head=True))
     etag = dict(head.headers)["ETag"]
-    not_modified = fetch(service, "seed=42", Conditions(if_none_match=f'"x", W/{etag}'))
+    not_modified = fetch(service, "seed=42", RequestHeaders(if_none_match=f'"x", W/{etag}'))
     assert (head.status, not_modified.status, session.fed) == (200, 304, [])
     answer = fetch(service, "seed=42")
     assert [h for h in answer.headers if h[0] != "Content-Length"] == head.headers
@@ -173,9 +173,9 @@ def test_another_models_entity_tag_does_not_match(make_service: Callable[..., Se
         "seed=42&model=grey",
         "seed=42&model=colour",
     ]
-    etags = [dict(fetch(service, query, Conditions(is_head=True)).headers)["ETag"] for query in queries]
+    etags = [dict(fetch(service, query, RequestHeaders(is_head=True)).headers)["ETag"] for query in queries]
     assert len(set(etags)) == len(queries)
-    assert fetch(service, queries[0], Conditions(if_none_match=", ".join(etags[1:]))).status == 200
+    assert fetch(service, queries[0], RequestHeaders(if_none_match=", ".join(etags[1:]))).status == 200
 
 
 @pytest.mark.parametrize(

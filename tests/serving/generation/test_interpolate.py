@@ -17,9 +17,9 @@ from PIL import Image as Pictures
 from PIL import ImageSequence
 
 from serving.encoding.formats import PNG_KEYWORD
-from serving.generation.generate import Conditions, Reply, Service, generate
+from serving.generation.generate import Reply, RequestHeaders, Service, generate
 from serving.generation.interpolate import mix, walk
-from serving.http.asgi import Front
+from serving.http.asgi import ASGIApp
 from serving.latents.interpolation import walk as walk_latents
 from serving.model.load import Model
 from tests.serving.client import ask, service_of
@@ -79,7 +79,7 @@ ASKED = [*(("/walk", case) for case in WALKS), *(("/mix", case) for case in MIXE
 
 
 @pytest.mark.parametrize(("path", "case"), ASKED, ids=[f"{path} {case.name}" for path, case in ASKED])
-def test_each_request_is_answered_as_the_table_says(app: Front, path: str, case: Case) -> None:
+def test_each_request_is_answered_as_the_table_says(app: ASGIApp, path: str, case: Case) -> None:
     """A request gets the table's status; an error is problem+json with its code, the wrong value and the right range."""
     answer = ask(app, case.query, path=path, headers={"Accept": case.accept} if case.accept else None)
     assert answer.status == case.status, answer.body
@@ -91,14 +91,14 @@ def test_each_request_is_answered_as_the_table_says(app: Front, path: str, case:
         assert case.shown in problem["detail"]
 
 
-def test_each_animation_has_its_media_type(app: Front) -> None:
+def test_each_animation_has_its_media_type(app: ASGIApp) -> None:
     """WebP, APNG and GIF come as image/webp, image/apng and image/gif."""
     found = {f: ask(app, f"{BOTH}&frames=2&format={f}", path="/walk").headers["Content-Type"] for f in ("webp", "apng", "gif")}
     assert found == {"webp": "image/webp", "apng": "image/apng", "gif": "image/gif"}
 
 
-def get(make: Any, service: Service, query: str, conditions: Conditions | None = None) -> Reply:
-    reply: Reply = service.bridge.ask(make(service, query, conditions or Conditions()))
+def get(make: Any, service: Service, query: str, request_headers: RequestHeaders | None = None) -> Reply:
+    reply: Reply = service.portal.run(make(service, query, request_headers or RequestHeaders()))
     return reply
 
 
@@ -135,11 +135,11 @@ def test_a_walk_is_the_same_in_any_company(make_service: Callable[..., Service])
     ]
 
     async def together() -> list[Reply]:
-        return await asyncio.gather(*(make(service, query, Conditions()) for make, query in asked))
+        return await asyncio.gather(*(make(service, query, RequestHeaders()) for make, query in asked))
 
     alone = [get(make, service, query).body for make, query in asked]
     batches = service.metrics.registry.get_sample_value("gan_batch_size_count") or 0
-    assert [reply.body for reply in service.bridge.ask(together())] == alone
+    assert [reply.body for reply in service.portal.run(together())] == alone
     assert (service.metrics.registry.get_sample_value("gan_batch_size_count") or 0) - batches < len(asked)
 
 
@@ -185,10 +185,10 @@ def test_304_and_head_run_nothing(
 
     idle = make_service({"conditional": replace(models["conditional"], session=NoSession())})  # type: ignore[arg-type]
     answer = get(make, make_service(), query)
-    head = get(make, idle, query, Conditions(is_head=True))
+    head = get(make, idle, query, RequestHeaders(is_head=True))
     assert [h for h in answer.headers if h[0] != "Content-Length"] == head.headers
     assert dict(head.headers)["Cache-Control"] == "public, no-cache"
-    not_modified = get(make, idle, query, Conditions(if_none_match=dict(head.headers)["ETag"]))
+    not_modified = get(make, idle, query, RequestHeaders(if_none_match=dict(head.headers)["ETag"]))
     assert (not_modified.status, not_modified.body, not_modified.cache) == (304, b"", "not_modified")
 
 
@@ -200,7 +200,7 @@ def test_every_difference_has_its_entity_tag(make_service: Callable[..., Service
         for more in ("", "&frames=23", "&format=gif", "&fps=13", "&loop=1", "&back=on", "&scale=2", "&y=3", "&model=grey")
     ] + [(walk, "from=2&to=1")]
     asked += [(mix, f"a=1&b=2{more}") for more in ("", "&t=.4", "&scale=2", "&y=3")] + [(mix, "a=2&b=1"), (generate, "seed=1")]
-    etags = [dict(get(make, service, query, Conditions(is_head=True)).headers)["ETag"] for make, query in asked]
+    etags = [dict(get(make, service, query, RequestHeaders(is_head=True)).headers)["ETag"] for make, query in asked]
     assert len(set(etags)) == len(asked)
 
 
@@ -228,13 +228,13 @@ def test_a_walk_is_kept(make_service: Callable[..., Service]) -> None:
     assert replies[0].body == replies[1].body
 
 
-def test_with_and_without_the_lane_the_answer_is_the_same(app: Front, flask_only: Flask) -> None:
+def test_with_and_without_the_lane_the_answer_is_the_same(app: ASGIApp, flask_only: Flask) -> None:
     """Walks and mixes are Flask's in either case."""
     for path, query in (("/walk", "from=1&to=2&frames=3"), ("/mix", "a=1&b=2"), ("/mix", "a=1")):
         assert ask(app, query, path=path) == ask(flask_only, query, path=path)
 
 
-def test_requests_are_counted_under_their_route(app: Front) -> None:
+def test_requests_are_counted_under_their_route(app: ASGIApp) -> None:
     """A walk counts as ``/walk``, its encoding under the format's name."""
     registry = service_of(app).metrics.registry
     labels = {"route": "/walk", "method": "GET", "code": "200"}
@@ -250,4 +250,4 @@ def test_a_latent_may_be_called_like_a_parameter(make_service: Callable[..., Ser
     named = replace(model, parameters={**model.parameters, "t": replace(model.parameters["c0"], name="t")})
     service = make_service({"conditional": named})
     assert get(mix, service, "a=1&b=2&t=1").status == 200
-    assert get(generate, service, "seed=1&t=-.5", Conditions(is_head=True)).status == 200
+    assert get(generate, service, "seed=1&t=-.5", RequestHeaders(is_head=True)).status == 200

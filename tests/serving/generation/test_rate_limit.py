@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import OverShare
-from serving.generation import rate_limit as shares
-from serving.generation.generate import Conditions, Service
-from serving.generation.rate_limit import Shares
+from serving.errors import RateLimited
+from serving.generation import rate_limit as token_bucket
+from serving.generation.generate import RequestHeaders, Service
+from serving.generation.rate_limit import TokenBucket
 from serving.generation.service import answer
 from tests.serving.service_process import running
 
@@ -25,14 +25,14 @@ class Clock:
         return self.now
 
 
-def admitted(bucket: Shares, client: str, count: int) -> int:
+def admitted(bucket: TokenBucket, client: str, count: int) -> int:
     """How many of so many requests for one row are admitted."""
     done = 0
     for _ in range(count):
         try:
-            bucket.spend(client, 1)
+            bucket.acquire(client, 1)
             done += 1
-        except OverShare:
+        except RateLimited:
             pass
     return done
 
@@ -40,7 +40,7 @@ def admitted(bucket: Shares, client: str, count: int) -> int:
 def test_who_asks_for_ten_times_the_share_gets_the_share() -> None:
     """O-04: at ten times the rate a client is admitted its burst and its rate; one at half the rate loses nothing."""
     clock = Clock()
-    bucket = Shares(10, burst=20, clock=clock)
+    bucket = TokenBucket(10, burst=20, clock=clock)
     greedy = modest = 0
     for _ in range(1000):
         clock.now += 0.1
@@ -55,48 +55,48 @@ def test_who_asks_for_ten_times_the_share_gets_the_share() -> None:
 def test_a_large_request_is_paid_off() -> None:
     """A request for more than the burst is admitted once, and says when the next one may come."""
     clock = Clock()
-    bucket = Shares(10, burst=20, clock=clock)
-    bucket.spend("a", 100)
-    with pytest.raises(OverShare) as refusal:
-        bucket.spend("a", 1)
+    bucket = TokenBucket(10, burst=20, clock=clock)
+    bucket.acquire("a", 100)
+    with pytest.raises(RateLimited) as refusal:
+        bucket.acquire("a", 1)
     assert refusal.value.headers == {"Retry-After": "8"}
     clock.now += 8.01
-    bucket.spend("a", 1)
+    bucket.acquire("a", 1)
 
 
 def test_clients_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """S-06: however many addresses ask, so many are remembered."""
-    monkeypatch.setattr(shares, "MAX_CLIENTS", 100)
-    bucket = Shares(10, burst=20, clock=Clock())
+    monkeypatch.setattr(token_bucket, "MAX_CLIENTS", 100)
+    bucket = TokenBucket(10, burst=20, clock=Clock())
     for client in range(10_000):
-        bucket.spend(str(client), 1)
+        bucket.acquire(str(client), 1)
     assert len(bucket) == 100
 
 
 def test_without_a_rate_nobody_is_counted() -> None:
     """The default admits everything and remembers nobody; so does a rate for whoever has no address."""
-    bucket = Shares(None, burst=0)
+    bucket = TokenBucket(None, burst=0)
     assert admitted(bucket, "a", 100) == 100
     assert len(bucket) == 0
-    Shares(1, burst=1).spend(None, 100)
+    TokenBucket(1, burst=1).acquire(None, 100)
 
 
 def test_what_need_not_be_computed_costs_nothing(make_service: Callable[..., Service]) -> None:
     """Kept answers, 304 and HEAD are answered to a client whose share is used up; a new sample is 429, and counted."""
     service = make_service(client_rate=0.001, cache_bytes=2**20)
 
-    def status(query: str, **conditions: object) -> int:
-        asked = answer(service, lambda event, **facts: None, query, Conditions(client="10.0.0.1", **conditions))  # type: ignore[arg-type]
-        reply = service.bridge.ask(asked)
+    def status(query: str, **request_headers: object) -> int:
+        asked = answer(service, lambda event, **facts: None, query, RequestHeaders(client="10.0.0.1", **request_headers))  # type: ignore[arg-type]
+        reply = service.portal.run(asked)
         if reply.status == 429:
-            assert json.loads(reply.body)["code"] == "rate"
+            assert json.loads(reply.body)["code"] == "rate_limited"
             assert int(dict(reply.headers)["Retry-After"]) >= 1
         return reply.status
 
     assert status("seed=1") == 200
     assert status("seed=2") == 429
     assert [status("seed=1"), status("seed=2", is_head=True)] == [200, 200]
-    assert service.metrics.registry.get_sample_value("gan_rejected_total", {"reason": "rate"}) == 1
+    assert service.metrics.registry.get_sample_value("gan_rejected_total", {"reason": "rate_limited"}) == 1
 
 
 def test_a_forged_address_is_not_believed(root: Path, folder: Path) -> None:

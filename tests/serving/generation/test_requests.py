@@ -9,17 +9,17 @@ from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.http.asgi import Front
+from serving.http.asgi import ASGIApp
 from tests.serving.client import Answer, ask
 from tests.serving.corpus import CASES, Case
 
 
-def ask_case(app: Front | Flask, case: Case, method: str = "GET") -> Answer:
+def ask_case(app: ASGIApp | Flask, case: Case, method: str = "GET") -> Answer:
     return ask(app, case.query, method, headers={"Accept": case.accept} if case.accept else None)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_each_request_is_answered_as_the_table_says(app: Front, case: Case) -> None:
+def test_each_request_is_answered_as_the_table_says(app: ASGIApp, case: Case) -> None:
     """A request gets the table's status; an error is problem+json with its code, the wrong value and the right range."""
     answer = ask_case(app, case)
     assert answer.status == case.status, answer.body
@@ -36,12 +36,12 @@ def test_each_request_is_answered_as_the_table_says(app: Front, case: Case) -> N
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_the_lane_and_flask_answer_the_same(app: Front, flask_only: Flask, case: Case, method: str) -> None:
+def test_the_lane_and_flask_answer_the_same(app: ASGIApp, flask_only: Flask, case: Case, method: str) -> None:
     """With and without the lane, status, headers in their order, and body are the same."""
     assert ask_case(app, case, method) == ask_case(flask_only, case, method)
 
 
-def test_the_lane_and_flask_agree_on_304(app: Front, flask_only: Flask) -> None:
+def test_the_lane_and_flask_agree_on_304(app: ASGIApp, flask_only: Flask) -> None:
     """A conditional request is answered the same way with and without the lane."""
     headers = {"If-None-Match": ask(app, "seed=1").headers["ETag"]}
     answers = [ask(one, "seed=1", headers=headers) for one in (app, flask_only)]
@@ -49,12 +49,12 @@ def test_the_lane_and_flask_agree_on_304(app: Front, flask_only: Flask) -> None:
     assert answers[0].status == 304
 
 
-def test_an_escaped_name_is_the_name(app: Front) -> None:
+def test_an_escaped_name_is_the_name(app: ASGIApp) -> None:
     """``%73eed=7`` is ``seed=7``."""
     assert ask(app, "%73eed=7") == ask(app, "seed=7")
 
 
-def test_without_a_seed_any_is_taken_and_told(app: Front) -> None:
+def test_without_a_seed_any_is_taken_and_told(app: ASGIApp) -> None:
     """No query at all gives a random seed in X-Seed, is not to be kept, and the seed gives the same bytes again."""
     first = ask(app)
     again = ask(app, f"seed={first.headers['X-Seed']}")
@@ -63,17 +63,17 @@ def test_without_a_seed_any_is_taken_and_told(app: Front) -> None:
     assert first.body == again.body
 
 
-def test_random_seeds_differ(app: Front) -> None:
+def test_random_seeds_differ(app: ASGIApp) -> None:
     """Requests without a seed get different ones."""
     assert len({ask(app, method="HEAD").headers["X-Seed"] for _ in range(20)}) == 20
 
 
-def test_a_random_seed_is_never_answered_from_a_cache(app: Front) -> None:
+def test_a_random_seed_is_never_answered_from_a_cache(app: ASGIApp) -> None:
     """``If-None-Match: *`` without a seed still brings a sample."""
     assert ask(app, headers={"If-None-Match": "*"}).status == 200
 
 
-def test_accept_chooses_the_format(app: Front) -> None:
+def test_accept_chooses_the_format(app: ASGIApp) -> None:
     """The most welcome format is given; the server's own order decides among equals."""
     wanted = {
         "image/webp": "image/webp",
@@ -89,13 +89,13 @@ def test_accept_chooses_the_format(app: Front) -> None:
     assert {accept: ask(app, "seed=1", headers={"Accept": accept}).headers["Content-Type"] for accept in wanted} == wanted
 
 
-def test_the_format_parameter_wins_over_accept(app: Front) -> None:
+def test_the_format_parameter_wins_over_accept(app: ASGIApp) -> None:
     """``format=png`` with ``Accept: image/jpeg`` gives PNG."""
     assert ask(app, "seed=1&format=png", headers={"Accept": "image/jpeg"}).headers["Content-Type"] == "image/png"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "FOO"])
-def test_other_methods_are_refused(app: Front, method: str) -> None:
+def test_other_methods_are_refused(app: ASGIApp, method: str) -> None:
     """A method that changes or echoes something gets 405 and what is allowed, and no sample."""
     answer = ask(app, "seed=1", method, headers={"X-Canary": "canary", "Content-Encoding": "gzip"}, body=b"\x1f\x8b" * 99)
     assert answer.status == 405
@@ -104,7 +104,7 @@ def test_other_methods_are_refused(app: Front, method: str) -> None:
     assert b"canary" not in answer.body
 
 
-def test_options_tells_what_is_allowed(app: Front) -> None:
+def test_options_tells_what_is_allowed(app: ASGIApp) -> None:
     """OPTIONS answers 200 with Allow and no body."""
     answer = ask(app, "seed=1", "OPTIONS")
     assert (answer.status, answer.headers["Allow"], answer.body) == (200, "GET, HEAD, OPTIONS", b"")
@@ -113,20 +113,20 @@ def test_options_tells_what_is_allowed(app: Front) -> None:
 @pytest.mark.parametrize(
     "range_header", ["bytes=0-99", "bytes=999999999-", "bytes=" + ",".join(f"{i}-{i}" for i in range(1000))]
 )
-def test_ranges_are_ignored(app: Front, range_header: str) -> None:
+def test_ranges_are_ignored(app: ASGIApp, range_header: str) -> None:
     """A Range header brings the whole answer, and no Accept-Ranges promises otherwise."""
     answer = ask(app, "seed=1", headers={"Range": range_header})
     assert answer == ask(app, "seed=1")
     assert "Accept-Ranges" not in answer.headers
 
 
-def test_a_body_on_get_is_ignored(app: Front) -> None:
+def test_a_body_on_get_is_ignored(app: ASGIApp) -> None:
     """A GET with a body, said to be JSON, is answered as one without."""
     assert ask(app, "seed=1", headers={"Content-Type": "application/json"}, body=b'{"seed": 2}') == ask(app, "seed=1")
 
 
 @pytest.mark.parametrize("path", ["/generate/", "//generate", "/GENERATE", "/generate;x", "/generate\x00", "/x", "/models/x/y"])
-def test_other_paths_are_not_found(app: Front, path: str) -> None:
+def test_other_paths_are_not_found(app: ASGIApp, path: str) -> None:
     """A path that is not exactly a route is 404 as problem+json, never a redirect."""
     answer = ask(app, "seed=1", path=path)
     assert answer.status == 404
@@ -142,7 +142,7 @@ NAMES = st.sampled_from(["seed", "n", "format", "scale", "model", "y", "c0", "c1
 @given(
     pairs=st.lists(st.tuples(NAMES, TEXT), max_size=5), accept=st.none() | st.text(st.characters(codec="latin-1"), max_size=30)
 )
-def test_any_text_gets_200_or_400_or_406(app: Front, pairs: list[tuple[str, str]], accept: str | None) -> None:
+def test_any_text_gets_200_or_400_or_406(app: ASGIApp, pairs: list[tuple[str, str]], accept: str | None) -> None:
     """Whatever text stands in whatever parameter, the answer is a sample or a problem that the client can mend."""
     query = "&".join(f"{name}={value}" for name, value in pairs).encode().decode("latin-1")
     clean = None if accept is None or "\n" in accept or "\r" in accept else {"Accept": accept}

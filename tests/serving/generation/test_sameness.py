@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from contract import Image, Normal, digest_latents, draw
-from serving.generation.generate import Conditions, Service
+from serving.generation.generate import RequestHeaders, Service
 from serving.model.load import Model, model_from_bytes
 from serving.model.runtime import Session, open_session
 from tests.serving import tiny_onnx
@@ -50,7 +50,7 @@ def first_answers(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         return path, [server.get(f"/generate?{query}")[2] for query in ("seed=42", "seed=42&n=64")]
 
 
-@pytest.mark.parametrize("settings", [{}, {"workers": 2}, {"intra_op_threads": 2}, {"lane": "off"}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"workers": 2}, {"intra_op_threads": 2}, {"fast_path": "off"}], ids=str)
 def test_a_server_started_anew_gives_the_same(
     root: Path, first_answers: tuple[Path, list[bytes]], settings: dict[str, object]
 ) -> None:
@@ -95,16 +95,16 @@ def test_queued_requests_are_run_in_exactly_the_batches_that_were_set(
 
     with ThreadPoolExecutor(9) as pool:
         answers = []
-        for depth, (seed, given) in enumerate(wanted):
-            answers.append(pool.submit(ask, service, seed, given["y"]))
+        for depth, (seed, overrides) in enumerate(wanted):
+            answers.append(pool.submit(ask, service, seed, overrides["y"]))
             assert session.begun.wait(30)
             wait_for_depth(service.metrics, depth)
         session.let.set()
         bodies = [answer.result(30) for answer in answers]
     assert [len(fed["y"]) for fed in session.fed] == sizes
     fed = [digest_latents(fed, row) for fed in session.fed for row in range(len(fed["y"]))]
-    assert fed == [digest_latents(draw(model.card.latents, [seed], [given]), 0) for seed, given in wanted]
-    assert bodies == [ask(make_service(), seed, given["y"]) for seed, given in wanted]
+    assert fed == [digest_latents(draw(model.card.latents, [seed], [overrides]), 0) for seed, overrides in wanted]
+    assert bodies == [ask(make_service(), seed, overrides["y"]) for seed, overrides in wanted]
 
 
 def retrained() -> bytes:
@@ -116,7 +116,7 @@ def test_after_another_model_came_no_old_image_is_confirmed(make_service: Callab
     """D-09: an entity tag from before a model of the same name was replaced brings the new model's picture and digest."""
     old, new = (model_from_bytes(data, "cpu") for data in (tiny_onnx.grey(), retrained()))
     before = fetch(make_service({"grey": old}), "seed=42")
-    kept = Conditions(if_none_match=dict(before.headers)["ETag"])
+    kept = RequestHeaders(if_none_match=dict(before.headers)["ETag"])
     after = fetch(make_service({"grey": new}), "seed=42", kept)
     assert (after.status, dict(after.headers)["X-Model-Digest"]) == (200, new.digest)
     assert after.body != before.body
@@ -129,9 +129,9 @@ def test_seeds_whose_tags_begin_alike_are_told_apart(make_service: Callable[...,
     service = make_service()
     by_beginning: dict[str, list[tuple[int, str]]] = {}
     for seed in range(6000):
-        tag = dict(fetch(service, f"model=grey&seed={seed}", Conditions(is_head=True)).headers)["ETag"]
+        tag = dict(fetch(service, f"model=grey&seed={seed}", RequestHeaders(is_head=True)).headers)["ETag"]
         by_beginning.setdefault(tag[1:6], []).append((seed, tag))
     alike = [pair[:2] for pair in by_beginning.values() if len(pair) > 1]
     assert alike
     for (one, _), (_, other_tag) in alike:
-        assert fetch(service, f"model=grey&seed={one}", Conditions(if_none_match=other_tag)).status == 200
+        assert fetch(service, f"model=grey&seed={one}", RequestHeaders(if_none_match=other_tag)).status == 200

@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 
 from serving.app import create_app
-from serving.generation.generate import Conditions, Service, generate
-from serving.http.asgi import Front
+from serving.generation.generate import RequestHeaders, Service, generate
+from serving.http.asgi import ASGIApp
 from serving.observability.timings import Batch, Run, Timings
 from serving.openapi.operations import SERVER_TIMING
 from serving.settings import Settings
@@ -28,13 +28,13 @@ def shape(value: str | None) -> str | None:
 
 
 @pytest.fixture
-def both(settings: Settings) -> list[Front]:
+def both(settings: Settings) -> list[ASGIApp]:
     """The application as shipped, and without the lane; neither has answered anything yet."""
-    return [create_app(replace(settings, lane=lane), log=lambda event, **facts: None) for lane in (True, False)]
+    return [create_app(replace(settings, fast_path=fast_path), log=lambda event, **facts: None) for fast_path in (True, False)]
 
 
 @pytest.mark.parametrize(("path", "query"), ASKED)
-def test_each_way_to_a_sample_tells_the_same(both: list[Front], path: str, query: str) -> None:
+def test_each_way_to_a_sample_tells_the_same(both: list[ASGIApp], path: str, query: str) -> None:
     """Made, kept, and not changed: with the lane and without it the header has one shape."""
     for app in both:
         rows = "3" if path == "/walk" else "1"
@@ -45,7 +45,7 @@ def test_each_way_to_a_sample_tells_the_same(both: list[Front], path: str, query
         assert told == [made, "cache;desc=hit", "cache;desc=not_modified"]
 
 
-def test_the_address_of_a_digest_tells_it_too(app: Front, flask_only: Flask) -> None:
+def test_the_address_of_a_digest_tells_it_too(app: ASGIApp, flask_only: Flask) -> None:
     """As ``/generate`` does."""
     for one in (app, flask_only):
         digest = next(iter(service_of(one).registry.values())).model.digest
@@ -55,7 +55,7 @@ def test_the_address_of_a_digest_tells_it_too(app: Front, flask_only: Flask) -> 
 
 
 @pytest.mark.parametrize(("path", "query"), ASKED)
-def test_what_was_not_made_tells_nothing(app: Front, path: str, query: str) -> None:
+def test_what_was_not_made_tells_nothing(app: ASGIApp, path: str, query: str) -> None:
     """Neither HEAD nor an error has the header, nor has any other route."""
     assert ask(app, query, "HEAD", path).server_timing is None
     assert ask(app, "seed=x", path=path).server_timing is None
@@ -67,9 +67,9 @@ def test_equal_requests_tell_that_they_shared(make_service: Callable[..., Servic
     service = make_service()
 
     async def play() -> list[Any]:
-        return await asyncio.gather(*(generate(service, "seed=1", Conditions()) for _ in range(3)))
+        return await asyncio.gather(*(generate(service, "seed=1", RequestHeaders()) for _ in range(3)))
 
-    told = [shape(reply.server_timing) for reply in service.bridge.ask(play())]
+    told = [shape(reply.server_timing) for reply in service.portal.run(play())]
     assert told[1:] == ["cache;desc=coalesced"] * 2
     assert told[0] is not None
     assert told[0].startswith("cache;desc=miss")
@@ -80,9 +80,9 @@ def test_a_batch_counts_the_rows_of_others(make_service: Callable[..., Service])
     service = make_service()
 
     async def play() -> list[Any]:
-        return await asyncio.gather(*(generate(service, query, Conditions()) for query in ("seed=1&n=3", "seed=9&n=5")))
+        return await asyncio.gather(*(generate(service, query, RequestHeaders()) for query in ("seed=1&n=3", "seed=9&n=5")))
 
-    told = [reply.server_timing for reply in service.bridge.ask(play())]
+    told = [reply.server_timing for reply in service.portal.run(play())]
     assert all("batch;desc=8," in value for value in told)
 
 
@@ -112,7 +112,7 @@ def test_a_replys_headers_are_those_of_what_is_answered(make_service: Callable[.
     assert "Server-Timing" not in dict(reply.headers)
 
 
-def durations(app: Front, **labels: str) -> float:
+def durations(app: ASGIApp, **labels: str) -> float:
     return service_of(app).metrics.registry.get_sample_value("gan_http_request_duration_seconds_count", labels) or 0.0
 
 
@@ -126,7 +126,7 @@ def durations(app: Front, **labels: str) -> float:
         ("/models/grey", "", {"route": "/models/<name>", "cache": "miss", "model": ""}),
     ],
 )
-def test_durations_are_told_by_model(both: list[Front], path: str, query: str, labels: dict[str, str]) -> None:
+def test_durations_are_told_by_model(both: list[ASGIApp], path: str, query: str, labels: dict[str, str]) -> None:
     """The histogram's label is the name of the served model that an answer is from, and empty where it is from none."""
     before = durations(both[0], **labels)
     ask(both[0], query, path=path)

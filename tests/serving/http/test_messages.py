@@ -65,7 +65,7 @@ def test_a_body_in_chunks_is_read_whole(server: Server) -> None:
 def test_a_body_that_is_too_large_is_refused_by_its_header(server: Server) -> None:
     """413 while the body has not come."""
     status, body = status_and_body(server.send(INFER + b"Connection: close\r\nContent-Length: 99999999\r\n\r\n{"))
-    assert (status, json.loads(body)["code"]) == (b"413", "too_large")
+    assert (status, json.loads(body)["code"]) == (b"413", "content_too_large")
 
 
 def test_a_body_that_never_comes_holds_nothing_up(server: Server) -> None:

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from serving.errors import Problem
-from serving.generation.generate import Conditions, Service
+from serving.generation.generate import RequestHeaders, Service
 from serving.generation.service import answer
-from serving.http.asgi import Front
+from serving.http.asgi import ASGIApp
 from serving.http.routes import ROUTES
 from serving.model.load import Model
 from serving.openapi.document import split_route
 from tests.serving.client import ask, service_of
 
 
-def test_the_routes_are_those_of_the_table(app: Front) -> None:
+def test_the_routes_are_those_of_the_table(app: ASGIApp) -> None:
     """S-03: there is no route that the table does not name, and each answers GET, HEAD and OPTIONS only, or its own method."""
     told = {
         rule: {"GET", "HEAD", "OPTIONS"} if method == "GET" else {method, "OPTIONS"}
@@ -29,7 +29,7 @@ def test_the_routes_are_those_of_the_table(app: Front) -> None:
     assert {rule.rule: rule.methods for rule in app.flask.url_map.iter_rules()} == told
 
 
-def test_models_are_listed_with_what_they_can_be_asked(app: Front, models: dict[str, Model]) -> None:
+def test_models_are_listed_with_what_they_can_be_asked(app: ASGIApp, models: dict[str, Model]) -> None:
     """``/models`` lists every model, the default one first, with digest, formats and the range of each parameter."""
     listed = json.loads(ask(app, path="/models").body)["models"]
     assert [model["name"] for model in listed] == list(models)
@@ -44,7 +44,7 @@ def test_models_are_listed_with_what_they_can_be_asked(app: Front, models: dict[
     assert listed[0]["walk_formats"] == ["webp", "apng", "gif", "npy", "json"]
 
 
-def test_one_model_is_shown(app: Front) -> None:
+def test_one_model_is_shown(app: ASGIApp) -> None:
     """``/models/<name>`` is the list's entry; another name is 404 and named."""
     listed = json.loads(ask(app, path="/models").body)["models"]
     assert json.loads(ask(app, path="/models/grey").body) == next(model for model in listed if model["name"] == "grey")
@@ -54,7 +54,7 @@ def test_one_model_is_shown(app: Front) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_a_running_service_is_alive_and_ready(app: Front, path: str) -> None:
+def test_a_running_service_is_alive_and_ready(app: ASGIApp, path: str) -> None:
     """Both probes answer 200."""
     assert ask(app, path=path).status == 200
 
@@ -63,7 +63,7 @@ QUERIES = {"/generate": "seed=1", "/walk": "from=1&to=2", "/mix": "a=1&b=2", "/a
 
 
 @pytest.mark.parametrize("path", [route for route in ROUTES if not {"<", " "} & set(route)])
-def test_no_cache_may_guess_how_long_it_keeps_an_answer(app: Front, path: str) -> None:
+def test_no_cache_may_guess_how_long_it_keeps_an_answer(app: ASGIApp, path: str) -> None:
     """Every answer says so itself; one that may be kept has a tag, and is 304 as long as it is the same."""
     answer = ask(app, QUERIES.get(path, ""), path=path)
     rule = answer.headers["Cache-Control"]
@@ -79,7 +79,7 @@ def value(service: Service, name: str, **labels: str) -> float:
     return service.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
-def test_answers_are_counted_by_route_method_and_code(app: Front) -> None:
+def test_answers_are_counted_by_route_method_and_code(app: ASGIApp) -> None:
     """The lane and Flask count into the same metrics, under the route's name and never the path's."""
     service = service_of(app)
     counted = [
@@ -96,7 +96,7 @@ def test_answers_are_counted_by_route_method_and_code(app: Front) -> None:
         assert value(service, "gan_http_requests_total", **labels) == before + 1
 
 
-def test_an_answer_without_inference_is_told_apart(app: Front) -> None:
+def test_an_answer_without_inference_is_told_apart(app: ASGIApp) -> None:
     """A 304 is counted as ``not_modified`` in the histogram of durations."""
     service = service_of(app)
     labels = {"route": "/generate", "cache": "not_modified", "model": "conditional"}
@@ -105,7 +105,7 @@ def test_an_answer_without_inference_is_told_apart(app: Front) -> None:
     assert value(service, "gan_http_request_duration_seconds_count", **labels) == before + 1
 
 
-def test_every_metric_is_there_under_its_name(app: Front) -> None:
+def test_every_metric_is_there_under_its_name(app: ASGIApp) -> None:
     """The names that dashboards rely on are exposed, and .25 seconds is an exact bucket."""
     ask(app, "seed=1")
     text = ask(app, path="/metrics").body.decode()
@@ -131,7 +131,7 @@ def test_every_metric_is_there_under_its_name(app: Front) -> None:
     assert re.search(r'^gan_http_request_duration_seconds_bucket{.*le="0.25"', text, re.MULTILINE)
 
 
-def test_no_label_takes_a_value_from_a_client(app: Front) -> None:
+def test_no_label_takes_a_value_from_a_client(app: ASGIApp) -> None:
     """O-14: after requests full of a marker in every place, no metric holds it."""
     for query in ("seed=canary", "canary=1", "model=canary", "format=canary"):
         ask(app, query, headers={"User-Agent": "canary", "Accept": "canary/canary", "If-None-Match": "canary"})
@@ -155,7 +155,7 @@ def test_a_fault_is_told_by_an_id_only(make_service: Callable[..., Service], mod
         events.append((event, facts))
 
     service = make_service({"grey": broken})
-    reply = service.bridge.ask(answer(service, log, "seed=1", Conditions()))
+    reply = service.portal.run(answer(service, log, "seed=1", RequestHeaders()))
     problem = json.loads(reply.body)
     assert (reply.status, problem["code"]) == (500, "internal")
     assert b"secret" not in reply.body
@@ -167,12 +167,12 @@ def test_a_fault_is_told_by_an_id_only(make_service: Callable[..., Service], mod
 def test_a_closed_service_refuses_and_counts(make_service: Callable[..., Service]) -> None:
     """After its batchers closed, a request is 503 with Retry-After, and counted as refused."""
     service = make_service()
-    for served in service.registry.values():
-        service.bridge.ask(served.batcher.close())
-    reply = service.bridge.ask(answer(service, lambda event, **facts: None, "seed=1", Conditions()))
+    for entry in service.registry.values():
+        service.portal.run(entry.batcher.close())
+    reply = service.portal.run(answer(service, lambda event, **facts: None, "seed=1", RequestHeaders()))
     assert reply.status == 503
     assert dict(reply.headers)["Retry-After"] == "1"
-    assert value(service, "gan_rejected_total", reason="draining") == 1
+    assert value(service, "gan_rejected_total", reason="shutting_down") == 1
 
 
 def all_problems(kind: type[Problem] = Problem) -> list[type[Problem]]:
@@ -193,17 +193,17 @@ def test_codes_are_stable_and_tell_problems_apart() -> None:
         "internal": 500,
         "non_finite": 500,
         "queue_full": 503,
-        "draining": 503,
-        "deadline": 504,
+        "shutting_down": 503,
+        "deadline_exceeded": 504,
         "gone": 410,
         "bad_request": 400,
-        "head_too_late": 408,
-        "head_too_large": 431,
+        "request_timeout": 408,
+        "headers_too_large": 431,
         "bad_inference": 400,
-        "too_large": 413,
+        "content_too_large": 413,
         "unsupported_media_type": 415,
         "unauthorised": 401,
         "too_many_tries": 429,
-        "rate": 429,
+        "rate_limited": 429,
     }
     assert len({problem.code for problem in all_problems()}) == len(all_problems())

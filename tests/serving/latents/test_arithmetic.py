@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from contract import MAX_SEED, Categorical, DrawError, Latents, Normal, Uniform, digest_latents, draw
 from serving.encoding.formats import PNG_KEYWORD
 from serving.encoding.png_reader import read_png
-from serving.generation.generate import Conditions, Reply, Service, generate
+from serving.generation.generate import Reply, RequestHeaders, Service, generate
 from serving.generation.interpolate import arithmetic, mix
-from serving.http.asgi import Front
-from serving.latents.arithmetic import Sum, combine, weigh
-from serving.latents.interpolation import Place
+from serving.http.asgi import ASGIApp
+from serving.latents.arithmetic import VectorSum, combine, weigh
+from serving.latents.interpolation import Interpolation
 from serving.latents.sources import draw_rows
 from serving.model.load import Model
 from tests.serving.client import ask
@@ -58,12 +58,12 @@ REQUESTS = [
 @given(a=SEEDS, b=SEEDS, values=VALUES)
 def test_what_cancels_is_gone(a: int, b: int, values: dict[str, float]) -> None:
     """``b - b + a`` and ``a - b + b`` are what ``a`` draws, bit for bit, given values included."""
-    assert same(combine(LATENTS, Sum(b, b, a), values), draw(LATENTS, [a], [values]))
-    assert same(combine(LATENTS, Sum(a, b, b), values), draw(LATENTS, [a], [values]))
+    assert same(combine(LATENTS, VectorSum(b, b, a), values), draw(LATENTS, [a], [values]))
+    assert same(combine(LATENTS, VectorSum(a, b, b), values), draw(LATENTS, [a], [values]))
 
 
-@given(seeds=st.builds(Sum, SEEDS, SEEDS, SEEDS), values=VALUES)
-def test_a_given_value_moves_nothing_else(seeds: Sum, values: dict[str, float]) -> None:
+@given(seeds=st.builds(VectorSum, SEEDS, SEEDS, SEEDS), values=VALUES)
+def test_a_given_value_moves_nothing_else(seeds: VectorSum, values: dict[str, float]) -> None:
     """A row with given values is the row without them, but for those components."""
     free, held = combine(LATENTS, seeds), combine(LATENTS, seeds, values)
     expected = draw(LATENTS, [seeds.c], [values])
@@ -77,25 +77,25 @@ def test_a_given_value_moves_nothing_else(seeds: Sum, values: dict[str, float]) 
 def test_the_sum_goes_by_the_formula() -> None:
     """Normal latents are (a - b + c) / sqrt(3), and (2a - b) / sqrt(5) where ``c`` is ``a``; uniform ones about the middle."""
     a, b, c = draw(LATENTS, [5, 6, 7])["z"].astype(np.float64)
-    assert combine(LATENTS, Sum(5, 6, 7))["z"][0] == pytest.approx((a - b + c) / 3**0.5, rel=1e-6)
-    assert combine(LATENTS, Sum(5, 6, 5))["z"][0] == pytest.approx((2 * a - b) / 5**0.5, rel=1e-6)
+    assert combine(LATENTS, VectorSum(5, 6, 7))["z"][0] == pytest.approx((a - b + c) / 3**0.5, rel=1e-6)
+    assert combine(LATENTS, VectorSum(5, 6, 5))["z"][0] == pytest.approx((2 * a - b) / 5**0.5, rel=1e-6)
     latents: Latents = {"u": Uniform(50, 2.0, 10.0)}
     a, b, c = draw(latents, [5, 6, 7])["u"].astype(np.float64)
     right = np.clip(6 + (a - b + c - 6) / 3**0.5, 2, 10)
-    assert combine(latents, Sum(5, 6, 7))["u"][0] == pytest.approx(right, rel=1e-6)
+    assert combine(latents, VectorSum(5, 6, 7))["u"][0] == pytest.approx(right, rel=1e-6)
 
 
 def test_the_sum_stays_on_the_priors_scale() -> None:
     """Normal latents have mean and variance of what seeds draw, uniform ones the mean and nine tenths of the variance."""
     latents: Latents = {"z": Normal(100), "u": Uniform(100)}
-    sums = [combine(latents, Sum(3 * i, 3 * i + 1, 3 * i + 2)) for i in range(200)]
+    sums = [combine(latents, VectorSum(3 * i, 3 * i + 1, 3 * i + 2)) for i in range(200)]
     z, u = (np.concatenate([row[name] for row in sums]) for name in latents)
     assert (z.mean(), z.var()) == (pytest.approx(0, abs=0.03), pytest.approx(1, abs=0.03))
     assert (u.mean(), u.var()) == (pytest.approx(0, abs=0.02), pytest.approx(0.3, abs=0.01))
 
 
-@given(seeds=st.builds(Sum, SEEDS, SEEDS, SEEDS))
-def test_a_uniform_latent_stays_in_its_range(seeds: Sum) -> None:
+@given(seeds=st.builds(VectorSum, SEEDS, SEEDS, SEEDS))
+def test_a_uniform_latent_stays_in_its_range(seeds: VectorSum) -> None:
     """No component leaves the range of its declaration."""
     assert (np.abs(combine(LATENTS, seeds)["c"]) <= 1).all()
 
@@ -104,41 +104,41 @@ def test_a_class_is_the_firsts_unless_it_is_taken_away() -> None:
     """The class is ``a``'s; where ``a`` and ``b`` have the same, it is ``c``'s."""
     latents: Latents = {"y": Categorical(3)}
     classes = draw(latents, range(12))["y"].tolist()
-    for seeds in (Sum(a, b, c) for a in range(12) for b in range(12) for c in range(12) if len({a, b, c}) == 3):
+    for seeds in (VectorSum(a, b, c) for a in range(12) for b in range(12) for c in range(12) if len({a, b, c}) == 3):
         a, b, c = (classes[seed] for seed in seeds)
         assert combine(latents, seeds)["y"].tolist() == [c if a == b else a]
 
 
 def test_equal_seeds_are_weighed_together() -> None:
     """Weights of equal seeds are added, and none of weight 0 is left."""
-    assert weigh(Sum(1, 2, 3)) == {1: 1, 2: -1, 3: 1}
-    assert weigh(Sum(1, 2, 1)) == {1: 2, 2: -1}
-    assert weigh(Sum(1, 1, 1)) == {1: 1}
+    assert weigh(VectorSum(1, 2, 3)) == {1: 1, 2: -1, 3: 1}
+    assert weigh(VectorSum(1, 2, 1)) == {1: 2, 2: -1}
+    assert weigh(VectorSum(1, 1, 1)) == {1: 1}
 
 
 def test_latents_never_change() -> None:
     """The digest of a sum's latents is the one of the day it was written."""
-    assert digest_latents(combine(LATENTS, Sum(1, 2, 3)), 0) == GOLDEN
+    assert digest_latents(combine(LATENTS, VectorSum(1, 2, 3)), 0) == GOLDEN
 
 
 @pytest.mark.parametrize("wrong", [-1, MAX_SEED + 1])
 def test_a_wrong_seed_is_refused(wrong: int) -> None:
     """A seed out of range is named."""
     with pytest.raises(DrawError, match=f"seed must be 0..{MAX_SEED}, got {wrong}"):
-        combine(LATENTS, Sum(1, 2, wrong))
+        combine(LATENTS, VectorSum(1, 2, wrong))
 
 
 def test_sums_seeds_and_places_share_a_batch() -> None:
     """In any company a sum's row is the one that is made alone, and so are its neighbours'."""
-    found = draw_rows(LATENTS, [7, Sum(1, 2, 3), Place(1, 2, 0.5), Sum(1, 2, 3)], [{}, {}, {}, {"y": 4}])
-    alone = [draw_rows(LATENTS, [source]) for source in (7, Sum(1, 2, 3), Place(1, 2, 0.5))]
-    alone.append(combine(LATENTS, Sum(1, 2, 3), {"y": 4}))
+    found = draw_rows(LATENTS, [7, VectorSum(1, 2, 3), Interpolation(1, 2, 0.5), VectorSum(1, 2, 3)], [{}, {}, {}, {"y": 4}])
+    alone = [draw_rows(LATENTS, [source]) for source in (7, VectorSum(1, 2, 3), Interpolation(1, 2, 0.5))]
+    alone.append(combine(LATENTS, VectorSum(1, 2, 3), {"y": 4}))
     for row, right in enumerate(alone):
         assert same({name: value[row : row + 1] for name, value in found.items()}, right)
 
 
 @pytest.mark.parametrize("case", REQUESTS, ids=[case.name for case in REQUESTS])
-def test_each_request_is_answered_as_the_table_says(app: Front, flask_only: Flask, case: Case) -> None:
+def test_each_request_is_answered_as_the_table_says(app: ASGIApp, flask_only: Flask, case: Case) -> None:
     """A request gets the table's status, with the lane and without; an error is problem+json with its code and its words."""
     headers = {"Accept": case.accept} if case.accept else {}
     answer = ask(app, case.query, path="/arithmetic", headers=headers)
@@ -167,10 +167,10 @@ def test_sums_asked_together_bring_what_they_bring_alone(make_service: Callable[
     asked += [(mix, f"a={i}&b=3&format=npy") for i in range(6)] + [(generate, f"seed={i}&format=npy") for i in range(6)]
 
     async def together() -> list[Reply]:
-        return await asyncio.gather(*(make(service, query, Conditions()) for make, query in asked))
+        return await asyncio.gather(*(make(service, query, RequestHeaders()) for make, query in asked))
 
     alone = [get(make, service, query).body for make, query in asked]
-    assert [reply.body for reply in service.bridge.ask(together())] == alone
+    assert [reply.body for reply in service.portal.run(together())] == alone
 
 
 def test_the_picture_says_how_to_make_it_again(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
@@ -197,9 +197,9 @@ def test_304_and_head_run_nothing(make_service: Callable[..., Service], models: 
             raise AssertionError("an inference")
 
     idle = make_service({"conditional": replace(models["conditional"], session=NoSession())})  # type: ignore[arg-type]
-    answer, head = get(arithmetic, make_service(), ALL), get(arithmetic, idle, ALL, Conditions(is_head=True))
+    answer, head = get(arithmetic, make_service(), ALL), get(arithmetic, idle, ALL, RequestHeaders(is_head=True))
     assert [h for h in answer.headers if h[0] != "Content-Length"] == head.headers
-    not_modified = get(arithmetic, idle, ALL, Conditions(if_none_match=dict(head.headers)["ETag"]))
+    not_modified = get(arithmetic, idle, ALL, RequestHeaders(if_none_match=dict(head.headers)["ETag"]))
     assert (not_modified.status, not_modified.body, not_modified.cache) == (304, b"", "not_modified")
 
 
@@ -212,7 +212,7 @@ def test_every_difference_has_its_entity_tag(make_service: Callable[..., Service
         "a=1&b=3&c=2",
     ]
     asked: list[tuple[Any, str]] = [(arithmetic, query) for query in queries] + [(mix, "a=1&b=2&t=1"), (generate, "seed=1")]
-    etags = [dict(get(make, service, query, Conditions(is_head=True)).headers)["ETag"] for make, query in asked]
+    etags = [dict(get(make, service, query, RequestHeaders(is_head=True)).headers)["ETag"] for make, query in asked]
     assert len(set(etags)) == len(asked)
     assert get(arithmetic, service, ALL) == get(arithmetic, service, "c=3&b=2&a=1&scale=1&format=png&model=conditional")
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract import MAX_SEED, Categorical, DrawError, Latents, Normal, Uniform, digest_latents, draw
-from serving.latents.interpolation import Place, angle_between, between, draw_sources, frame_places, mix, sine, walk
+from serving.latents.interpolation import Interpolation, angle_between, between, draw_sources, frame_places, mix, sine, walk
 
 LATENTS: Latents = {"z": Normal(100), "y": Categorical(10), "c": Uniform(2), "x": Normal(1), "w": Normal(3)}
 SEEDS = st.integers(0, MAX_SEED)
@@ -59,15 +59,15 @@ def test_a_given_value_holds_all_the_way_and_moves_nothing_else(a: int, b: int, 
     assert same(held, free)
 
 
-SOURCES = SEEDS | st.builds(Place, st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 0.25, 1.0]))
+SOURCES = SEEDS | st.builds(Interpolation, st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 0.25, 1.0]))
 
 
 @given(rows=st.lists(st.tuples(SOURCES, VALUES), min_size=1, max_size=9))
-def test_seeds_and_places_share_a_batch(rows: list[tuple[int | Place, dict[str, float]]]) -> None:
+def test_seeds_and_places_share_a_batch(rows: list[tuple[int | Interpolation, dict[str, float]]]) -> None:
     """In any company a seed's row is that of ``draw`` and a place's row that of ``mix``, each with its own given values."""
     found = draw_sources(LATENTS, [source for source, _ in rows], [values for _, values in rows])
     for row, (source, values) in enumerate(rows):
-        alone = mix(LATENTS, *source, values) if isinstance(source, Place) else draw(LATENTS, [source], [values])
+        alone = mix(LATENTS, *source, values) if isinstance(source, Interpolation) else draw(LATENTS, [source], [values])
         assert same({name: value[row : row + 1] for name, value in found.items()}, alone)
 
 
@@ -148,8 +148,8 @@ def test_a_place_off_the_way_is_refused(t: float) -> None:
     [
         ({"frames": 1}, "frames must be 2 or more, got 1"),
         ({"to_seed": 2**32}, r"seed must be 0\.\.4294967295"),
-        ({"given": {"y": 10}}, r"y must be 0\.\.9, got 10"),
-        ({"given": {"q": 1}}, "no parameter 'q'"),
+        ({"overrides": {"y": 10}}, r"y must be 0\.\.9, got 10"),
+        ({"overrides": {"q": 1}}, "no parameter 'q'"),
     ],
 )
 def test_a_wrong_walk_is_refused(change: dict[str, Any], message: str) -> None:

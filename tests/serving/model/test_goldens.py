@@ -13,22 +13,25 @@ import pytest
 from numpy.typing import NDArray
 
 from contract import sampling
+from serving.app import create_app
 from serving.encoding import png
+from serving.engine.golden_files import GoldenFiles, hash_golden_files
 from serving.errors import ModelError
 from serving.generation.generate import Service
-from serving.http.asgi import Front
-from serving.model.determinism import Goldens
+from serving.http.asgi import ASGIApp
+from serving.model.determinism import GoldenReport
 from serving.model.load import Model, model_from_bytes
 from serving.model.runtime import runtime_class
-from serving.observability.metrics import Metrics
+from serving.settings import Settings
 from tests.serving import tiny_onnx
-from tests.serving.client import ask, fetch
+from tests.serving.client import ask, fetch, service_of
 
 FILE = tiny_onnx.grey()
 
 
-def load(data: bytes = FILE) -> Goldens:
-    return model_from_bytes(data, "cpu").goldens
+def load(data: bytes = FILE) -> tuple[GoldenReport, GoldenFiles]:
+    model = model_from_bytes(data, "cpu")
+    return model.goldens, hash_golden_files(model)
 
 
 def exported_elsewhere(levels: int) -> bytes:
@@ -70,31 +73,34 @@ def test_another_runtime_is_refused_as_such() -> None:
 def test_another_rounding_is_close() -> None:
     """Pixels one level away are close and the latents exact; the files are those of the pixels here."""
     here, there = load(), load(exported_elsewhere(1))
-    assert (there.latents, there.pixels, there.encoder) == ("exact", "close", here.encoder)
+    assert there[0] == GoldenReport(latents="exact", pixels="close")
+    assert there[1].encoder == here[1].encoder
 
 
 def test_another_zlib_changes_encoder_and_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deflated otherwise, latents and pixels stay exact; the encoder's fingerprint and every file differ."""
-    before = load()
+    _, before = load()
     monkeypatch.setattr(png, "LEVEL", 9)
-    after = load()
-    assert (after.latents, after.pixels) == ("exact", "exact")
+    report, after = load()
+    assert (report.latents, report.pixels) == ("exact", "exact")
     assert after.encoder != before.encoder
     assert before.files.keys() == after.files.keys() == {"0", "42"}
     assert not set(before.files.values()) & set(after.files.values())
 
 
-def info(goldens: Goldens) -> dict[str, str]:
+def info(settings: Settings) -> dict[str, str]:
     """The labels of ``gan_model_info``."""
-    metrics = Metrics()
-    metrics.record_model(replace(model_from_bytes(FILE, "cpu"), goldens=goldens))
-    (sample,) = next(f for f in metrics.registry.collect() if f.name == "gan_model_info").samples
-    return sample.labels
+    registry = service_of(create_app(settings, log=lambda event, **facts: None)).metrics.registry
+    samples = next(f for f in registry.collect() if f.name == "gan_model_info").samples
+    return next(sample.labels for sample in samples if sample.labels["model"] == "grey")
 
 
-def test_an_encoder_that_its_fingerprint_does_not_know_is_seen_in_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_that_its_fingerprint_does_not_know_is_seen_in_the_files(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
     """Where only pictures of 28x28 are deflated otherwise, nothing but ``files`` differs, also in the metric."""
     before = load()
+    one = info(settings)
     write = png.write_png
 
     def otherwise(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> bytes:
@@ -104,29 +110,33 @@ def test_an_encoder_that_its_fingerprint_does_not_know_is_seen_in_the_files(monk
 
     monkeypatch.setattr("serving.encoding.formats.write_png", otherwise)
     after = load()
-    assert replace(after, files=before.files) == before
-    assert after.files != before.files
-    one, other = info(before), info(after)
+    assert (after[0], after[1].encoder) == (before[0], before[1].encoder)
+    assert after[1].files != before[1].files
+    other = info(settings)
     assert {name for name in one if one[name] != other[name]} == {"files"}
 
 
 @pytest.mark.parametrize("name", ["grey", "conditional", "colour", "points2", "points1"])
-def test_files_are_what_a_client_gets(make_service: Callable[..., Service], models: dict[str, Model], name: str) -> None:
+def test_files_are_what_a_client_gets(make_service: Callable[..., Service], name: str) -> None:
     """Each golden file's SHA-256 is that of the PNG which ``/generate`` answers to its seed."""
     service = make_service()
     answers = {s: fetch(service, f"model={name}&seed={s}&format=png").body for s in ("0", "42")}
-    assert models[name].goldens.files == {seed: hashlib.sha256(body).hexdigest() for seed, body in answers.items()}
+    assert service.registry[name].golden_files.files == {
+        seed: hashlib.sha256(body).hexdigest() for seed, body in answers.items()
+    }
 
 
-def test_models_shows_what_differs(app: Front, models: dict[str, Model]) -> None:
+def test_models_shows_what_differs(app: ASGIApp, models: dict[str, Model]) -> None:
     """``/models/<name>`` tells latents, pixels, encoder and files, each by itself."""
     shown: dict[str, Any] = json.loads(ask(app, path="/models/grey").body)["goldens"]
-    assert shown == asdict(models["grey"].goldens)
+    assert shown == {"latents": "exact", "pixels": "exact"} | asdict(hash_golden_files(models["grey"]))
     assert (list(shown), shown["latents"], shown["pixels"]) == (["latents", "pixels", "encoder", "files"], "exact", "exact")
 
 
 def test_without_png_or_goldens_there_are_no_files(models: dict[str, Model]) -> None:
     """Tokens have no PNG, and a card may have no goldens: then there is nothing to compare, and that is said."""
-    tokens, none = models["tokens"].goldens, load(tiny_onnx.grey(goldens=()))
-    assert (tokens.latents, tokens.pixels, tokens.encoder, tokens.files) == ("exact", "exact", None, {})
-    assert (none.latents, none.pixels, none.files) == ("none", "none", {})
+    tokens = models["tokens"]
+    assert tokens.goldens == GoldenReport(latents="exact", pixels="exact")
+    assert hash_golden_files(tokens) == GoldenFiles(encoder=None, files={})
+    report, files = load(tiny_onnx.grey(goldens=()))
+    assert (report, files.files) == (GoldenReport(latents="none", pixels="none"), {})

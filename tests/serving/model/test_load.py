@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from contract import METADATA_KEY, Categorical, Golden, Image, Normal, Points
 from serving.errors import ModelError, ProviderError
-from serving.model.determinism import Plan, compare_goldens, find_plan
+from serving.model.determinism import BatchingMode, compare_goldens, find_batching_mode
 from serving.model.load import load_model, load_models, model_from_bytes
 from serving.model.onnx_file import read_contents
 from serving.model.runtime import PROBE, Session, open_session, resolve_provider, runtime_class
@@ -28,7 +29,7 @@ def test_a_model_says_what_it_is(folder: Path) -> None:
     loaded = load_model(path, "cpu")
     assert loaded.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     assert loaded.runtime == runtime_class("cpu")
-    assert (loaded.goldens.latents, loaded.goldens.pixels, loaded.plan.name) == ("exact", "exact", "any")
+    assert (loaded.goldens.latents, loaded.goldens.pixels, loaded.batching.name) == ("exact", "exact", "any")
     assert list(loaded.parameters) == ["y", "c0", "c1"]
 
 
@@ -177,7 +178,7 @@ def test_points_may_differ_by_a_ten_thousandth() -> None:
     def compare(offset: float) -> str:
         moved = Golden(seed=golden.seed, latents=golden.latents, output=golden.output + np.float32(offset))
         card = replace(loaded.card, goldens=(moved,))
-        return compare_goldens(loaded.session, loaded.plan, card, loaded.digest, loaded.runtime).pixels
+        return compare_goldens(loaded.session, loaded.batching, card, loaded.runtime).pixels
 
     assert compare(0) == "exact"
     assert compare(0.001) == "close"
@@ -198,7 +199,7 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.onnx").write_bytes(tiny_onnx.grey())
     with pytest.raises(ModelError, match="another model is called 'grey' too"):
-        load_models([tmp_path / "a.onnx", tmp_path / "b.onnx"], "cpu")
+        load_models([tmp_path / "a.onnx", tmp_path / "b.onnx"], partial(load_model, provider="cpu"))
 
 
 def test_cuda_is_never_answered_by_the_cpu() -> None:
@@ -237,10 +238,10 @@ def test_a_model_that_heeds_its_neighbours_is_run_so_that_it_does_not(steady: Ca
     """Where rows change with the batch, batches are padded to one size, and where that fails rows run one by one."""
     loaded = model_from_bytes(tiny_onnx.grey(), "cpu")
     noisy = NoisySession(loaded.session, steady)
-    plan = find_plan(noisy, loaded.card, 64)
+    batching = find_batching_mode(noisy, loaded.card, 64)
     seeds = list(range(70))
-    kept = replace(loaded, session=noisy, plan=plan)
-    assert plan.name == name
+    kept = replace(loaded, session=noisy, batching=batching)
+    assert batching.name == name
     assert kept.sample(seeds).tobytes() == b"".join(kept.sample([seed]).tobytes() for seed in seeds)
 
 
@@ -250,10 +251,10 @@ def test_a_model_that_keeps_no_promise_is_refused() -> None:
     runs = iter(range(10**6))
     noisy = NoisySession(loaded.session, lambda n: next(runs) % 2 == 0)
     with pytest.raises(ModelError, match="same seed gives different outputs"):
-        find_plan(noisy, loaded.card, 64)
+        find_batching_mode(noisy, loaded.card, 64)
 
 
 def test_padding_is_counted() -> None:
     """The rows run for nothing are those up to the next full batch."""
-    assert [Plan(64).padding(n) for n in (1, 63, 64, 65)] == [63, 1, 0, 63]
-    assert Plan().padding(3) == 0
+    assert [BatchingMode(64).padding(n) for n in (1, 63, 64, 65)] == [63, 1, 0, 63]
+    assert BatchingMode().padding(3) == 0

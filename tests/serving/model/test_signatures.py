@@ -17,7 +17,7 @@ from contract import Image, Normal
 from serving.app import create_app
 from serving.engine.reload import Outcome, Reloader
 from serving.errors import ModelError, SettingError
-from serving.http.asgi import Front
+from serving.http.asgi import ASGIApp
 from serving.model.load import load_model
 from serving.model.signatures import Statement, Trust, sign, signature_file
 from serving.settings import Settings
@@ -69,14 +69,14 @@ def home(tmp_path: Path) -> Path:
     return path
 
 
-def make_app(home: Path, keys: Path, **settings: object) -> Front:
-    given = Settings(models=(str(home),), provider="cpu", public_key=keys, **settings)  # type: ignore[arg-type]
-    return create_app(given, log=lambda event, **facts: None)
+def make_app(home: Path, keys: Path, **settings: object) -> ASGIApp:
+    overrides = Settings(models=(str(home),), provider="cpu", public_key=keys, **settings)  # type: ignore[arg-type]
+    return create_app(overrides, log=lambda event, **facts: None)
 
 
-def reload(app: Front) -> Outcome:
+def reload(app: ASGIApp) -> Outcome:
     reloader: Reloader = app.flask.extensions["serving"].reloader
-    (outcome,) = service_of(app).bridge.ask(reloader.reload())
+    (outcome,) = service_of(app).portal.run(reloader.reload())
     return outcome
 
 
@@ -221,9 +221,9 @@ def test_keys_that_cannot_be_used_are_refused(held: bytes | None, tmp_path: Path
 
 def start(root: Path, home: Path, keys: Path, *prefix: str) -> subprocess.CompletedProcess[str]:
     """A start that must fail."""
-    given = environment(provider="cpu", port=free_port(), models=home, workers=1, public_key=keys)
+    overrides = environment(provider="cpu", port=free_port(), models=home, workers=1, public_key=keys)
     command = [sys.executable, *(prefix or ("-m", "serving"))]
-    return subprocess.run(command, cwd=root, env=given, capture_output=True, text=True, timeout=TIMEOUT)
+    return subprocess.run(command, cwd=root, env=overrides, capture_output=True, text=True, timeout=TIMEOUT)
 
 
 def test_the_service_does_not_start_with_an_unsigned_model(root: Path, home: Path, keys: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.observability.log_writer import WHOLE_BYTES, Journal, in_pieces
+from serving.observability.log_writer import ATOMIC_WRITE_BYTES, LogWriter, in_pieces
 
 
 class Pipe:
@@ -42,19 +42,19 @@ def pipe() -> Iterator[Pipe]:
 
 def test_lines_are_written_in_order(pipe: Pipe) -> None:
     """Those of closing, too."""
-    journal = Journal(pipe.writer)
+    log_writer = LogWriter(pipe.writer)
     for number in range(1000):
-        journal.write(f"line {number}")
-    journal.close()
+        log_writer.write(f"line {number}")
+    log_writer.close()
     os.close(pipe.writer)
     assert pipe.rest() == [f"line {number}" for number in range(1000)]
 
 
 def test_an_event_is_one_line_of_json(pipe: Pipe) -> None:
     """With its time, and what it is about."""
-    journal = Journal(pipe.writer)
-    journal.event("reload", file="ä\n", count=1)
-    journal.close()
+    log_writer = LogWriter(pipe.writer)
+    log_writer.event("reload", file="ä\n", count=1)
+    log_writer.close()
     os.close(pipe.writer)
     (line,) = pipe.rest()
     told = json.loads(line)
@@ -66,15 +66,15 @@ def test_an_event_is_one_line_of_json(pipe: Pipe) -> None:
 def test_nobody_waits_for_a_reader_that_does_not_read(pipe: Pipe, blocks: bool) -> None:
     """What finds no room is dropped and counted; read at last, the log says how much is missing, and every line is whole."""
     os.set_blocking(pipe.writer, blocks)
-    journal = Journal(pipe.writer, room=10_000)
-    journal.count_dropped(pipe.count)
+    log_writer = LogWriter(pipe.writer, room=10_000)
+    log_writer.count_dropped(pipe.count)
     for number in range(10_000):
-        journal.write(json.dumps({"number": number, "fill": "x" * 100}))  # more than the pipe and the room hold
+        log_writer.write(json.dumps({"number": number, "fill": "x" * 100}))  # more than the pipe and the room hold
     assert pipe.dropped > 0
     lines: list[str] = []
     reading = threading.Thread(target=lambda: lines.extend(pipe.rest()))
     reading.start()
-    journal.close(30)
+    log_writer.close(30)
     os.close(pipe.writer)
     reading.join(30)
     told = [json.loads(line) for line in lines]
@@ -86,11 +86,11 @@ def test_nobody_waits_for_a_reader_that_does_not_read(pipe: Pipe, blocks: bool) 
 def test_a_reader_that_is_gone_costs_its_lines_only(pipe: Pipe) -> None:
     """They are counted as dropped, and those who write notice nothing."""
     os.close(pipe.reader)
-    journal = Journal(pipe.writer)
-    journal.count_dropped(pipe.count)
+    log_writer = LogWriter(pipe.writer)
+    log_writer.count_dropped(pipe.count)
     for _ in range(10):
-        journal.write("line")
-    journal.close(30)
+        log_writer.write("line")
+    log_writer.close(30)
     assert pipe.dropped == 10
 
 
@@ -98,17 +98,17 @@ def test_a_full_disk_costs_lines_only() -> None:
     """``/dev/full`` takes none."""
     full = os.open("/dev/full", os.O_WRONLY)
     pipe = Pipe()
-    journal = Journal(full)
-    journal.count_dropped(pipe.count)
-    journal.write("line")
-    journal.close(30)
+    log_writer = LogWriter(full)
+    log_writer.count_dropped(pipe.count)
+    log_writer.write("line")
+    log_writer.close(30)
     os.close(full)
     assert pipe.dropped == 1
 
 
 def test_writers_of_one_pipe_do_not_mix_their_lines(pipe: Pipe) -> None:
     """Two journals, as two workers have them, at once."""
-    journals = [Journal(pipe.writer, room=10_000_000) for _ in range(2)]
+    journals = [LogWriter(pipe.writer, room=10_000_000) for _ in range(2)]
 
     def write(place: int) -> None:
         for number in range(3000):
@@ -121,8 +121,8 @@ def test_writers_of_one_pipe_do_not_mix_their_lines(pipe: Pipe) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    for journal in journals:
-        journal.close(30)
+    for log_writer in journals:
+        log_writer.close(30)
     os.close(pipe.writer)
     reading.join(30)
     told = [json.loads(line) for line in lines]
@@ -136,24 +136,24 @@ def test_pieces_are_of_whole_lines() -> None:
     pieces = list(in_pieces(b"\n".join(lines) + b"\n"))
     assert [line for piece in pieces for line in piece.splitlines()] == lines
     assert [piece.count(b"\n") for piece in pieces] == [4, 1, 1, 1]
-    assert len(pieces[0]) <= WHOLE_BYTES
+    assert len(pieces[0]) <= ATOMIC_WRITE_BYTES
 
 
 def test_several_threads_may_write(tmp_path: Path) -> None:
     """No line is lost or cut."""
     path = tmp_path / "log"
     file = os.open(path, os.O_WRONLY | os.O_CREAT)
-    journal = Journal(file)
+    log_writer = LogWriter(file)
 
     def write() -> None:
         for _ in range(2000):
-            journal.write("x" * 50)
+            log_writer.write("x" * 50)
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    journal.close(30)
+    log_writer.close(30)
     os.close(file)
     assert path.read_text().splitlines() == ["x" * 50] * 8000

@@ -19,7 +19,7 @@ if not Path("/proc/self/stat").exists():
 def told(server: Server) -> dict[str, float]:
     """The process metrics of a server, by name."""
     text = server.get("/metrics")[2].decode()
-    return {name: float(value) for name, value in re.findall(r"^(gan_(?:process|workers)\w+) (\S+)$", text, re.MULTILINE)}
+    return {name: float(value) for name, value in re.findall(r"^(gan_(?:process|worker)\w+) (\S+)$", text, re.MULTILINE)}
 
 
 def test_all_workers_are_counted_whoever_answers(root: Path, folder: Path) -> None:
@@ -45,9 +45,9 @@ def test_cpu_time_never_falls(root: Path, folder: Path) -> None:
             seen.append(retry(lambda: told(server)).get("gan_process_cpu_seconds_total", seen[-1]))
         assert seen == sorted(seen)
         assert before > 0.1
-        assert told(server)["gan_workers_fallen_total"] == 1
+        assert told(server)["gan_worker_crashes_total"] == 1
 
 
 def test_without_proc_there_are_no_series(tmp_path: Path) -> None:
     """Another kernel has no such folder; its families are left out, and nothing fails."""
-    assert [family.name for family in ProcessCollector(proc=tmp_path).collect()] == ["gan_workers_fallen"]
+    assert [family.name for family in ProcessCollector(proc=tmp_path).collect()] == ["gan_worker_crashes"]

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from serving.app import create_app
-from serving.http.asgi import Front
-from serving.observability.log_writer import WHOLE_BYTES, Journal
+from serving.http.asgi import ASGIApp
+from serving.observability.log_writer import ATOMIC_WRITE_BYTES, LogWriter
 from serving.observability.request_context import read_traceparent
 from serving.settings import Settings
-from tests.serving.client import ask, service_of
+from tests.serving.client import ask, break_model, service_of
 from tests.serving.service_process import TIMEOUT, running
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -31,8 +31,8 @@ class Logged:
     def __init__(self, settings: Settings, path: Path) -> None:
         self.path = path
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT)
-        self._journal = Journal(self._file)
-        self.app = create_app(settings, log=self._journal.event, journal=self._journal)
+        self._journal = LogWriter(self._file)
+        self.app = create_app(settings, log=self._journal.event, log_writer=self._journal)
 
     def lines(self) -> list[dict[str, Any]]:
         """All that was written; nothing is afterwards."""
@@ -52,10 +52,10 @@ def make_logged(folder: Path, tmp_path: Path) -> Callable[..., Logged]:
     return lambda **changes: Logged(replace(settings, **changes), tmp_path / "log")
 
 
-@pytest.mark.parametrize("lane", [True, False])
-def test_each_request_is_one_line(make_logged: Callable[..., Logged], lane: bool) -> None:
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_each_request_is_one_line(make_logged: Callable[..., Logged], fast_path: bool) -> None:
     """With the lane and without it, whichever route answers, and where there is none."""
-    logged = make_logged(lane=lane)
+    logged = make_logged(fast_path=fast_path)
     asked = [
         ("GET", "/generate", "seed=1", "/generate", 200, "miss", "grey"),
         ("GET", "/generate", "seed=1", "/generate", 200, "hit", "grey"),
@@ -120,12 +120,12 @@ def test_a_line_is_written_in_one_piece(make_logged: Callable[..., Logged]) -> N
     headers = {"X-Request-Id": 128 * "a", "traceparent": PARENT}
     ask(logged.app, 600 * "\x01", method=40 * "\x01", headers=headers)
     logged.requests()
-    assert max(map(len, logged.path.read_bytes().splitlines())) < WHOLE_BYTES
+    assert max(map(len, logged.path.read_bytes().splitlines())) < ATOMIC_WRITE_BYTES
 
 
 @pytest.mark.parametrize("path", ["/generate", "/mix", "/healthz", "/nowhere", "/v2/nowhere", "//generate"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
-def test_every_answer_names_its_request(app: Front, path: str, method: str) -> None:
+def test_every_answer_names_its_request(app: ASGIApp, path: str, method: str) -> None:
     """By the name that it came with, else by one that no other has; errors, too."""
     assert ask(app, method=method, path=path, headers={"X-Request-Id": "my-1"}).request_id == "my-1"
     made = [ask(app, method=method, path=path).request_id for _ in range(3)]
@@ -134,14 +134,14 @@ def test_every_answer_names_its_request(app: Front, path: str, method: str) -> N
 
 
 @pytest.mark.parametrize("name", ["a" * 128, "1-67891233-abcdef012345678912345678", "Root=1/2:3.4_5~6@7+8"])
-def test_a_name_that_does_no_harm_is_kept(app: Front, name: str) -> None:
+def test_a_name_that_does_no_harm_is_kept(app: ASGIApp, name: str) -> None:
     """In front of the lane and of Flask alike."""
     for path in ("/generate", "/healthz"):
         assert ask(app, path=path, headers={"X-Request-Id": name}).request_id == name
 
 
 @pytest.mark.parametrize("name", ["", " ", "a" * 129, 'a"b', "a b", "a,b", "ä", "a\tb", "<script>", "a;b", "{a}", "a\\b"])
-def test_a_name_that_might_do_harm_is_replaced(app: Front, name: str) -> None:
+def test_a_name_that_might_do_harm_is_replaced(app: ASGIApp, name: str) -> None:
     """It is not in the answer, nor is a part of it."""
     for path in ("/generate", "/healthz"):
         told = ask(app, path=path, headers={"X-Request-Id": name}).request_id
@@ -149,19 +149,11 @@ def test_a_name_that_might_do_harm_is_replaced(app: Front, name: str) -> None:
         assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", told)
 
 
-class Broken:
-    """A session that fails."""
-
-    def run(self, *_: object) -> None:
-        raise RuntimeError("cable cut")
-
-
 @pytest.mark.parametrize("path", ["/generate", "/mix", "/v2/models/grey/infer"])
 def test_a_fault_is_logged_under_its_requests_name(make_logged: Callable[..., Logged], path: str) -> None:
     """So that it is found from the answer, from the request's line, and from a report."""
     logged = make_logged()
-    registry = service_of(logged.app).registry
-    registry.put(replace(registry["grey"].model, session=Broken(), digest="f" * 64))  # type: ignore[arg-type]
+    break_model(service_of(logged.app), "grey")
     asked: dict[str, Any] = {"path": path, "headers": {"X-Request-Id": "found-me"}}
     if path == "/mix":
         asked["query"] = "a=1&b=2"

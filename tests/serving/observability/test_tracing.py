@@ -23,10 +23,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from serving.app import create_app
-from serving.observability.log_writer import Journal
+from serving.observability.log_writer import LogWriter
 from serving.observability.tracing import Tracing
 from serving.settings import Settings
-from tests.serving.client import Answer, ask, ask_on_the_loop, service_of
+from tests.serving.client import Answer, ask, ask_on_the_loop, break_model, service_of
 from tests.serving.service_process import environment, free_port, running
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -40,8 +40,8 @@ class Traced:
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self._path, self._file = path, os.open(path, os.O_WRONLY | os.O_CREAT)
-        self._journal = Journal(self._file)
-        self.app = create_app(settings, log=lambda event, **facts: None, journal=self._journal, tracing=Tracing(provider))
+        self._journal = LogWriter(self._file)
+        self.app = create_app(settings, log=lambda event, **facts: None, log_writer=self._journal, tracing=Tracing(provider))
 
     def servers(self) -> list[ReadableSpan]:
         """The spans of requests, in the order in which they began."""
@@ -71,11 +71,11 @@ def about(span: ReadableSpan, *names: str) -> list[Any]:
     return [(span.attributes or {}).get(name) for name in names]
 
 
-@pytest.mark.parametrize("lane", [True, False])
+@pytest.mark.parametrize("fast_path", [True, False])
 @pytest.mark.parametrize(("path", "query"), [("/generate", "seed=1&n=3"), ("/walk", "from=1&to=2&frames=3")])
-def test_a_sample_is_a_span_with_its_steps(make_traced: Callable[..., Traced], lane: bool, path: str, query: str) -> None:
+def test_a_sample_is_a_span_with_its_steps(make_traced: Callable[..., Traced], fast_path: bool, path: str, query: str) -> None:
     """Queue, inference and encoding follow one another inside it, and it says what was asked and how it was answered."""
-    traced = make_traced(lane=lane)
+    traced = make_traced(fast_path=fast_path)
     answer = ask(traced.app, query, path=path)
     (server,) = traced.servers()
     assert server.name == f"GET {path}"
@@ -133,7 +133,7 @@ def test_whoever_shares_an_inference_is_linked_to_it(make_traced: Callable[..., 
     async def play() -> list[Answer]:
         return await asyncio.gather(*(ask_on_the_loop(traced.app, "seed=1", "GET", "/generate", {}, b"") for _ in range(3)))
 
-    service_of(traced.app).bridge.ask(play())
+    service_of(traced.app).portal.run(play())
     (made,) = [span for span in traced.servers() if about(span, "gan.cache") == ["miss"]]
     shared = [span for span in traced.servers() if about(span, "gan.cache") == ["coalesced"]]
     assert [span.name for span in traced.children(made)] == ["queue", "inference", "encode"]
@@ -149,7 +149,7 @@ def test_each_of_a_batch_tells_how_large_it_was(make_traced: Callable[..., Trace
         asked = ("seed=1&n=3", "seed=9&n=5")
         return await asyncio.gather(*(ask_on_the_loop(traced.app, query, "GET", "/generate", {}, b"") for query in asked))
 
-    service_of(traced.app).bridge.ask(play())
+    service_of(traced.app).portal.run(play())
     inferences = [span for server in traced.servers() for span in traced.children(server) if span.name == "inference"]
     assert [about(span, "gan.batch.rows") for span in inferences] == [[8], [8]]
 
@@ -198,14 +198,8 @@ def test_an_error_is_an_error_if_it_is_ours(
     make_traced: Callable[..., Traced], path: str, query: str, status: int, code: StatusCode
 ) -> None:
     """A fault marks its span, and shows the inference that failed; a wrong request does not."""
-
-    class Broken:
-        def run(self, *_: object) -> None:
-            raise RuntimeError("cable cut")
-
     traced = make_traced()
-    registry = service_of(traced.app).registry
-    registry.put(replace(registry["grey"].model, session=Broken(), digest="f" * 64))  # type: ignore[arg-type]
+    break_model(service_of(traced.app), "grey")
     assert ask(traced.app, query, path=path).status == status
     (server,) = traced.servers()
     assert about(server, "http.response.status_code") == [status]

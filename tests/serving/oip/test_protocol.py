@@ -13,10 +13,10 @@ import pytest
 from flask import Flask
 
 from contract import draw
-from serving.errors import DeadlinePassed, QueueFull
-from serving.generation.generate import Conditions, Service
-from serving.http.asgi import Front
-from serving.latents.sources import Row
+from serving.errors import DeadlineExceeded, QueueFull
+from serving.generation.generate import RequestHeaders, Service
+from serving.http.asgi import ASGIApp
+from serving.latents.sources import GivenLatents
 from serving.model.load import Model
 from serving.oip.requests import Inference, body_limit
 from serving.oip.routes import infer
@@ -25,7 +25,7 @@ from tests.serving.client import Answer, ask, service_of
 SEEDS: dict[str, Any] = {"name": "seed", "shape": [3], "datatype": "INT64", "data": [0, 42, 4294967295]}
 
 
-def post(app: Front | Flask, request: Any, model: str = "conditional", **headers: str) -> Answer:
+def post(app: ASGIApp | Flask, request: Any, model: str = "conditional", **headers: str) -> Answer:
     """One inference; what is no bytes is sent as JSON."""
     body = request if isinstance(request, bytes) else json.dumps(request).encode()
     sent = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -40,7 +40,7 @@ def rows_of(answer: Answer) -> Any:
     return np.array(tensor["data"], kinds[tensor["datatype"]]).reshape(tensor["shape"])
 
 
-def generated(app: Front | Flask, query: str) -> Any:
+def generated(app: ASGIApp | Flask, query: str) -> Any:
     """The rows of ``/generate``."""
     return np.load(io.BytesIO(ask(app, f"{query}&format=npy").body))
 
@@ -55,7 +55,7 @@ def tensors(drawn: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["conditional", "grey", "colour", "points2", "tokens"])
-def test_seeds_give_the_rows_of_generate(app: Front, flask_only: Flask, models: dict[str, Model], name: str) -> None:
+def test_seeds_give_the_rows_of_generate(app: ASGIApp, flask_only: Flask, models: dict[str, Model], name: str) -> None:
     """Each seed's row is that of ``/generate?format=npy``, as the tensor that the metadata describes."""
     (told,) = json.loads(ask(app, path=f"/v2/models/{name}").body)["outputs"]
     for one in (app, flask_only):
@@ -66,7 +66,7 @@ def test_seeds_give_the_rows_of_generate(app: Front, flask_only: Flask, models: 
         assert [-1, *rows.shape[1:]] == told["shape"]
 
 
-def test_latents_give_the_rows_of_their_seeds(app: Front, models: dict[str, Model]) -> None:
+def test_latents_give_the_rows_of_their_seeds(app: ASGIApp, models: dict[str, Model]) -> None:
     """What seeds draw, sent back as numbers in rows or one after the other, gives the same rows."""
     for name in ("conditional", "points2"):
         sent = tensors(draw(models[name].card.latents, range(5)))
@@ -76,7 +76,7 @@ def test_latents_give_the_rows_of_their_seeds(app: Front, models: dict[str, Mode
             assert rows_of(post(app, {"inputs": inputs}, name)).tobytes() == expected.tobytes()
 
 
-def test_parameters_and_latents_stand_instead_of_what_is_drawn(app: Front) -> None:
+def test_parameters_and_latents_stand_instead_of_what_is_drawn(app: ASGIApp) -> None:
     """``y`` as a parameter is for every row, as a tensor for each; nothing else of a row moves."""
     by_parameter = rows_of(post(app, {"inputs": [SEEDS], "parameters": {"y": 3, "c0": -0.5}}))
     assert by_parameter[1].tobytes() == generated(app, "seed=42&y=3&c0=-.5")[0].tobytes()
@@ -86,7 +86,7 @@ def test_parameters_and_latents_stand_instead_of_what_is_drawn(app: Front) -> No
         assert row.tobytes() == generated(app, f"seed={seed}&y={y}&c0=-.5")[0].tobytes()
 
 
-def test_the_id_and_the_outputs_are_those_that_were_asked_for(app: Front) -> None:
+def test_the_id_and_the_outputs_are_those_that_were_asked_for(app: ASGIApp) -> None:
     """The client's id comes back; the output may be named, wishes for another writing of it are not heeded."""
     outputs = [{"name": "image", "parameters": {"binary_data": True}}]
     answer = post(app, {"id": "a\u00e4\n", "inputs": [SEEDS], "outputs": outputs, "parameters": {"binary_data_output": True}})
@@ -163,7 +163,7 @@ WRONG: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("message", "request_"), WRONG, ids=[f"{i} {message}" for i, (message, _) in enumerate(WRONG)])
-def test_a_wrong_request_is_refused_in_the_protocols_words(app: Front, message: str, request_: Any) -> None:
+def test_a_wrong_request_is_refused_in_the_protocols_words(app: ASGIApp, message: str, request_: Any) -> None:
     """400, and ``error`` names what is wrong and what would be right."""
     answer = post(app, request_)
     told = json.loads(answer.body)
@@ -182,13 +182,13 @@ def test_a_wrong_request_is_refused_in_the_protocols_words(app: Front, message: 
         {"Inference_Header_Content_Length": "10"},
     ],
 )
-def test_only_plain_json_is_read(app: Front, headers: dict[str, str]) -> None:
+def test_only_plain_json_is_read(app: ASGIApp, headers: dict[str, str]) -> None:
     """A compressed body, another type and binary tensors are 415."""
     answer = post(app, {"inputs": [SEEDS]}, **headers)
     assert (answer.status, json.loads(answer.body)["code"]) == (415, "unsupported_media_type")
 
 
-def test_a_large_body_is_refused_unread(app: Front, flask_only: Flask, models: dict[str, Model]) -> None:
+def test_a_large_body_is_refused_unread(app: ASGIApp, flask_only: Flask, models: dict[str, Model]) -> None:
     """One byte more than any answerable request may have is 413; that many are looked at."""
     limit = body_limit(models["conditional"], 256)
     for one in (app, flask_only):
@@ -197,7 +197,7 @@ def test_a_large_body_is_refused_unread(app: Front, flask_only: Flask, models: d
         assert (answer.status, json.loads(answer.body)["error"]) == (413, f"the body must have at most {limit} bytes")
 
 
-def test_the_largest_request_fits(app: Front, models: dict[str, Model]) -> None:
+def test_the_largest_request_fits(app: ASGIApp, models: dict[str, Model]) -> None:
     """All latents of as many rows as may be asked for, in Python's longest writing, are answered."""
     drawn = draw(models["conditional"].card.latents, range(256))
     body = json.dumps({"inputs": tensors(drawn)}, indent=1).encode()
@@ -205,13 +205,13 @@ def test_the_largest_request_fits(app: Front, models: dict[str, Model]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/grey", "/v2/models/grey/ready"])
-def test_health_and_metadata_are_told(app: Front, path: str) -> None:
+def test_health_and_metadata_are_told(app: ASGIApp, path: str) -> None:
     """Every address of the protocol answers 200 in JSON."""
     answer = ask(app, path=path)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
 
 
-def test_a_models_tensors_are_told(app: Front) -> None:
+def test_a_models_tensors_are_told(app: ASGIApp) -> None:
     """Names, types and shapes as the protocol has them, the number of rows being free."""
     assert json.loads(ask(app, path="/v2/models/conditional").body) == {
         "name": "conditional",
@@ -238,7 +238,7 @@ def test_a_models_tensors_are_told(app: Front) -> None:
         ("POST", "/v2/models/grey/infer", 400),
     ],
 )
-def test_every_error_below_v2_is_the_protocols(app: Front, method: str, path: str, status: int) -> None:
+def test_every_error_below_v2_is_the_protocols(app: ASGIApp, method: str, path: str, status: int) -> None:
     """Also of routes and methods that there are not."""
     answer = ask(app, "", method, path)
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/json")
@@ -251,23 +251,23 @@ def test_a_full_queue_and_a_deadline_are_told_and_counted(
 ) -> None:
     """An inference waits in the model's own queue and no longer than it may."""
     service = make_service({"grey": models["grey"]}, max_batch=2, queue_limit=2)
-    served = service.registry["grey"]
-    with pytest.raises(DeadlinePassed):
-        service.bridge.ask(infer(service, served, Inference(sources=range(200)), Conditions(timeout_ms="1")))
-    served.batcher._is_closed = False
-    served.batcher._waiting_rows += 100
+    entry = service.registry["grey"]
+    with pytest.raises(DeadlineExceeded):
+        service.portal.run(infer(service, entry, Inference(sources=range(200)), RequestHeaders(timeout_ms="1")))
+    entry.batcher._is_closed = False
+    entry.batcher._waiting_rows += 100
     with pytest.raises(QueueFull):
-        service.bridge.ask(infer(service, served, Inference(sources=[1]), Conditions()))
+        service.portal.run(infer(service, entry, Inference(sources=[1]), RequestHeaders()))
     assert {
         reason: service.metrics.registry.get_sample_value("gan_rejected_total", {"reason": reason})
-        for reason in ("deadline", "queue_full")
-    } == {"deadline": 1, "queue_full": 1}
+        for reason in ("deadline_exceeded", "queue_full")
+    } == {"deadline_exceeded": 1, "queue_full": 1}
 
 
 def test_rows_and_seeds_share_a_batch(models: dict[str, Model]) -> None:
     """A row of given latents changes no seed's row beside it."""
     model = replace(models["conditional"])
     drawn = draw(model.card.latents, [5, 6])
-    row = Row(0, {name: values[1] for name, values in drawn.items()})
+    row = GivenLatents(0, {name: values[1] for name, values in drawn.items()})
     mixed = model.sample([5, row, 7], [{}, {}, {"y": 3}])
     assert mixed.tobytes() == np.concatenate([model.sample([5]), model.sample([6]), model.sample([7], [{"y": 3}])]).tobytes()

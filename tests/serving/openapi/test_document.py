@@ -11,7 +11,7 @@ import pytest
 
 from serving.app import create_app
 from serving.encoding.formats import FORMATS
-from serving.http.asgi import Front
+from serving.http.asgi import ASGIApp
 from serving.http.routes import ROUTES
 from serving.model.load import Model
 from serving.openapi.document import split_route
@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def document(app: Front) -> Document:
+def document(app: ASGIApp) -> Document:
     """The document of the application with every model."""
     answer = ask(app, path="/openapi.json")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
@@ -45,7 +45,7 @@ def test_every_route_is_told_with_its_methods(document: Document, models: dict[s
     assert len(set(names)) == len(names)
 
 
-def test_a_models_parameters_are_those_that_it_takes(app: Front, document: Document, models: dict[str, Model]) -> None:
+def test_a_models_parameters_are_those_that_it_takes(app: ASGIApp, document: Document, models: dict[str, Model]) -> None:
     """At a digest's address the document names what the service itself says may be asked, in its order."""
     for model in models.values():
         told = [p["name"] for p in document["paths"][address(model)]["get"]["parameters"] if p["in"] == "query"]
@@ -56,7 +56,7 @@ WITH = {"n": "&format=npy", "cols": "&n=256"}
 """What else must be asked for the greatest value of a parameter."""
 
 
-def test_a_parameter_ends_where_it_says(app: Front, document: Document, models: dict[str, Model]) -> None:
+def test_a_parameter_ends_where_it_says(app: ASGIApp, document: Document, models: dict[str, Model]) -> None:
     """Least and greatest value are answered, the integers beyond them are not; a default changes nothing."""
     path = address(models["conditional"])
     for told in document["paths"][path]["get"]["parameters"]:
@@ -99,7 +99,7 @@ def test_every_problem_is_told_under_its_status(admins: Document) -> None:
     """Each code stands in an answer of its status."""
     document = admins
     status_of = {problem.code: str(problem.status) for problem in all_problems()}
-    told = {"not_found", "method_not_allowed", "bad_request", "head_too_late", "head_too_large"}  # of no route
+    told = {"not_found", "method_not_allowed", "bad_request", "request_timeout", "headers_too_large"}  # of no route
     replies = [
         reply for item in document["paths"].values() for operation in item.values() for reply in operation["responses"].items()
     ]
@@ -113,7 +113,7 @@ def test_every_problem_is_told_under_its_status(admins: Document) -> None:
     assert document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"] == sorted(told)
 
 
-def test_the_document_can_be_read_without_any_other_host(app: Front, document: Document) -> None:
+def test_the_document_can_be_read_without_any_other_host(app: ASGIApp, document: Document) -> None:
     """``/docs`` shows every path, and its policy lets it load nothing and run nothing."""
     page = ask(app, path="/docs")
     text = page.body.decode()

@@ -55,11 +55,11 @@ class Popen(subprocess.Popen[str]):
 def launch(root: Path, folder: Path, *prefix: str) -> tuple[subprocess.Popen[str], int]:
     """A server of one worker behind a command, and its port; killed when its block ends early."""
     port = free_port()
-    given = environment(provider="cpu", port=port, models=folder / "1-grey.onnx", workers=1, drain_seconds=0)
+    overrides = environment(provider="cpu", port=port, models=folder / "1-grey.onnx", workers=1, drain_seconds=0)
     process = Popen(
         [*prefix, sys.executable, "-m", "serving"],
         cwd=root,
-        env=given,
+        env=overrides,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -190,11 +190,11 @@ def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:
 
 def start(root: Path, **settings: object) -> subprocess.CompletedProcess[str]:
     """A server that is expected to end by itself."""
-    given = {"provider": "cpu", "port": free_port(), "workers": 2, **settings}
+    overrides = {"provider": "cpu", "port": free_port(), "workers": 2, **settings}
     return subprocess.run(
         [sys.executable, "-m", "serving"],
         cwd=root,
-        env=environment(**given),
+        env=environment(**overrides),
         capture_output=True,
         text=True,
         timeout=TIMEOUT,

@@ -90,7 +90,7 @@ def test_draining_says_so_and_still_answers(root: Path, folder: Path) -> None:
         while server.get("/readyz")[0] == 200:
             threading.Event().wait(0.01)
         status, _, body = server.get("/readyz")
-        assert (status, json.loads(body)["code"]) == (503, "draining")
+        assert (status, json.loads(body)["code"]) == (503, "shutting_down")
         assert server.get("/generate?seed=1")[0] == 200
         assert server.stop(signal.SIGTERM) == 0  # the second one does not wait
 

@@ -16,7 +16,7 @@ from tests.serving.service_process import TIMEOUT, retry, running
 PROGRAM = """
 import multiprocessing, os, sys, time
 from serving.process import supervisor
-from serving.process.supervisor import Supervisor, hear_signals
+from serving.process.supervisor import Supervisor, watch_signals
 
 def work(kind):
     print("began", flush=True)
@@ -43,9 +43,9 @@ if __name__ == "__main__":
         process.start()
         return process
     ok = Supervisor(
-        start, 1, is_hopeless=lambda code, is_last: code == 78, fell=lambda: None, drain=lambda: print("drain", flush=True),
+        start, 1, is_hopeless=lambda code, is_last: code == 78, on_crash=lambda: None, drain=lambda: print("drain", flush=True),
         drain_seconds=float(sys.argv[2]), stop_seconds=0.2,
-    ).run(hear_signals())
+    ).run(watch_signals())
     print("over", ok, flush=True)
 """
 

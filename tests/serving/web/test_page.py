@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.http.asgi import Front
+from serving.http.asgi import ASGIApp
 from serving.web.page import DOCUMENT, MEDIA_TYPES, static_files
 from tests.serving.client import ask
 
@@ -19,7 +19,7 @@ def loaded(text: str) -> set[str]:
     return {(address or module).rpartition("/")[2] for address, module in LOADED.findall(text)}
 
 
-def test_the_page_runs_nothing_that_stands_in_it(app: Front) -> None:
+def test_the_page_runs_nothing_that_stands_in_it(app: ASGIApp) -> None:
     """Its policy allows scripts and styles of this service only, and it has no inline script, style or handler."""
     page = ask(app, path="/")
     text = page.body.decode()
@@ -38,19 +38,19 @@ def test_the_page_runs_nothing_that_stands_in_it(app: Front) -> None:
     assert (page.headers["X-Content-Type-Options"], page.headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
 
 
-def test_the_page_knows_the_limits(app: Front) -> None:
+def test_the_page_knows_the_limits(app: ASGIApp) -> None:
     """The settings' limits are written into it, so that it asks for nothing that is refused."""
     assert 'data-max-images="256" data-max-frames="256" data-max-scale="16"' in ask(app, path="/").body.decode()
 
 
-def test_every_file_is_loaded_and_every_loaded_file_is_there(app: Front) -> None:
+def test_every_file_is_loaded_and_every_loaded_file_is_there(app: ASGIApp) -> None:
     """What the page and its modules load is what the folder holds."""
     texts = [ask(app, path="/").body.decode(), *(file.body.decode() for file in static_files().values())]
     assert set().union(*map(loaded, texts)) == static_files().keys()
 
 
 @pytest.mark.parametrize("name", static_files())
-def test_a_file_is_served_under_its_type(app: Front, name: str) -> None:
+def test_a_file_is_served_under_its_type(app: ASGIApp, name: str) -> None:
     """With its media type, nosniff, a tag by which it is 304 as long as it is the same, and nothing of another host in it."""
     path = f"/static/{name}"
     file = ask(app, path=path)
@@ -63,6 +63,6 @@ def test_a_file_is_served_under_its_type(app: Front, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [DOCUMENT, "no.js", "..%2fapp.py", "%2e%2e/app.py", "", "../app.py"])
-def test_nothing_else_is_served(app: Front, name: str) -> None:
+def test_nothing_else_is_served(app: ASGIApp, name: str) -> None:
     """The page's own source, files that are not there and ways out of the folder are 404."""
     assert ask(app, path=f"/static/{name}").status == 404

@@ -22,5 +22,5 @@ def test_a_decay_from_a_half_life() -> None:
 
 def test_adam_is_told_both_settings() -> None:
     """Rate and beta2 of the step, beta1 as it was."""
-    tune = AdamTune(Cosine(2.0, 1.0, 10), 0.0, Cosine(0.9, 0.99, 10))
-    assert tune(10, 999) == {"lr": 1.0, "betas": (0.0, 0.99)}
+    hyperparameters = AdamTune(Cosine(2.0, 1.0, 10), 0.0, Cosine(0.9, 0.99, 10))
+    assert hyperparameters(10, 999) == {"lr": 1.0, "betas": (0.0, 0.99)}

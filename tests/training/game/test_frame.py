@@ -20,12 +20,12 @@ from training.data import load
 from training.game.batches import Batches
 from training.game.loop import Game, play
 from training.game.objective import loss
-from training.game.recipe import Deck, Ema, Recipe
-from training.game.step import Batch, Round, Verdict
+from training.game.recipe import Ema, Recipe, SampleSource
+from training.game.step import Batch, DiscriminatorOutput, StepContext
 from training.nets.mlp import Discriminator
 from training.recipes import CATALOGUE
 from training.report.journal import read_rows
-from training.run.config import Plan
+from training.run.config import RunConfig
 from training.run.job import EXAMINATION, examine_run, train
 
 
@@ -39,9 +39,9 @@ def test_a_player_makes_ready_before_it_states_its_loss() -> None:
     seen: list[float] = []
 
     @loss
-    def spy(round: Round) -> Tensor:
-        seen.append(max(p.abs().max().item() for p in round.nets["D"].parameters()))
-        return round.on_real.logit.mean()
+    def spy(ctx: StepContext) -> Tensor:
+        seen.append(max(p.abs().max().item() for p in ctx.nets["D"].parameters()))
+        return ctx.on_real.logit.mean()
 
     def clip(nets: Mapping[str, nn.Module]) -> None:
         for parameter in nets["D"].parameters():
@@ -57,16 +57,16 @@ def test_a_player_makes_ready_before_it_states_its_loss() -> None:
 
 def test_fresh_nets_are_prepared_from_the_data_before_they_are_copied() -> None:
     """``prepare`` is told the nets, the data and the seed; averages begin where it left the nets."""
-    told: list[tuple[int, int]] = []
+    conditioning: list[tuple[int, int]] = []
 
-    def prepare(nets: Mapping[str, nn.Module], deck: Deck, seed: int) -> None:
-        told.append((len(deck), seed))
+    def prepare(nets: Mapping[str, nn.Module], deck: SampleSource, seed: int) -> None:
+        conditioning.append((len(deck), seed))
         with torch.no_grad():
             next(nets["G"].parameters()).fill_(deck.rows(torch.tensor([3])).x[0, 0].item())
 
     recipe = CATALOGUE["parabola"]
     game = game_of(replace(recipe, prepare=prepare, ema=Ema(0.5)))
-    assert told == [(100_000, 5)]
+    assert conditioning == [(100_000, 5)]
     expected = game.batches.data.items[3, 0].item()
     assert (next(game.averages["G"].parameters()) == expected).all()
 
@@ -74,16 +74,16 @@ def test_fresh_nets_are_prepared_from_the_data_before_they_are_copied() -> None:
 class Critic(Discriminator):
     """A discriminator whose zero means nothing."""
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         return replace(super().forward(x), threshold=None)
 
 
 def test_a_critic_has_no_accuracy() -> None:
     """Its scores have no side, so none is noted, moving or not."""
     nets = {"D": Critic(nn.Sequential(nn.Identity()), 2), "G": nn.Identity()}
-    round = Round(nets, Batch(torch.ones(2, 2)), {}, step=0, moving=frozenset("D"))
-    assert round.on_real.logit.shape == (2,)
-    assert round.notes == {}
+    ctx = StepContext(nets, Batch(torch.ones(2, 2)), {}, step=0, moving=frozenset("D"))
+    assert ctx.on_real.logit.shape == (2,)
+    assert ctx.logged == {}
 
 
 def test_more_checkpoints_change_nothing_that_comes_out(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: 
     recipe = replace(CATALOGUE["vanilla"], data="digits", examine=lambda nets, test: {"test-samples": float(len(test.x))})
     monkeypatch.setitem(CATALOGUE, "examined", replace(recipe, name="examined"))
     setting = replace(tiny_setting(tmp_path / "run"), console=Console(file=io.StringIO(), width=200))
-    assert train(Plan(recipe="examined", steps=1, batch=8), setting)
+    assert train(RunConfig(recipe="examined", steps=1, batch=8), setting)
     assert examine_run(setting) == {"test-samples": 355.0}
     written = json.loads((setting.run / EXAMINATION).read_text())
     assert written == {"step": 1, "data": "digits", "samples": 355, "values": {"test-samples": 355.0}}
@@ -111,7 +111,7 @@ def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: 
 def test_a_recipe_without_an_examination_has_none(tmp_path: Path) -> None:
     """None is said and nothing written."""
     setting = tiny_setting(tmp_path / "run")
-    assert train(Plan(recipe="parabola", steps=1, batch=8), setting)
+    assert train(RunConfig(recipe="parabola", steps=1, batch=8), setting)
     assert examine_run(setting) is None
     assert not (setting.run / EXAMINATION).exists()
 
@@ -121,7 +121,7 @@ def test_score_of_a_run_directory_counts_the_errors_of_its_classifier(
 ) -> None:
     """``python -m training score RUN`` of a semi-supervised run tells D's errors on the test part beside G's scores."""
     run = tmp_path / "run"
-    assert train(Plan(recipe="salimans_small", data="digits", steps=2, batch=8), tiny_setting(run))
+    assert train(RunConfig(recipe="salimans_small", data="digits", steps=2, batch=8), tiny_setting(run))
     monkeypatch.setenv("XDG_CACHE_HOME", os.environ["TEST_CACHE"])
     assert main(["score", str(run), "--samples", "20"]) == 0
     written = json.loads((run / EXAMINATION).read_text())

@@ -12,12 +12,12 @@ from training.game.batches import Batches
 from training.game.gates import GATES, equilibrium, loss_ratio
 from training.game.loop import Game, play
 from training.recipes import CATALOGUE
-from training.run.config import Plan
+from training.run.config import RunConfig
 
 EVERYONE = ("E", "G", "D")
 
 
-def standing(**values: float) -> dict[str, Tensor]:
+def latest(**values: float) -> dict[str, Tensor]:
     return {name.replace("_", "/"): torch.tensor(value) for name, value in values.items()}
 
 
@@ -36,19 +36,19 @@ def standing(**values: float) -> dict[str, Tensor]:
 )
 def test_equilibrium_rests_the_winner_or_the_loser_but_not_both(real: float, fake: float, expected: tuple[str, ...]) -> None:
     """Below .33 on either side D rests, above 1.03 G does; where both would, both move; the encoder always moves."""
-    assert equilibrium().admit(standing(cost_real=real, cost_fake=fake), EVERYONE) == expected
+    assert equilibrium().admit(latest(cost_real=real, cost_fake=fake), EVERYONE) == expected
 
 
 def test_equilibrium_admits_everyone_until_both_costs_are_known() -> None:
     """At the first move nothing is known, after half a move one cost."""
     assert equilibrium().admit({}, EVERYONE) == EVERYONE
-    assert equilibrium().admit(standing(cost_real=0.1), EVERYONE) == EVERYONE
+    assert equilibrium().admit(latest(cost_real=0.1), EVERYONE) == EVERYONE
 
 
 def test_equilibrium_refuses_a_game_whose_discriminator_tells_no_costs() -> None:
     """A critic's answers are no logits: once it has moved, the gate says so rather than admitting everyone for ever."""
     with pytest.raises(TrainingError, match="needs cost/real and cost/fake"):
-        equilibrium().admit(standing(D_loss=0.1), EVERYONE)
+        equilibrium().admit(latest(D_loss=0.1), EVERYONE)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_equilibrium_refuses_a_game_whose_discriminator_tells_no_costs() -> None
 )
 def test_loss_ratio_rests_whoever_is_ten_times_ahead(d: float, g: float, expected: tuple[str, ...]) -> None:
     """D below a tenth of G's loss, G when D's is above ten times its own."""
-    assert loss_ratio().admit(standing(D_loss=d, G_loss=g), ("D", "G")) == expected
+    assert loss_ratio().admit(latest(D_loss=d, G_loss=g), ("D", "G")) == expected
 
 
 def test_loss_ratio_admits_everyone_until_both_losses_are_known() -> None:
     """D's first move comes before G has any loss."""
-    assert loss_ratio().admit(standing(D_loss=0.01), ("D",)) == ("D",)
+    assert loss_ratio().admit(latest(D_loss=0.01), ("D",)) == ("D",)
 
 
 def test_a_round_notes_what_equilibrium_looks_at() -> None:
@@ -69,13 +69,13 @@ def test_a_round_notes_what_equilibrium_looks_at() -> None:
     recipe = CATALOGUE["vanilla"]
     game = Game(recipe, recipe.latents(10), Batches(load("mnist5k", environ={}), 8, seed=0, pixels="unit"), seed=0)
     next(play(game, 1))
-    costs = float(game.standing["cost/real"]) + float(game.standing["cost/fake"])
-    assert costs == pytest.approx(float(game.standing["D/loss"]), rel=1e-6)
+    costs = float(game.latest["cost/real"]) + float(game.latest["cost/fake"])
+    assert costs == pytest.approx(float(game.latest["D/loss"]), rel=1e-6)
 
 
 def test_the_command_line_offers_loss_ratio() -> None:
     """``--gate loss-ratio`` is that gate, and says its limits in the run's record."""
-    assert Plan(recipe="vanilla", gate="loss-ratio").resolve().gate is GATES["loss-ratio"]
+    assert RunConfig(recipe="vanilla", gate="loss-ratio").resolve().gate is GATES["loss-ratio"]
     assert str(GATES["loss-ratio"]) == "loss_ratio(0.1, 10)"
 
 
@@ -83,7 +83,7 @@ def test_the_command_line_offers_loss_ratio() -> None:
 def test_a_gate_is_refused_where_nobody_is_called_d_or_g(gate: str) -> None:
     """It would hold nobody back and say nothing: GMAN's discriminators are D1, D2 and so on, the VAE is one player."""
     with pytest.raises(TrainingError, match=f"the gate {gate} holds back D or G; gman_small has D1, D2, D3, G"):
-        Plan(recipe="gman_small", gate=gate).resolve()
+        RunConfig(recipe="gman_small", gate=gate).resolve()
     with pytest.raises(TrainingError, match="vae_small has EG"):
-        Plan(recipe="vae_small", gate=gate).resolve()
-    assert Plan(recipe="gman_small", gate="always").resolve().players
+        RunConfig(recipe="vae_small", gate=gate).resolve()
+    assert RunConfig(recipe="gman_small", gate="always").resolve().players

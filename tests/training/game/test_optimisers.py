@@ -10,7 +10,7 @@ from tests.training.conftest import tiny_setting
 from training.game.loop import play
 from training.game.optimisers import GeometricDecay, LinearDecay
 from training.recipes import CATALOGUE
-from training.run.config import Plan
+from training.run.config import RunConfig
 from training.run.job import _set_up
 
 
@@ -28,7 +28,8 @@ def test_a_rate_never_leaves_its_range() -> None:
 def test_dcgan_on_mnist_lets_its_rate_fall() -> None:
     """Both players of the MNIST sizes, as in the authors' MNIST code; on 64x64 they keep it, as in their code for faces."""
     falling = {
-        name: [player.tune is not None for player in CATALOGUE[name].players] for name in ("dcgan", "dcgan32", "dcgan64")
+        name: [player.hyperparameters is not None for player in CATALOGUE[name].players]
+        for name in ("dcgan", "dcgan32", "dcgan64")
     }
     assert falling == {"dcgan": [True, True], "dcgan32": [True, True], "dcgan64": [False, False]}
 
@@ -52,7 +53,7 @@ def test_a_rate_is_divided_each_step_while_momentum_rises(step: int, rate: float
 
 def test_the_first_conditional_gan_moves_by_its_schedule(tmp_path: Path) -> None:
     """After a step, rate and momentum of both players' optimisers are the schedule's of that step."""
-    game, _ = _set_up(Plan(recipe="cgan_small", steps=3, batch=8), tiny_setting(tmp_path))
+    game, _ = _set_up(RunConfig(recipe="cgan_small", steps=3, batch=8), tiny_setting(tmp_path))
     list(play(game, 3))
     for optimiser in game.optimisers.values():
         (group,) = optimiser.param_groups

@@ -15,8 +15,8 @@ from training.game.gates import Gate, always, worse_only
 from training.game.loop import Game, play
 from training.game.objective import Loss, loss
 from training.game.recipe import Ema, Recipe
-from training.game.schedules import Move, Schedule, alternate, phases, simultaneous
-from training.game.step import Round
+from training.game.schedules import Schedule, Update, alternate, phases, simultaneous
+from training.game.step import StepContext
 from training.recipes import CATALOGUE
 
 
@@ -32,9 +32,9 @@ def watched(schedule: Schedule, gate: Gate = always) -> tuple[Game, list[tuple[s
 
     def watch(name: str, value: float) -> Loss:
         @loss
-        def spy(round: Round) -> Tensor:
-            seen.append((name, round.real.x[0].item(), round.latents["z"][0].item()))
-            return value + 0 * (round.on_fake.logit.sum() + round.on_real.logit.sum())
+        def spy(ctx: StepContext) -> Tensor:
+            seen.append((name, ctx.real.x[0].item(), ctx.latents["z"][0].item()))
+            return value + 0 * (ctx.on_fake.logit.sum() + ctx.on_real.logit.sum())
 
         return spy
 
@@ -70,7 +70,7 @@ def test_simultaneous_players_share_one_deal() -> None:
 
 def test_phases_follow_one_another() -> None:
     """Two steps of D alone, then alternation, each part counting from its own start."""
-    alone = Schedule("alone", lambda step: (Move(("D",)),))
+    alone = Schedule("alone", lambda step: (Update(("D",)),))
     schedule = phases((2, alone), last=alternate())
     assert [[m.players for m in schedule.moves(step)] for step in range(3)] == [[("D",)], [("D",)], [("D",), ("G",)]]
 
@@ -79,14 +79,14 @@ def test_only_the_worse_player_moves() -> None:
     """With losses 4/2 = 2 and 1, only D may act; with D at .9/2 only G; within the margin both."""
     gate = worse_only(0.3)
     for d, expected in ((4.0, ("D",)), (0.9, ("G",)), (1.8, ("D", "G"))):
-        standing = {"D/loss": torch.tensor(d), "G/loss": torch.tensor(1.0)}
-        assert gate.admit(standing, ("D", "G")) == expected
+        latest = {"D/loss": torch.tensor(d), "G/loss": torch.tensor(1.0)}
+        assert gate.admit(latest, ("D", "G")) == expected
     assert gate.admit({}, ("D",)) == ("D",)
 
 
 def test_a_player_that_is_held_back_keeps_its_weights() -> None:
     """A gate that admits D alone leaves every weight of G as it was."""
-    recipe = replace(CATALOGUE["parabola_norm"], gate=Gate("D only", lambda standing, players: ("D",)))
+    recipe = replace(CATALOGUE["parabola_norm"], gate=Gate("D only", lambda latest, players: ("D",)))
     game = game_of(recipe)
     before = {role: [p.clone() for p in net.parameters()] for role, net in game.nets.items()}
     list(play(game, 3))
@@ -160,13 +160,16 @@ def test_events_of_a_run_have_seeds_of_their_own() -> None:
 def test_plans_name_what_is_wrong() -> None:
     """Another recipe, gate or number of steps is refused with the right ones."""
     from training.errors import TrainingError
-    from training.run.config import Plan
+    from training.run.config import RunConfig
 
-    for plan, message in (
-        (Plan(recipe="dgan"), "recipe must be one of cdcgan_r1, dcgan.*got 'dgan'"),
-        (Plan(recipe="vanilla", gate="best"), "gate must be one of always, worse-only, equilibrium, loss-ratio, got 'best'"),
-        (Plan(recipe="vanilla", steps=0), "steps must be at least 1, got 0"),
-        (Plan(recipe="vanilla", seed=-1), "seed must be 0..4294967295, got -1"),
+    for config, message in (
+        (RunConfig(recipe="dgan"), "recipe must be one of cdcgan_r1, dcgan.*got 'dgan'"),
+        (
+            RunConfig(recipe="vanilla", gate="best"),
+            "gate must be one of always, worse-only, equilibrium, loss-ratio, got 'best'",
+        ),
+        (RunConfig(recipe="vanilla", steps=0), "steps must be at least 1, got 0"),
+        (RunConfig(recipe="vanilla", seed=-1), "seed must be 0..4294967295, got -1"),
     ):
         with pytest.raises(TrainingError, match=message):
-            plan.resolve()
+            config.resolve()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.deals import FAKE, REAL, deal
+from tests.training.deals import FAKE, REAL, sample_latents
 from training.losses.energy import d_energy, g_energy, mean_squared_cosine, pulling_away
 from training.nets.energy import AutoEncoder
 from training.recipes.energy import KINDS, grid
@@ -14,12 +14,12 @@ from training.recipes.energy import KINDS, grid
 
 def test_the_discriminator_lowers_reals_and_raises_fakes_up_to_the_margin() -> None:
     """Energies of reals are -1.5 and -4.5, of fakes 3 and -1.5: with margin 2 one fake is far enough, one short by 3.5."""
-    assert d_energy(2.0)(deal()).item() == pytest.approx(-sum(REAL) / 2 + (0 + 3.5) / 2)
+    assert d_energy(2.0)(sample_latents()).item() == pytest.approx(-sum(REAL) / 2 + (0 + 3.5) / 2)
 
 
 def test_the_generator_lowers_the_energy_of_its_fakes() -> None:
     """Minus the mean logit."""
-    assert g_energy(deal(moving="G")).item() == pytest.approx(-sum(FAKE) / 2)
+    assert g_energy(sample_latents(moving="G")).item() == pytest.approx(-sum(FAKE) / 2)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_pulling_away_is_the_mean_squared_cosine_of_pairs(codes: list[list[float
 
 def test_pulling_away_looks_at_the_codes_of_fakes() -> None:
     """The fakes -2 and 1, each its own code, lie in line."""
-    assert pulling_away(deal(moving="G")).item() == pytest.approx(1.0)
+    assert pulling_away(sample_latents(moving="G")).item() == pytest.approx(1.0)
 
 
 def test_the_energy_is_the_distance_to_the_reconstruction() -> None:
@@ -46,10 +46,10 @@ def test_the_energy_is_the_distance_to_the_reconstruction() -> None:
     decoder = nn.Linear(2, 2)
     nn.init.zeros_(decoder.weight)
     nn.init.zeros_(decoder.bias)
-    verdict = AutoEncoder(nn.Sequential(nn.Identity()), decoder)(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
-    assert verdict.logit.tolist() == [-5.0, -1.0]
-    assert verdict.features.tolist() == [[3.0, 4.0], [0.0, 1.0]]
-    assert verdict.threshold is None
+    output = AutoEncoder(nn.Sequential(nn.Identity()), decoder)(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    assert output.logit.tolist() == [-5.0, -1.0]
+    assert output.features.tolist() == [[3.0, 4.0], [0.0, 1.0]]
+    assert output.threshold is None
 
 
 def test_the_grid_has_all_three_games_at_each_point() -> None:

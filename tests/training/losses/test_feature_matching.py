@@ -13,31 +13,31 @@ from torch import Tensor, nn
 from tests.training.conftest import tiny_plan, tiny_setting
 from training.errors import TrainingError
 from training.game.loop import Game
-from training.game.step import Batch, Round, Verdict
+from training.game.step import Batch, DiscriminatorOutput, StepContext
 from training.losses.feature_matching import d_labelled, d_unlabelled, g_feature_matching
 from training.nets.labelled import Labelled, choose
 from training.nets.layers import normal
 from training.nets.weight_norm import BatchNormShift, GaussianNoise, WeightNormLinear, classifier
 from training.recipes.salimans import examine
-from training.run.config import Plan
+from training.run.config import RunConfig
 from training.run.job import _set_up
 
 
 class Logits(nn.Module):
     """A discriminator of two classes whose logits are the sample [N,2], and its features the sample doubled."""
 
-    def forward(self, x: Tensor) -> Verdict:
-        return Verdict(x, 2 * x)
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        return DiscriminatorOutput(x, 2 * x)
 
 
 REAL, FAKE = [[0.0, 0.0], [1.0, 3.0]], [[-2.0, -2.0], [0.0, 1.0]]
 
 
-def deal(*, moving: str = "D", step: int = 0) -> Round:
+def sample_latents(*, moving: str = "D", step: int = 0) -> StepContext:
     labelled = Labelled((2,), 2, 1)
     labelled.x.copy_(torch.tensor([[0.0, math.log(3)], [0.0, math.log(7)]]))
     nets = {"D": Logits(), "G": nn.Embedding(2, 2, _weight=torch.tensor(FAKE)), "labelled": labelled}
-    return Round(nets, Batch(torch.tensor(REAL)), {"input": torch.tensor([0, 1])}, step=step, moving=frozenset(moving))
+    return StepContext(nets, Batch(torch.tensor(REAL)), {"input": torch.tensor([0, 1])}, step=step, moving=frozenset(moving))
 
 
 def softplus(x: float) -> float:
@@ -50,24 +50,24 @@ def evidence(logits: list[float]) -> float:
 
 def test_the_labelled_loss_is_the_cross_entropy_of_the_labels() -> None:
     """Of class 0 the probability is 1/4, of class 1 7/8; one of the two is named rightly."""
-    round = deal()
-    assert d_labelled(round).item() == pytest.approx(-(math.log(1 / 4) + math.log(7 / 8)) / 2, rel=1e-6)
-    assert round.notes["accuracy/labelled"].item() == 0.5
+    ctx = sample_latents()
+    assert d_labelled(ctx).item() == pytest.approx(-(math.log(1 / 4) + math.log(7 / 8)) / 2, rel=1e-6)
+    assert ctx.logged["accuracy/labelled"].item() == 0.5
 
 
 def test_the_unlabelled_loss_counts_the_evidence_of_any_class() -> None:
     """-1/2 log Z + 1/2 sp(log Z) of reals and 1/2 sp(log Z) of fakes, in the mean, as the authors' code writes it."""
     real, fake = [evidence(row) for row in REAL], [evidence(row) for row in FAKE]
     expected = sum(-r / 2 + softplus(r) / 2 for r in real) / 2 + sum(softplus(f) / 2 for f in fake) / 2
-    round = deal()
-    assert d_unlabelled(round).item() == pytest.approx(expected, rel=1e-6)
-    assert round.notes["accuracy/real"].item() == 1
-    assert round.notes["accuracy/fake"].item() == 0.5
+    ctx = sample_latents()
+    assert d_unlabelled(ctx).item() == pytest.approx(expected, rel=1e-6)
+    assert ctx.logged["accuracy/real"].item() == 1
+    assert ctx.logged["accuracy/fake"].item() == 0.5
 
 
 def test_the_generator_matches_the_mean_features() -> None:
     """Mean features of reals (1, 3), of fakes (-2, -1): (9 + 16) / 2, by two features."""
-    assert g_feature_matching(deal(moving="G")).item() == pytest.approx((9 + 16) / 2)
+    assert g_feature_matching(sample_latents(moving="G")).item() == pytest.approx((9 + 16) / 2)
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 9])
@@ -104,9 +104,9 @@ def test_a_fitted_layer_gives_outputs_of_mean_zero_and_deviation_one() -> None:
     layer = WeightNormLinear(7, 4, weight=normal(0.1), is_scale_trained=False)
     before = layer.direction.clone()
     layer.fit(x)
-    given = layer(x)
-    assert torch.allclose(given.mean(0), torch.zeros(4), atol=1e-4)
-    assert torch.allclose(given.std(0, correction=0), torch.ones(4), atol=1e-4)
+    overrides = layer(x)
+    assert torch.allclose(overrides.mean(0), torch.zeros(4), atol=1e-4)
+    assert torch.allclose(overrides.std(0, correction=0), torch.ones(4), atol=1e-4)
     assert torch.equal(layer.direction, before)
 
 
@@ -140,14 +140,14 @@ def test_a_shift_without_a_gain() -> None:
 def test_the_features_are_those_before_the_last_noise() -> None:
     """In evaluation the logits follow from the features by the last layer."""
     d = classifier((4, 4), [8, 6], 3).eval()
-    verdict = d(torch.rand(5, 4, 4))
-    assert verdict.features.shape == (5, 6)
-    assert torch.allclose(d.head(verdict.features), verdict.logit)
+    output = d(torch.rand(5, 4, 4))
+    assert output.features.shape == (5, 6)
+    assert torch.allclose(d.head(output.features), output.logit)
 
 
 def game_of(folder: Path, run: Path, *, seed: int) -> Game:
-    plan = Plan(**{**vars(tiny_plan("salimans", folder, steps=1)), "seed": seed})
-    return _set_up(plan, tiny_setting(run))[0]
+    config = RunConfig(**{**vars(tiny_plan("salimans", folder, steps=1)), "seed": seed})
+    return _set_up(config, tiny_setting(run))[0]
 
 
 def test_a_game_begins_with_ten_labelled_samples_a_class_and_fitted_weights(picture_folder: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_game_begins_with_ten_labelled_samples_a_class_and_fitted_weights(pict
 def test_data_without_ten_classes_are_refused(picture_folder: Path, tmp_path: Path) -> None:
     """Pictures without labels cannot be learned from."""
     with pytest.raises(TrainingError, match="learns 10 classes, and the data has other ones or none"):
-        _set_up(Plan(recipe="salimans", data=f"folder:{picture_folder}", size=16, batch=8), tiny_setting(tmp_path))
+        _set_up(RunConfig(recipe="salimans", data=f"folder:{picture_folder}", size=16, batch=8), tiny_setting(tmp_path))
 
 
 def test_errors_are_counted_on_the_test_samples() -> None:

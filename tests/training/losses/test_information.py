@@ -14,7 +14,7 @@ from serving.app import create_app
 from serving.settings import Settings
 from tests.training.conftest import tiny_plan, tiny_setting
 from training.export.runtime import open_session
-from training.game.step import Batch, Round, Verdict
+from training.game.step import Batch, DiscriminatorOutput, StepContext
 from training.losses.information import information_of, mutual_information
 from training.metrics.codes import match_codes
 from training.recipes.infogan import CODES, examine
@@ -41,9 +41,9 @@ def test_information_is_log_q_of_the_code_and_its_entropy(
 class Reader(nn.Module):
     """A discriminator that reads the code off a sample [N,2]: ``y`` from its first number, ``c`` as its second."""
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         logits = torch.stack([-20 * x[:, 0], 20 * x[:, 0]], 1)
-        return Verdict(x.sum(1), x, {"y": logits, "c": x[:, 1:]})
+        return DiscriminatorOutput(x.sum(1), x, {"y": logits, "c": x[:, 1:]})
 
 
 class Writer(nn.Module):
@@ -57,10 +57,10 @@ class Writer(nn.Module):
         return torch.stack([2.0 * y - 1, self.weight * c[:, 0]], 1)
 
 
-def coded(weight: float, *, moving: str) -> Round:
+def coded(weight: float, *, moving: str) -> StepContext:
     latents = {"y": torch.tensor([0, 1, 1]), "c": torch.tensor([[1.0], [-1.0], [0.5]])}
     nets = {"G": Writer(weight), "D": Reader()}
-    return Round(nets, Batch(torch.ones(3, 2)), latents, step=0, moving=frozenset(moving))
+    return StepContext(nets, Batch(torch.ones(3, 2)), latents, step=0, moving=frozenset(moving))
 
 
 TWO: dict[str, Latent] = {"y": Categorical(2), "c": Uniform(1)}
@@ -68,17 +68,17 @@ TWO: dict[str, Latent] = {"y": Categorical(2), "c": Uniform(1)}
 
 def test_a_code_that_is_written_plainly_is_read_whole() -> None:
     """ln 2 of the category, and of the number what a unit Gaussian's error leaves; both are noted apart."""
-    round = coded(1.0, moving="D")
-    assert mutual_information(TWO)(round).item() == pytest.approx(math.log(2) + math.log(2) - LN_2PI / 2, rel=1e-6)
-    assert round.notes["information/y"].item() == pytest.approx(math.log(2))
-    assert round.notes["information/c"].item() == pytest.approx(math.log(2) - LN_2PI / 2)
+    ctx = coded(1.0, moving="D")
+    assert mutual_information(TWO)(ctx).item() == pytest.approx(math.log(2) + math.log(2) - LN_2PI / 2, rel=1e-6)
+    assert ctx.logged["information/y"].item() == pytest.approx(math.log(2))
+    assert ctx.logged["information/c"].item() == pytest.approx(math.log(2) - LN_2PI / 2)
 
 
 def test_the_generator_is_taught_to_write_its_codes() -> None:
     """The derivative by its weight w, of -mean (c - w c)^2 / 2, is mean c^2 (1 - w)."""
-    round = coded(0.25, moving="G")
-    value = mutual_information(TWO)(round)
-    (gradient,) = torch.autograd.grad(value, list(round.nets["G"].parameters()))
+    ctx = coded(0.25, moving="G")
+    value = mutual_information(TWO)(ctx)
+    (gradient,) = torch.autograd.grad(value, list(ctx.nets["G"].parameters()))
     assert gradient.item() == pytest.approx((1 + 1 + 0.25) / 3 * 0.75)
 
 
@@ -93,8 +93,8 @@ def test_the_error_of_a_code_is_what_its_best_matching_gets_wrong() -> None:
     """Codes 9 - label but for one sample of five: an error of .2, and each code's class is told."""
 
     class Fixed(nn.Module):
-        def forward(self, x: Tensor) -> Verdict:
-            return Verdict(x, x, {"y": nn.functional.one_hot(x.long(), 10).float()})
+        def forward(self, x: Tensor) -> DiscriminatorOutput:
+            return DiscriminatorOutput(x, x, {"y": nn.functional.one_hot(x.long(), 10).float()})
 
     labels = torch.tensor([0, 1, 2, 3, 4])
     values = examine({"D": Fixed()}, Batch(torch.tensor([9.0, 8.0, 7.0, 6.0, 9.0]), labels))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.deals import FAKE, REAL, deal
+from tests.training.deals import FAKE, REAL, sample_latents
 from training.game.optimisers import Clip
 from training.losses.least_squares import d_least_squares, g_least_squares
 from training.losses.margin import d_margin, g_margin
@@ -18,34 +18,34 @@ from training.recipes import CATALOGUE
 @pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
 def test_a_lead_beyond_the_distance_counts_by_the_slope(slope: float) -> None:
     """Distances 3 and 2 times .5 are margins 1.5 and 1; the leads 4.5 and 3 are 3 and 2 beyond: 0 for LS-GAN, all for WGAN."""
-    assert d_margin(0.5, slope=slope)(deal()).item() == pytest.approx(slope * (-3.0 - 2.0) / 2)
+    assert d_margin(0.5, slope=slope)(sample_latents()).item() == pytest.approx(slope * (-3.0 - 2.0) / 2)
 
 
 def test_a_lead_that_is_too_short_costs_what_is_missing() -> None:
     """With margins of 6 and 4 the leads 4.5 and 3 are short by 1.5 and 1."""
-    round = deal()
-    assert d_margin(2.0)(round).item() == pytest.approx((1.5 + 1.0) / 2)
-    assert round.notes["accuracy/pair"].item() == 1.0
+    ctx = sample_latents()
+    assert d_margin(2.0)(ctx).item() == pytest.approx((1.5 + 1.0) / 2)
+    assert ctx.logged["accuracy/pair"].item() == 1.0
 
 
 def test_the_margin_is_a_constant_of_the_game() -> None:
     """No gradient reaches G through the distance: with D's weight 0, none reaches it at all."""
-    round = deal(moving="DG")
-    round.nets["D"].weight.data.zero_()
-    (gradient,) = torch.autograd.grad(d_margin(2.0)(round), list(round.nets["G"].parameters()))
+    ctx = sample_latents(moving="DG")
+    ctx.nets["D"].weight.data.zero_()
+    (gradient,) = torch.autograd.grad(d_margin(2.0)(ctx), list(ctx.nets["G"].parameters()))
     assert gradient.item() == 0
 
 
 def test_the_generator_lowers_the_loss_of_its_fakes() -> None:
     """L is minus the logit."""
-    assert g_margin(deal(moving="G")).item() == pytest.approx(-sum(FAKE) / 2)
+    assert g_margin(sample_latents(moving="G")).item() == pytest.approx(-sum(FAKE) / 2)
 
 
 def test_least_squares_draws_to_its_targets() -> None:
     """Reals to 1, fakes to -1, and G's fakes to 0, halves of mean squares."""
     expected = sum((r - 1) ** 2 for r in REAL) / 4 + sum((f + 1) ** 2 for f in FAKE) / 4
-    assert d_least_squares(deal()).item() == pytest.approx(expected)
-    assert g_least_squares(deal(moving="G")).item() == pytest.approx(sum(f**2 for f in FAKE) / 4)
+    assert d_least_squares(sample_latents()).item() == pytest.approx(expected)
+    assert g_least_squares(sample_latents(moving="G")).item() == pytest.approx(sum(f**2 for f in FAKE) / 4)
 
 
 def judge(weight: float) -> ConvDiscriminator:

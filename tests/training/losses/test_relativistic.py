@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.training.deals import deal, softplus
+from tests.training.deals import sample_latents, softplus
 from training.game.burn_in import Cosine
 from training.losses.relativistic import d_relativistic, g_relativistic
 from training.nets.residual import Block, Discriminator, Generator, Resample, Stage, side
@@ -19,20 +19,20 @@ LEADS = (1.5 + 3.0, 4.5 - 1.5)
 
 def test_only_the_lead_of_a_real_over_its_fake_counts() -> None:
     """Leads 4.5 and 3: sp(-lead) for D, sp(lead) for G, and both pairs are told apart."""
-    round = deal()
-    assert d_relativistic(round).item() == pytest.approx(sum(softplus(-lead) for lead in LEADS) / 2)
-    assert round.notes["accuracy/pair"].item() == 1.0
-    assert g_relativistic(deal(moving="G")).item() == pytest.approx(sum(softplus(lead) for lead in LEADS) / 2)
+    ctx = sample_latents()
+    assert d_relativistic(ctx).item() == pytest.approx(sum(softplus(-lead) for lead in LEADS) / 2)
+    assert ctx.logged["accuracy/pair"].item() == 1.0
+    assert g_relativistic(sample_latents(moving="G")).item() == pytest.approx(sum(softplus(lead) for lead in LEADS) / 2)
 
 
 def test_r1_and_r2_are_half_gamma_times_the_squared_gradients() -> None:
     """The gradient of 1.5 x is 1.5 on either side; gamma is the step's, and the derivative by the weight is 2 gamma w."""
     penalty = r1_r2(Cosine(1.0, 0.0, 2))
     for step, gamma in ((0, 1.0), (1, 0.5), (2, 0.0)):
-        assert penalty(deal(step=step)).item() == pytest.approx(2 * gamma / 2 * 1.5**2)
-    round = deal()
-    assert torch.autograd.grad(penalty(round), list(round.nets["D"].parameters()))[0].item() == pytest.approx(2 * 1.5)
-    assert [name for name, _ in penalty.parts(round)] == ["r1", "r2"]
+        assert penalty(sample_latents(step=step)).item() == pytest.approx(2 * gamma / 2 * 1.5**2)
+    ctx = sample_latents()
+    assert torch.autograd.grad(penalty(ctx), list(ctx.nets["D"].parameters()))[0].item() == pytest.approx(2 * 1.5)
+    assert [name for name, _ in penalty.parts(ctx)] == ["r1", "r2"]
 
 
 @pytest.mark.parametrize("is_up", [True, False])
@@ -64,10 +64,10 @@ def test_the_small_nets_fit_grey_and_colour(shape: tuple[int, ...]) -> None:
     """MNIST, Fashion-MNIST and StackedMNIST; a logit of which only differences count."""
     stages = (Stage(8, groups=2, blocks=1),) * 3
     made = Generator(4, shape, stages)(torch.randn(5, 4))
-    verdict = Discriminator(shape, stages)(made)
+    output = Discriminator(shape, stages)(made)
     assert made.shape == (5, *shape)
-    assert verdict.logit.shape == (5,)
-    assert verdict.threshold is None
+    assert output.logit.shape == (5,)
+    assert output.threshold is None
 
 
 def test_a_size_that_cannot_be_halved_so_often_is_refused() -> None:
@@ -84,11 +84,11 @@ def test_both_moves_have_reals_of_their_own() -> None:
 def test_settings_glide_over_the_burn_in_of_two_million_images() -> None:
     """beta2 .9 to .99, gamma 1 to .1, the average from nothing to a half-life of half a million images; the rate stays."""
     recipe = CATALOGUE["r3gan"]
-    tune, ema = recipe.players[0].tune, recipe.ema
-    assert tune is not None
+    hyperparameters, ema = recipe.players[0].hyperparameters, recipe.ema
+    assert hyperparameters is not None
     assert ema is not None
     over = 2_000_000 // 512
-    assert tune(0, recipe.steps) == {"lr": 2e-4, "betas": (0.0, 0.9)}
-    assert tune(over, recipe.steps) == {"lr": 2e-4, "betas": (0.0, 0.99)}
+    assert hyperparameters(0, recipe.steps) == {"lr": 2e-4, "betas": (0.0, 0.9)}
+    assert hyperparameters(over, recipe.steps) == {"lr": 2e-4, "betas": (0.0, 0.99)}
     assert [ema.at(0), ema.at(over)] == pytest.approx([0.0, 0.5 ** (512 / 500_000)])
     assert recipe.steps == 10_000_000 // 512

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from tests.training.deals import FAKE, REAL, Linear, Scaled, deal, softplus
-from training.game.objective import playing
-from training.game.step import Round
+from tests.training.deals import FAKE, REAL, Linear, Scaled, sample_latents, softplus
+from training.game.objective import with_roles
+from training.game.step import StepContext
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
-from training.losses.several import against, g_mixed, g_squashed, g_squashed_modified, in_part, soft_mean, squashed
+from training.losses.several import against, g_mixed, g_squashed, g_squashed_modified, on_shard, soft_mean, squashed
 from training.nets.several import Lambda, Mixture, dropout_keeps
 from training.penalties import r1
 from training.recipes import CATALOGUE
@@ -23,8 +23,8 @@ def s(logit: float) -> float:
 
 def test_probabilities_are_kept_from_zero_and_one() -> None:
     """The sigmoid brought to [.01,.99] in both objectives of G."""
-    assert g_squashed(deal(moving="G")).item() == pytest.approx(sum(math.log(s(-f)) for f in FAKE) / 2)
-    assert g_squashed_modified(deal(moving="G")).item() == pytest.approx(-sum(math.log(s(f)) for f in FAKE) / 2)
+    assert g_squashed(sample_latents(moving="G")).item() == pytest.approx(sum(math.log(s(-f)) for f in FAKE) / 2)
+    assert g_squashed_modified(sample_latents(moving="G")).item() == pytest.approx(-sum(math.log(s(f)) for f in FAKE) / 2)
 
 
 def test_a_fooled_discriminator_comes_back() -> None:
@@ -32,15 +32,15 @@ def test_a_fooled_discriminator_comes_back() -> None:
     logit = torch.tensor([31.0], requires_grad=True)
     (flat,) = torch.autograd.grad(squashed(-logit).log().sum(), logit)
     assert abs(flat.item()) < 1e-8
-    dealt, d = deal(), Linear(31.0)
-    round = Round({**dealt.nets, "D1": d}, dealt.real, dealt.latents, step=0, moving=frozenset(["D1"]))
-    (gradient,) = torch.autograd.grad(CATALOGUE["gman_one"].players[0].loss(round), list(d.parameters()))
+    dealt, d = sample_latents(), Linear(31.0)
+    ctx = StepContext({**dealt.nets, "D1": d}, dealt.real, dealt.latents, step=0, moving=frozenset(["D1"]))
+    (gradient,) = torch.autograd.grad(CATALOGUE["gman_one"].players[0].loss(ctx), list(d.parameters()))
     assert gradient.item() == pytest.approx(0.5)
 
 
 def test_a_discriminator_sees_its_own_slice() -> None:
     """The second half of the deal is the real 3 and the fake 1."""
-    assert in_part(d_nonsaturating, 1, 2)(deal()).item() == pytest.approx(softplus(-4.5) + softplus(1.5))
+    assert on_shard(d_nonsaturating, 1, 2)(sample_latents()).item() == pytest.approx(softplus(-4.5) + softplus(1.5))
 
 
 @pytest.mark.parametrize(("sharpness", "expected"), [(0.0, 2.0), (math.log(2) / 2, (1 + 2 * 3) / 3), (1e4, 3.0)])
@@ -49,12 +49,12 @@ def test_lambda_leads_from_the_mean_to_the_greatest(sharpness: float, expected: 
     assert soft_mean(torch.tensor([1.0, 3.0]), torch.tensor(sharpness)).item() == pytest.approx(expected)
 
 
-def mixed_deal() -> Round:
-    round = deal(moving="G")
-    return Round({**round.nets, "mix": Lambda()}, round.real, round.latents, step=0, moving=frozenset({"G", "mix"}))
+def mixed_deal() -> StepContext:
+    ctx = sample_latents(moving="G")
+    return StepContext({**ctx.nets, "mix": Lambda()}, ctx.real, ctx.latents, step=0, moving=frozenset({"G", "mix"}))
 
 
-VALUES = [in_part(playing(g_squashed, D=role), number, 2) for number, role in enumerate(("D", "D2"))]
+VALUES = [on_shard(with_roles(g_squashed, D=role), number, 2) for number, role in enumerate(("D", "D2"))]
 V = (math.log(s(3.0)), math.log(s(1.0)))
 """D on the fake -2: logit -3; D2 on the fake 1: logit -1."""
 
@@ -70,12 +70,12 @@ def test_a_learned_lambda_starts_at_softplus_of_minus_two_and_has_a_price() -> N
     lam = softplus(-2.0)
     weights = [math.exp(lam * v) / sum(math.exp(lam * u) for u in V) for v in V]
     mean = sum(w * v for w, v in zip(weights, V, strict=True))
-    round = mixed_deal()
-    value = g_mixed(VALUES, "learned")(round)
+    ctx = mixed_deal()
+    value = g_mixed(VALUES, "learned")(ctx)
     assert value.item() == pytest.approx(mean - 0.001 * lam)
-    assert round.notes["lambda"].item() == pytest.approx(lam)
+    assert ctx.logged["lambda"].item() == pytest.approx(lam)
     variance = sum(w * (v - mean) ** 2 for w, v in zip(weights, V, strict=True))
-    (gradient,) = torch.autograd.grad(value, list(round.nets["mix"].parameters()))
+    (gradient,) = torch.autograd.grad(value, list(ctx.nets["mix"].parameters()))
     assert gradient.item() == pytest.approx((variance - 0.001) / (1 + math.exp(2.0)), rel=1e-4)
 
 
@@ -93,13 +93,13 @@ def test_dropout_differs_from_critic_to_critic() -> None:
 
 def test_a_players_loss_is_the_mean_over_its_adversaries() -> None:
     """A second generator of weight -1 against the same D: fakes 1 and -.5; its halves are named after the adversaries."""
-    first = deal()
-    round = Round({**first.nets, "G2": Scaled(-1.0)}, first.real, first.latents, step=0, moving=frozenset("D"))
+    first = sample_latents()
+    ctx = StepContext({**first.nets, "G2": Scaled(-1.0)}, first.real, first.latents, step=0, moving=frozenset("D"))
     others = (1.5, -0.75)
     expected = sum(softplus(-r) for r in REAL) / 2 + sum(softplus(f) for f in (*FAKE, *others)) / 4
     objective = against(d_nonsaturating, ("G", "G2"), role="G", D="D")
-    assert objective(round).item() == pytest.approx(expected)
-    assert [name for name, _ in objective.parts(round)] == ["G", "G2"]
+    assert objective(ctx).item() == pytest.approx(expected)
+    assert [name for name, _ in objective.parts(ctx)] == ["G", "G2"]
 
 
 def test_terms_are_told_apart_by_adversary() -> None:
@@ -111,8 +111,8 @@ def test_terms_are_told_apart_by_adversary() -> None:
 
 def test_two_critics_judge_the_same_samples_of_one_generator() -> None:
     """G's loss against both is the mean of what D and D2 say, and G made its fakes once."""
-    round = deal(moving="G")
-    value = against(g_nonsaturating, ("D", "D2"), role="D", G="G")(round)
+    ctx = sample_latents(moving="G")
+    value = against(g_nonsaturating, ("D", "D2"), role="D", G="G")(ctx)
     by_d, by_d2 = sum(softplus(-f) for f in FAKE) / 2, (softplus(-2.0) + softplus(1.0)) / 2
     assert value.item() == pytest.approx((by_d + by_d2) / 2)
 

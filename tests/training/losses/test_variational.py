@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.training.deals import Linear, Scaled, softplus
 from training.game.optimisers import PowerDecay
-from training.game.step import Batch, Round
+from training.game.step import Batch, StepContext
 from training.losses.variational import d_three_ways, divergence, g_three_ways, likeness, pixelwise
 from training.recipes import CATALOGUE
 
@@ -27,11 +27,11 @@ class Posterior(nn.Module):
         return x * self.weight, torch.full_like(x, self.log_variance)
 
 
-def deal(*, log_variance: float = -60.0) -> Round:
+def sample_latents(*, log_variance: float = -60.0) -> StepContext:
     """Reals 1 and 3, codes .25 and .75, reconstructions .5 and 1.5, samples -2 and 1; D's logit is 1.5 x, its feature x."""
     nets = {"E": Posterior(log_variance), "G": Scaled(2.0), "D": Linear(1.5)}
-    reals, z = torch.tensor([[1.0], [3.0]]), torch.tensor([[-1.0], [0.5]])
-    return Round(nets, Batch(reals), {"z": z}, step=0, moving=frozenset("EGD"))
+    transform_real, z = torch.tensor([[1.0], [3.0]]), torch.tensor([[-1.0], [0.5]])
+    return StepContext(nets, Batch(transform_real), {"z": z}, step=0, moving=frozenset("EGD"))
 
 
 REAL, AGAIN, SAMPLED = (1.5, 4.5), (0.75, 2.25), (-3.0, 1.5)
@@ -44,61 +44,61 @@ def mean(values: list[float]) -> float:
 
 def test_the_divergence_is_that_of_two_normal_distributions() -> None:
     """With variance 2 and means .25 and .75: 1/2 (m^2 + 2 - 1 - ln 2) each."""
-    value = divergence(deal(log_variance=math.log(2))).item()
+    value = divergence(sample_latents(log_variance=math.log(2))).item()
     assert value == pytest.approx(mean([(m**2 + 1 - math.log(2)) / 2 for m in (0.25, 0.75)]))
 
 
 def test_likeness_is_half_the_squared_distance_of_features() -> None:
     """1 against .5 and 3 against 1.5."""
-    assert likeness(deal()).item() == pytest.approx(LIKENESS)
+    assert likeness(sample_latents()).item() == pytest.approx(LIKENESS)
 
 
 def test_the_discriminator_weighs_reals_and_what_was_made_alike() -> None:
     """Half of its cost of reals, a quarter of each kind of fake; the gate is told both costs."""
-    round = deal()
+    ctx = sample_latents()
     real = mean([softplus(-l) for l in REAL])
     fake = mean([softplus(l) for l in (*AGAIN, *SAMPLED)])
-    assert d_three_ways(round).item() == pytest.approx((real + fake) / 2)
-    assert round.notes["cost/real"].item() == pytest.approx(real)
-    assert round.notes["cost/fake"].item() == pytest.approx(fake)
-    assert round.notes["accuracy/fake"].item() == 0.25
+    assert d_three_ways(ctx).item() == pytest.approx((real + fake) / 2)
+    assert ctx.logged["cost/real"].item() == pytest.approx(real)
+    assert ctx.logged["cost/fake"].item() == pytest.approx(fake)
+    assert ctx.logged["accuracy/fake"].item() == 0.25
 
 
 def test_the_decoder_is_drawn_to_likeness_and_away_from_the_truth() -> None:
     """gamma likeness + (1 - gamma) (log(1 - D) of both kinds of fake)."""
     fooling = -mean([softplus(l) for l in AGAIN]) - mean([softplus(l) for l in SAMPLED])
-    assert g_three_ways(0.25)(deal()).item() == pytest.approx(0.25 * LIKENESS + 0.75 * fooling)
+    assert g_three_ways(0.25)(sample_latents()).item() == pytest.approx(0.25 * LIKENESS + 0.75 * fooling)
 
 
 def test_the_decoder_may_be_drawn_to_what_counts_as_real() -> None:
     """The non-saturating form: (1 - gamma) (-log D of both kinds of fake)."""
     fooling = mean([softplus(-l) for l in AGAIN]) + mean([softplus(-l) for l in SAMPLED])
-    assert g_three_ways(0.25, is_saturating=False)(deal()).item() == pytest.approx(0.25 * LIKENESS + 0.75 * fooling)
+    assert g_three_ways(0.25, is_saturating=False)(sample_latents()).item() == pytest.approx(0.25 * LIKENESS + 0.75 * fooling)
 
 
 def test_the_three_share_one_verdict() -> None:
     """D is asked once, for the reals, the reconstructions and the samples together."""
-    round = deal()
+    ctx = sample_latents()
     for value in (divergence + likeness, g_three_ways(0.5), d_three_ways):
-        value(round)
-    assert round.nets["D"].asked == 1
+        value(ctx)
+    assert ctx.nets["D"].asked == 1
 
 
 def test_no_adversarial_gradient_reaches_the_encoder() -> None:
     """E's gradient is that of likeness and divergence: by hand, of 1/2 (x - 2 w x)^2 + 1/2 w^2 x^2 at w = 1/4."""
-    round = deal()
-    value = (divergence + likeness)(round)
-    (gradient,) = torch.autograd.grad(value, list(round.nets["E"].parameters()))
+    ctx = sample_latents()
+    value = (divergence + likeness)(ctx)
+    (gradient,) = torch.autograd.grad(value, list(ctx.nets["E"].parameters()))
     assert gradient.item() == pytest.approx(mean([-2 * x * (x - 0.5 * x) + 0.25 * x**2 for x in (1.0, 3.0)]), rel=1e-5)
 
 
 def test_the_plain_auto_encoder_pays_the_cross_entropy_of_pixels() -> None:
     """Pixels .5 and .25 that became .25 and .125."""
-    first = deal()
+    first = sample_latents()
     pixels = torch.tensor([[0.5], [0.25]])
-    round = Round(first.nets, Batch(pixels), first.latents, step=0, moving=first.moving)
+    ctx = StepContext(first.nets, Batch(pixels), first.latents, step=0, moving=first.moving)
     expected = [-(x * math.log(x / 2) + (1 - x) * math.log(1 - x / 2)) for x in (0.5, 0.25)]
-    assert pixelwise(round).item() == pytest.approx(mean(expected))
+    assert pixelwise(ctx).item() == pytest.approx(mean(expected))
 
 
 def test_each_of_the_three_owns_one_net_and_moves_on_one_deal() -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.deals import deal
+from tests.training.deals import sample_latents
 from training.game.optimisers import Clip
 from training.game.schedules import critic_first
-from training.game.step import Batch, Round, Verdict
+from training.game.step import Batch, DiscriminatorOutput, StepContext
 from training.losses.wasserstein import d_wasserstein, g_wasserstein
 from training.penalties import gradient_penalty
 from training.recipes import CATALOGUE
@@ -25,15 +25,15 @@ class Parabola(nn.Module):
         self.weight = nn.Parameter(torch.tensor(weight))
         self.seen = torch.empty(0)
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         self.seen = x.detach()
-        return Verdict(self.weight * x.square().sum(1) / 2, x)
+        return DiscriminatorOutput(self.weight * x.square().sum(1) / 2, x)
 
 
-def between(real: list[float], fake: list[float], weight: float = 1.0) -> Round:
+def between(real: list[float], fake: list[float], weight: float = 1.0) -> StepContext:
     z = torch.tensor(fake)[:, None]
     nets = {"G": _Given(z), "D": Parabola(weight)}
-    return Round(nets, Batch(torch.tensor(real)[:, None]), {"z": z}, step=0, moving=frozenset("D"))
+    return StepContext(nets, Batch(torch.tensor(real)[:, None]), {"z": z}, step=0, moving=frozenset("D"))
 
 
 class _Given(nn.Module):
@@ -47,27 +47,27 @@ class _Given(nn.Module):
 
 def test_the_critic_loss_is_the_difference_of_the_means() -> None:
     """Scores 1.5 and 4.5 of reals, -3 and 1.5 of fakes: -.75 - 3."""
-    assert d_wasserstein(deal()).item() == pytest.approx(-3.75)
+    assert d_wasserstein(sample_latents()).item() == pytest.approx(-3.75)
 
 
 def test_the_generator_loss_is_the_mean_of_its_scores_turned_round() -> None:
     """Scores -3 and 1.5: .75."""
-    assert g_wasserstein(deal(moving="G")).item() == pytest.approx(0.75)
+    assert g_wasserstein(sample_latents(moving="G")).item() == pytest.approx(0.75)
 
 
 def test_the_gradient_penalty_of_a_line_is_its_slope_less_one_squared() -> None:
     """The slope of 1.5 x is 1.5 anywhere: 10 * .5^2, and by the weight 10 * 2 * .5."""
-    round = deal()
-    value = gradient_penalty(10)(round)
+    ctx = sample_latents()
+    value = gradient_penalty(10)(ctx)
     assert value.item() == pytest.approx(2.5)
-    assert torch.autograd.grad(value, list(round.nets["D"].parameters()))[0].item() == pytest.approx(10)
+    assert torch.autograd.grad(value, list(ctx.nets["D"].parameters()))[0].item() == pytest.approx(10)
 
 
 def test_the_gradient_is_taken_between_a_real_sample_and_its_fake() -> None:
     """Pair by pair, at places of their own, never outside; where both are one place, it is that place."""
-    round = between([0.0, 10.0, 3.0], [1.0, 20.0, 3.0])
-    value = gradient_penalty(1)(round)
-    seen = cast(Parabola, round.nets["D"]).seen[:, 0]
+    ctx = between([0.0, 10.0, 3.0], [1.0, 20.0, 3.0])
+    value = gradient_penalty(1)(ctx)
+    seen = cast(Parabola, ctx.nets["D"]).seen[:, 0]
     assert 0 <= seen[0] <= 1
     assert 10 <= seen[1] <= 20
     assert seen[2] == 3
@@ -77,10 +77,10 @@ def test_the_gradient_is_taken_between_a_real_sample_and_its_fake() -> None:
 
 def test_a_flat_critic_is_penalised_and_not_broken() -> None:
     """Where the slope is exactly zero the penalty is its weight and its derivative a number."""
-    round = between([1.0, 2.0], [3.0, 4.0], weight=0.0)
-    value = gradient_penalty(10)(round)
+    ctx = between([1.0, 2.0], [3.0, 4.0], weight=0.0)
+    value = gradient_penalty(10)(ctx)
     assert value.item() == 10
-    assert torch.autograd.grad(value, list(round.nets["D"].parameters()))[0].isfinite()
+    assert torch.autograd.grad(value, list(ctx.nets["D"].parameters()))[0].isfinite()
 
 
 def test_clipping_cuts_the_critic_alone() -> None:

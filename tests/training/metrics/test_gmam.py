@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from training.data import DataSet, load
 from training.game.batches import Batches
 from training.game.loop import Game
-from training.game.step import Verdict
+from training.game.step import DiscriminatorOutput
 from training.metrics.errors import ScoreError
 from training.metrics.gmam import Contestant, aggregated, compare, gmam, value_of
 from training.recipes import CATALOGUE
 from training.run.compare import Weights, gmam_file, run_gmam
-from training.run.config import Plan
-from training.run.context import Setting
+from training.run.config import RunConfig
+from training.run.context import JobContext
 from training.run.job import train
 
 
@@ -34,8 +34,8 @@ class Near(nn.Module):
         super().__init__()
         self.place = nn.Parameter(torch.tensor(place))
 
-    def forward(self, x: Tensor) -> Verdict:
-        return Verdict(1 - (x[:, 0] - self.place).abs(), x)
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        return DiscriminatorOutput(1 - (x[:, 0] - self.place).abs(), x)
 
 
 class Shift(nn.Module):
@@ -64,7 +64,7 @@ def contestant(data: DataSet, place: float, *judges: float, lam: float | None = 
     """A game whose G stands at a place, with discriminators at others."""
     discriminators = {f"D{i}": Near(judge) for i, judge in enumerate(judges)}
     recipe = replace(
-        CATALOGUE["toy1d"], nets=lambda shape, latents: {"G": Shift(place), **discriminators}, players=(), reals=None
+        CATALOGUE["toy1d"], nets=lambda shape, latents: {"G": Shift(place), **discriminators}, players=(), transform_real=None
     )
     batches = Batches(data, 8, seed=0, pixels="tanh")
     return Contestant(game=Game(recipe, recipe.latents(0), batches, seed=0), data=data, lam=lam)
@@ -157,11 +157,13 @@ def test_two_runs_are_compared_by_the_command(tmp_path: Path) -> None:
     """Two trained runs of different lengths: a finite figure, the same read from the file, its negative the other way round."""
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
     settings = [
-        Setting(run=tmp_path / name, device=torch.device("cpu"), environ=environ, console=Console(file=io.StringIO()), grids=1)
+        JobContext(
+            run=tmp_path / name, device=torch.device("cpu"), environ=environ, console=Console(file=io.StringIO()), grids=1
+        )
         for name in "ab"
     ]
     for steps, setting in zip((5, 40), settings, strict=True):
-        assert train(Plan(recipe="toy1d_minibatch", steps=steps), setting)
+        assert train(RunConfig(recipe="toy1d_minibatch", steps=steps), setting)
     row = run_gmam(settings[0].run, settings[1], samples=100, weights=Weights())
     back = run_gmam(settings[1].run, settings[0], samples=100, weights=Weights())
     assert row.value == pytest.approx(-back.value)

@@ -114,15 +114,17 @@ def test_spread_is_the_distance_from_the_mean() -> None:
 
 def test_no_alarm_for_the_data_itself(judge: Classifier, digits: DataSet, digits_test: DataSet) -> None:
     """Real images, asked for by their labels, are no collapse; nor without judge and labels."""
-    assert images.collapse_alarm(digits_test.items, digits, seen=judge.see(digits_test.items), asked=digits_test.labels) is None
-    assert images.collapse_alarm(digits_test.items, digits) is None
+    assert (
+        images.describe_collapse(digits_test.items, digits, seen=judge.see(digits_test.items), asked=digits_test.labels) is None
+    )
+    assert images.describe_collapse(digits_test.items, digits) is None
 
 
 def test_alarm_for_a_few_classes(judge: Classifier, digits: DataSet) -> None:
     """All ones: the sentence holds the entropy, the bound and the class."""
     assert digits.labels is not None
     ones = digits.items[digits.labels == 1]
-    alarm = images.collapse_alarm(ones, digits, seen=judge.see(ones))
+    alarm = images.describe_collapse(ones, digits, seen=judge.see(ones))
     assert alarm is not None
     assert "of 10 classes" in alarm
     assert "alarm below 1.79" in alarm
@@ -135,7 +137,7 @@ def test_alarm_for_one_picture_a_class(judge: Classifier, digits: DataSet) -> No
     asked = torch.arange(10).repeat(20)
     firsts = torch.tensor([int((digits.labels == label).nonzero()[0]) for label in range(10)])
     samples = digits.items[firsts[asked]]
-    alarm = images.collapse_alarm(samples, digits, seen=judge.see(samples), asked=asked)
+    alarm = images.describe_collapse(samples, digits, seen=judge.see(samples), asked=asked)
     assert alarm is not None
     assert "spread within a class 0% as wide as digits" in alarm
 
@@ -143,14 +145,14 @@ def test_alarm_for_one_picture_a_class(judge: Classifier, digits: DataSet) -> No
 def test_alarm_for_toys() -> None:
     """A narrow line and a ring of which two opposite modes are left are collapses; the true distributions are not."""
     line, ring = load("gaussian1d", environ={}), load("ring8", environ={})
-    assert images.collapse_alarm(line.items[:1000], line) is None
-    assert images.collapse_alarm(ring.items[:1000], ring) is None
-    assert "10% as wide" in str(images.collapse_alarm(4 + 0.1 * (line.items[:1000] - 4), line))
+    assert images.describe_collapse(line.items[:1000], line) is None
+    assert images.describe_collapse(ring.items[:1000], ring) is None
+    assert "10% as wide" in str(images.describe_collapse(4 + 0.1 * (line.items[:1000] - 4), line))
     assert ring.modes is not None
-    assert "hit 2 of 8 modes" in str(images.collapse_alarm(ring.modes[[0, 4]].repeat(500, 1), ring))
+    assert "hit 2 of 8 modes" in str(images.describe_collapse(ring.modes[[0, 4]].repeat(500, 1), ring))
 
 
 def test_no_alarm_where_the_data_is_one_picture(digits: DataSet) -> None:
     """Data without any spread cannot be spread too little."""
     data = dataclasses.replace(digits, items=digits.items[:1].repeat(20, 1, 1, 1), labels=None, classes=())
-    assert images.collapse_alarm(data.items, data) is None
+    assert images.describe_collapse(data.items, data) is None

@@ -17,8 +17,8 @@ from torch import Tensor
 from contract import Categorical, Normal, Uniform
 from training.metrics.reconstruction import Search, reconstruct
 from training.run.compare import RECONSTRUCTION, run_reconstruction
-from training.run.config import Plan
-from training.run.context import Setting
+from training.run.config import RunConfig
+from training.run.context import JobContext
 from training.run.job import train
 
 HARD = Search(steps=400, restarts=1, batch=7)
@@ -71,8 +71,10 @@ def test_more_starts_find_no_worse_a_minimum() -> None:
 def test_a_run_is_measured_by_the_command(tmp_path: Path) -> None:
     """A toy run: each point of a line can be made, so the error is small; floor, steps and count are in the file."""
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
-    setting = Setting(run=tmp_path, device=torch.device("cpu"), environ=environ, console=Console(file=io.StringIO()), grids=1)
-    assert train(Plan(recipe="toy1d", steps=300), setting)
+    setting = JobContext(
+        run=tmp_path, device=torch.device("cpu"), environ=environ, console=Console(file=io.StringIO()), grids=1
+    )
+    assert train(RunConfig(recipe="toy1d", steps=300), setting)
     row = run_reconstruction(setting, images=30, search=Search(steps=200, restarts=2))
     assert 0 <= row.value < 1
     assert row.floor == pytest.approx(0, abs=0.01)

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.serving.service_process import free_port
 from tests.training.conftest import tiny_plan, tiny_setting
 from training.errors import TrainingError
-from training.report.meters import COLLAPSE, KID, Meters, exposed
+from training.report.meters import COLLAPSE, KID, PrometheusMetrics, serve_metrics
 from training.report.recorder import Recorder
 from training.run.job import train
 
@@ -33,7 +33,7 @@ def read(port: int) -> dict[str, float]:
 def test_a_run_is_seen_while_it_lasts(tmp_path: Path) -> None:
     """The page tells the last record: step, images, their rate, each player's loss, the accuracies, alarm and checkpoint."""
     port, plan = free_port(), tiny_plan("gan_ring8_small", tmp_path, steps=12)
-    with exposed(Meters(tmp_path, 12), "127.0.0.1", port) as watch:
+    with serve_metrics(PrometheusMetrics(tmp_path, 12), "127.0.0.1", port) as watch:
         before = read(port)
         assert (before["gan_training_step"], before["gan_training_planned_steps"]) == (0, 12)
         assert "gan_training_kid" not in before
@@ -51,7 +51,7 @@ def test_a_run_is_seen_while_it_lasts(tmp_path: Path) -> None:
 def test_a_resumed_run_begins_where_it_was(tmp_path: Path) -> None:
     """Before its first record the page tells the last one of the part before, so that nothing seems to start over."""
     Recorder(tmp_path).log(5, 40, {"D/loss": 1.5})
-    meters = Meters(tmp_path, 9)
+    meters = PrometheusMetrics(tmp_path, 9)
     Recorder(tmp_path, from_step=5, watch=meters.watch)
     found = {s.name: s.value for family in meters.collect() for s in family.samples}
     assert (found["gan_training_step"], found["gan_training_images_total"], found["gan_training_loss"]) == (5, 40, 1.5)
@@ -59,7 +59,7 @@ def test_a_resumed_run_begins_where_it_was(tmp_path: Path) -> None:
 
 def test_what_was_recorded_stands_until_it_is_recorded_again(tmp_path: Path) -> None:
     """KID and the alarm are noted at checkpoints only; the records between leave them as they are."""
-    meters = Meters(tmp_path, 9)
+    meters = PrometheusMetrics(tmp_path, 9)
     meters.watch(1, 8, {"score/kid": 0.25, "alarm/collapse": 0.0, "D/loss": 1.0, "D/r1": 2.0}, None)
     meters.watch(2, 16, {"D/loss": 3.0}, 40.0)
     found = {s.name: s.value for family in meters.collect() for s in family.samples}
@@ -72,7 +72,7 @@ def test_what_was_recorded_stands_until_it_is_recorded_again(tmp_path: Path) -> 
 def test_the_page_ends_with_the_run(tmp_path: Path) -> None:
     """Its port is free again, also when the run fails."""
     port = free_port()
-    with pytest.raises(TrainingError, match="lost"), exposed(Meters(tmp_path, 1), "127.0.0.1", port):
+    with pytest.raises(TrainingError, match="lost"), serve_metrics(PrometheusMetrics(tmp_path, 1), "127.0.0.1", port):
         raise TrainingError("lost")
     socket.create_server(("127.0.0.1", port)).close()
 
@@ -102,7 +102,7 @@ def test_a_port_that_is_taken_is_refused_at_once(root: Path, tmp_path: Path) -> 
 def test_promtool_finds_nothing(tmp_path: Path) -> None:
     """Names, kinds and units are as Prometheus wants them."""
     registry = CollectorRegistry()
-    registry.register(meters := Meters(tmp_path, 9))
+    registry.register(meters := PrometheusMetrics(tmp_path, 9))
     meters.watch(1, 8, {KID: 0.25, COLLAPSE: 0.0, "D/loss": 1.0, "accuracy/real": 0.5, "D/r1": 2.0}, 40.0)
     checked = subprocess.run(["promtool", "check", "metrics"], input=generate_latest(registry), capture_output=True)
     assert (checked.returncode, checked.stderr) == (0, b"")
@@ -111,5 +111,8 @@ def test_promtool_finds_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_what_is_no_port_is_refused(tmp_path: Path, port: int) -> None:
     """With the number in the sentence."""
-    with pytest.raises(TrainingError, match=f"--metrics-port {port}"), exposed(Meters(tmp_path, 1), "127.0.0.1", port):
+    with (
+        pytest.raises(TrainingError, match=f"--metrics-port {port}"),
+        serve_metrics(PrometheusMetrics(tmp_path, 1), "127.0.0.1", port),
+    ):
         pass

@@ -18,7 +18,7 @@ from tests.training.conftest import PROCESSES, tiny_setting
 from training.errors import CheckpointError, TrainingError
 from training.files import remove_leftovers, write_whole
 from training.run.checkpoint import load_newest, save
-from training.run.config import Plan
+from training.run.config import RunConfig
 from training.run.job import MODEL, train
 
 CPU = torch.device("cpu")
@@ -65,12 +65,12 @@ def test_a_damaged_newest_falls_back_to_the_one_before_and_says_why(damage: str,
 def test_all_damaged_is_an_error_and_never_a_fresh_start(tmp_path: Path) -> None:
     """With every checkpoint damaged the job ends; it does not begin again silently."""
     setting = tiny_setting(tmp_path)
-    plan = Plan(recipe="toy1d", steps=2, batch=8)
-    train(plan, setting)
+    config = RunConfig(recipe="toy1d", steps=2, batch=8)
+    train(config, setting)
     for path in tmp_path.glob("checkpoint-*.pt"):
         path.write_bytes(b"no")
     with pytest.raises(CheckpointError, match="is whole"):
-        train(plan, setting)
+        train(config, setting)
 
 
 def test_tensors_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None:
     """The weights of another architecture are refused by key."""
     setting = tiny_setting(tmp_path)
-    train(Plan(recipe="toy1d", steps=2, batch=8), setting)
+    train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
     path = max(tmp_path.glob("checkpoint-*.pt"))
     loaded, _ = load_newest(tmp_path, device=CPU)
     assert loaded is not None
@@ -165,7 +165,7 @@ def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None
         if other.name != "checkpoint-000000001.pt":
             other.unlink()
     with pytest.raises(TrainingError, match=r"(?s)other nets.*body\.0\.weight"):
-        train(Plan(recipe="toy1d", steps=2, batch=8), setting)
+        train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
 
 
 def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
@@ -175,27 +175,27 @@ def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(TrainingError, match="another job is at work"):
-            train(Plan(recipe="toy1d", steps=2, batch=8), tiny_setting(tmp_path))
+            train(RunConfig(recipe="toy1d", steps=2, batch=8), tiny_setting(tmp_path))
     assert not (tmp_path / MODEL).exists()
 
 
 def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     """A run directory belongs to one plan, until it is replaced on purpose."""
     setting = tiny_setting(tmp_path)
-    train(Plan(recipe="toy1d", steps=2, batch=8), setting)
+    train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
     with pytest.raises(TrainingError, match="another plan.*--fresh"):
-        train(Plan(recipe="toy1d", steps=2, batch=4), setting)
-    assert train(Plan(recipe="toy1d", steps=2, batch=4), setting, is_fresh=True)
+        train(RunConfig(recipe="toy1d", steps=2, batch=4), setting)
+    assert train(RunConfig(recipe="toy1d", steps=2, batch=4), setting, is_fresh=True)
 
 
 def test_a_finished_run_may_be_played_longer_and_not_shorter(tmp_path: Path) -> None:
     """Only the number of steps may change, and not to fewer than were played."""
     setting = tiny_setting(tmp_path)
-    train(Plan(recipe="toy1d", steps=2, batch=8), setting)
-    assert train(Plan(recipe="toy1d", steps=4, batch=8), setting)
+    train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
+    assert train(RunConfig(recipe="toy1d", steps=4, batch=8), setting)
     assert step_of(tmp_path) == 4
     with pytest.raises(TrainingError, match="at step 4 already, past 2"):
-        train(Plan(recipe="toy1d", steps=2, batch=8), setting)
+        train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -234,14 +234,14 @@ def test_a_collapse_is_told_and_recorded(tmp_path: Path) -> None:
 
     said = io.StringIO()
     setting = replace(tiny_setting(tmp_path), console=Console(file=said, width=200))
-    plan = Plan(recipe="toy1d", steps=2, batch=8, seed=1)
-    train(plan, setting)
+    config = RunConfig(recipe="toy1d", steps=2, batch=8, seed=1)
+    train(config, setting)
     loaded, _ = load_newest(tmp_path, device=CPU)
     assert loaded is not None
     loaded["nets"]["G"]["body.2.weight"].zero_()
     save(tmp_path, {**loaded, "step": 1})
     (tmp_path / "checkpoint-000000002.pt").unlink()
-    train(plan, setting)
+    train(config, setting)
     last = json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])
     assert "collapse" in said.getvalue()
     assert last["alarm/collapse"] == 1.0

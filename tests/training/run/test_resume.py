@@ -14,21 +14,21 @@ import torch
 from tests.training.conftest import PROCESSES, REHEARSED, tiny_plan, tiny_setting
 from training.recipes import CATALOGUE
 from training.run.checkpoint import load_newest
-from training.run.config import Plan
+from training.run.config import RunConfig
 from training.run.job import MODEL, train
 
 MOST_MOVES = 300
 GATED = [(name, None) for name in REHEARSED] + [("cdcgan_r1", "worse-only")]
 
 
-def _train(plan: Plan, run: Path) -> None:
+def _train(config: RunConfig, run: Path) -> None:
     torch.set_num_threads(1)
-    train(plan, tiny_setting(run))
+    train(config, tiny_setting(run))
 
 
-def _train_in_process(plan: Plan, run: Path, *, kill_after: int | None = None) -> int:
+def _train_in_process(config: RunConfig, run: Path, *, kill_after: int | None = None) -> int:
     """Train in a process of its own; ``kill_after`` sends it SIGKILL once that step's checkpoint is there."""
-    process = PROCESSES.Process(target=_train, args=(plan, run))
+    process = PROCESSES.Process(target=_train, args=(config, run))
     process.start()
     while kill_after is not None and process.is_alive():
         steps = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.pt")]
@@ -59,13 +59,13 @@ def test_twelve_steps_equal_six_a_kill_and_six_more(name: str, gate: str | None,
     Two steps, a kill between them, where twelve are more than 300 moves: WGAN's critic moves a hundred times a step at first.
     """
     steps = 12 if sum(len(CATALOGUE[name].schedule.moves(step)) for step in range(12)) <= MOST_MOVES else 2
-    plan = Plan(**{**vars(tiny_plan(name, picture_folder, steps=steps)), "gate": gate})
+    config = RunConfig(**{**vars(tiny_plan(name, picture_folder, steps=steps)), "gate": gate})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    unbroken = PROCESSES.Process(target=_train, args=(plan, whole))  # beside the other: this is half of what takes long here
+    unbroken = PROCESSES.Process(target=_train, args=(config, whole))  # beside the other: this is half of what takes long here
     unbroken.start()
-    assert _train_in_process(plan, broken, kill_after=steps // 2) == -signal.SIGKILL
+    assert _train_in_process(config, broken, kill_after=steps // 2) == -signal.SIGKILL
     assert not (broken / MODEL).exists()
-    assert _train_in_process(plan, broken) == 0
+    assert _train_in_process(config, broken) == 0
     unbroken.join()
     assert unbroken.exitcode == 0
 

@@ -1,0 +1,119 @@
+"""``python -m benchmarks.scoreboard``: make the page, check it, or run rows first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+
+from benchmarks.scoreboard.page import make_page
+from benchmarks.scoreboard.play import Place, Stopped, jobs_of, play
+from benchmarks.scoreboard.results import RESULTS
+from benchmarks.scoreboard.row import Row
+from benchmarks.scoreboard.rows import ROWS
+from training.errors import TrainingError
+from training.files import locked, write_whole
+from training.run.launch import Device, device_of
+
+PAGE = "SCOREBOARD.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoreboard:
+    """Make docs/SCOREBOARD.md from the stored results; with --play run what has none yet."""
+
+    rows: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Rows to run; all unless named."""
+    play: bool = False
+    """Train, score and store, the cheapest first; a call that was stopped goes on where it was."""
+    check: bool = False
+    """Only say, by the exit code, whether the page is what the results make."""
+    scale: Literal["auto", "full", "scaled"] = "auto"
+    """auto takes the full sizes on a GPU and the scaled ones on the CPU."""
+    seeds: int | None = None
+    """Seeds a row; the row's own number unless given."""
+    docs: Path = Path("docs")
+    """Where the page is; the results are in scoreboard/ below it."""
+    runs: Path = Path("runs/scoreboard")
+    """Where rows are played."""
+    device: Device = "auto"
+    """auto takes CUDA where there is a GPU."""
+
+    def __call__(self, console: Console) -> int:
+
+        if self.check:
+            return int(not is_current(ROWS, self.docs))
+        if not self.play:
+            console.print(f"wrote {write_page(ROWS, self.docs)}", highlight=False)
+            return 0
+        say = partial(console.print, markup=False, highlight=False)
+        has_cuda = device_of(self.device).type == "cuda"
+        place = Place(docs=self.docs, runs=self.runs, root=Path.cwd(), device=self.device, has_cuda=has_cuda, say=say)
+        return run_rows(ROWS, self.rows, place, scale=self.scale, seeds=self.seeds)
+
+
+def choose(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """The rows of these names, or all where none is named.
+
+    Raises:
+        TrainingError: no row is called so.
+    """
+    known = {row.name: row for row in rows}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise TrainingError(f"a row must be one of {', '.join(known)}, got {', '.join(unknown)}")
+    return [known[name] for name in dict.fromkeys(names)] if names else list(rows)
+
+
+def write_page(rows: Sequence[Row], docs: Path) -> Path:
+    """Make the page anew."""
+    path = docs / PAGE
+    write_whole(path, make_page(rows, docs / RESULTS).encode())
+    return path
+
+
+def is_current(rows: Sequence[Row], docs: Path) -> bool:
+    """Whether the page is what the stored results make."""
+    path = docs / PAGE
+    return path.exists() and path.read_text() == make_page(rows, docs / RESULTS)
+
+
+def run_rows(rows: Sequence[Row], names: Sequence[str], place: Place, *, scale: str, seeds: int | None) -> int:
+    """Run what of these rows has no result yet, make the page, and give the exit code: 0, 1 where a row failed, 128 + signal.
+
+    Raises:
+        TrainingError: no row is called so, or another call is running rows here.
+    """
+    jobs = jobs_of(choose(rows, names), scale=scale, has_cuda=place.has_cuda)
+    place.runs.mkdir(parents=True, exist_ok=True)
+    with locked(place.runs), place.stoppable():
+        try:
+            failures = play(jobs, place, seeds=seeds)
+        except Stopped:
+            place.say("stopped; the same call goes on from there")
+            failures = []
+        write_page(rows, place.docs)
+    for failure in failures:
+        place.say(f"failed: {failure}")
+    return 128 + place.stop if place.stop else int(bool(failures))
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code."""
+    console = Console(width=None if sys.stdout.isatty() else 132)
+    command = tyro.cli(Scoreboard, prog="python -m benchmarks.scoreboard", args=arguments)
+    try:
+        return command(console)
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,47 @@
+"""The PNG files of a model's golden seeds, as this process writes them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from serving.encoding.formats import FORMATS, Sample, fingerprint
+from serving.model.load import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenFiles:
+    """Hashes by which two machines compare what they send."""
+
+    encoder: str | None
+    """Fingerprint of the PNG encoder (zlib, and Pillow for plots); None if the output has no PNG format."""
+    files: Mapping[str, str]
+    """Golden seed -> SHA-256 of the PNG that ``/generate`` sends; equal on machines with equal pixels, runtime and encoder."""
+
+    @property
+    def digest(self) -> str:
+        """One short hash of all files."""
+        return hashlib.sha256(repr(sorted(self.files.items())).encode()).hexdigest()[:16]
+
+
+def hash_golden_files(model: Model) -> GoldenFiles:
+    """Render each golden seed of the card as a PNG and hash it."""
+    output = model.card.output
+    if "png" not in FORMATS[output.kind]:
+        return GoldenFiles(encoder=None, files={})
+    samples = [
+        Sample(
+            output=output,
+            rows=row[None],
+            model=model.card.name,
+            digest=model.digest,
+            runtime=model.runtime,
+            seed=golden.seed,
+        )
+        for golden, row in zip(model.card.goldens, model.goldens.rows, strict=True)
+    ]
+    return GoldenFiles(
+        encoder=fingerprint(output.kind, "png"),
+        files={str(s.seed): hashlib.sha256(FORMATS[output.kind]["png"].encode(s)).hexdigest() for s in samples},
+    )
