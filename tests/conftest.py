@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def root() -> Path:
     """The top of the repository."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """``TEST_CACHE``: one cache folder for all tests of a session, so that a classifier is trained once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEST_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

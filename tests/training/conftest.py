@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +40,6 @@ def tiny_setting(run: Path) -> JobContext:
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
     console = Console(file=io.StringIO())
     return JobContext(run=run, device=torch.device("cpu"), environ=environ, console=console, grids=4, checkpoints=4)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TEST_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="session")
