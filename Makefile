@@ -84,9 +84,7 @@ mar: setup ## Pack MODEL for TorchServe: a .mar of the model's name beside it
 
 torchserve: setup ## Serve MODEL by TorchServe on 127.0.0.1:8080; needs Java 17
 	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` makes one.'; exit 1; }
-	@rm -rf .build/torchserve/archive
-	@$(BIN)/python -m deploy.torchserve build '$(MODEL)' --out .build/torchserve/archive
-	@exec $(BIN)/python -m deploy.torchserve serve .build/torchserve/archive/*.mar --folder .build/torchserve
+	@exec $(BIN)/python -m deploy.torchserve serve '$(MODEL)' --folder .build/torchserve
 
 score: setup ## Measure MODEL against real data: KID, FID, classes, confidence
 	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` makes one.'; exit 1; }

@@ -7,23 +7,37 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deploy.torchserve.contents import CONFIG, HANDLER, MODEL, shipped_files
-from deploy.torchserve.errors import DeployError
-from deploy.torchserve.verify import Archive, verify_file
 from serving.model.load import Model, load_model
 
 NEEDS = "install the extra: pip install -e '.[torchserve]'"
 
 
-def build(path: Path, folder: Path) -> tuple[Path, Archive]:
+class DeployError(Exception):
+    """A command of deploy.torchserve failed; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A packed model."""
+
+    path: Path
+    name: str
+    """The model's name, under which TorchServe serves it."""
+    digest: str
+    """SHA-256 of the model file; each worker compares it with the file that it loads."""
+
+
+def build(path: Path, folder: Path) -> Archive:
     """Write ``<name>.mar`` into a folder, whole or not at all.
 
     Args:
-        path: the model file; it is proven first, as the service proves it.
-        folder: made if it is not there.
+        path: model file; it is checked against its goldens first, as the service does.
+        folder: output folder; made if missing.
 
     Raises:
         StartError: the model is refused.
@@ -33,17 +47,16 @@ def build(path: Path, folder: Path) -> tuple[Path, Archive]:
         raise DeployError(f"torch-model-archiver is not installed; {NEEDS}")
     model = load_model(path, "cpu")
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=".mar-") as place:
-        made = archive(path, model, Path(place))
-        archived = verify_file(made, model.digest)  # the file may have been replaced since it was proven
-        target = folder / made.name
-        made.replace(target)
-    return target, archived
+    with TemporaryDirectory(dir=folder, prefix=".mar-") as work:
+        packed = pack(path, model, Path(work))
+        target = folder / packed.name
+        packed.replace(target)
+    return Archive(target, model.card.name, model.digest)
 
 
-def archive(path: Path, model: Model, place: Path) -> Path:
-    """Stage the files under a place and have them packed there."""
-    top, code, temporary = place / "top", place / "code", place / "tmp"
+def pack(path: Path, model: Model, work: Path) -> Path:
+    """Copy an archive's files into a work folder and run torch-model-archiver there."""
+    top, code, temporary = work / "top", work / "code", work / "tmp"
     for folder in (top, code, temporary):
         folder.mkdir()
     shutil.copyfile(path, top / MODEL)
@@ -70,10 +83,10 @@ def archive(path: Path, model: Model, place: Path) -> Path:
         "--export-path",
         ".",
     ]
-    # Relative, since the archiver takes commas and brackets of a path for its own. It also empties and fills a folder of the
-    # model's name in the temporary directory, which is everyone's otherwise.
+    # Relative paths, because the archiver splits a path at commas and expands brackets. A private TMPDIR, because the archiver
+    # empties a folder named after the model there.
     environment = os.environ | {"TMPDIR": str(temporary.resolve())}
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise DeployError(f"torch-model-archiver failed: {done.stderr.strip().splitlines()[-1:]}")
-    return place / f"{model.card.name}.mar"
+    return work / f"{model.card.name}.mar"

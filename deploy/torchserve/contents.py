@@ -1,4 +1,4 @@
-"""What an archive holds: the model, TorchServe's entry point, and those of the service's own modules that it imports."""
+"""Contents of an archive: the model, TorchServe's handler, and the service's modules that the handler imports."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CONFIG = "model-config.yaml"
 
 @cache
 def shipped_files() -> Mapping[str, Path]:
-    """By name in the archive, the files of this checkout that every archive holds, whatever its model."""
+    """Map names in the archive to the files of this checkout that every archive holds."""
     return {HANDLER: HERE / HANDLER, CONFIG: HERE / CONFIG} | {
         str(path.relative_to(ROOT)): path for path in sorted(modules_behind(HERE / HANDLER))
     }
 
 
 def modules_behind(path: Path) -> set[Path]:
-    """Every file of the shipped packages that a file imports, directly or through others, wherever the import stands."""
+    """Files of the shipped packages that a file imports, directly or indirectly, at module level or in functions."""
     found: set[Path] = set()
     waiting = [path]
     while waiting:
@@ -38,7 +38,7 @@ def modules_behind(path: Path) -> set[Path]:
 
 
 def imported(tree: ast.AST) -> list[str]:
-    """The modules that source imports, of the shipped packages; ``from a.b import c`` may mean ``a.b.c``, too."""
+    """Names of the shipped packages' modules that source imports; ``from a.b import c`` may also mean ``a.b.c``."""
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -49,8 +49,8 @@ def imported(tree: ast.AST) -> list[str]:
 
 
 def _files_of(module: str) -> set[Path]:
-    """A module's file and those of the packages around it, as far as they exist."""
+    """The file of a module and the ``__init__.py`` of each package around it, where they exist."""
     parts = module.split(".")
-    places = [ROOT.joinpath(*parts[: i + 1]) for i in range(len(parts))]
-    candidates = [place / "__init__.py" for place in places] + [places[-1].with_suffix(".py")]
+    folders = [ROOT.joinpath(*parts[: i + 1]) for i in range(len(parts))]
+    candidates = [folder / "__init__.py" for folder in folders] + [folders[-1].with_suffix(".py")]
     return {candidate for candidate in candidates if candidate.is_file()}

@@ -1,4 +1,4 @@
-"""TorchServe as a child process, with verified archives in a store of its own."""
+"""TorchServe as a child process, with archives that were built for it in a private model store."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from deploy.torchserve.build import NEEDS
+from deploy.torchserve.build import NEEDS, DeployError, build
 from deploy.torchserve.contents import HERE
-from deploy.torchserve.errors import DeployError
-from deploy.torchserve.verify import verify_file
 
 
 def why_not() -> str | None:
-    """What is missing here for TorchServe to start; None if nothing is."""
+    """Return what TorchServe needs and this machine lacks, or None."""
     if importlib.util.find_spec("ts") is None:
         return f"torchserve is not installed; {NEEDS}"
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
@@ -29,37 +27,37 @@ def why_not() -> str | None:
     return None
 
 
-def serve(archives: Sequence[Path], folder: Path, config: Path) -> None:
-    """Run TorchServe until it is told to end.
+def serve(models: Sequence[Path], folder: Path, config: Path) -> None:
+    """Pack models and run TorchServe until SIGTERM or SIGINT.
 
     Args:
-        archives: what is served, each under its model's name.
-        folder: where ``key_file.json`` and the logs are; nobody else can read it.
-        config: TorchServe's.
+        models: model files, each served under its model's name.
+        folder: for ``key_file.json`` and the logs; readable by its owner only.
+        config: TorchServe's configuration file.
 
     Raises:
-        DeployError: an archive is refused, TorchServe cannot start here, or it ends by itself.
+        StartError: a model is refused.
+        DeployError: TorchServe cannot start here, or it ends by itself.
     """
     reason = why_not()
     if reason:
         raise DeployError(reason)
-    verified = [verify_file(path) for path in archives]
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    # Sockets to the workers lie under TEMP, and the name of a socket must be short.
-    with TemporaryDirectory(prefix="torchserve-", ignore_cleanup_errors=True) as place:
+    # Sockets to the workers lie under TEMP, and a socket's path is limited to 108 bytes.
+    with TemporaryDirectory(prefix="torchserve-", ignore_cleanup_errors=True) as temporary:
+        work = Path(temporary)
         for part in ("store", "workflows", "tmp"):
-            Path(place, part).mkdir()
-        for archive in verified:  # what was verified is what is served, whatever becomes of the file
-            Path(place, "store", f"{archive.name}.mar").write_bytes(archive.data)
+            (work / part).mkdir()
+        names = [build(path, work / "store").name for path in models]
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
         try:
-            _run(command_for(Path(place), config, [archive.name for archive in verified]), folder, Path(place))
+            _run(command_for(work, config, names), folder, work)
         finally:
             (folder / "key_file.json").unlink(missing_ok=True)
 
 
-def command_for(place: Path, config: Path, names: Sequence[str]) -> list[str]:
-    """TorchServe in the foreground; the command line repeats nothing that the configuration says."""
+def command_for(work: Path, config: Path, names: Sequence[str]) -> list[str]:
+    """The command line that runs TorchServe in the foreground; it repeats no line of the configuration file."""
     return [
         sys.executable,
         "-m",
@@ -72,18 +70,18 @@ def command_for(place: Path, config: Path, names: Sequence[str]) -> list[str]:
         "--log-config",
         str(HERE / "log4j2.xml"),
         "--model-store",
-        str(place / "store"),
+        str(work / "store"),
         "--workflow-store",
-        str(place / "workflows"),
+        str(work / "workflows"),
         "--models",
         *(f"{name}={name}.mar" for name in names),
     ]
 
 
-def environment_for(folder: Path, place: Path) -> dict[str, str]:
-    """This process's environment, without what would put other code or another configuration in front."""
+def environment_for(folder: Path, work: Path) -> dict[str, str]:
+    """This process's environment without TS_* and PYTHON* variables, which would replace the configuration or the code."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TS_", "PYTHON"))}
-    temporary = str(place / "tmp")
+    temporary = str(work / "tmp")
     return kept | {
         "TEMP": temporary,
         "TMPDIR": temporary,
@@ -95,38 +93,38 @@ def environment_for(folder: Path, place: Path) -> dict[str, str]:
     }
 
 
-def _run(command: Sequence[str], folder: Path, place: Path) -> None:
-    """The command in a process group of its own, which ends with this function; a second signal does not wait for it."""
-    told: list[int] = []
+def _run(command: Sequence[str], folder: Path, work: Path) -> None:
+    """Run the command in its own process group and end that group; a second signal kills it at once."""
+    signals: list[int] = []
     started: list[subprocess.Popen[bytes]] = []
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        told.append(number)
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
         for process in started:
-            _end(process, place, is_patient=len(told) == 1)
+            _end(process, work, is_graceful=len(signals) == 1)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        process = subprocess.Popen(command, cwd=folder, env=environment_for(folder, place), start_new_session=True)
+        process = subprocess.Popen(command, cwd=folder, env=environment_for(folder, work), start_new_session=True)
         started.append(process)
-        if told:  # between the two lines above
-            _end(process, place, is_patient=False)
+        if signals:  # a signal that came between the two lines above
+            _end(process, work, is_graceful=False)
         process.wait()
     finally:
         for process in started:
-            _end(process, place, is_patient=False)  # workers that outlived their server
+            _end(process, work, is_graceful=False)  # workers that outlived their server
         for number, handler in before.items():
             signal.signal(number, handler)
-    if not told:
+    if not signals:
         raise DeployError("TorchServe ended by itself; the lines above say why")
 
 
-def _end(process: subprocess.Popen[bytes], place: Path, *, is_patient: bool) -> None:
-    """Tell Java to end, which answers what it has begun, or end the whole group at once."""
+def _end(process: subprocess.Popen[bytes], work: Path, *, is_graceful: bool) -> None:
+    """Send Java SIGTERM, so that it answers the requests it has accepted, or kill the whole process group."""
     with suppress(ProcessLookupError):
         try:
-            java = int((place / "tmp" / ".model_server.pid").read_text()) if is_patient else None
-        except (OSError, ValueError):  # it has not been started yet
+            java = int((work / "tmp" / ".model_server.pid").read_text()) if is_graceful else None
+        except (OSError, ValueError):  # Java has not started yet
             java = None
         if java:
             os.kill(java, signal.SIGTERM)

@@ -97,26 +97,26 @@ class TorchServe:
 
 
 @contextmanager
-def running(archives: list[Path], models: list[str], place: Path, root: Path) -> Iterator[TorchServe]:
+def running(files: list[Path], models: list[str], work: Path, root: Path) -> Iterator[TorchServe]:
     """TorchServe with every model ready, on ports of its own and with one worker a model; ended by SIGTERM."""
     ports = {port: free_port() for port in PORTS}
     text = (HERE / "config.properties").read_text()
-    config = place / "config.properties"
+    config = work / "config.properties"
     config.write_text(re.sub("|".join(PORTS), lambda m: str(ports[m[0]]), text) + "default_workers_per_model=1\n")
     command = [
         sys.executable,
         "-m",
         "deploy.torchserve",
         "serve",
-        *map(str, archives),
+        *map(str, files),
         "--folder",
-        str(place / "run"),
+        str(work / "run"),
         "--config",
         str(config),
     ]
-    with (place / "log").open("w+") as log:
+    with (work / "log").open("w+") as log:
         process = subprocess.Popen(command, cwd=root, env=environment(), stdout=log, stderr=log, text=True)
-        server = TorchServe(process, place / "run", ports)
+        server = TorchServe(process, work / "run", ports)
         started = []
         try:
             wait_until_ready(server, models)
@@ -132,7 +132,7 @@ def running(archives: list[Path], models: list[str], place: Path, root: Path) ->
                 print(log.read())
         _, alive = psutil.wait_procs(started, 10)
         assert (process.returncode, alive) == (0, [])
-        assert not (place / "run" / "key_file.json").exists()
+        assert not (work / "run" / "key_file.json").exists()
 
 
 def environment() -> dict[str, Any]:

@@ -44,11 +44,11 @@ bodies = handler.handle([{"body": query} for query in queries], context)
 sizes = handler.service.metrics.batch_size.collect()[0].samples
 print(json.dumps({
     "bodies": [hashlib.sha256(body).hexdigest() for body in bodies],
-    "statuses": [context.get_response_status(place)[0] for place in range(len(queries))],
+    "statuses": [context.get_response_status(index)[0] for index in range(len(queries))],
     "inferences": next(s.value for s in sizes if s.name.endswith("_count")),
     "rows": next(s.value for s in sizes if s.name.endswith("_sum")),
     "modules": sorted(name for name in sys.modules if name.partition(".")[0] in ("contract", "serving")),
-    "places": sorted({str(Path(sys.modules[name].__file__).parents[name.count(".")]) for name in sys.modules
+    "folders": sorted({str(Path(sys.modules[name].__file__).parents[name.count(".")]) for name in sys.modules
                       if name.startswith(("contract.", "serving.")) and not hasattr(sys.modules[name], "__path__")}),
 }))
 """
@@ -71,7 +71,7 @@ def work(folder: Path, queries: list[str], *, path: str | None = None, **environ
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
 
-def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def facts_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """What a worker printed at the end."""
     assert done.returncode == 0, done.stderr
     facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -81,7 +81,7 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def thirty_two(unpacked: Path) -> dict[str, Any]:
     """What a worker tells of a full batch."""
-    return told(work(unpacked, [f"seed={seed}" for seed in range(32)]))
+    return facts_of(work(unpacked, [f"seed={seed}" for seed in range(32)]))
 
 
 def test_a_batch_of_thirty_two_is_one_inference(thirty_two: dict[str, Any], archives: Path) -> None:
@@ -96,28 +96,28 @@ def test_a_batch_of_thirty_two_is_one_inference(thirty_two: dict[str, Any], arch
 
 def test_a_wrong_request_spoils_no_other_of_its_batch(unpacked: Path) -> None:
     """It has its own status, and is no row of the inference."""
-    facts = told(work(unpacked, ["seed=1", "seed=01", "y=10", "seed=2"]))
+    facts = facts_of(work(unpacked, ["seed=1", "seed=01", "y=10", "seed=2"]))
     assert facts["statuses"] == [200, 400, 400, 200]
     assert facts["rows"] == 2
 
 
 def test_a_batch_of_the_largest_requests_is_not_refused(unpacked: Path) -> None:
     """Thirty-two sheets of 256 images: more rows than the service lets wait, all of them answered."""
-    facts = told(work(unpacked, [f"seed={seed}&n=256" for seed in range(32)]))
+    facts = facts_of(work(unpacked, [f"seed={seed}&n=256" for seed in range(32)]))
     assert facts["statuses"] == [200] * 32
 
 
 def test_only_the_archive_s_own_code_is_used(unpacked: Path, thirty_two: dict[str, Any]) -> None:
-    """Every module of contract and serving that is loaded lies in the archive, and none of its files is idle."""
-    assert thirty_two["places"] == [str(unpacked)]
-    files = [path.relative_to(unpacked) for package in ("contract", "serving") for path in (unpacked / package).glob("*.py")]
+    """Every module of contract and serving that is loaded lies in the archive, and each of its modules is loaded."""
+    assert thirty_two["folders"] == [str(unpacked)]
+    files = [path.relative_to(unpacked) for package in ("contract", "serving") for path in (unpacked / package).rglob("*.py")]
     names = {str(path.with_suffix("")).replace("/", ".").removesuffix(".__init__") for path in files}
     assert names == set(thirty_two["modules"])
 
 
 def test_the_limits_of_the_service_can_be_set(unpacked: Path) -> None:
     """By the same variables, with the same refusal of a wrong one."""
-    assert told(work(unpacked, ["n=5"], GAN_MAX_IMAGES="4", GAN_MAX_BULK="4"))["statuses"] == [400]
+    assert facts_of(work(unpacked, ["n=5"], GAN_MAX_IMAGES="4", GAN_MAX_BULK="4"))["statuses"] == [400]
     assert "GAN_MAX_IMAGES" in work(unpacked, ["n=5"], GAN_MAX_IMAGES="many").stderr
 
 

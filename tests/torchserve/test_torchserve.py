@@ -1,4 +1,4 @@
-"""The real TorchServe gives what the service gives, byte for byte, and lets nobody do more than ask for samples."""
+"""The real TorchServe answers with the service's bytes, and lets clients ask for samples only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason
 def torchserve(root: Path, archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
     """One server for all tests of this file, with a model of each kind."""
     models = sorted(MAKERS)
-    with running([archives / f"{name}.mar" for name in models], models, tmp_path_factory.mktemp("torchserve"), root) as server:
+    with running([archives / f"{name}.onnx" for name in models], models, tmp_path_factory.mktemp("torchserve"), root) as server:
         yield server
 
 
@@ -78,7 +78,7 @@ def test_a_seed_gives_the_bytes_of_the_service(torchserve: TorchServe, service: 
 
 @pytest.mark.parametrize("model", sorted(MAKERS))
 def test_thirty_two_at_once_get_what_they_would_get_alone(torchserve: TorchServe, service: ASGIApp, model: str) -> None:
-    """Whatever TorchServe puts into one batch, right and wrong requests side by side: each has its own answer."""
+    """TorchServe may put valid and invalid requests into one batch; each gets its own answer."""
     queries = [f"seed={seed}" for seed in range(42, 72)] + ["seed=042", "seed=1&n=2"]
     together = threading.Barrier(len(queries))
 
@@ -139,8 +139,8 @@ def test_a_body_that_could_be_misread_is_refused(torchserve: TorchServe, form: s
     assert (answer.status, json.loads(answer.body)["code"]) == (status, code)
 
 
-def test_a_seed_in_the_address_is_not_lost_without_a_word(torchserve: TorchServe) -> None:
-    """A handler never sees it; the answer is a problem that says where it belongs, not the picture of another seed."""
+def test_a_seed_in_the_address_is_a_problem(torchserve: TorchServe) -> None:
+    """A handler never sees the address; the answer says that the seed belongs into the body."""
     headers = {"Authorization": f"Bearer {torchserve.key()}"}
     for path in ("/predictions/conditional?seed=42", "/models/conditional/invoke?seed=42"):
         answer = torchserve.send(path, headers=headers, method="GET")
@@ -160,15 +160,15 @@ def test_all_five_ports_are_loopback_and_there_is_no_sixth(torchserve: TorchServ
 
 @pytest.mark.parametrize("port", PORTS)
 def test_a_port_does_not_answer_on_another_address(torchserve: TorchServe, port: str) -> None:
-    """Whoever knocks at another address of this machine, be it only 127.0.0.2, finds nobody."""
+    """A connection to another address of this machine, such as 127.0.0.2, is refused."""
     with socket.socket() as client:
         assert client.connect_ex(("127.0.0.2", torchserve.ports[port])) != 0
 
 
 @pytest.mark.parametrize("token", [None, "", "Bearer", "Bearer wrong", "Basic wrong", "management"])
 @pytest.mark.parametrize("path", ["/predictions/conditional", "/models/conditional/invoke", "/conditional/predict", "/ping"])
-def test_nobody_gets_a_sample_without_the_inference_key(torchserve: TorchServe, token: str | None, path: str) -> None:
-    """No key, a wrong one, or the one of the management: TorchServe's 400, whatever the way to the model."""
+def test_a_sample_needs_the_inference_key(torchserve: TorchServe, token: str | None, path: str) -> None:
+    """No key, a wrong key, or the management key: TorchServe answers 400 on each route to the model."""
     token = f"Bearer {torchserve.key('management')}" if token == "management" else token
     answer = torchserve.send(
         path, b"seed=42", {"Content-Type": "text/plain"} | ({} if token is None else {"Authorization": token})
@@ -178,7 +178,7 @@ def test_nobody_gets_a_sample_without_the_inference_key(torchserve: TorchServe, 
 
 
 @pytest.mark.parametrize("token", ["none", "inference"])
-def test_nobody_manages_without_the_management_key(torchserve: TorchServe, token: str) -> None:
+def test_managing_needs_the_management_key(torchserve: TorchServe, token: str) -> None:
     """The inference key lists nothing and changes nothing."""
     headers = {} if token == "none" else {"Authorization": f"Bearer {torchserve.key()}"}
     assert torchserve.send("/models", headers=headers, method="GET", port="8081").status == 400
@@ -252,16 +252,17 @@ def test_keys_are_for_their_owner_alone(torchserve: TorchServe) -> None:
 def test_a_port_that_is_taken_ends_the_command(root: Path, torchserve: TorchServe, archives: Path, tmp_path: Path) -> None:
     """With exit code 1 and Java's reason above the last line; the server that has the port stays."""
     config = torchserve.folder.parent / "config.properties"
-    said = run(root, "serve", archives / "colour.mar", "--folder", tmp_path, "--config", config, code=1)
+    said = run(root, "serve", archives / "colour.onnx", "--folder", tmp_path, "--config", config, code=1)
     assert "Address already in use" in said
     assert said.splitlines()[-1] == "torchserve: TorchServe ended by itself; the lines above say why"
     assert torchserve.ask("conditional", "seed=1").status == 200
 
 
-def test_a_refused_archive_is_not_served(root: Path, archives: Path, tmp_path: Path) -> None:
-    """It is verified before anything starts."""
-    (tmp_path / "bad.mar").write_bytes((archives / "colour.mar").read_bytes() + b"more")
-    assert "nothing may follow" in run(root, "serve", tmp_path / "bad.mar", "--folder", tmp_path / "run", code=1)
+def test_a_refused_model_is_not_served(root: Path, archives: Path, tmp_path: Path) -> None:
+    """Nothing starts and no folder is made for a model that the service would refuse."""
+    (tmp_path / "bad.onnx").write_bytes((archives / "colour.onnx").read_bytes()[:-100])
+    (line,) = run(root, "serve", tmp_path / "bad.onnx", "--folder", tmp_path / "run", code=1).splitlines()
+    assert line.startswith(f"torchserve: {tmp_path / 'bad.onnx'}: ")
     assert not (tmp_path / "run").exists()
 
 
