@@ -17,6 +17,7 @@ from training.data import CATALOGUE as DATA
 from training.data import DataError
 from training.errors import TrainingError
 from training.recipes import CATALOGUE, DEFAULT
+from training.recipes.page import fill
 from training.run.config import RunConfig, find_config, read_config
 from training.run.context import CHECKPOINTS, JobContext
 from training.run.job import examine_run, export_run
@@ -193,11 +194,17 @@ class Reconstruct:
         return 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class List:
     """Show every recipe with its paper, and every data set."""
 
+    markdown: Path | None = None
+    """Markdown page; write both tables between its markers instead of printing them."""
+
     def __call__(self, console: Console) -> int:
+        if self.markdown:
+            self.markdown.write_text(fill(self.markdown.read_text()))
+            return 0
         table = Table(Column("recipe", style="bold", no_wrap=True), "what it is", box=None, pad_edge=False)
         for recipe in CATALOGUE.values():
             table.add_row(recipe.name, f"{recipe.summary} [dim]({recipe.data})\n{recipe.paper}[/dim]")

@@ -1,4 +1,4 @@
-"""The documentation is complete: whatever can be asked for, set or watched is in it."""
+"""The documentation is complete: every make target, route, setting and metric is in it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from serving.observability.process_metrics import ProcessCollector
 from serving.settings import Settings
 from tests.repository.files import ROOT
 from tests.repository.test_makefile import TARGETS
+from training.recipes.page import fill
 from training.report.meters import PrometheusMetrics
 
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
@@ -70,8 +71,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_recipes_page_is_current() -> None:
+    """Its tables are those of the catalogues: `python -m training list --markdown docs/RECIPES.md` writes them."""
+    page = (ROOT / "docs/RECIPES.md").read_text()
+    assert fill(page) == page
+
+
 def test_readme_shows_the_tree() -> None:
-    """Every folder at the top has its line in the README."""
-    readme = (ROOT / "README.md").read_text()
-    folders = ["contract", "training", "serving", "tests", "docs", "deploy", "benchmarks"]
-    assert [folder for folder in folders if f"{folder}/" not in readme] == []
+    """Every folder at the top, and every package of both programs, has its place in the README's tree."""
+    tree = (ROOT / "README.md").read_text().partition("## The tree")[2]
+    packages = [path.parent.name for program in ("training", "serving") for path in (ROOT / program).glob("*/__init__.py")]
+    folders = ["contract", "training", "serving", "tests", "docs", "deploy", "benchmarks", *packages]
+    assert [folder for folder in folders if f"{folder}/" not in tree] == []
