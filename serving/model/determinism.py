@@ -10,7 +10,7 @@ import numpy as np
 
 from contract import Array, Card, Drawn, Golden, Image, Points, Tokens, digest_latents, draw
 from serving.errors import ModelError, Nondeterministic, cut
-from serving.model.runtime import Session
+from serving.model.runtime import Device, Session
 
 PROBE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
 PROBE_SIZES = (2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64)
@@ -57,14 +57,18 @@ def _run(session: Session, drawn: object) -> Array:
     return outputs[0]
 
 
-def find_batching_mode(session: Session, card: Card, max_batch: int) -> BatchingMode:
+def find_batching_mode(session: Session, card: Card, max_batch: int, provider: Device = "cpu") -> BatchingMode:
     """The first plan by which no row depends on its neighbours.
+
+    On CUDA batches have one size from the start: another size is another kernel, whose sums differ in their last bits (H100: 12
+    of 4,160 rows had another grey level), and the few seeds that are tried here need not be those where it shows.
 
     Raises:
         Nondeterministic: there is none.
         ModelError: an output has a wrong shape or is not finite.
     """
-    for batching in (BatchingMode(), BatchingMode(max_batch), BatchingMode(1)):
+    modes = (BatchingMode(), BatchingMode(max_batch), BatchingMode(1))
+    for batching in modes if provider == "cpu" else modes[1:]:
         if is_deterministic(session, batching, card, max_batch):
             return batching
     raise Nondeterministic("the same seed gives different outputs, even when run one by one")

@@ -83,7 +83,7 @@ def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1
     session = open_session(data, provider, intra_op_threads)
     check_interface(session, card)
     try:
-        batching = find_batching_mode(session, card, max_batch)
+        batching = find_batching_mode(session, card, max_batch, provider)
         return Model(
             card=card,
             digest=digest,

@@ -68,7 +68,8 @@ def _absorb(layer: nn.Module | None, norm: Norm) -> nn.Module:
 
 def _per_output(norm: Norm, repeats: int) -> nn.BatchNorm1d:
     """The normalisation of a reshaped dense layer's channels, one entry for each of the dense layer's outputs."""
-    spread = nn.BatchNorm1d(norm.num_features * repeats, eps=norm.eps).eval()
+    assert norm.running_mean is not None
+    spread = nn.BatchNorm1d(norm.num_features * repeats, eps=norm.eps, device=norm.running_mean.device).eval()
     state = {k: v.repeat_interleave(repeats) if v.ndim else v for k, v in norm.state_dict().items()}
     spread.load_state_dict(state, strict=norm.affine)  # without a gain and a shift of its own: one and zero
     return spread

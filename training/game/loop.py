@@ -86,6 +86,8 @@ class Game:
         for group in ("nets", "averages", "optimisers"):
             for name, part in getattr(self, group).items():
                 part.load_state_dict(state[group][name])
+        for optimiser in self.optimisers.values():
+            _align_moments(optimiser)
         self.step, self.batch, self.noise = state["step"], state["batch"], state["noise"]
         latest = state["latest"] if "latest" in state else state["standing"]  # the key's name before 0.1
         means = state["running_means"] if "running_means" in state else state["tally"]
@@ -170,11 +172,29 @@ def _step(game: Game, player: Player, gradient: tuple[Tensor, ...]) -> None:
         for group in optimiser.param_groups:
             group.update(player.hyperparameters(game.step, game.recipe.steps))
     for parameter, value in zip(game.parameters[player.name], gradient, strict=True):
-        parameter.grad = value
+        parameter.grad = _with_strides_of(parameter, value)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     if player.after:
         player.after(game.nets)
+
+
+def _with_strides_of(parameter: Tensor, value: Tensor) -> Tensor:
+    """The same numbers with the parameter's strides.
+
+    Fused optimisers walk a parameter, its gradient and its moments in the order of memory: on the CPU they ignore strides, on
+    CUDA they refuse unequal ones. ``torch.autograd.grad`` returns whatever strides the backward pass made; behind a gradient
+    penalty they differ from the parameter's.
+    """
+    return value if value.stride() == parameter.stride() else torch.empty_like(parameter).copy_(value)
+
+
+def _align_moments(optimiser: torch.optim.Optimizer) -> None:
+    """Give loaded moments the strides of their parameters: a checkpoint of another device has other ones."""
+    for parameter, moments in optimiser.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[name] = _with_strides_of(parameter, value)
 
 
 @torch.no_grad()

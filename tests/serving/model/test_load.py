@@ -245,6 +245,12 @@ def test_a_model_that_heeds_its_neighbours_is_run_so_that_it_does_not(steady: Ca
     assert kept.sample(seeds).tobytes() == b"".join(kept.sample([seed]).tobytes() for seed in seeds)
 
 
+def test_on_cuda_batches_have_one_size_from_the_start() -> None:
+    """A few seeds with equal rows do not prove that the kernels for other sizes round alike."""
+    loaded = model_from_bytes(tiny_onnx.grey(), "cpu")
+    assert find_batching_mode(loaded.session, loaded.card, 64, "cuda") == BatchingMode(64)
+
+
 def test_a_model_that_keeps_no_promise_is_refused() -> None:
     """A model whose rows are never the same again is refused."""
     loaded = model_from_bytes(tiny_onnx.grey(), "cpu")

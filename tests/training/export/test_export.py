@@ -72,6 +72,14 @@ def test_folding_removes_batch_normalisation_and_keeps_the_function(net: nn.Modu
         assert torch.allclose(folded(*inputs), net(*inputs), atol=1e-5)
 
 
+def test_folding_stays_on_the_device_of_the_net() -> None:
+    """Nothing of a net on another device is created on the CPU."""
+    dense = [nn.Linear(16, 32), nn.Unflatten(1, (8, 2, 2)), nn.BatchNorm2d(8)]
+    upsampled = [nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.Flatten()]
+    folded = fold_batch_norm(nn.Sequential(*dense, *upsampled, nn.BatchNorm1d(64), nn.Linear(64, 3)).to("meta"))
+    assert {value.device.type for value in folded.state_dict().values()} == {"meta"}
+
+
 @pytest.fixture(scope="module")
 def exported(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("export")
