@@ -14,40 +14,45 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import numpy as np
+
 from contract import Array, Overrides
 from serving.errors import QueueFull, ShuttingDown
 from serving.latents.sources import RowSource
 from serving.observability.metrics import BatchMeters
-from serving.observability.timings import Batch
+from serving.observability.timings import Batch, Run, Timings
 
-Run = Callable[[Sequence[RowSource], Sequence[Overrides]], Array]
-"""Seeds, places between seeds, or rows of latents, and what each fixes, to one row a seed."""
-Deliver = Callable[[Array | None, Exception | None], None]
-"""Takes the rows, or what went wrong; must not raise."""
+RunModel = Callable[[Sequence[RowSource], Sequence[Overrides]], Array]
+"""Sources and the overrides of each, to one row a source."""
 
 QUICK_SECONDS = 0.004
 """A batch that is expected to take longer does not run on the event loop."""
 
 
 class Job:
-    """The rows that one caller wants, and where they go."""
+    """Rows that one request needs from one batch.
 
-    __slots__ = ("seeds", "overrides", "deliver", "submitted", "batch")
+    Args:
+        sources: what each row is made from; at most a batch of them.
+        overrides: parameter values that replace sampled ones, in every row.
+        timings: get a ``Run`` when the batch ends.
+    """
 
-    def __init__(self, seeds: Sequence[RowSource], overrides: Overrides, deliver: Deliver) -> None:
-        self.seeds = seeds
+    __slots__ = ("sources", "overrides", "timings", "submitted", "rows")
+
+    def __init__(self, sources: Sequence[RowSource], overrides: Overrides, timings: Timings) -> None:
+        self.sources = sources
         self.overrides = overrides
-        self.deliver = deliver
+        self.timings = timings
         self.submitted = time.perf_counter()
-        self.batch: Batch | None = None
-        """The inference that it was a part of; known when it is delivered."""
+        self.rows: asyncio.Future[Array] = asyncio.get_running_loop().create_future()
 
 
 class Batcher:
     """The queue in front of one model; every method is called on the event loop.
 
     Args:
-        run: the model; seeds and given values to rows.
+        run: the model.
         max_batch: rows of one run, at most; a job must not have more.
         queue_limit: rows that may wait while a batch runs, at most.
         meters: where depth, waits and sizes are recorded.
@@ -55,7 +60,7 @@ class Batcher:
     """
 
     def __init__(
-        self, run: Run, *, max_batch: int, queue_limit: int, meters: BatchMeters, quick_seconds: float = QUICK_SECONDS
+        self, run: RunModel, *, max_batch: int, queue_limit: int, meters: BatchMeters, quick_seconds: float = QUICK_SECONDS
     ) -> None:
         self._run = run
         self._max_batch = max_batch
@@ -76,16 +81,41 @@ class Batcher:
         self.running_since: float | None = None
         """When the batch began that runs now (``time.monotonic``); None when none does."""
 
+    async def sample(self, sources: Sequence[RowSource], overrides: Overrides, timings: Timings) -> Array:
+        """Run the model: one row a source; cancelling withdraws what still waits.
+
+        More rows than a batch holds are run one batch after the other, with those of other requests in between.
+
+        Args:
+            sources: what each row is made from.
+            overrides: parameter values that replace sampled ones, in every row.
+            timings: get a ``Run`` for each batch.
+
+        Raises:
+            QueueFull, ShuttingDown: the rows are refused.
+            Exception: the batch failed.
+        """
+        parts = []
+        for start in range(0, len(sources), self._max_batch):
+            job = Job(sources[start : start + self._max_batch], overrides, timings)
+            self.submit(job)
+            try:
+                parts.append(await job.rows)
+            except asyncio.CancelledError:
+                self.withdraw(job)
+                raise
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
     def submit(self, job: Job) -> None:
-        """Put a job into the queue; its ``deliver`` is called once, later, unless it is withdrawn.
+        """Put a job into the queue; its future ``rows`` is resolved when its batch ends, unless it is withdrawn.
 
         Raises:
             QueueFull: too much waits already.
-            Draining: the batcher is closed.
+            ShuttingDown: the batcher is closed.
         """
-        rows = len(job.seeds)
+        rows = len(job.sources)
         if not 1 <= rows <= self._max_batch:
-            raise ValueError(f"a job must have 1..{self._max_batch} seeds, got {rows}")
+            raise ValueError(f"a job must have 1..{self._max_batch} sources, got {rows}")
         if self._is_closed:
             raise ShuttingDown()
         room = self._queue_limit + (0 if self.running_since else self._max_batch)
@@ -103,7 +133,7 @@ class Batcher:
         """Forget a job that nobody wants any more; one that runs already, or has been delivered, is left alone."""
         if job in self._waiting:
             self._waiting.remove(job)
-            self._waiting_rows -= len(job.seeds)
+            self._waiting_rows -= len(job.sources)
             self._show_depth()
 
     async def close(self) -> None:
@@ -126,16 +156,16 @@ class Batcher:
             return self._rest()
         jobs = self._take()
         self._is_busy = len(jobs) > 1
-        seeds = [seed for job in jobs for seed in job.seeds]
-        overrides = [job.overrides for job in jobs for _ in job.seeds]
-        batch = Batch(len(seeds))
+        sources = [source for job in jobs for source in job.sources]
+        overrides = [job.overrides for job in jobs for _ in job.sources]
+        batch = Batch(len(sources))
         self._meters.size(batch.rows)
         self.running_since = time.monotonic()
-        if self._seconds.get(len(seeds).bit_length(), self._quick_seconds) < self._quick_seconds:
-            self._finish(batch, jobs, *self._attempt(batch, seeds, overrides))
+        if self._seconds.get(batch.rows.bit_length(), self._quick_seconds) < self._quick_seconds:
+            self._finish(batch, jobs, *self._attempt(batch, sources, overrides))
         else:
             self._thread = self._thread or ThreadPoolExecutor(1, "inference")
-            running = asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, batch, seeds, overrides)
+            running = asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, batch, sources, overrides)
             running.add_done_callback(partial(self._land, batch, jobs))
         return None
 
@@ -143,11 +173,11 @@ class Batcher:
         self._finish(batch, jobs, *running.result())
 
     def _attempt(
-        self, batch: Batch, seeds: Sequence[RowSource], overrides: Sequence[Overrides]
+        self, batch: Batch, sources: Sequence[RowSource], overrides: Sequence[Overrides]
     ) -> tuple[Array | None, Exception | None]:
         batch.begun = time.perf_counter()
         try:
-            rows = self._run(seeds, overrides)
+            rows = self._run(sources, overrides)
         except Exception as error:  # every member of the batch is told, and the next batch is another matter
             batch.ended = time.perf_counter()
             return None, error
@@ -162,9 +192,14 @@ class Batcher:
             asyncio.get_running_loop().call_soon(self._look_again)
         start = 0
         for job in jobs:
-            job.batch = batch
-            job.deliver(None if rows is None else rows[start : start + len(job.seeds)], error)
-            start += len(job.seeds)
+            end = start + len(job.sources)
+            job.timings.runs.append(Run(job.submitted, batch))
+            if not job.rows.done():  # else it was cancelled while the batch ran
+                if rows is None:
+                    job.rows.set_exception(error or RuntimeError("a batch gave neither rows nor an error"))
+                else:
+                    job.rows.set_result(rows[start:end])
+            start = end
         if not self._waiting:
             self._rest()
 
@@ -179,10 +214,10 @@ class Batcher:
         jobs: list[Job] = []
         rows = 0
         now = time.perf_counter()
-        while self._waiting and rows + len(self._waiting[0].seeds) <= self._max_batch:
+        while self._waiting and rows + len(self._waiting[0].sources) <= self._max_batch:
             job = self._waiting.popleft()
             jobs.append(job)
-            rows += len(job.seeds)
+            rows += len(job.sources)
             self._meters.wait(now - job.submitted)
         self._waiting_rows -= rows
         self._show_depth()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import secrets
@@ -19,7 +20,7 @@ from serving.encoding.formats import FORMATS, Format
 from serving.engine.registry import ModelEntry, Registry
 from serving.engine.watchdog import Watchdog
 from serving.errors import BadParameter, NonFinite, Problem
-from serving.generation.coalescing import Coalescer, Deadline, InFlight, Land
+from serving.generation.coalescing import Coalescer, Deadline
 from serving.generation.event_loop import EventLoopPortal
 from serving.generation.limits import check_size, is_slow
 from serving.generation.negotiation import choose_format, matches
@@ -38,6 +39,8 @@ Headers = list[tuple[str, str]]
 
 MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 IMMUTABLE = "public, max-age=31536000, immutable"
+SMALL_ROWS_BYTES = 2**16
+"""Rows of more bytes than this are encoded in a thread."""
 
 
 class RequestHeaders(NamedTuple):
@@ -198,40 +201,41 @@ def _order(service: Service, wanted: SampleQuery, accept: str | None) -> SampleR
 
 
 async def _body(
-    service: Service, order: SampleRequest, deadline: Deadline, request_headers: RequestHeaders
+    service: Service, request: SampleRequest, deadline: Deadline, request_headers: RequestHeaders
 ) -> tuple[bytes, str, Timings | None]:
-    """The answer's bytes, where they came from, and what it took to make them if they are made for this request.
-
-    What is computed anew is on the client's account.
-    """
-    key = order.etag if order.is_repeatable else None
+    """Return the body, where it came from, and what it took if it was computed for this request."""
+    key = request.etag if request.is_repeatable else None
     if key is not None:
         kept = service.cache.find(key)
         if kept is not None:
             return kept, "hit", None
-        flight = service.coalescer.find(key)
-        if flight is not None:
-            if request_headers.context:
-                request_headers.context.join(flight.timings)
-            return await flight.wait(deadline), "coalesced", None
-    service.token_bucket.acquire(request_headers.client, len(order.sources))
-    flight = service.coalescer.launch(key, partial(_make, service, order))
+    in_flight = service.coalescer.find(key)
+    is_shared = in_flight is not None
+    if in_flight is None:
+        service.token_bucket.acquire(request_headers.client, len(request.sources))
+        in_flight = service.coalescer.start(key, partial(produce, service, request))
     if request_headers.context:
-        request_headers.context.join(flight.timings)
-    return await flight.wait(deadline), "miss", flight.timings
+        request_headers.context.join(in_flight.timings)
+    body = await in_flight.wait(deadline)
+    return (body, "coalesced", None) if is_shared else (body, "miss", in_flight.timings)
 
 
-def _make(service: Service, order: SampleRequest, land: Land) -> InFlight:
-    return InFlight(
-        order.sources,
-        order.overrides,
-        batcher=order.entry.batcher,
-        max_batch=service.settings.max_batch,
-        encode=partial(_encode, service.metrics, order),
-        is_slow=order.is_slow,
-        land=land,
-        threads=service.threads,
-    )
+async def produce(service: Service, request: SampleRequest, timings: Timings) -> bytes:
+    """Compute a body: wait for the model's batcher, encode the rows, keep the result.
+
+    Raises:
+        QueueFull, ShuttingDown: the rows are refused.
+        NonFinite: the model gave NaN or infinity.
+    """
+    rows = await request.entry.batcher.sample(request.sources, request.overrides, timings)
+    encode = partial(_encode, service.metrics, request, rows, timings)
+    if request.is_slow or rows.nbytes > SMALL_ROWS_BYTES:
+        body = await asyncio.get_running_loop().run_in_executor(service.threads, encode)
+    else:
+        body = encode()
+    if request.is_repeatable:
+        service.cache.keep(request.etag, body)
+    return body
 
 
 def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
@@ -295,11 +299,11 @@ def check_finite(rows: Array) -> None:
         raise NonFinite("the generator gave NaN or infinity for this request")
 
 
-def _encode(metrics: Metrics, order: SampleRequest, rows: Array, timings: Timings) -> bytes:
+def _encode(metrics: Metrics, request: SampleRequest, rows: Array, timings: Timings) -> bytes:
     check_finite(rows)
     start = time.perf_counter()
-    body = order.encode(rows)
+    body = request.encode(rows)
     end = time.perf_counter()
     timings.encoding = (start, end)
-    metrics.record_encoding(order.format, end - start)
+    metrics.record_encoding(request.format, end - start)
     return body

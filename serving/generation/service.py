@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contract import Array, Overrides
 from serving.encoding.animations import animation_fingerprints
 from serving.encoding.formats import fingerprints
-from serving.engine.batcher import Batcher, Run
+from serving.engine.batcher import Batcher, RunModel
 from serving.engine.golden_files import hash_golden_files
 from serving.engine.registry import ModelEntry, Registry
 from serving.errors import ClientDisconnected, InternalProblem, Problem
@@ -40,20 +40,19 @@ def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics
         batcher = Batcher(run, max_batch=settings.max_batch, queue_limit=settings.queue_limit, meters=meters)
         return ModelEntry(model, batcher, hash_golden_files(model))
 
-    cache = ResponseCache(settings.cache_bytes, metrics.cache_bytes.set)
     return Service(
         settings=settings,
         registry=Registry(models, make_entry, keep=settings.keep_models),
         fingerprints=all_fingerprints(),
         metrics=metrics,
-        cache=cache,
-        coalescer=Coalescer(cache.keep),
+        cache=ResponseCache(settings.cache_bytes, metrics.cache_bytes.set),
+        coalescer=Coalescer(),
         threads=ThreadPoolExecutor(1, "encoding"),
         token_bucket=TokenBucket(settings.client_rate, BURST_SECONDS * (settings.client_rate or 0)),
     )
 
 
-def timed_run(model: Model, metrics: Metrics) -> Run:
+def timed_run(model: Model, metrics: Metrics) -> RunModel:
     """The model as the batcher runs it: latents for the whole batch, one inference, its time taken."""
     duration = metrics.inference.labels(model.card.name, model.provider)
 

@@ -19,10 +19,9 @@ from contract import Array
 from serving.engine.registry import ModelEntry
 from serving.errors import BadInference, ContentTooLarge, NotFound, Problem, ShuttingDown, shown
 from serving.errors import UnsupportedMediaType as Unsupported
-from serving.generation.coalescing import Deadline, InFlight, Land
+from serving.generation.coalescing import Deadline, InFlight
 from serving.generation.generate import Reply, RequestHeaders, Service, check_finite, waiting_seconds
 from serving.model.load import Model
-from serving.observability.timings import Timings
 from serving.oip.requests import DATATYPES, Inference, body_limit, read_inference, tensors_of
 
 PLATFORM = "onnxruntime_onnx"
@@ -146,44 +145,24 @@ def read_body(limit: int) -> bytes:
 
 
 async def infer(service: Service, entry: ModelEntry, inference: Inference, request_headers: RequestHeaders) -> Array:
-    """The rows that a request asks for; called on the service's event loop.
+    """Return the rows of an inference request; called on the service's event loop.
 
     Raises:
         Problem: they are refused, or not there in time.
     """
     deadline = Deadline(waiting_seconds(request_headers.timeout_ms, service.settings.deadline_seconds))
-    rows: list[Array] = []
     try:
         service.token_bucket.acquire(request_headers.client, len(inference.sources))
-        flight = service.coalescer.launch(None, partial(_make, service, entry, inference, rows))
+        in_flight = InFlight(partial(entry.batcher.sample, inference.sources, inference.overrides))
         if request_headers.context:
             request_headers.context.model = entry.model.card.name
-            request_headers.context.join(flight.timings)
-        await flight.wait(deadline)
+            request_headers.context.join(in_flight.timings)
+        rows = await in_flight.wait(deadline)
+        check_finite(rows)
     except Problem as problem:
         service.metrics.record_refusal(problem)
         raise
-    return rows[0]
-
-
-def _make(service: Service, entry: ModelEntry, inference: Inference, rows: list[Array], land: Land) -> InFlight:
-    return InFlight(
-        inference.sources,
-        inference.overrides,
-        batcher=entry.batcher,
-        max_batch=service.settings.max_batch,
-        encode=partial(_keep, rows),
-        is_slow=False,
-        land=land,
-        threads=service.threads,
-    )
-
-
-def _keep(rows: list[Array], made: Array, timings: Timings) -> bytes:
-    """Nothing is encoded on the event loop: a hundred thousand numbers as JSON are for the thread that asked."""
-    check_finite(made)
-    rows.append(made)
-    return b""
+    return rows
 
 
 def describe_rows(model: Model, inference: Inference, rows: Array) -> dict[str, object]:

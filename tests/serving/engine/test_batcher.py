@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract import Overrides
-from serving.engine.batcher import Batcher, Job, Run
+from serving.engine.batcher import Batcher, Job, RunModel
 from serving.errors import QueueFull, ShuttingDown
 from serving.observability.metrics import BatchMeters, Metrics
+from serving.observability.timings import Timings
 from tests.serving.client import on_a_loop
 
 
@@ -27,7 +28,7 @@ def echo(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
 class Gate:
     """A run that tells when it has begun and goes on when it is let."""
 
-    def __init__(self, run: Run = echo) -> None:
+    def __init__(self, run: RunModel = echo) -> None:
         self.batches: list[list[int]] = []
         self._run = run
         self._begun = threading.Semaphore(0)
@@ -46,7 +47,9 @@ class Gate:
         self._let.release(count)
 
 
-def make_batcher(run: Run, max_batch: int = 8, queue_limit: int = 1000, quick_seconds: float = 0) -> tuple[Batcher, Metrics]:
+def make_batcher(
+    run: RunModel, max_batch: int = 8, queue_limit: int = 1000, quick_seconds: float = 0
+) -> tuple[Batcher, Metrics]:
     """A batcher that runs in its thread, unless it may call something quick."""
     metrics = Metrics()
     meters = BatchMeters(metrics)
@@ -57,18 +60,15 @@ def depth(metrics: Metrics) -> float | None:
     return metrics.registry.get_sample_value("gan_queue_depth")
 
 
-def put(batcher: Batcher, seeds: Sequence[int], given: Overrides | None = None) -> asyncio.Future[list[int]]:
-    """Submit a job; the future has its rows or its error, and fails when it is delivered twice."""
-    future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+async def listed(rows: asyncio.Future[Any]) -> list[int]:
+    return list((await rows).tolist())
 
-    def deliver(rows: Any, error: Exception | None) -> None:
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(rows.tolist())
 
-    batcher.submit(Job(seeds, given or {}, deliver))
-    return future
+def put(batcher: Batcher, sources: Sequence[int], overrides: Overrides | None = None) -> asyncio.Future[list[int]]:
+    """Submit a job; the future has its rows or its error."""
+    job = Job(sources, overrides or {}, Timings())
+    batcher.submit(job)
+    return asyncio.ensure_future(listed(job.rows))
 
 
 @on_a_loop
@@ -190,8 +190,7 @@ async def test_a_withdrawn_job_is_never_run_and_makes_room() -> None:
     """O-07: a job that is withdrawn while it waits leaves the queue; one that runs already is delivered as ever."""
     gate = Gate()
     batcher, metrics = make_batcher(gate, queue_limit=2)
-    delivered: list[str] = []
-    running, waiting = (Job([seed], {}, lambda rows, error, seed=seed: delivered.append(str(rows))) for seed in (1, 2))  # type: ignore[misc]
+    running, waiting = (Job([seed], {}, Timings()) for seed in (1, 2))
     batcher.submit(running)
     await gate.wait_begun()
     batcher.submit(waiting)
@@ -202,7 +201,9 @@ async def test_a_withdrawn_job_is_never_run_and_makes_room() -> None:
     last = [put(batcher, [3]), put(batcher, [4])]
     gate.let(2)
     assert await asyncio.gather(*last) == [[3], [4]]
-    assert (delivered, gate.batches) == (["[1]"], [[1], [3, 4]])
+    assert (await running.rows).tolist() == [1]
+    assert not waiting.rows.done()
+    assert gate.batches == [[1], [3, 4]]
 
 
 @on_a_loop
@@ -238,7 +239,7 @@ async def test_closing_an_idle_batcher_returns() -> None:
 async def test_a_job_too_large_is_a_fault_of_the_caller() -> None:
     """A job must fit one batch."""
     batcher, _ = make_batcher(echo, max_batch=4)
-    with pytest.raises(ValueError, match="1..4 seeds, got 5"):
+    with pytest.raises(ValueError, match="1..4 sources, got 5"):
         put(batcher, range(5))
 
 
@@ -268,25 +269,27 @@ def test_everyone_gets_their_own_answer(
     @on_a_loop
     async def play() -> None:
         batcher, metrics = make_batcher(run, max_batch=max_batch, quick_seconds=quick_seconds)
-        answers: dict[int, list[Any]] = {}
-        for place, size in enumerate(sizes):
-            mine = answers.setdefault(place, [])
-            job = Job(range(100 * place, 100 * place + size), {}, lambda rows, error, mine=mine: mine.append((rows, error)))  # type: ignore[misc]
+        jobs = []
+        for index, size in enumerate(sizes):
+            job = Job(range(100 * index, 100 * index + size), {}, Timings())
+            jobs.append(job)
             batcher.submit(job)
-            if place in withdrawn:
+            if index in withdrawn:
                 batcher.withdraw(job)
-            if turns[place]:
+            if turns[index]:
                 await asyncio.sleep(0)
         await batcher.close()
-        for place, size in enumerate(sizes):
-            if place in withdrawn:
-                assert answers[place] == []
+        for index, job in enumerate(jobs):
+            assert (job.rows.done(), len(job.timings.runs)) == ((False, 0) if index in withdrawn else (True, 1))
+            if index in withdrawn:
                 continue
-            ((rows, error),) = answers[place]
-            right = list(range(100 * place, 100 * place + size))
-            assert str(error) == "the run failed" if place in bad or rows is None else rows.tolist() == right
+            error = job.rows.exception()
+            if index in bad or error:
+                assert str(error) == "the run failed"
+            else:
+                assert job.rows.result().tolist() == list(job.sources)
         assert depth(metrics) == 0
 
     play()
     assert max(batches, default=0) <= max_batch
-    assert sum(batches) == sum(size for place, size in enumerate(sizes) if place not in withdrawn)
+    assert sum(batches) == sum(size for index, size in enumerate(sizes) if index not in withdrawn)
