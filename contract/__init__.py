@@ -4,6 +4,7 @@ from contract.card import METADATA_KEY, Card, Golden, card_from_metadata, card_t
 from contract.errors import CardError, ContractError, DrawError
 from contract.latents import Categorical, Latent, Latents, Normal, Parameter, Uniform, parameters
 from contract.outputs import Array, Image, Output, Points, Tokens
+from contract.runtime import Device, runtime_class
 from contract.sampling import MAX_SEED, Drawn, Overrides, draw
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Card",
     "CardError",
     "Categorical",
+    "Device",
     "ContractError",
     "DrawError",
     "Drawn",
@@ -32,4 +34,5 @@ __all__ = [
     "digest_latents",
     "draw",
     "parameters",
+    "runtime_class",
 ]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from contract import Array, Card, CardError, Categorical, Drawn, Overrides, Parameter, card_from_metadata, parameters
+from contract import Array, Card, CardError, Categorical, Device, Drawn, Overrides, Parameter, card_from_metadata, parameters
 from serving.errors import ModelError, StartError
 from serving.latents.sources import RowSource, draw_rows
 from serving.model.determinism import BatchingMode, GoldenReport, compare_goldens, find_batching_mode, probe_outputs
 from serving.model.files import read_file
 from serving.model.onnx_file import read_contents
-from serving.model.runtime import Device, Session, open_session, runtime_class
+from serving.model.runtime import Session, open_session, runtime_of
 from serving.model.signatures import Trust
 
 MAX_FILE_BYTES = 2**31 - 1
@@ -88,10 +88,10 @@ def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1
             card=card,
             digest=digest,
             provider=provider,
-            runtime=runtime_class(provider),
+            runtime=runtime_of(provider),
             session=session,
             batching=batching,
-            goldens=compare_goldens(session, batching, card, runtime_class(provider)),
+            goldens=compare_goldens(session, batching, card, runtime_of(provider)),
             fingerprint=_fingerprint(session, batching, card, digest, provider),
             parameters=parameters(card.latents),
         )
@@ -147,7 +147,7 @@ def _compare(role: str, found: Sequence[object], expected: dict[str, tuple[str, 
 
 
 def _fingerprint(session: Session, batching: BatchingMode, card: Card, digest: str, provider: Device) -> str:
-    hashed = hashlib.sha256(f"{digest}\n{runtime_class(provider)}\n".encode())
+    hashed = hashlib.sha256(f"{digest}\n{runtime_of(provider)}\n".encode())
     hashed.update(np.ascontiguousarray(probe_outputs(session, batching, card)).tobytes())
     return hashed.hexdigest()
 

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import base64
-import platform
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
 
+from contract import Device, runtime_class
+from contract.runtime import PROVIDERS, set_options
 from serving.errors import ModelError, ProviderError
 from serving.settings import Provider
-
-Device = Literal["cpu", "cuda"]
-
-PROVIDERS: dict[Device, dict[str, dict[str, str]]] = {
-    "cpu": {"CPUExecutionProvider": {}},
-    "cuda": {"CUDAExecutionProvider": {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}, "CPUExecutionProvider": {}},
-}
-"""By device, onnxruntime's providers with their options. On CUDA full float32 and one convolution algorithm for all shapes: the
-default search times several and may take another one in the next process."""
 
 
 class Session(Protocol):
@@ -69,18 +61,15 @@ def open_session(data: bytes, provider: Device, intra_op_threads: int) -> Sessio
         ProviderError: the device cannot be used.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = intra_op_threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    set_options(options, intra_op_threads)
     if provider == "cuda":
         onnxruntime.preload_dlls()  # CUDA and cuDNN as their wheels have them, which the dynamic linker does not find
-    providers = PROVIDERS[provider]
+    providers = [(name, dict(values)) for name, values in PROVIDERS[provider].items()]
     try:
-        session: Session = onnxruntime.InferenceSession(data, options, providers=list(providers.items()), enable_fallback=0)
+        session: Session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime has a class for each status and no common base below Exception
         raise ModelError(f"onnxruntime refuses it: {_first_line(error)}") from None
-    if session.get_providers()[0] != next(iter(providers)):
+    if session.get_providers()[0] != providers[0][0]:
         raise ProviderError(f"onnxruntime could not use {provider}; it offers {', '.join(session.get_providers())}")
     return session
 
@@ -89,7 +78,6 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0][:300]
 
 
-def runtime_class(provider: str) -> str:
-    """The name of what computes, ``onnxruntime-1.31-cpu-x86_64``: within one, outputs are expected to be the same."""
-    major, minor = onnxruntime.__version__.split(".")[:2]
-    return f"onnxruntime-{major}.{minor}-{provider}-{platform.machine()}"
+def runtime_of(device: Device) -> str:
+    """The runtime class of this process on a device; see ``contract.runtime_class``."""
+    return runtime_class(onnxruntime.__version__, device)

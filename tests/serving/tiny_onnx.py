@@ -28,7 +28,7 @@ from contract import (
     digest_latents,
     draw,
 )
-from serving.model.runtime import open_session, runtime_class
+from serving.model.runtime import open_session, runtime_of
 
 FLOAT, UINT8, INT64 = 1, 2, 7
 CODES = {"float32": FLOAT, "uint8": UINT8, "int64": INT64}
@@ -181,7 +181,7 @@ def finish(
         "data_licence": "none",
         "steps": 1,
         "images": 1,
-        "runtime": runtime_class("cpu"),
+        "runtime": runtime_of("cpu"),
         **changes,
     }
     if "goldens" not in fields:

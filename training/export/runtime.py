@@ -1,4 +1,4 @@
-"""onnxruntime on the CPU, which is imported when it is first needed and sends no telemetry."""
+"""onnxruntime on the CPU: imported when it is first needed, with its telemetry off."""
 
 from __future__ import annotations
 
@@ -7,18 +7,28 @@ import os
 from pathlib import Path
 from typing import Any
 
+from contract.runtime import PROVIDERS, set_options
 
-def open_session(model: bytes | Path) -> Any:
-    """An ``onnxruntime.InferenceSession`` of an ONNX model on the CPU provider."""
-    return _imported().InferenceSession(model, providers=["CPUExecutionProvider"])
+
+def open_session(model: bytes | Path, intra_op_threads: int = 1) -> Any:
+    """An ``onnxruntime.InferenceSession`` on the CPU, with the options by which the service opens the same model.
+
+    Args:
+        model: an ONNX model, its bytes or its file.
+        intra_op_threads: threads of one operator; 0 means one for each core.
+    """
+    onnxruntime = _onnxruntime()
+    options = onnxruntime.SessionOptions()
+    set_options(options, intra_op_threads)
+    return onnxruntime.InferenceSession(model, options, providers=list(PROVIDERS["cpu"]))
 
 
 def onnxruntime_version() -> str:
-    """Of whichever package holds it, ``onnxruntime`` or ``onnxruntime-gpu``."""
-    return str(_imported().__version__)
+    """The version of the installed package, ``onnxruntime`` or ``onnxruntime-gpu``."""
+    return str(_onnxruntime().__version__)
 
 
-def _imported() -> Any:
-    """The module; it reports usage unless this variable is set before its import, and whoever wants that sets it to 0."""
+def _onnxruntime() -> Any:
+    """The module. It reads this variable at its import; a value that the user has set is kept."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return importlib.import_module("onnxruntime")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from contract import METADATA_KEY, Card, Categorical, Golden, Latent, Latents, card_to_json, digest_latents, draw
+from contract import METADATA_KEY, Card, Categorical, Golden, Latent, Latents, card_to_json, digest_latents, draw, runtime_class
 from training.errors import ExportError
 from training.export.fold_batchnorm import fold_batch_norm
 from training.export.runtime import onnxruntime_version, open_session
@@ -52,15 +51,10 @@ def export(sampler: Sampler, card: Card, path: Path, *, upsampling: Upsampling =
     model = _to_onnx(folded, card.latents, card.output.kind)
     difference = _parity(sampler, _to_onnx(_Levels(folded), card.latents, "levels"), model, card.latents)
     session = open_session(model.SerializeToString())
-    card = replace(card, runtime=runtime_class(), goldens=tuple(_golden(session, card.latents, seed) for seed in GOLDEN_SEEDS))
+    goldens = tuple(_golden(session, card.latents, seed) for seed in GOLDEN_SEEDS)
+    card = replace(card, runtime=runtime_class(onnxruntime_version(), "cpu"), goldens=goldens)
     write_whole(path, _with_card(model, card).SerializeToString(deterministic=True))
     return difference
-
-
-def runtime_class() -> str:
-    """What computes the goldens: outputs are promised bit for bit within one class only."""
-    major_minor = ".".join(onnxruntime_version().split(".")[:2])
-    return f"onnxruntime-{major_minor}-cpu-{platform.machine()}"
 
 
 def package_versions() -> dict[str, str]:

@@ -44,7 +44,7 @@ def sample(model: Path, count: int) -> Sampled:
         raise ScoreError(f"there is no model {model}")
     content = model.read_bytes()
     try:
-        session = open_session(content)
+        session = open_session(content, intra_op_threads=0)
     except Exception as error:  # onnxruntime's own errors share no base class
         raise ScoreError(f"{model} is not a model that onnxruntime runs: {str(error).splitlines()[0]}") from error
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)

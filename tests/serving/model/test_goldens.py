@@ -21,7 +21,7 @@ from serving.generation.generate import Service
 from serving.http.asgi import ASGIApp
 from serving.model.determinism import GoldenReport
 from serving.model.load import Model, model_from_bytes
-from serving.model.runtime import runtime_class
+from serving.model.runtime import runtime_of
 from serving.settings import Settings
 from tests.serving import tiny_onnx
 from tests.serving.client import ask, fetch, service_of
@@ -64,9 +64,7 @@ def test_another_runtime_is_refused_as_such() -> None:
     with pytest.raises(ModelError) as refusal:
         load(exported_elsewhere(2))
     reason = str(refusal.value)
-    assert (
-        f"the latents are right, but {runtime_class('cpu')} gives another output than onnxruntime-0.1-cpu-riscv gave" in reason
-    )
+    assert f"the latents are right, but {runtime_of('cpu')} gives another output than onnxruntime-0.1-cpu-riscv gave" in reason
     assert reason.endswith("greatest difference 2, allowed is 1 grey level")
 
 

@@ -18,7 +18,7 @@ from serving.errors import ModelError, ProviderError
 from serving.model.determinism import BatchingMode, compare_goldens, find_batching_mode
 from serving.model.load import load_model, load_models, model_from_bytes
 from serving.model.onnx_file import read_contents
-from serving.model.runtime import PROBE, Session, open_session, resolve_provider, runtime_class
+from serving.model.runtime import PROBE, Session, open_session, resolve_provider, runtime_of
 from tests.serving import tiny_onnx
 from tests.serving.tiny_onnx import CODES, FLOAT, GREY, Graph, build, finish, message, model, number, tensor, text, value_info
 
@@ -28,7 +28,7 @@ def test_a_model_says_what_it_is(folder: Path) -> None:
     path = folder / "0-conditional.onnx"
     loaded = load_model(path, "cpu")
     assert loaded.digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert loaded.runtime == runtime_class("cpu")
+    assert loaded.runtime == runtime_of("cpu")
     assert (loaded.goldens.latents, loaded.goldens.pixels, loaded.batching.name) == ("exact", "exact", "any")
     assert list(loaded.parameters) == ["y", "c0", "c1"]
 
