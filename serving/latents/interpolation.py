@@ -74,20 +74,6 @@ def _ends(source: SeedOrInterpolation, overrides: Overrides) -> tuple[int, int, 
     return (source.a, source.b, tuple(overrides.items())) if isinstance(source, Interpolation) else None
 
 
-def mix(latents: Latents, a: int, b: int, t: float, overrides: Overrides | None = None) -> Drawn:
-    """One row of latents between two seeds; see ``between``.
-
-    Args:
-        t: the place on the way, 0 (what ``a`` draws) to 1 (what ``b`` draws).
-    """
-    return between(latents, a, b, [t], overrides)
-
-
-def walk(latents: Latents, from_seed: int, to_seed: int, frames: int, overrides: Overrides | None = None) -> Drawn:
-    """Rows of latents from one seed to another at ``frame_places(frames)``, both ends included; see ``between``."""
-    return between(latents, from_seed, to_seed, frame_places(frames), overrides)
-
-
 def frame_places(frames: int) -> list[float]:
     """The places on the way, 0 to 1, evenly apart, of two frames or more.
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract import MAX_SEED, Categorical, DrawError, Latents, Normal, Uniform, digest_latents, draw
-from serving.latents.interpolation import Interpolation, angle_between, between, draw_sources, frame_places, mix, sine, walk
+from serving.latents.interpolation import Interpolation, angle_between, between, draw_sources, frame_places, sine
 
 LATENTS: Latents = {"z": Normal(100), "y": Categorical(10), "c": Uniform(2), "x": Normal(1), "w": Normal(3)}
 SEEDS = st.integers(0, MAX_SEED)
@@ -29,8 +29,8 @@ def same(one: Any, other: Any) -> bool:
 @given(a=SEEDS, b=SEEDS, values=VALUES)
 def test_the_ends_are_what_their_seeds_draw(a: int, b: int, values: dict[str, float]) -> None:
     """At 0 and at 1 every latent is bit-equal to that of ``draw``, given values included."""
-    assert same(mix(LATENTS, a, b, 0, values), draw(LATENTS, [a], [values]))
-    assert same(mix(LATENTS, a, b, 1, values), draw(LATENTS, [b], [values]))
+    assert same(between(LATENTS, a, b, [0], values), draw(LATENTS, [a], [values]))
+    assert same(between(LATENTS, a, b, [1], values), draw(LATENTS, [b], [values]))
 
 
 @given(a=SEEDS, b=SEEDS, places=st.lists(PLACES, min_size=1, max_size=6), values=VALUES)
@@ -38,19 +38,19 @@ def test_a_row_depends_on_its_place_alone(a: int, b: int, places: list[float], v
     """Each of many rows is bit-equal to the row that is made alone."""
     rows = between(LATENTS, a, b, places, values)
     for row, place in enumerate(places):
-        assert same({name: value[row : row + 1] for name, value in rows.items()}, mix(LATENTS, a, b, place, values))
+        assert same({name: value[row : row + 1] for name, value in rows.items()}, between(LATENTS, a, b, [place], values))
 
 
 @given(seed=SEEDS, t=PLACES)
 def test_the_way_from_a_seed_to_itself_stands_still(seed: int, t: float) -> None:
     """Between equal seeds every row is the seed's own, bit for bit."""
-    assert same(mix(LATENTS, seed, seed, t), draw(LATENTS, [seed]))
+    assert same(between(LATENTS, seed, seed, [t]), draw(LATENTS, [seed]))
 
 
 @given(a=SEEDS, b=SEEDS, t=PLACES, values=VALUES)
 def test_a_given_value_holds_all_the_way_and_moves_nothing_else(a: int, b: int, t: float, values: dict[str, float]) -> None:
     """A row with given values is the row without them, but for those components."""
-    free, held = mix(LATENTS, a, b, t), mix(LATENTS, a, b, t, values)
+    free, held = between(LATENTS, a, b, [t]), between(LATENTS, a, b, [t], values)
     expected = draw(LATENTS, [a], [values])
     for name, (latent, place) in COMPONENTS.items():
         if name in values:
@@ -64,10 +64,13 @@ SOURCES = SEEDS | st.builds(Interpolation, st.integers(0, 3), st.integers(0, 3),
 
 @given(rows=st.lists(st.tuples(SOURCES, VALUES), min_size=1, max_size=9))
 def test_seeds_and_places_share_a_batch(rows: list[tuple[int | Interpolation, dict[str, float]]]) -> None:
-    """In any company a seed's row is that of ``draw`` and a place's row that of ``mix``, each with its own given values."""
+    """In any company a seed's row is that of ``draw`` and a place's row that of ``between``, each with its own given values."""
     found = draw_sources(LATENTS, [source for source, _ in rows], [values for _, values in rows])
     for row, (source, values) in enumerate(rows):
-        alone = mix(LATENTS, *source, values) if isinstance(source, Interpolation) else draw(LATENTS, [source], [values])
+        if isinstance(source, Interpolation):
+            alone = between(LATENTS, source.a, source.b, [source.t], values)
+        else:
+            alone = draw(LATENTS, [source], [values])
         assert same({name: value[row : row + 1] for name, value in found.items()}, alone)
 
 
@@ -84,7 +87,7 @@ def test_a_normal_latent_stays_on_the_sphere() -> None:
     z = draw(LATENTS, range(40))["z"].astype(np.float64)
     for a in range(0, 40, 2):
         ends = np.linalg.norm(z[a : a + 2], axis=1)
-        assert 0.9 * ends.min() < np.linalg.norm(mix(LATENTS, a, a + 1, 0.5)["z"]) < 1.1 * ends.max()
+        assert 0.9 * ends.min() < np.linalg.norm(between(LATENTS, a, a + 1, [0.5])["z"]) < 1.1 * ends.max()
         assert np.linalg.norm(z[a : a + 2].mean(0)) < 0.85 * ends.max()
 
 
@@ -94,13 +97,13 @@ def test_a_normal_latent_goes_by_the_formula() -> None:
     angle = np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
     for t in (0.1, 1 / 3, 0.5, 0.9):
         right = (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
-        assert mix(LATENTS, 5, 6, t)["z"][0] == pytest.approx(right, rel=1e-6, abs=1e-7)
+        assert between(LATENTS, 5, 6, [t])["z"][0] == pytest.approx(right, rel=1e-6, abs=1e-7)
 
 
 @given(a=SEEDS, b=SEEDS, t=PLACES)
 def test_uniform_and_single_components_go_straight(a: int, b: int, t: float) -> None:
     """A uniform latent, and a normal one of one component, lie t of the way between the ends and never outside them."""
-    ends, row = draw(LATENTS, [a, b]), mix(LATENTS, a, b, t)
+    ends, row = draw(LATENTS, [a, b]), between(LATENTS, a, b, [t])
     for name in ("c", "x"):
         assert (ends[name].min(0) <= row[name]).all()
         assert (row[name] <= ends[name].max(0)).all()
@@ -125,41 +128,41 @@ def test_opposite_ends_are_joined_by_a_straight_line() -> None:
     assert angle_between(np.array([1.0, 2.0]), np.array([-2.0, -4.0])) == pytest.approx(math.pi)
     assert angle_between(np.zeros(2), np.ones(2)) == 0.0
     single: Latents = {"x": Normal(1)}
-    rows = walk(single, 1, 5, 5)["x"]
+    rows = between(single, 1, 5, frame_places(5))["x"]
     assert draw(single, [1, 5])["x"].prod() < 0
     assert np.diff(rows[:, 0]) == pytest.approx(np.diff(rows[:, 0])[0])
 
 
 def test_frames_are_evenly_apart() -> None:
-    """Five frames are at 0, 1/4, 1/2, 3/4 and 1; a walk has one row for each."""
+    """Five frames are at 0, 1/4, 1/2, 3/4 and 1; one frame alone is refused."""
     assert frame_places(5) == [0, 0.25, 0.5, 0.75, 1]
-    assert same(walk(LATENTS, 3, 4, 5), between(LATENTS, 3, 4, frame_places(5)))
+    with pytest.raises(DrawError, match="frames must be 2 or more, got 1"):
+        frame_places(1)
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.0000001, math.nan, math.inf])
 def test_a_place_off_the_way_is_refused(t: float) -> None:
     """A place that is not 0..1 is named."""
     with pytest.raises(DrawError, match=r"t must be 0\.\.1, got"):
-        mix(LATENTS, 1, 2, t)
+        between(LATENTS, 1, 2, [t])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frames": 1}, "frames must be 2 or more, got 1"),
-        ({"to_seed": 2**32}, r"seed must be 0\.\.4294967295"),
+        ({"b": 2**32}, r"seed must be 0\.\.4294967295"),
         ({"overrides": {"y": 10}}, r"y must be 0\.\.9, got 10"),
         ({"overrides": {"q": 1}}, "no parameter 'q'"),
     ],
 )
-def test_a_wrong_walk_is_refused(change: dict[str, Any], message: str) -> None:
-    """One frame, a seed or a given value out of range, and an unknown parameter are named."""
+def test_wrong_ends_are_refused(change: dict[str, Any], message: str) -> None:
+    """A seed or a given value out of range, and an unknown parameter are named."""
     with pytest.raises(DrawError, match=message):
-        walk(LATENTS, **{"from_seed": 1, "to_seed": 2, "frames": 3, **change})
+        between(LATENTS, **{"a": 1, "b": 2, "places": [0, 1], **change})
 
 
 def test_golden_walk() -> None:
     """The latents of a walk are those that were computed once: no library and no processor changes a bit."""
-    rows = walk(LATENTS, 42, 4294967295, 9, {"c1": -0.25})
+    rows = between(LATENTS, 42, 4294967295, frame_places(9), {"c1": -0.25})
     digests = "".join(digest_latents(rows, row) for row in range(9))
     assert hashlib.sha256(digests.encode()).hexdigest() == "2960915ffe154bd579ab7ba1f8da754a75b76b74bd743b71b2ccb013ccf3759a"
