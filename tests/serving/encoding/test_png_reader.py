@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image as Pictures
+from PIL.PngImagePlugin import PngInfo
 
 from serving.encoding.png import SIGNATURE, write_chunk, write_png
 from serving.encoding.png_reader import read_png
@@ -34,8 +35,9 @@ def test_what_is_written_is_read(pixels: Any) -> None:
 @given(pixels=PICTURES)
 def test_what_another_program_writes_is_read(pixels: Any) -> None:
     """Filtered lines, as Pillow writes them, give the same pixels."""
-    buffer = io.BytesIO()
-    Pictures.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+    buffer, texts = io.BytesIO(), PngInfo()
+    texts.add_text("gan", "text")
+    Pictures.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG", pnginfo=texts)
     assert read_png(buffer.getvalue()).pixels().tolist() == pixels.tolist()
 
 
@@ -80,8 +82,8 @@ def is_read(data: bytes) -> bool:
 
 def test_every_byte_counts() -> None:
     """A file with any one of its bytes changed is refused: nothing in it is without a checksum."""
-    changed = [WHOLE[:place] + bytes([WHOLE[place] ^ 1]) + WHOLE[place + 1 :] for place in range(len(WHOLE))]
-    assert [place for place, data in enumerate(changed) if is_read(data)] == []
+    changed = [WHOLE[:i] + bytes([WHOLE[i] ^ 1]) + WHOLE[i + 1 :] for i in range(len(WHOLE))]
+    assert [i for i, data in enumerate(changed) if is_read(data)] == []
 
 
 def test_a_beginning_is_no_file() -> None:
