@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from contract import Array, Card, Drawn, Golden, Image, Points, Tokens, digest_latents, draw
+from contract import Array, Card, Device, Drawn, Golden, Image, Points, Tokens, digest_latents, draw
 from serving.errors import ModelError, Nondeterministic, cut
-from serving.model.runtime import Device, Session
+from serving.model.runtime import Session
 
 PROBE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
 PROBE_SIZES = (2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64)
