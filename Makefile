@@ -1,4 +1,4 @@
-# Train a GAN, get one ONNX file, serve its images. `make` alone lists what there is.
+# Train a GAN, get one ONNX file, serve its images. `make` alone lists the targets.
 
 RECIPE ?= cdcgan_r1
 DATA   ?= $(if $(filter cdcgan_r1,$(RECIPE)),mnist5k)
@@ -78,7 +78,7 @@ serve: setup ## Serve MODEL on PORT; trains it first if there is none yet
 	  $(MAKE) --no-print-directory train; }
 	@exec env GAN_MODELS='$(MODEL)' GAN_PORT='$(PORT)' $(BIN)/python -m serving
 
-mar: setup ## Pack MODEL for TorchServe: a .mar of the model's name beside it
+mar: setup ## Pack MODEL for TorchServe: a .mar of the model's name next to it
 	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` makes one.'; exit 1; }
 	@$(BIN)/python -m deploy.torchserve build '$(MODEL)'
 

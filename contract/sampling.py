@@ -1,4 +1,4 @@
-"""How a seed becomes latents: the same numbers on every machine, for ever.
+"""How a seed becomes latents: the same numbers on every machine and in every version.
 
 Each seed owns one counter-based stream, the raw 64-bit words of ``numpy.random.Philox(key=seed)`` (Salmon et al., SC 2011;
 NumPy guarantees the bit stream of a BitGenerator, not the distributions of a Generator). The latents take words from it in

@@ -1,4 +1,4 @@
-"""Whether a row of a batch depends on its company, and how many rows a second there are."""
+"""Whether a row depends on the other rows of its batch, and the rate in rows a second."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def alone(run: Run, latents: Latents) -> Answer:
 
 
 def compare_rows(run: Run, again: Run, latents: Latents, sizes: tuple[int, ...], left_s: Callable[[], float]) -> dict[str, Any]:
-    """Rows in company with the same rows alone, at every size and position; each batch twice; and another session's rows.
+    """Rows of a batch against the same rows alone, at every size and position; each batch twice; and another session's rows.
 
     Args:
         run: what is examined.

@@ -1,1 +1,1 @@
-"""The scoreboard: published figures beside ours, every one of ours with the run that made it."""
+"""The scoreboard: published figures next to ours, every one of ours with the run that made it."""

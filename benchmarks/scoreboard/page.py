@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 SEVERAL = 3
-"""Seeds of which a median is told."""
+"""Number of seeds from which on a median is shown."""
 ARROWS = {"higher": "↑", "lower": "↓", "nearer": "nearer"}
 """What is better."""
 

@@ -23,11 +23,11 @@ from training.report.journal import read_rows
 
 PYTHON_M = (sys.executable, "-m", "training")
 BY_NETS = ("gmam", "reconstruct")
-"""Commands that run nets, and so may be told where."""
+"""Commands that run nets and take `--device`."""
 
 
 class Stopped(Exception):
-    """Somebody asked for an end; what was played is kept."""
+    """The user asked to stop; finished results are kept."""
 
 
 @dataclass(kw_only=True)
@@ -103,7 +103,7 @@ def missing_recipes(effort: Protocol_) -> list[str]:
 
 
 def play(jobs: Sequence[Job], place: Place, *, seeds: int | None = None) -> list[str]:
-    """Run what has no result yet; a row that fails is told and passed over.
+    """Run what has no result yet; a row that fails is reported and skipped.
 
     Args:
         jobs: in the order in which they run.

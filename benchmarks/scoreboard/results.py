@@ -15,7 +15,7 @@ from training.files import write_json
 
 Protocol = Literal["full", "scaled"]
 RESULTS = "scoreboard"
-"""The folder of results beside the page."""
+"""The folder of results next to the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Result(Measurement):
     seed: int
     steps: int
     seconds: float | None
-    """Of training; None where nobody wrote it down."""
+    """Of training; None where it was not recorded."""
     machine: str
     command: str
     """From training to the figure."""

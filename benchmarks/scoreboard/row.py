@@ -14,7 +14,7 @@ LOWER: Direction = "lower"
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A figure that somebody printed."""
+    """A published figure."""
 
     figure: str
     """As printed, with its spread."""
@@ -50,7 +50,7 @@ class Row:
     data: str
     better: Direction
     published: tuple[Published, ...] = ()
-    """Empty where nobody printed a number for this."""
+    """Empty where no number was published."""
     full: Protocol_
     scaled: Protocol_ | None = None
     """None: there is no smaller way, and unless the row needs a GPU, a CPU plays it in full."""

@@ -90,7 +90,7 @@ def test_an_onnxruntime_without_cuda_is_left_out_with_a_sentence(monkeypatch: py
 
 
 class Clock:
-    """A time that moves when it is told to."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -204,7 +204,7 @@ def test_a_run_that_differs_from_itself_is_found() -> None:
 
 
 def test_sizes_are_left_out_when_the_time_is_over() -> None:
-    """What was tried until then is told, and that it is not all."""
+    """The attempts so far are reported, and that they are not all."""
     left = iter([1.0, 1.0, 0.0])
     found = compare_rows(answer_of, answer_of, LATENTS, (1, 2, 64), lambda: next(left))
     assert (found["sizes_tried"], found["is_complete"]) == (2, False)

@@ -11,7 +11,7 @@ from benchmarks.training.ebgan_grid import inception_prime
 
 
 def test_one_answer_for_every_sample_scores_nothing() -> None:
-    """Where every sample looks the same to the judge, p(y|x) is p(y)."""
+    """Where every sample looks the same to the classifier, p(y|x) is p(y)."""
     assert inception_prime(torch.tensor([[0.3, 0.7]] * 4)) == pytest.approx(0, abs=1e-9)
 
 

@@ -49,7 +49,7 @@ class Scripted(asyncio.Protocol):
 
 
 async def ask_each(answers: list[bytes], many: int, again: Again = "never", tries: int = 1) -> tuple[list[Ask], int]:
-    """So many requests, one after the other, to a server with these answers; what became of them, and its connections."""
+    """Send that many requests in turn to a server with these answers; the outcomes, and its connections."""
     script, ended, asked = iter(answers), asyncio.Queue[None](), []
     server = await asyncio.get_running_loop().create_server(lambda: Scripted(script, ended), "127.0.0.1", 0)
     over: asyncio.Queue[Ask] = asyncio.Queue()
@@ -80,7 +80,7 @@ def test_a_refused_connection_rests() -> None:
 
 @pytest.mark.parametrize(("again", "expected"), [("kept", 1), ("new", 2)])
 def test_who_is_refused_asks_again(again: Again, expected: int) -> None:
-    """On the same connection or on a new one, as it is told, and one request ends once."""
+    """A retry uses the same connection or a new one, as configured, and one request ends once."""
     (ask,), connections = asyncio.run(ask_each([REFUSAL, GOOD], 1, again, tries=3))
     assert (ask.status, ask.tries, connections) == (200, 2, expected)
 

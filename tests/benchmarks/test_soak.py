@@ -54,7 +54,7 @@ def test_what_grows_fails(growth: dict[str, float], complaint: str) -> None:
 
 
 def test_the_slope_is_in_mebibytes_per_ten_minutes() -> None:
-    """Whatever it began with."""
+    """For any initial level."""
     assert slope(course(every_ten_seconds(resident=MIB / 300))) == pytest.approx(2, rel=1e-3)
 
 

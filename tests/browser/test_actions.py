@@ -203,7 +203,7 @@ def test_favourites_are_pinned_and_stay(visit: RequestContext) -> None:
 
 
 def test_lines_are_copied(visitor: Visitor, server: Server) -> None:
-    """The clipboard has the curl line and the immutable address, whose answer is the sample, for ever."""
+    """The clipboard has the curl line and the immutable address, whose answer is the sample."""
     visit = visitor("#seed=11&p.y=3", permissions=["clipboard-read", "clipboard-write"])
     visit.page.get_by_role("button", name="Copy the curl line").click()
     visit.page.get_by_text("curl line copied.").wait_for()

@@ -52,7 +52,7 @@ def held(visit: RequestContext) -> None:
     ],
 )
 def test_a_late_sample_does_not_replace_the_pins(visitor: Visitor, model: str, owner: str, name: str) -> None:
-    """A sample that is still being read when another view is chosen is not shown there, nor told."""
+    """A sample that is still being read when another view is chosen is neither shown nor announced there."""
     visit = visitor(f"#model={model}")
     hold(visit, owner, name)
     field = visit.page.get_by_label("Seed", exact=True)
@@ -103,7 +103,7 @@ def test_a_walk_that_nobody_answers_can_be_played_again(visitor: Visitor) -> Non
 
 
 def test_no_picture_is_kept_that_is_not_shown(visit: RequestContext) -> None:
-    """After ten visits of the views the addresses of pictures in memory are those of the pictures on the page."""
+    """After each view was opened ten times, the addresses of pictures in memory are those of the pictures on the page."""
     page = visit.page
     for seed in ("11", "12"):
         fill(visit, "Seed", seed)

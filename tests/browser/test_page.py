@@ -54,7 +54,7 @@ def test_back_and_forward(visit: RequestContext) -> None:
 
 
 def test_a_link_with_nonsense_shows_what_can_be_shown(visitor: Visitor) -> None:
-    """A seed, a view or a place that is none is as good as absent; a model that is not there is told."""
+    """A seed, a view or a place that is none is as good as absent; a missing model is reported."""
     visit = visitor("#model=nobody&view=%3Cscript%3E&seed=-1&t=7&wall=x&at=..%2F..")
     assert visit.problem() == "There is no model 'nobody' here; this is conditional."
     assert visit.result().startswith("Seed 42 of conditional")
@@ -101,7 +101,7 @@ def test_a_model_that_was_replaced_is_noticed_and_its_pins_say_that_it_is_gone(
 
 
 def test_a_service_that_is_gone_is_told(visitor: Visitor, root: Path, model_folder: Path) -> None:
-    """When nobody answers any more the page says so."""
+    """When the service stops answering the page says so."""
     with running(root, models=model_folder) as server:
         visit = visitor("", server)
         server.stop()

@@ -51,7 +51,7 @@ def balance(visit: RequestContext, pattern: re.Pattern[str], servers: Iterator[S
 def test_services_that_disagree_are_not_asked_without_end(
     visit: RequestContext, server: Server, newer: Server, is_in_turns: bool, samples: int
 ) -> None:
-    """Of a seed that is chosen there are at most two requests, and the models are read once, whoever answers."""
+    """Of a seed that is chosen there are at most two requests, and the models are read once, whichever process answers."""
     balance(visit, SAMPLE, cycle([newer, server]) if is_in_turns else repeat(newer))
     balance(visit, MODELS, cycle([newer, server]) if is_in_turns else repeat(server))
     before = len(visit.requests())

@@ -226,7 +226,7 @@ FALSE: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("key", "false", "message"), FALSE, ids=lambda part: str(part)[:40])
 def test_false_values_are_refused(key: str, false: Any, message: str) -> None:
-    """Whatever a key cannot mean is refused, and key, value and what would be right are named."""
+    """A value that a key cannot have is refused, and key, value and what would be right are named."""
     with pytest.raises(CardError) as caught:
         read(json.dumps(example() | {key: false}))
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""The same seed gives the same latents: on every machine, in every company, for ever."""
+"""The same seed gives the same latents: on every machine, in every batch, in every version."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ latent = st.one_of(
 
 @given(latents=st.dictionaries(st.sampled_from("abcdez"), latent, min_size=1, max_size=4), seed=seeds)
 def test_any_declaration_equals_the_reference(latents: Latents, seed: int) -> None:
-    """Whatever latents are declared, in declared order, each takes its own words."""
+    """Each declared latent, in declared order, takes its own words."""
     assert row_of(draw(latents, [seed]), 0) == expected(latents, seed)
 
 
@@ -147,7 +147,7 @@ def test_kinds_and_shapes() -> None:
 
 @given(batch=st.lists(st.tuples(seeds, givens), min_size=1, max_size=20))
 def test_a_row_depends_on_its_seed_alone(batch: list[tuple[int, dict[str, float]]]) -> None:
-    """In any company, at any place, asked twice, with or without neighbours' given values."""
+    """In any batch, at any position, asked twice, with or without neighbours' given values."""
     together = draw(LATENTS, [seed for seed, _ in batch], [given for _, given in batch])
     for row, (seed, given_) in enumerate(batch):
         assert row_of(together, row) == row_of(draw(LATENTS, [seed], [given_]), 0)

@@ -1,4 +1,4 @@
-"""Rows of games that make images without being told more about them."""
+"""Rows of recipes for images without labels."""
 
 from __future__ import annotations
 

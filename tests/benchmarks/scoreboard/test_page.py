@@ -90,7 +90,7 @@ def test_a_row_whose_recipe_is_not_built_says_so(tmp_path: Path) -> None:
 
 
 def test_a_row_shows_the_mean_over_its_seeds(tmp_path: Path) -> None:
-    """1, 2 and 3 are 2 ± 1, the best 1; floor, steps, seconds, machine, commits and a command for any seed stand beside."""
+    """1, 2 and 3 are 2 ± 1, the best 1; floor, steps, seconds, machine, commits and a command for any seed are shown."""
     for seed, value in enumerate((1.0, 2.0, 3.0)):
         commit = "abc" if seed < 2 else "def"
         store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value, seconds=10.0 * seed, commit=commit))
