@@ -33,14 +33,14 @@ class Leaking:
         await self._app(scope, receive, send)
 
 
-def run_leaking_worker(settings: Settings, address: str, metrics_directory: Path, shared: Shared, place: int) -> None:
+def run_leaking_worker(settings: Settings, address: str, metrics_directory: Path, shared: Shared, index: int) -> None:
     """What ``run_worker`` does, with the leak in it."""
     import serving.app  # not above: the launcher holds no onnxruntime
 
     create_app: Any = serving.app.create_app
     many = int(os.environ["LEAK_BYTES"])
     serving.app.create_app = lambda *args, **named: Leaking(create_app(*args, **named), many)  # type: ignore[assignment]
-    _run_worker(settings, address, metrics_directory, shared, place)
+    _run_worker(settings, address, metrics_directory, shared, index)
 
 
 if __name__ == "__main__":

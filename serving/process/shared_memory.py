@@ -1,4 +1,4 @@
-"""What processes tell each other without a lock: claims and counts in shared memory, safe in a signal handler."""
+"""Flags and counters in shared memory: lock-free, so safe in a signal handler and after a process was killed."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import multiprocessing
 
 
 class SharedCounter:
-    """A number that processes share; each may raise it, and it never falls."""
+    """An increasing number that any process may increment."""
 
     def __init__(self) -> None:
         self._number = multiprocessing.get_context("spawn").RawValue("Q", 0)
 
     def increment(self) -> None:
-        """One more; two at the same moment may count as one, which is enough to be noticed."""
+        """Add one. Two increments at the same moment may count as one: readers only test whether the number changed or grew."""
         self._number.value += 1
 
     def value(self) -> int:
-        """As it is now."""
+        """The current number."""
         return int(self._number.value)
 
 
 class SharedFlag:
-    """A claim that processes share: one byte and no lock, so that a signal handler may make it at any moment.
+    """A boolean that any process may set; it is never cleared.
 
-    An Event holds a lock while it is set or asked; a second signal, or a process killed there, would hold it for ever.
+    ``multiprocessing.Event`` takes a lock to be set or read: a second signal, or a process killed meanwhile, would deadlock.
     """
 
     def __init__(self) -> None:
         self._byte = multiprocessing.get_context("spawn").RawValue("b", 0)
 
     def set(self) -> None:
-        """From now on it holds, in every process."""
+        """Set the flag for every process."""
         self._byte.value = 1
 
     def is_set(self) -> bool:

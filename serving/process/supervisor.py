@@ -1,4 +1,4 @@
-"""The launcher's watch over its workers: starts them, replaces those that fall, and ends them in good order."""
+"""The supervisor of the worker processes: starts them, restarts crashed ones with back-off, and stops them at a signal."""
 
 from __future__ import annotations
 
@@ -11,37 +11,36 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-FIRST_PAUSE = 0.1
-"""Seconds before a fallen worker is replaced; twice as many each time one falls young."""
-LAST_PAUSE = 10.0
-OLD_SECONDS = 10.0
-"""A worker that has lived so long falls for a reason of its own, not for one that the next one meets at once."""
+MIN_BACKOFF_SECONDS = 0.1
+"""Seconds before a crashed worker is restarted; doubled each time a worker crashes before it is stable."""
+MAX_BACKOFF_SECONDS = 10.0
+STABLE_SECONDS = 10.0
+"""A worker that ran this long crashed for an unrelated reason: reset the restart back-off."""
 EXIT_GRACE_SECONDS = 5.0
-"""Beyond the time for answers: a worker's server takes a second to notice, its spans three to be sent, its log one."""
+"""Seconds between ``stop_seconds`` and SIGKILL: uvicorn notices the stop within 1 s, spans take up to 3, the log 1."""
 
 
 @dataclass
 class _Slot:
-    """The place of one worker."""
+    """One worker position, empty between a crash and the restart."""
 
     worker: BaseProcess | None = None
-    began: float = 0.0
-    pause: float = FIRST_PAUSE
-    due: float = field(default_factory=time.monotonic)
-    """When the next worker starts here."""
+    started_at: float = 0.0
+    backoff: float = MIN_BACKOFF_SECONDS
+    restart_at: float = field(default_factory=time.monotonic)
 
 
 class Supervisor:
-    """Keeps a number of workers alive until a signal says stop.
+    """Keeps a number of workers running until a signal stops them.
 
     Args:
-        start: starts the worker process of a place, 0 to ``count`` - 1.
-        count: of workers.
-        is_hopeless: whether a fallen worker's exit code means that the service ends; it is told, too, whether it was the last.
-        on_crash: called for each worker that ended without having been told to.
-        drain: called at the first signal.
-        drain_seconds: how long workers go on after SIGTERM; a second signal, or SIGINT, ends them without that delay.
-        stop_seconds: how long a worker may go on answering; one that has not ended ``FAREWELL_SECONDS`` later is killed.
+        start: starts the worker process of a slot, index 0 to ``count`` - 1.
+        count: number of workers.
+        is_hopeless: whether a crash ends the service, from the exit code and whether no worker is left.
+        on_crash: called for each worker that ended without being stopped.
+        drain: called at each signal.
+        drain_seconds: delay between the first signal and SIGTERM to the workers; a second signal, or SIGINT, ends the delay.
+        stop_seconds: time for workers to finish requests; one still running ``EXIT_GRACE_SECONDS`` later is killed.
     """
 
     def __init__(
@@ -63,69 +62,70 @@ class Supervisor:
         self._drain_seconds = drain_seconds
         self._stop_seconds = stop_seconds
         self._stop_at: float | None = None
-        """When workers are told to end; None while nobody asked for it."""
+        """When workers get SIGTERM; None until a stop is requested."""
         self._kill_at: float | None = None
-        """When those that have not ended are killed; None while none was told to end."""
+        """When workers that still run get SIGKILL; None until SIGTERM was sent."""
+        self._signal: signal.Signals | None = None
         self._has_failed = False
 
-    def run(self, signals: int) -> bool:
-        """Whether it ended because it was told to; false when a worker could not start.
+    def run(self, signals: int) -> signal.Signals | None:
+        """Supervise until all workers have ended.
 
         Args:
-            signals: what ``watch_signals`` gave.
+            signals: file descriptor from ``watch_signals``.
+
+        Returns:
+            The signal that stopped the service; None when it ended because a worker could not start.
         """
-        while not self._is_over():
-            self._replace()
-            events = wait([signals, *self._sentinels()], self._patience())
+        while self._kill_at is None or self._workers():
+            self._start_due_workers()
+            events = wait([signals, *(worker.sentinel for worker in self._workers())], self._seconds_to_next_action())
             if signals in events:
                 for number in os.read(signals, 64):
                     self._on_signal(number)
             self._reap()
             self._end_when_due()
-        return not self._has_failed
-
-    def _is_over(self) -> bool:
-        return self._kill_at is not None and not self._workers()
+        return None if self._has_failed else self._signal
 
     def _workers(self) -> list[BaseProcess]:
-        return [post.worker for post in self._slots if post.worker]
+        return [slot.worker for slot in self._slots if slot.worker]
 
-    def _sentinels(self) -> list[int]:
-        return [worker.sentinel for worker in self._workers()]
+    def _seconds_to_next_action(self) -> float | None:
+        """Seconds until a restart, SIGTERM or SIGKILL is due; None when none is planned."""
+        restarts = [slot.restart_at for slot in self._slots if not slot.worker and self._kill_at is None]
+        end = self._stop_at if self._kill_at is None else self._kill_at
+        times = restarts if end is None else [*restarts, end]
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
-    def _patience(self) -> float | None:
-        """Seconds until something is due; None when nothing is."""
-        due = [post.due for post in self._slots if not post.worker and self._kill_at is None]
-        moments = [moment for moment in (self._stop_at if self._kill_at is None else self._kill_at, *due) if moment is not None]
-        return max(0.0, min(moments) - time.monotonic()) if moments else None
-
-    def _replace(self) -> None:
-        """Start a worker wherever one is missing and its pause is over."""
-        for place, post in enumerate(self._slots):
-            if not post.worker and self._kill_at is None and post.due <= time.monotonic():
-                post.worker, post.began = self._start(place), time.monotonic()
+    def _start_due_workers(self) -> None:
+        for index, slot in enumerate(self._slots):
+            if not slot.worker and self._kill_at is None and slot.restart_at <= time.monotonic():
+                slot.worker, slot.started_at = self._start(index), time.monotonic()
 
     def _reap(self) -> None:
-        for post in self._slots:
-            if post.worker and post.worker.exitcode is not None:
-                code, now = post.worker.exitcode, time.monotonic()
-                post.worker.close()
-                post.worker = None
+        """Release ended workers, and plan the restart of crashed ones."""
+        for slot in self._slots:
+            if slot.worker and slot.worker.exitcode is not None:
+                code, now = slot.worker.exitcode, time.monotonic()
+                slot.worker.close()
+                slot.worker = None
                 if code and self._kill_at is None:
                     self._on_crash()
                 if code and self._is_hopeless(code, not self._workers()):
                     self._has_failed, self._stop_at = True, now
-                pause = FIRST_PAUSE if now - post.began > OLD_SECONDS else post.pause
-                post.due, post.pause = now + pause, min(2 * pause, LAST_PAUSE)
+                backoff = MIN_BACKOFF_SECONDS if now - slot.started_at > STABLE_SECONDS else slot.backoff
+                slot.restart_at, slot.backoff = now + backoff, min(2 * backoff, MAX_BACKOFF_SECONDS)
 
     def _on_signal(self, number: int) -> None:
         if number not in SIGNALS:
             return
         is_first = self._stop_at is None
+        self._signal = signal.Signals(number)
         self._drain()
         self._stop_at = time.monotonic() + (self._drain_seconds if is_first and number == signal.SIGTERM else 0)
 
     def _end_when_due(self) -> None:
+        """Send SIGTERM, or later SIGKILL, to the workers once it is due."""
         now = time.monotonic()
         if self._kill_at is None and self._stop_at is not None and self._stop_at <= now:
             self._kill_at = now + self._stop_seconds + EXIT_GRACE_SECONDS
@@ -138,10 +138,10 @@ class Supervisor:
 
 
 def watch_signals() -> int:
-    """The end of a pipe where the numbers of signals arrive from now on; nothing is lost until somebody reads there.
+    """Install handlers for ``SIGNALS``; the read end of a pipe to which their numbers are written from now on.
 
-    The interpreter writes it in whichever thread a signal is received: a main thread that waits for a lock is not woken by one
-    that another thread received.
+    The interpreter writes to the pipe in the thread that receives the signal; a main thread that waits for a lock is not woken
+    by a signal that another thread receives.
     """
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)

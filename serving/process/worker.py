@@ -1,4 +1,4 @@
-"""One worker process: its application, its socket, and its life from loading to the last answer."""
+"""One worker process: loads the models, listens, and answers requests until SIGTERM."""
 
 from __future__ import annotations
 
@@ -20,44 +20,45 @@ from serving.settings import Settings
 
 REFUSED = 78
 """Exit code of a worker that could not start: EX_CONFIG of sysexits.h."""
-YOUNG_OBJECTS = 10_000
-"""Objects made between two looks for garbage; ten times Python's own number, as requests leave next to none."""
+GC_THRESHOLD = 10_000
+"""Allocations between two garbage collections; ten times Python's default, since requests leave almost no cycles."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """What the launcher and its workers tell each other."""
+    """Shared memory of the launcher and its workers."""
 
     draining: SharedFlag
-    """The service is about to stop."""
+    """The service is shutting down."""
     refused: SharedFlag
-    """A worker has said why the service cannot start."""
+    """A worker has reported why the service cannot start."""
     serving: SharedFlag
-    """Some worker has been ready."""
+    """At least one worker has been ready."""
     reloads: SharedCounter
-    """Reloads that some worker was asked for."""
+    """Number of reload requests, to any worker."""
     crashes: SharedCounter
-    """Workers that ended without having been told to."""
+    """Number of workers that ended without being stopped."""
 
 
-def run_worker(settings: Settings, address: str, metrics_directory: Path, shared: Shared, place: int) -> None:
-    """Load the models, listen, answer until SIGTERM; exits with 0 then, and with ``REFUSED`` if it cannot start.
+def run_worker(settings: Settings, address: str, metrics_directory: Path, shared: Shared, index: int) -> None:
+    """Load the models, listen and answer until SIGTERM; exits with 0, or with ``REFUSED`` if it cannot start.
 
     Args:
-        settings: all that can be set, the device found.
-        address: to listen on.
+        settings: resolved settings: provider and number of workers are known.
+        address: IP address to listen on.
         metrics_directory: where the workers share their metrics.
-        shared: what the workers and the launcher tell each other.
-        place: among the workers, from 0; a fallen worker's successor has the same.
+        shared: memory shared with the launcher and the other workers.
+        index: slot of this worker, from 0; the successor of a crashed worker has the same one.
     """
-    os.setpgid(0, 0)  # a signal to the launcher's group is the launcher's to pass on
+    os.setpgid(0, 0)  # only the launcher forwards signals sent to its process group
     threading.Thread(target=_end_with_launcher, daemon=True).start()
-    from serving.app import create_app  # not above: the launcher imports this module, and must be quick and hold none of this
+    # Imported here: the launcher imports this module, and must start fast and without onnxruntime.
+    from serving.app import create_app
     from serving.http.uvicorn_server import make_server
     from serving.observability.metrics import share_metrics
     from serving.observability.process_metrics import ProcessCollector
 
-    share_metrics(metrics_directory, place)
+    share_metrics(metrics_directory, index)
     log_writer = LogWriter(standard_output())
     try:
         app = create_app(
@@ -71,20 +72,26 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
             log_writer=log_writer,
         )
     except StartError as error:
-        _refuse(error, shared, log_writer)
+        _report_refusal(error, shared, log_writer)
         sys.exit(REFUSED)
-    _settle_memory()
+    # Exclude start-up objects from garbage collection: scanning them took 20 ms, three times in 13,000 requests.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     server = make_server(app, settings, is_draining=shared.draining.is_set, when_ready=shared.serving.set, log=log_writer.event)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # Each worker has a socket of its own; the kernel distributes connections among those with the same port.
     try:
-        server.run(sockets=[_listen(address, settings.port, settings.backlog)])
+        listener = socket.create_server((address, settings.port), family=family, backlog=settings.backlog, reuse_port=True)
+        server.run(sockets=[listener])
     finally:
         app.observer.close()
         log_writer.close()
-    os._exit(0)  # everything is answered; threads that still wait for work need no farewell
+    os._exit(0)  # every request is answered; do not join threads that still wait for work
 
 
-def _refuse(error: StartError, shared: Shared, log_writer: LogWriter) -> None:
-    """Say why, once for all workers that start together; a fallen worker's successor says it in the log, too."""
+def _report_refusal(error: StartError, shared: Shared, log_writer: LogWriter) -> None:
+    """Write the reason to stderr, once for workers that start together; after a restart also to the log."""
     if shared.serving.is_set():
         log_writer.event("refused", reason=str(error))
     log_writer.close()
@@ -93,23 +100,8 @@ def _refuse(error: StartError, shared: Shared, log_writer: LogWriter) -> None:
         print(f"serving: {error}", file=sys.stderr, flush=True)
 
 
-def _settle_memory() -> None:
-    """Take what start-up made out of the garbage collector's sight.
-
-    Looking through all of it took 20 ms, three times in 13,000 requests, and whoever waited then waited that much longer.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
-
-
-def _listen(address: str, port: int, backlog: int) -> socket.socket:
-    """A socket of this worker's own; the kernel deals connections out among those of one port."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return socket.create_server((address, port), family=family, backlog=backlog, reuse_port=True)
-
-
 def _end_with_launcher() -> None:
+    """Wait for the launcher's end, then stop this worker as SIGTERM does."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

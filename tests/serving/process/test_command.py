@@ -1,4 +1,4 @@
-"""The command line of ``python -m serving``, as a process of its own: exit codes and what is said."""
+"""The command line of ``python -m serving``: exit codes, stdout and stderr."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ def run(root: Path, *arguments: str, **settings: object) -> subprocess.Completed
 
 @pytest.fixture
 def picture(make_service: Callable[..., Service], tmp_path: Path) -> Path:
-    """A file that the service answered."""
+    """A PNG written by the service."""
     path = tmp_path / "42.png"
     path.write_bytes(fetch(make_service(), "model=grey&seed=42").body)
     return path
 
 
 def test_verify_takes_the_models_from_the_environment(root: Path, folder: Path, picture: Path) -> None:
-    """Without ``--models`` they are those of GAN_MODELS; a match is exit code 0, one line, and nothing on stderr."""
+    """Without ``--models`` the models of GAN_MODELS are used; a match is exit code 0, one line, and an empty stderr."""
     ended = run(root, "verify", str(picture), models=folder)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith(f"{picture}: match, bytes equal: seed 42 of grey ")
 
 
 def test_verify_takes_the_models_from_the_command_line(root: Path, folder: Path, picture: Path) -> None:
-    """``--models`` wins over GAN_MODELS, and takes several files."""
+    """``--models`` overrides GAN_MODELS and accepts several files."""
     ended = run(root, "verify", str(picture), "--models", f"{folder}/2-colour.onnx,{folder}/1-grey.onnx", models="nowhere")
     assert ended.returncode == 0
 
 
-def test_help_says_how_it_is_used(root: Path) -> None:
+def test_help_shows_usage(root: Path) -> None:
     """``--help`` starts no service: it names the command and ends with exit code 0."""
     ended = run(root, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -61,16 +61,16 @@ WRONG = [["foo"], ["--foo"], ["verify"], ["verify", "a.png", "b.png"], ["verify"
 
 
 @pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
-def test_unknown_arguments_bring_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever the command line does not know is told with the usage, exit code 2, and nothing is started."""
+def test_unknown_arguments_print_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Unknown arguments print the usage, end with exit code 2, and start nothing."""
     with pytest.raises(SystemExit) as end:
         main(arguments, {})
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("usage: python -m serving")
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str, **environ: str) -> str:
-    """What ``verify`` says when it cannot compare."""
+def verify_error(capsys: pytest.CaptureFixture[str], *arguments: str, **environ: str) -> str:
+    """The error line of ``verify`` when it cannot compare."""
     assert main(["verify", *arguments], {"GAN_PROVIDER": "cpu", **environ}) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
@@ -80,47 +80,47 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, **environ: str) ->
 @pytest.mark.parametrize(
     ("make", "reason"), [(os.mkfifo, "a regular file"), (os.mkdir, "cannot be read"), (None, "No such file")]
 )
-def test_what_is_no_file_is_refused_without_waiting(
+def test_a_path_that_is_not_a_file_is_refused_at_once(
     make: Callable[[Path], None] | None, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A pipe, a folder or nothing in the picture's place: one line and exit code 2."""
+    """A pipe, a folder or a missing file instead of the picture is one error line and exit code 2."""
     if make is not None:
         make(tmp_path / "x.png")
-    assert reason in said(capsys, str(tmp_path / "x.png"))
+    assert reason in verify_error(capsys, str(tmp_path / "x.png"))
 
 
 def test_a_huge_file_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file of a terabyte of nothing is refused after as many bytes as a picture may have."""
+    """A sparse file of a terabyte is refused after the maximum number of bytes of a picture."""
     with (tmp_path / "x.png").open("wb") as file:
         file.truncate(2**40)
-    assert "at most 1052576 bytes" in said(capsys, str(tmp_path / "x.png"), GAN_MAX_PIXELS="1000")
+    assert "at most 1052576 bytes" in verify_error(capsys, str(tmp_path / "x.png"), GAN_MAX_PIXELS="1000")
 
 
-def test_a_name_of_any_letters_is_shown_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """A newline or a byte that is no UTF-8 in the file's name is shown escaped."""
-    assert said(capsys, "a\n\udcff.png").startswith("a\\n\\udcff.png: cannot be read")
+def test_a_file_name_is_escaped_in_the_error_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A newline or an invalid UTF-8 byte in the file name is escaped."""
+    assert verify_error(capsys, "a\n\udcff.png").startswith("a\\n\\udcff.png: cannot be read")
 
 
-def test_models_that_are_not_there_are_told(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A path without models is a line as the service says it, and exit code 2."""
-    assert "GAN_MODELS must name .onnx files" in said(capsys, str(picture), "--models", "nowhere")
+def test_missing_models_are_reported(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path without models is the service's own error line, and exit code 2."""
+    assert "GAN_MODELS must name .onnx files" in verify_error(capsys, str(picture), "--models", "nowhere")
 
 
-def test_a_refused_model_is_told(
+def test_a_refused_model_is_reported(
     picture: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that breaks its promise here makes no picture to compare: its file and the reason, exit code 2."""
+    """A model whose goldens do not match on this machine is an error with its file and the reason, and exit code 2."""
     monkeypatch.setattr("serving.model.determinism._is_close", lambda *arguments: False)
-    assert f"{folder}/1-grey.onnx: golden seed 0" in said(capsys, str(picture), "--models", str(folder))
+    assert f"{folder}/1-grey.onnx: golden seed 0" in verify_error(capsys, str(picture), "--models", str(folder))
 
 
-def test_a_fault_is_a_line(
+def test_an_unexpected_error_is_one_line(
     picture: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever else fails is told by its class, without a traceback."""
+    """An unexpected exception is reported by its class and message, without a traceback."""
 
     def fail(*arguments: object, **options: object) -> None:
         raise MemoryError("secret\n" * 2)
 
     monkeypatch.setattr("serving.verify.model_from_bytes", fail)
-    assert "cannot be compared: MemoryError: secret\\n" in said(capsys, str(picture), "--models", str(folder))
+    assert "cannot be compared: MemoryError: secret\\n" in verify_error(capsys, str(picture), "--models", str(folder))

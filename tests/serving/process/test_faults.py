@@ -1,4 +1,4 @@
-"""What goes wrong around a server that runs: its files, its log's reader, its limits. It goes on answering."""
+"""Faults around a running server (metric files, log reader, descriptor limit): it continues to answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.serving.service_process import TIMEOUT, Server, environment, free_por
 
 
 def metrics_directory(server: Server) -> Path:
-    """Where a server's workers share their metrics."""
+    """The directory in which a server's workers share their metrics."""
     variables = Path(f"/proc/{server.workers()[0]}/environ").read_text().split("\0")
     return Path(next(v.split("=", 1)[1] for v in variables if v.startswith("PROMETHEUS_MULTIPROC_DIR=")))
 
@@ -30,8 +30,8 @@ def corrupt(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [shutil.rmtree, corrupt], ids=["gone", "corrupt"])
-def test_damaged_metrics_harm_metrics_only(root: Path, folder: Path, damage: Callable[[Path], None]) -> None:
-    """F-18: when the metrics' files are gone or corrupt, ``/metrics`` is 500 with an id, and samples are answered as ever."""
+def test_damaged_metric_files_only_affect_metrics(root: Path, folder: Path, damage: Callable[[Path], None]) -> None:
+    """F-18: when the metric files are gone or corrupt, ``/metrics`` is 500 with an id, and samples are answered as before."""
     with running(root, models=folder / "1-grey.onnx") as server:
         before = server.get("/generate?seed=42")[2]
         damage(metrics_directory(server))
@@ -44,7 +44,7 @@ def test_damaged_metrics_harm_metrics_only(root: Path, folder: Path, damage: Cal
 
 
 class Popen(subprocess.Popen[str]):
-    """A process that does not outlive a failed test."""
+    """A process that is killed when the test fails."""
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind:
@@ -53,7 +53,7 @@ class Popen(subprocess.Popen[str]):
 
 
 def launch(root: Path, folder: Path, *prefix: str) -> tuple[subprocess.Popen[str], int]:
-    """A server of one worker behind a command, and its port; killed when its block ends early."""
+    """Start a server of one worker through a command; the process, killed when its block fails, and the port."""
     port = free_port()
     overrides = environment(provider="cpu", port=port, models=folder / "1-grey.onnx", workers=1, drain_seconds=0)
     process = Popen(
@@ -77,7 +77,7 @@ def status(port: int, path: str) -> int:
 
 
 def test_a_log_without_a_reader_does_not_stop_the_service(root: Path, folder: Path) -> None:
-    """F-26: with standard output and error closed at the other end, it starts, answers faults and samples, and ends with 0."""
+    """F-26: with stdout and stderr closed by their reader, the server starts, answers samples and errors, and exits with 0."""
     process, port = launch(root, folder)
     with process:
         assert process.stdout is not None
@@ -91,21 +91,21 @@ def test_a_log_without_a_reader_does_not_stop_the_service(root: Path, folder: Pa
 
 
 def test_few_file_descriptors_cost_connections_and_no_worker(root: Path, folder: Path) -> None:
-    """F-17, O-10: with 64 descriptors and 120 connections at once, some are answered, none ends a worker, and after they
-    are closed everybody is answered again by the same process.
+    """F-17, O-10: with 64 descriptors and 120 connections at once, some are answered and no worker ends; after they are closed,
+    the same process answers every request again.
     """
     process, port = launch(root, folder, "prlimit", "--nofile=64")
     with process:
         wait_for_workers(process, port, 1)
         clients = []
-        for place in range(120):
+        for seed in range(120):
             client = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
-            client.sendall(b"GET /generate?seed=%d HTTP/1.1\r\nHost: x\r\n\r\n" % place)
+            client.sendall(b"GET /generate?seed=%d HTTP/1.1\r\nHost: x\r\n\r\n" % seed)
             clients.append(client)
         assert clients[0].recv(15) == b"HTTP/1.1 200 OK"
         for client in clients:
             client.close()
-        assert retry(lambda: status(port, "/generate?seed=1")) == 200  # one that comes too early is closed, too
+        assert retry(lambda: status(port, "/generate?seed=1")) == 200  # a connection that comes too early is closed as well
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT) == 0

@@ -1,7 +1,8 @@
-"""The real server processes: that they start, answer alike, survive, and end in good order."""
+"""The real server processes: they start, give the same answers, survive crashes, and stop cleanly."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from flask import Flask
 
 from contract import Image, Normal
+from serving.process.launcher import local_url
 from tests.serving import tiny_onnx
 from tests.serving.client import ask
 from tests.serving.corpus import CASES, Case
@@ -32,13 +34,13 @@ def server(root: Path, folder: Path) -> Iterator[Server]:
 
 
 def on_the_wire(case: Case) -> bool:
-    """Whether an ordinary HTTP client can send this case: a URI holds no angle brackets, and the server says so itself."""
+    """Whether an ordinary HTTP client can send this case: a URI holds no angle brackets, and http.client enforces it."""
     return all(33 <= ord(letter) < 127 and letter not in "<>" for letter in case.query)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if on_the_wire(case)][::4], ids=lambda case: str(case.name))
 def test_the_server_answers_as_the_application_does(server: Server, app: Flask, case: Case) -> None:
-    """Over a socket, through the launcher and uvicorn, the bytes and the status are those of the application in a test."""
+    """Over a socket, through the launcher and uvicorn, bytes and status equal those of the application called in-process."""
     headers = {"Accept": case.accept} if case.accept else {}
     status, answered, body = server.get(f"/generate?{case.query}", headers=headers)
     expected = ask(app, case.query, headers=headers)
@@ -48,7 +50,7 @@ def test_the_server_answers_as_the_application_does(server: Server, app: Flask, 
 
 
 def test_two_workers_and_a_restart_give_the_same(root: Path, folder: Path, server: Server) -> None:
-    """D-04: forty connections to two workers, and a server started anew with one, bring one set of bytes."""
+    """D-04: forty connections to two workers, and a restarted server with one worker, give the same bytes."""
     answers = {server.get("/generate?seed=42")[2] for _ in range(40)}
     with running(root, models=folder, workers=1) as other:
         answers.add(other.get("/generate?seed=42")[2])
@@ -56,7 +58,7 @@ def test_two_workers_and_a_restart_give_the_same(root: Path, folder: Path, serve
 
 
 def test_head_has_no_length_and_no_body(server: Server) -> None:
-    """HEAD brings the headers of GET but Content-Length and Server-Timing, which are not known without inference."""
+    """HEAD returns the headers of GET except Content-Length and Server-Timing, which are unknown without inference."""
     asked = {"X-Request-Id": "the-same"}
     head, get = (server.get("/generate?seed=42", method, asked)[1] for method in ("HEAD", "GET"))
     assert {"content-length", "server-timing"} & set(head) == set()
@@ -67,7 +69,7 @@ def test_head_has_no_length_and_no_body(server: Server) -> None:
 
 @pytest.mark.parametrize("method", ["TRACE", "FOO", "POST", "CONNECT"])
 def test_other_methods_are_refused_and_nothing_is_echoed(server: Server, method: str) -> None:
-    """B-22: a method that is not ours gets 4xx or 501 and none of its own words back."""
+    """B-22: an unsupported method is answered 4xx or 501, and nothing of the request is echoed."""
     target = "x:80" if method == "CONNECT" else "/generate?seed=1"
     answer = server.send(f"{method} {target} HTTP/1.1\r\nHost: x\r\nX-Canary: canary\r\nConnection: close\r\n\r\n".encode())
     assert re.match(rb"HTTP/1.1 (4\d\d|501) ", answer)
@@ -75,7 +77,7 @@ def test_other_methods_are_refused_and_nothing_is_echoed(server: Server, method:
 
 
 def test_a_body_on_get_does_not_disturb_the_next_request(server: Server) -> None:
-    """B-24: a GET with a body is answered, and so is the request behind it on the same connection."""
+    """B-24: a GET with a body is answered, and so is the next request on the same connection."""
     first = b'GET /generate?seed=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nContent-Type: application/json\r\n\r\n{"a": 12}'
     second = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     answer = server.send(first + second)
@@ -84,7 +86,7 @@ def test_a_body_on_get_does_not_disturb_the_next_request(server: Server) -> None
 
 
 def test_many_and_large_headers_do_no_harm(server: Server) -> None:
-    """B-25: a cookie of 8 KB is served, 200 headers are served or refused, and the server goes on."""
+    """B-25: a cookie of 8 KB is served, 200 headers are served or refused, and the server continues."""
     assert server.get("/generate?seed=1", headers={"Cookie": "a=" + 8192 * "x"})[0] == 200
     headers = b"".join(b"X-%d: y\r\n" % i for i in range(200))
     answer = server.send(b"GET /generate?seed=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n")
@@ -93,14 +95,14 @@ def test_many_and_large_headers_do_no_harm(server: Server) -> None:
 
 
 def test_raw_bytes_in_the_query_are_refused(server: Server) -> None:
-    """B-04: digits of another script, not escaped, get 400."""
+    """B-04: unescaped digits of another script are answered 400."""
     answer = server.send("GET /generate?seed=\u0664\u0662 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("path", ["/generate%2f", "/generate/", "//generate", "/GENERATE", "/%67enerate%00"])
 def test_other_paths_are_not_found(server: Server, path: str) -> None:
-    """B-26: over the wire, too, a path that is not exactly a route is 404."""
+    """B-26: over the wire, too, a path that does not equal a route is 404."""
     assert server.get(f"{path}?seed=1")[0] == 404
 
 
@@ -109,8 +111,8 @@ def metric(text: str, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}[ {{]", line))
 
 
-def test_any_worker_counts_for_all(server: Server) -> None:
-    """``/metrics`` of either worker tells the requests of both, exactly as many as were sent."""
+def test_any_worker_reports_the_metrics_of_all(server: Server) -> None:
+    """``/metrics`` of either worker counts the requests to both, exactly as many as were sent."""
     count = 'gan_http_requests_total{code="400",method="GET",route="/generate"}'
     before = metric(server.get("/metrics")[2].decode(), re.escape(count))
     for _ in range(30):
@@ -118,8 +120,8 @@ def test_any_worker_counts_for_all(server: Server) -> None:
     assert metric(server.get("/metrics")[2].decode(), re.escape(count)) == before + 30
 
 
-def test_promtool_finds_nothing(server: Server) -> None:
-    """O-14: promtool has nothing to say of the metrics of two workers."""
+def test_promtool_accepts_the_metrics(server: Server) -> None:
+    """O-14: promtool reports no problem in the metrics of two workers."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
@@ -129,7 +131,7 @@ def test_promtool_finds_nothing(server: Server) -> None:
 
 
 def test_a_killed_worker_comes_back(root: Path, folder: Path) -> None:
-    """F-04: after SIGKILL of its only worker the server answers again, the same bytes, and counters did not go back."""
+    """F-04: after SIGKILL of its only worker the server answers the same bytes again, and no counter has decreased."""
     with running(root, models=folder / "1-grey.onnx") as server:
         before = server.get("/generate?seed=42")[2]
         (worker,) = server.workers()
@@ -141,20 +143,20 @@ def test_a_killed_worker_comes_back(root: Path, folder: Path) -> None:
         assert server.stop() == 0
 
 
-def test_clients_that_leave_take_their_work_along(root: Path, tmp_path: Path) -> None:
-    """O-07: of forty requests whose clients close or reset before the answer, what still waits is dropped and counted as 499;
-    nothing is left in the queue, and the next request is right.
+def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path) -> None:
+    """O-07: of forty requests whose clients close or reset before the answer, those that wait are dropped and counted as 499;
+    the queue is empty afterwards, and the next request is answered correctly.
     """
     path = tmp_path / "slow.onnx"
     path.write_bytes(tiny_onnx.build("slow", {"z": Normal(20)}, Image(28, 28, 1), [2048, 2048]))
     with running(root, models=path, queue_limit=60_000, cache_bytes=0) as server:
         before = server.get("/generate?seed=42")[2]
         clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
-        for place, client in enumerate(clients):
-            client.sendall(b"GET /generate?seed=%d&n=64 HTTP/1.1\r\nHost: x\r\n\r\n" % (1000 * place))
+        for index, client in enumerate(clients):
+            client.sendall(b"GET /generate?seed=%d&n=64 HTTP/1.1\r\nHost: x\r\n\r\n" % (1000 * index))
         threading.Event().wait(0.15)
-        for place, client in enumerate(clients):
-            if place % 2:
+        for index, client in enumerate(clients):
+            if index % 2:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
             client.close()
         counts = {"200": 0.0, "499": 0.0}
@@ -175,7 +177,7 @@ def test_clients_that_leave_take_their_work_along(root: Path, tmp_path: Path) ->
 
 
 def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:
-    """A launcher that is killed leaves no worker behind on the port."""
+    """When the launcher is killed, its workers end and free the port."""
     with running(root, models=folder / "1-grey.onnx", workers=2) as server:
         workers = server.workers()
         assert len(workers) == 2
@@ -185,11 +187,11 @@ def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:
             if not any(Path(f"/proc/{pid}/stat").exists() for pid in workers):
                 return
             pause.wait(0.05)
-        raise AssertionError("workers stayed")
+        raise AssertionError("workers still run")
 
 
 def start(root: Path, **settings: object) -> subprocess.CompletedProcess[str]:
-    """A server that is expected to end by itself."""
+    """Run a server that is expected to exit by itself."""
     overrides = {"provider": "cpu", "port": free_port(), "workers": 2, **settings}
     return subprocess.run(
         [sys.executable, "-m", "serving"],
@@ -210,7 +212,7 @@ def start(root: Path, **settings: object) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(root: Path, settings: dict[str, str], line: str) -> None:
-    """The line names variable, value and what would be right."""
+    """The line names the variable, its value and the allowed values."""
     ended = start(root, **settings)
     assert ended.returncode == 2
     assert ended.stderr.startswith(line)
@@ -218,25 +220,36 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(root: Path, settings: dict[
 
 
 def test_a_refused_model_is_one_line_and_exit_code_1(root: Path, tmp_path: Path) -> None:
-    """A broken model file ends the service at start, in all workers, with its name and the reason."""
+    """A broken model file stops the service at start with the file's name and the reason, and the log's last line says why."""
     (tmp_path / "m.onnx").write_bytes(tiny_onnx.grey()[:-1])
     ended = start(root, models=tmp_path / "m.onnx", workers=1)
     assert ended.returncode == 1
     assert ended.stderr == f"serving: {tmp_path}/m.onnx: the file is truncated or not an ONNX model\n"
+    last = json.loads(ended.stdout.splitlines()[-1])
+    assert (last["event"], last["exit_code"], last["reason"]) == ("stop", 1, "no worker could start")
 
 
-def test_cuda_that_is_not_there_is_one_line_and_exit_code_1(root: Path, folder: Path) -> None:
+def test_missing_cuda_is_one_line_and_exit_code_1(root: Path, folder: Path) -> None:
     """F-22: ``GAN_PROVIDER=cuda`` without CUDA does not start."""
     if shutil.which("nvidia-smi"):
-        pytest.skip("CUDA may be there")
+        pytest.skip("CUDA may be available")
     ended = start(root, models=folder, provider="cuda")
     assert ended.returncode == 1
     assert ended.stderr.startswith("serving: GAN_PROVIDER=cuda, but ")
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [("127.0.0.1", "http://127.0.0.1:8000"), ("0.0.0.0", "http://127.0.0.1:8000"), ("::", "http://[::1]:8000")],
+)
+def test_the_url_of_the_start_event_can_be_opened(address: str, url: str) -> None:
+    """A wildcard address becomes loopback; an IPv6 address is in brackets."""
+    assert local_url(address, 8000) == url
+
+
 def test_a_port_in_use_is_an_error(root: Path, folder: Path) -> None:
-    """F-27: a port that another program listens on, another instance too, is one line and exit code 1."""
+    """F-27: a port on which another program listens is one line and exit code 1."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         ended = start(root, models=folder, port=other.getsockname()[1])
     assert ended.returncode == 1

@@ -1,4 +1,4 @@
-"""How a server ends: what it had begun is answered whole, whatever signal comes when."""
+"""Shutdown: requests in progress are answered completely, whichever signal arrives and whenever."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.serving.service_process import TIMEOUT, listeners, running
 
 
 class Client(threading.Thread):
-    """Requests one after another on a kept connection, until the server will have no more."""
+    """A client that sends requests one after another on a kept connection until the server closes it."""
 
     def __init__(self, port: int, first_seed: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Client(threading.Thread):
         while True:
             try:
                 connection = socket.create_connection(("127.0.0.1", self._port), timeout=TIMEOUT)
-            except (ConnectionRefusedError, ConnectionResetError):  # nobody listens, or nobody does since a moment ago
+            except (ConnectionRefusedError, ConnectionResetError):  # the listening socket is closed, or was closed a moment ago
                 return
             with connection:
                 while (result := self._ask(connection)) == "kept":
@@ -55,7 +55,7 @@ class Client(threading.Thread):
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether an answer has its whole body."""
+    """Whether a response has its complete body."""
     head, end, body = data.partition(b"\r\n\r\n")
     length = re.search(rb"content-length: (\d+)", head.lower())
     return bool(end) and length is not None and len(body) == int(length[1])
@@ -63,12 +63,12 @@ def is_whole(data: bytes) -> bool:
 
 @pytest.mark.parametrize("drain_seconds", [0, 0.5])
 def test_sigterm_under_load_loses_nothing(root: Path, folder: Path, drain_seconds: float) -> None:
-    """F-01: what two workers had begun to serve for 16 busy clients is answered whole, and the exit code is 0.
+    """F-01: requests that two workers are processing for 16 busy clients are answered completely, and the exit code is 0.
 
     A kept connection may be closed between two requests, as HTTP allows; a client sees that as a close before any byte.
     """
     with running(root, models=folder / "1-grey.onnx", workers=2, drain_seconds=drain_seconds) as server:
-        clients = [Client(server.port, place * 10**6) for place in range(16)]
+        clients = [Client(server.port, index * 10**6) for index in range(16)]
         for client in clients:
             client.start()
         while sum(client.counts["answered"] for client in clients) < 500:
@@ -82,8 +82,8 @@ def test_sigterm_under_load_loses_nothing(root: Path, folder: Path, drain_second
         assert total["closed"] <= 2 * len(clients)
 
 
-def test_draining_says_so_and_still_answers(root: Path, folder: Path) -> None:
-    """F-02: from SIGTERM on ``/readyz`` is 503, while ``/generate`` still answers until the delay is over."""
+def test_a_draining_server_is_not_ready_and_still_answers(root: Path, folder: Path) -> None:
+    """F-02: after SIGTERM ``/readyz`` is 503, while ``/generate`` still answers until the delay is over."""
     with running(root, models=folder / "1-grey.onnx", drain_seconds=600) as server:
         assert server.get("/readyz")[0] == 200
         server.process.send_signal(signal.SIGTERM)
@@ -96,29 +96,32 @@ def test_draining_says_so_and_still_answers(root: Path, folder: Path) -> None:
 
 
 def test_sigint_ends_at_once(root: Path, folder: Path) -> None:
-    """Ctrl-C ends the service without the delay, with exit code 0."""
+    """SIGINT stops the service without the delay, with exit code 0."""
     with running(root, models=folder / "1-grey.onnx", drain_seconds=600) as server:
         assert server.stop(signal.SIGINT) == 0
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.2, 0.5])
 def test_sigterm_while_loading_ends_cleanly(root: Path, folder: Path, pause: float) -> None:
-    """F-03: told to end before it is ready, the server ends with 0, says nothing, and leaves nobody on its port."""
+    """F-03: stopped before it is ready, the server exits with 0, keeps stderr empty, and frees its port."""
     process, port = launch(root, folder)
     with process:
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["event"] == "start"
+        started = json.loads(process.stdout.readline())
+        assert (started["event"], started["url"]) == ("start", f"http://127.0.0.1:{port}")
         threading.Event().wait(pause)
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
+        last = json.loads(process.stdout.read().splitlines()[-1])
+        assert (last["event"], last["exit_code"], last["reason"]) == ("stop", 0, "SIGTERM")
         assert listeners(port) == 0
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_the_delay(root: Path, folder: Path, second: signal.Signals) -> None:
-    """F-03: a second SIGTERM, or a SIGINT, during the drain delay ends the server at once and cleanly."""
+    """F-03: a second SIGTERM, or a SIGINT, during the drain delay stops the server at once and cleanly."""
     with running(root, models=folder / "1-grey.onnx", workers=2, drain_seconds=600) as server:
         server.process.send_signal(signal.SIGTERM)
         while server.get("/readyz")[0] != 503:
@@ -128,7 +131,7 @@ def test_a_second_signal_ends_the_delay(root: Path, folder: Path, second: signal
 
 
 def test_sigterm_while_swapping_ends_cleanly(root: Path, folder: Path, tmp_path: Path) -> None:
-    """F-03: told to end while a large model is being loaded and proven, the server ends with 0 and says nothing."""
+    """F-03: stopped while a large model is loaded and checked, the server exits with 0 and an empty stderr."""
     path = tmp_path / "m.onnx"
     path.write_bytes((folder / "1-grey.onnx").read_bytes())
     large = tmp_path / "large"

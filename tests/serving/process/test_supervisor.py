@@ -1,4 +1,4 @@
-"""The watch over worker processes, with small real processes in the place of workers."""
+"""The supervisor, with small real processes instead of workers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from serving.process.supervisor import Supervisor, watch_signals
 
 def work(kind):
     print("began", flush=True)
-    if kind == "deaf":
+    if kind == "ignores SIGTERM":
         import signal
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print("deaf", flush=True)
+        print("ignores", flush=True)
     if kind == "slow":
         import signal
         def end(number, frame):
             time.sleep(1)
-            print("farewell", flush=True)
+            print("flushed", flush=True)
             os._exit(0)
         signal.signal(signal.SIGTERM, end)
         print("slow", flush=True)
@@ -38,20 +38,20 @@ def work(kind):
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
-    def start(place):
+    def start(index):
         process = context.Process(target=work, args=(sys.argv[1],))
         process.start()
         return process
-    ok = Supervisor(
+    stopped_by = Supervisor(
         start, 1, is_hopeless=lambda code, is_last: code == 78, on_crash=lambda: None, drain=lambda: print("drain", flush=True),
         drain_seconds=float(sys.argv[2]), stop_seconds=0.2,
     ).run(watch_signals())
-    print("over", ok, flush=True)
+    print("over", stopped_by and stopped_by.name, flush=True)
 """
 
 
 def supervise(root: Path, tmp_path: Path, kind: str, drain_seconds: float = 0) -> subprocess.Popen[str]:
-    """A supervisor of one worker that sleeps, hears no SIGTERM, or exits with a code at once."""
+    """A supervisor of one worker that sleeps, ignores SIGTERM, stops slowly, or exits with a code at once."""
     path = tmp_path / "supervise.py"
     path.write_text(textwrap.dedent(PROGRAM))
     return subprocess.Popen(
@@ -62,42 +62,42 @@ def supervise(root: Path, tmp_path: Path, kind: str, drain_seconds: float = 0) -
     )
 
 
-def test_a_worker_that_hears_nothing_is_killed(root: Path, tmp_path: Path) -> None:
-    """After ``stop_seconds``, and the time for a farewell, a worker that has not ended is ended."""
-    with supervise(root, tmp_path, "deaf") as process:
+def test_a_worker_that_ignores_sigterm_is_killed(root: Path, tmp_path: Path) -> None:
+    """A worker that still runs after ``stop_seconds`` and the grace period gets SIGKILL."""
+    with supervise(root, tmp_path, "ignores SIGTERM") as process:
         assert process.stdout is not None
-        assert [process.stdout.readline() for _ in range(2)] == ["began\n", "deaf\n"]
+        assert [process.stdout.readline() for _ in range(2)] == ["began\n", "ignores\n"]
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=TIMEOUT)[0].split() == ["drain", "over", "True"]
+        assert process.communicate(timeout=TIMEOUT)[0].split() == ["drain", "over", "SIGTERM"]
 
 
-def test_a_worker_may_say_farewell_after_its_last_answer(root: Path, tmp_path: Path) -> None:
-    """One that needs longer than ``stop_seconds`` by what its log and its spans take is not killed before it has ended."""
+def test_a_worker_may_flush_after_its_last_response(root: Path, tmp_path: Path) -> None:
+    """A worker that writes its log and its spans within the grace period after ``stop_seconds`` is not killed."""
     with supervise(root, tmp_path, "slow") as process:
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["began\n", "slow\n"]
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=TIMEOUT)[0].split() == ["drain", "farewell", "over", "True"]
+        assert process.communicate(timeout=TIMEOUT)[0].split() == ["drain", "flushed", "over", "SIGTERM"]
 
 
-def test_a_hopeless_worker_ends_the_watch(root: Path, tmp_path: Path) -> None:
-    """A worker that could not start is not replaced."""
+def test_a_worker_that_cannot_start_ends_the_supervisor(root: Path, tmp_path: Path) -> None:
+    """A worker that could not start is not restarted, and no signal is named as the reason."""
     with supervise(root, tmp_path, "78") as process:
-        assert process.communicate(timeout=TIMEOUT)[0].split() == ["began", "over", "False"]
+        assert process.communicate(timeout=TIMEOUT)[0].split() == ["began", "over", "None"]
 
 
-def test_workers_that_fall_at_once_are_replaced_more_and_more_slowly(root: Path, tmp_path: Path) -> None:
-    """F-24: there is always a next one; how long the pauses are is the table's, doubled each time."""
+def test_workers_that_crash_at_once_are_restarted_with_backoff(root: Path, tmp_path: Path) -> None:
+    """F-24: each crashed worker is restarted; the delay doubles each time."""
     with supervise(root, tmp_path, "1") as process:
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(4)] == 4 * ["began\n"]
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=TIMEOUT)[0].split()[-2:] == ["over", "True"]
+        assert process.communicate(timeout=TIMEOUT)[0].split()[-2:] == ["over", "SIGINT"]
 
 
 def test_a_broken_file_does_not_end_workers_that_serve(root: Path, folder: Path, tmp_path: Path) -> None:
-    """A worker falls while the file on the disk is broken: its successor is refused, and the other one goes on alone until the
-    file is whole again.
+    """When a worker crashes while the file on disk is broken, its successor is refused, and the other worker serves alone until
+    the file is whole again.
     """
     path = tmp_path / "m.onnx"
     whole = (folder / "1-grey.onnx").read_bytes()
@@ -105,15 +105,15 @@ def test_a_broken_file_does_not_end_workers_that_serve(root: Path, folder: Path,
     with running(root, models=path, workers=2, watch_seconds=0) as server:
         before = server.get("/generate?seed=42")[2]
         path.write_bytes(whole[:-1])
-        fallen, other = server.workers()
-        os.kill(fallen, signal.SIGKILL)
+        crashed, other = server.workers()
+        os.kill(crashed, signal.SIGKILL)
         assert server.process.stdout is not None
         while '"event": "refused"' not in server.process.stdout.readline():
             pass
         path.write_bytes(whole)
         pause = threading.Event()
         for _ in range(TIMEOUT * 20):
-            if len(set(server.workers()) - {fallen}) == 2:
+            if len(set(server.workers()) - {crashed}) == 2:
                 break
             pause.wait(0.05)
         assert other in server.workers()
@@ -121,8 +121,8 @@ def test_a_broken_file_does_not_end_workers_that_serve(root: Path, folder: Path,
         assert server.stop() == 0
 
 
-def test_a_worker_that_falls_leaves_its_counters_to_the_next(root: Path, folder: Path) -> None:
-    """O-13: after several deaths no counter has gone back, and there are as many files as before the first."""
+def test_a_restarted_worker_continues_the_counters(root: Path, folder: Path) -> None:
+    """O-13: after several crashes no counter has decreased, and there are as many metric files as before the first."""
     with running(root, models=folder / "1-grey.onnx", workers=1) as server:
         files = {}
         for count in range(1, 6):
