@@ -1,4 +1,4 @@
-"""The application: ``create_app`` knows every part and hands each what it needs."""
+"""The composition root: ``create_app`` builds the service's components and connects them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from serving.generation.generate import Service, problem_reply
 from serving.generation.service import answer, create_service, fault
 from serving.http.asgi import ASGIApp, target_of
 from serving.http.bearer_auth import BearerAuth
-from serving.http.responses import whole
-from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, Parts
+from serving.http.responses import reply_response
+from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, AppState
 from serving.model.load import load_model, load_models
 from serving.model.runtime import resolve_provider
 from serving.model.signatures import trust_of
@@ -51,21 +51,21 @@ def create_app(
     log_writer: LogWriter | None = None,
     tracing: Tracing | None = None,
 ) -> ASGIApp:
-    """The whole service, ready: models loaded, proven and waiting; an ASGI application around ``.flask``.
+    """Load and check the models, and create the ASGI application around ``.flask``.
 
     Args:
-        settings: all that can be set.
-        is_draining: whether the process is about to stop.
-        reload_count: how many reloads were requested of any worker process.
-        request_reload: tells the other worker processes to reload.
-        metrics_directory: where several worker processes share their metrics.
-        processes: what looks at the service's processes; None when this process is the whole service.
-        log: where events go.
-        journal: where lines of requests go, if the settings want them; None means nowhere.
-        tracing: where spans go; None means where OpenTelemetry's variables say, if the settings want any.
+        settings: settings of the service.
+        is_draining: whether the service is shutting down.
+        reload_count: number of reload requests so far, to any worker process.
+        request_reload: asks the other worker processes to reload.
+        metrics_directory: directory in which worker processes share metrics; None for a single process.
+        processes: collector of process metrics; None when this process is the whole service.
+        log: writes events.
+        log_writer: writes request lines, unless ``settings.request_log`` is off; None for no request log.
+        tracing: exports spans; None to follow ``settings.tracing`` and OpenTelemetry's environment variables.
 
     Raises:
-        StartError: a setting, a model or the device is wrong.
+        StartError: a setting, a model or the device is invalid.
     """
     metrics = Metrics(metrics_directory, [processes or ProcessCollector(), GpuCollector()])
     observer = make_observer(settings, metrics, log_writer, tracing)
@@ -94,7 +94,7 @@ def create_app(
         log=log,
         reload_count=reload_count,
     )
-    parts = Parts(
+    state = AppState(
         service=service,
         answer=partial(answer, service, log),
         is_draining=is_draining,
@@ -104,12 +104,12 @@ def create_app(
     )
     service.watchdog.watch(lambda: [s.batcher.running_since for s in service.registry.all()], settings.stall_seconds, log)
     metrics.ready.set(1)
-    flask = _create_flask(parts, log, observer)
-    return ASGIApp(flask, service, parts.answer, worker_threads(settings), reloader.watch, observer)
+    flask = _create_flask(state, log, observer)
+    return ASGIApp(flask, service, state.answer, worker_threads(settings), reloader.watch, observer)
 
 
 def _announce(metrics: Metrics, log: Log, entry: ModelEntry) -> None:
-    """Show a model in the metrics and in the log."""
+    """Record a model in the metrics and the log."""
     model, files = entry.model, entry.golden_files
     facts = {
         "digest": model.digest,
@@ -123,16 +123,16 @@ def _announce(metrics: Metrics, log: Log, entry: ModelEntry) -> None:
     log("model", name=model.card.name, **facts)
 
 
-def _create_flask(parts: Parts, log: Log, observer: RequestObserver) -> Flask:
+def _create_flask(state: AppState, log: Log, observer: RequestObserver) -> Flask:
     app = Flask("serving", static_folder=None)
     app.url_map.merge_slashes = False
-    for route, view in (ROUTES | (ADMIN_ROUTES if parts.bearer_auth else {})).items():
+    for route, view in (ROUTES | (ADMIN_ROUTES if state.bearer_auth else {})).items():
         method, rule = split_route(route)
-        app.add_url_rule(rule, route, partial(view, parts), methods=[method])
-    app.register_error_handler(Exception, partial(_tell, parts.service, log))
+        app.add_url_rule(rule, route, partial(view, state), methods=[method])
+    app.register_error_handler(Exception, partial(_error_response, state.service, log))
     app.before_request(partial(_begin, observer))
     app.after_request(partial(_finish, observer))
-    app.extensions["serving"] = parts
+    app.extensions["serving"] = state
     return app
 
 
@@ -144,7 +144,7 @@ def _begin(observer: RequestObserver) -> None:
         *map(request.headers.get, ("X-Request-Id", "traceparent", "tracestate")),
     )
     request.environ["serving.context"] = observer.begin(context)
-    if request.environ["PATH_INFO"].startswith("//"):  # Werkzeug would take it for one slash
+    if request.environ["PATH_INFO"].startswith("//"):  # Werkzeug would merge the slashes
         raise NotFound(NO_PATH)
 
 
@@ -160,7 +160,7 @@ def _finish(observer: RequestObserver, response: Response) -> Response:
     return response
 
 
-def _tell(service: Service, log: Log, error: Exception) -> Response:
+def _error_response(service: Service, log: Log, error: Exception) -> Response:
     match error:
         case Problem():
             problem: Problem = error
@@ -169,8 +169,8 @@ def _tell(service: Service, log: Log, error: Exception) -> Response:
         case NoRoute():
             problem = NotFound(NO_PATH)
         case HTTPException(code=int(code)) if code < 500:
-            problem = NotFound(error.description or "the request is wrong")
+            problem = NotFound(error.description or "the request is invalid")
         case _:
             service.watchdog.inspect(error, log)
             problem = fault(error, log, request.environ.get("serving.context"))
-    return whole(error_reply(problem) if is_protocol(request.path) else problem_reply(problem))
+    return reply_response(error_reply(problem) if is_protocol(request.path) else problem_reply(problem))

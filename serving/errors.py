@@ -1,38 +1,39 @@
-"""What can go wrong in the service, as one tree; a problem is answered, the others end the program.
+"""The exceptions of the service as one tree: a ``Problem`` is answered to the client, the others end the program.
 
 ServingError
-├── ClientGone                            nobody is there to be answered
-├── StartError                exit code   the program cannot start; one line says why
-│   ├── SettingError          2           an environment variable is wrong
+├── ClientDisconnected                    the client has closed its connection
+├── StartError                exit code   the program cannot start; the message is one line
+│   ├── SettingError          2           an environment variable is invalid
 │   ├── ModelError            1           a model file is refused
-│   ├── ProviderError         1           the device that was asked for is not there
-│   ├── TracingError          1           requests are to be traced, and what that needs is not installed
+│   │   └── Nondeterministic  1           a model gives different outputs for the same seed
+│   ├── ProviderError         1           the requested device is not available
+│   ├── TracingError          1           tracing is on, and OpenTelemetry is missing or refuses its settings
 │   └── AddressError          1           the address cannot be listened on
-├── VerifyError               2           a file cannot be compared with what a model makes; one line says why
+├── VerifyError               2           a file cannot be compared with its model's output; the message is one line
 └── Problem                   status      the request is answered with application/problem+json
     ├── BadRequest            400         the request is not well-formed HTTP
-    ├── BadQuery              400         the query string is not well formed
+    ├── BadQuery              400         the query string is malformed
     ├── UnknownParameter      400         the model has no such parameter
     ├── RepeatedParameter     400         a parameter is given twice
-    ├── MissingParameter      400         a parameter that the route needs is not there
-    ├── BadParameter          400         a parameter's value is wrong
-    ├── BadInference          400         the body of an inference request is wrong
-    ├── Unauthorised          401         the admin's token is missing or wrong
+    ├── MissingParameter      400         a required parameter is missing
+    ├── BadParameter          400         the value of a parameter is invalid
+    ├── BadInference          400         the body of an inference request is invalid
+    ├── Unauthorised          401         the admin token is missing or wrong
     ├── NotFound              404         no such route or model
+    ├── MethodNotAllowed      405         the route does not support the method
+    ├── NotAcceptable         406         no format is acceptable to the client
+    ├── RequestTimeout        408         the request's head did not arrive in time
     ├── Gone                  410         the model has been replaced
-    ├── MethodNotAllowed      405         the route answers other methods
-    ├── NotAcceptable         406         no format that the client accepts
-    ├── HeadTooLate           408         the request's head did not come in time
-    ├── TooLarge              413         the body is larger than any request that could be answered
-    ├── UnsupportedMediaType  415         the body is of another media type
-    ├── OverShare             429         the client has had its share for now
-    ├── TooManyTries          429         the admin's token has been wrong too often
-    ├── HeadTooLarge          431         request line and headers are larger than any request needs
-    ├── InternalProblem       500         a fault of the service, known by its id in the log
-    ├── NonFinite             500         the generator gave NaN or infinity for this seed
-    ├── QueueFull             503         too much waits already
-    ├── Draining              503         the service is about to stop
-    └── DeadlinePassed        504         the answer was not there in time
+    ├── ContentTooLarge       413         the body exceeds the size limit
+    ├── UnsupportedMediaType  415         the media type of the body is not supported
+    ├── RateLimited           429         the client exceeds its rate limit
+    ├── TooManyTries          429         the admin token was wrong too often
+    ├── HeadersTooLarge       431         request line and headers exceed the size limit
+    ├── InternalProblem       500         an internal error, logged under an id
+    ├── NonFinite             500         the generator returned NaN or infinity
+    ├── QueueFull             503         the queue is full
+    ├── ShuttingDown          503         the service is shutting down
+    └── DeadlineExceeded      504         the response was not ready in time
 """
 
 from __future__ import annotations
@@ -44,14 +45,15 @@ from math import ceil
 from typing import ClassVar
 
 SHOWN_LENGTH = 64
+"""Maximum length of a client's text in a message."""
 
 
 class ServingError(Exception):
-    """Anything that the service itself says is wrong."""
+    """Base class of the service's own exceptions."""
 
 
 class ClientDisconnected(ServingError):
-    """The client has closed its connection; nobody is there to be answered."""
+    """The client has closed its connection before the response."""
 
 
 class StartError(ServingError):
@@ -61,25 +63,25 @@ class StartError(ServingError):
 
 
 class SettingError(StartError):
-    """An environment variable is wrong; the message names it, its value and what would be right."""
+    """An environment variable is invalid; the message names it, its value and the allowed values."""
 
     exit_code = 2
 
 
 class ModelError(StartError):
-    """A model file is refused; the message names the file and what is wrong with it."""
+    """A model file is refused; the message names the file and the reason."""
 
 
 class Nondeterministic(ModelError):
-    """A model gives the same seed other outputs each time, even when it is run one by one."""
+    """A model gives different outputs for the same seed, even at batch size 1."""
 
 
 class ProviderError(StartError):
-    """The device that was asked for is not there."""
+    """The requested device is not available."""
 
 
 class TracingError(StartError):
-    """Requests are to be traced, and what that needs is not installed."""
+    """Tracing is on, and OpenTelemetry is not installed or refuses its settings."""
 
 
 class AddressError(StartError):
@@ -87,18 +89,18 @@ class AddressError(StartError):
 
 
 class VerifyError(ServingError):
-    """A file cannot be compared with what a model makes; the message is one line."""
+    """A file cannot be compared with its model's output; the message is one line."""
 
     exit_code: ClassVar[int] = 2
 
 
 class Problem(ServingError):
-    """A request that is answered with an error.
+    """An error that is answered to the client.
 
     Args:
-        detail: one sentence with the wrong value and the right one.
-        facts: further members of the body, the same facts for a program to read.
-        headers: further headers of the answer.
+        detail: one sentence with the invalid value and the allowed ones.
+        facts: additional members of the body for programs.
+        headers: additional response headers.
     """
 
     status: ClassVar[int] = 500
@@ -111,7 +113,7 @@ class Problem(ServingError):
         self.headers = dict(headers or {})
 
     def body(self) -> bytes:
-        """The answer's body, RFC 9457."""
+        """The response body, RFC 9457."""
         title = HTTPStatus(self.status).phrase
         members = {"type": "about:blank", "title": title, "status": self.status, "code": self.code, "detail": self.detail}
         return json.dumps({**members, **self.facts}).encode() + b"\n"
@@ -124,22 +126,22 @@ class BadRequest(Problem):
 
 
 class RequestTimeout(Problem):
-    """The request's head did not come in time."""
+    """The request's head did not arrive in time."""
 
     status, code = 408, "request_timeout"
 
     def __init__(self, seconds: float):
-        super().__init__(f"request line and headers must come within {seconds:g} s")
+        super().__init__(f"request line and headers must arrive within {seconds:g} s")
 
 
 class HeadersTooLarge(Problem):
-    """Request line and headers are larger than any request needs."""
+    """Request line and headers exceed the size limit."""
 
     status, code = 431, "headers_too_large"
 
 
 class BadQuery(Problem):
-    """The query string is not well formed."""
+    """The query string is malformed."""
 
     status, code = 400, "bad_query"
 
@@ -165,7 +167,7 @@ class RepeatedParameter(Problem):
 
 
 class MissingParameter(Problem):
-    """A parameter that the route needs is not given."""
+    """A required parameter is missing."""
 
     status, code = 400, "missing_parameter"
 
@@ -174,7 +176,7 @@ class MissingParameter(Problem):
 
 
 class BadParameter(Problem):
-    """A parameter's value is out of range or not a value at all."""
+    """The value of a parameter is out of range or not of its type."""
 
     status, code = 400, "bad_parameter"
 
@@ -186,13 +188,13 @@ class BadParameter(Problem):
 
 
 class BadInference(Problem):
-    """The body of an inference request is not what the protocol and the model allow."""
+    """The body of an inference request violates the protocol or does not fit the model."""
 
     status, code = 400, "bad_inference"
 
 
 class Unauthorised(Problem):
-    """The admin's token is missing or wrong."""
+    """The admin token is missing or wrong."""
 
     status, code = 401, "unauthorised"
 
@@ -201,7 +203,7 @@ class Unauthorised(Problem):
 
 
 class RateLimited(Problem):
-    """The client has had its share for now."""
+    """The client exceeds its rate limit."""
 
     status, code = 429, "rate_limited"
 
@@ -212,12 +214,12 @@ class RateLimited(Problem):
 
 
 class TooManyTries(Problem):
-    """The admin's token has been wrong too often."""
+    """The admin token was wrong too often."""
 
     status, code = 429, "too_many_tries"
 
     def __init__(self, seconds: float):
-        super().__init__("the token has been wrong too often", headers={"Retry-After": str(ceil(seconds))})
+        super().__init__("the token was wrong too often", headers={"Retry-After": str(ceil(seconds))})
 
 
 class NotFound(Problem):
@@ -227,13 +229,13 @@ class NotFound(Problem):
 
 
 class Gone(Problem):
-    """The model was served once, and is not any more."""
+    """The model has been replaced and is no longer kept."""
 
     status, code = 410, "gone"
 
 
 class MethodNotAllowed(Problem):
-    """The route answers other methods."""
+    """The route does not support the method."""
 
     status, code = 405, "method_not_allowed"
 
@@ -243,7 +245,7 @@ class MethodNotAllowed(Problem):
 
 
 class NotAcceptable(Problem):
-    """The model's output exists in no format that the client accepts."""
+    """No format of the model's output is acceptable to the client."""
 
     status, code = 406, "not_acceptable"
 
@@ -255,7 +257,7 @@ class NotAcceptable(Problem):
 
 
 class ContentTooLarge(Problem):
-    """The body is larger than any request that could be answered."""
+    """The body exceeds the size limit."""
 
     status, code = 413, "content_too_large"
 
@@ -264,34 +266,34 @@ class ContentTooLarge(Problem):
 
 
 class UnsupportedMediaType(Problem):
-    """The body is of another media type than the one that is read."""
+    """The media type of the body is not supported."""
 
     status, code = 415, "unsupported_media_type"
 
 
 class InternalProblem(Problem):
-    """A fault of the service; the client learns an id only, the log has the rest."""
+    """An internal error; the client gets an id only, the log has the traceback."""
 
     status, code = 500, "internal"
 
 
 class NonFinite(Problem):
-    """The generator gave NaN or infinity."""
+    """The generator returned NaN or infinity."""
 
     status, code = 500, "non_finite"
 
 
 class QueueFull(Problem):
-    """Too much waits already; try again later."""
+    """The queue is full; the client may try again later."""
 
     status, code = 503, "queue_full"
 
     def __init__(self, limit: int):
-        super().__init__(f"more than {limit} images wait already", headers={"Retry-After": "1"})
+        super().__init__(f"more than {limit} images are waiting", headers={"Retry-After": "1"})
 
 
 class ShuttingDown(Problem):
-    """The service is about to stop; another instance will answer."""
+    """The service is shutting down; another instance can answer."""
 
     status, code = 503, "shutting_down"
 
@@ -300,7 +302,7 @@ class ShuttingDown(Problem):
 
 
 class DeadlineExceeded(Problem):
-    """The answer was not there in time."""
+    """The response was not ready in time."""
 
     status, code = 504, "deadline_exceeded"
 
@@ -309,10 +311,10 @@ class DeadlineExceeded(Problem):
 
 
 def cut(value: str) -> str:
-    """Text from a client, escaped to printable ASCII and no longer than 64 characters."""
+    """Text from a client, escaped to printable ASCII and cut to 64 characters."""
     return ascii(value[: SHOWN_LENGTH + 1])[1:-1][:SHOWN_LENGTH]
 
 
 def shown(value: str) -> str:
-    """Text from a client as it stands in a message: escaped, cut and in quotes."""
+    """Text from a client for a message: escaped, cut and quoted."""
     return f"'{cut(value)}'"

@@ -1,4 +1,4 @@
-"""The service's settings: environment variables named ``GAN_*``, read once, checked, and passed on as one frozen value."""
+"""Settings of the service: environment variables named ``GAN_*``, validated into one frozen dataclass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Provider = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that can be set; a field ``max_batch`` is the variable ``GAN_MAX_BATCH``."""
+    """All settings; the field ``max_batch`` is the variable ``GAN_MAX_BATCH``."""
 
     models: tuple[str, ...] = ("models",)
     """Model files or folders of them, comma separated; the first model is the default one."""
@@ -28,91 +28,93 @@ class Settings:
     port: int = 8000
     """Port to listen on."""
     workers: int | None = None
-    """Worker processes; unset means one for each core that the process may use, and one on CUDA."""
+    """Number of worker processes; unset means one per core available to the process, and one on CUDA."""
     threads: int | None = None
-    """Threads of a worker, each holding one request; unset means enough for a full batch, a full queue and 16 more."""
+    """Threads of a worker, each for one request; unset means a full batch, a full queue and 16 more."""
     intra_op_threads: int = 1
     """Threads of one inference."""
     provider: Provider = "auto"
-    """Where the model runs; ``cuda`` never falls back to the CPU, ``auto`` takes CUDA when it is there."""
+    """Device of the models; ``cuda`` never falls back to the CPU, ``auto`` uses CUDA if available."""
     max_batch: int = 64
-    """Images of one inference, at most."""
+    """Maximum images of one inference."""
     queue_limit: int = 128
-    """Images that may wait in a worker; a request beyond it is answered 503."""
+    """Maximum images that wait in a worker; a request beyond it is answered 503."""
     max_images: int = 256
-    """The greatest ``n`` of a request."""
+    """Maximum ``n`` of a request."""
     max_bulk: int = 4096
-    """The greatest ``n`` of a request for ``npy`` or ``tar``."""
+    """Maximum ``n`` of a request for ``npy`` or ``tar``."""
     max_frames: int = 256
-    """The greatest ``frames`` of a request."""
+    """Maximum ``frames`` of a request."""
     max_scale: int = 16
-    """The greatest ``scale`` of a request."""
+    """Maximum ``scale`` of a request."""
     max_pixels: int = 2**24
-    """Pixels of one answer, at most."""
+    """Maximum pixels of one response."""
     fast_path: bool = True
-    """Whether ``GET /generate`` passes in front of Flask's dispatch; the answers are the same."""
+    """Whether ``GET /generate`` bypasses Flask; the responses are the same."""
     client_rate: float | None = None
-    """Samples a second that a worker computes for one client; unset means as many as it asks for."""
+    """Samples per second that a worker computes for one client; unset means no limit."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks of proxies whose ``X-Forwarded-For`` says who the client is."""
+    """Addresses or networks of proxies whose ``X-Forwarded-For`` names the client."""
     request_log: bool = True
-    """Whether each request is a line of the log."""
+    """Whether each request is logged."""
     tracing: bool = False
-    """Whether requests are traced by OpenTelemetry, which its own ``OTEL_*`` variables say more about."""
+    """Whether requests are traced by OpenTelemetry, configured by its own ``OTEL_*`` variables."""
     deadline_seconds: float = 30.0
-    """How long a request may wait for its answer; ``X-Request-Timeout-Ms`` may ask for less."""
+    """Maximum seconds until a response; ``X-Request-Timeout-Ms`` may ask for less."""
     cache_bytes: int = 2**25
-    """Finished answers that a worker keeps, in bytes; 0 keeps none."""
+    """Size of a worker's response cache; 0 disables it."""
     keep_models: int = 1
-    """How many replaced models stay at hand for their digest addresses."""
+    """Number of replaced models that stay available at their digest addresses."""
     watch_seconds: float = 2.0
-    """How often model files are looked at for changes; 0 means never."""
+    """Seconds between checks of the model files for changes; 0 means never."""
     admin_token: str | None = field(default=None, repr=False)
-    """What ``Authorization: Bearer`` must say to ``/admin/reload``; without it there is no such route."""
+    """Bearer token for ``/admin/reload``; without it the route does not exist."""
     public_key: Path | None = None
-    """A PEM file of ed25519 public keys; with it a model file needs a signature by one of them."""
+    """PEM file of ed25519 public keys; with it each model file needs a signature by one of them."""
     serials: Path | None = None
-    """Folder that remembers the highest serial of each signed model; unset means until the service ends."""
+    """Folder that stores the highest serial of each signed model; unset means a temporary one."""
     downgrade: bool = False
-    """Whether a signed model may be older than one of its name that was let in before."""
+    """Whether a signed model may be older than one of its name accepted before."""
     stall_seconds: float = 120.0
-    """How long one inference may take before its worker is taken for dead and replaced."""
+    """Seconds after which a running inference is considered stalled and its worker is replaced."""
     backlog: int = 1024
-    """Connections that may wait to be accepted."""
+    """Maximum connections that wait to be accepted."""
     client_seconds: float = 30.0
-    """How long a client may take to send a request's head, or to take in what is sent to it."""
+    """Maximum seconds to receive a request's head, and to wait for a client that does not read."""
     keep_alive_seconds: int = 75
-    """How long a connection is kept between two requests; a load balancer in front must keep its own for less."""
+    """Seconds that an idle connection is kept; a load balancer must keep its own for less."""
     drain_seconds: float = 1.0
-    """How long the service still answers after SIGTERM, while ``/readyz`` says 503."""
+    """Seconds for which the service still answers after SIGTERM, while ``/readyz`` is 503."""
     stop_seconds: int = 30
-    """How long running requests may take after that, before their worker is killed."""
+    """Seconds for running requests after that, before their worker is killed."""
 
 
 def from_environ(environ: Mapping[str, str]) -> Settings:
-    """The settings in an environment.
+    """Read the settings from environment variables.
 
     Raises:
-        SettingError: a value is wrong; the message names the variable, the value and what would be right.
+        SettingError: a value is invalid; the message names the variable, the value and the allowed values.
     """
-    given: dict[str, Any] = {}
-    for name, (parse, right) in _FIELDS.items():
+    values: dict[str, Any] = {}
+    for name, (parse, allowed) in _FIELDS.items():
         variable = f"GAN_{name.upper()}"
         if variable in environ:
             value = parse(environ[variable])
             if value is None:
                 text = environ[variable]
                 got = f"{len(text)} characters" if name in _SECRETS else ascii(text)
-                raise SettingError(f"{variable} must be {right}, got {got}")
-            given[name] = value
-    return Settings(**given)
+                raise SettingError(f"{variable} must be {allowed}, got {got}")
+            values[name] = value
+    return Settings(**values)
 
 
 Parse = Callable[[str], Any]
+"""Text to a value; None if it is invalid."""
 Field = tuple[Parse, str]
+"""A parser and a description of the allowed values."""
 
 
-def _count(low: int, high: int) -> Field:
+def _integer(low: int, high: int) -> Field:
     def parse(text: str) -> int | None:
         is_number = re.fullmatch(r"0|[1-9][0-9]{0,11}", text, re.ASCII)
         return int(text) if is_number and low <= int(text) <= high else None
@@ -163,47 +165,47 @@ def _host(text: str) -> str | None:
 
 
 _SECRETS = frozenset({"admin_token"})
-"""Fields whose values are never shown."""
+"""Fields whose values appear in no message."""
 
 _FIELDS: dict[str, Field] = {
     "models": (_paths, "model files or folders, separated by commas"),
     "host": (_host, "a host name or an IP address"),
-    "port": _count(1, 65535),
-    "workers": _count(1, 1024),
-    "threads": _count(1, 4096),
-    "intra_op_threads": _count(1, 1024),
+    "port": _integer(1, 65535),
+    "workers": _integer(1, 1024),
+    "threads": _integer(1, 4096),
+    "intra_op_threads": _integer(1, 1024),
     "provider": _choice(auto="auto", cpu="cpu", cuda="cuda"),
-    "max_batch": _count(1, 4096),
-    "queue_limit": _count(1, 65536),
-    "max_images": _count(1, 65536),
-    "max_bulk": _count(1, 65536),
-    "max_frames": _count(2, 65536),
-    "max_scale": _count(1, 256),
-    "max_pixels": _count(1, 2**30),
+    "max_batch": _integer(1, 4096),
+    "queue_limit": _integer(1, 65536),
+    "max_images": _integer(1, 65536),
+    "max_bulk": _integer(1, 65536),
+    "max_frames": _integer(2, 65536),
+    "max_scale": _integer(1, 256),
+    "max_pixels": _integer(1, 2**30),
     "fast_path": _choice(on=True, off=False),
     "client_rate": _number(0.001, 10**6, "samples a second"),
     "trusted_proxies": (_networks, "IP addresses or networks, separated by commas"),
     "request_log": _choice(on=True, off=False),
     "tracing": _choice(on=True, off=False),
     "deadline_seconds": _seconds(0.001, 3600),
-    "cache_bytes": _count(0, 2**40),
-    "keep_models": _count(0, 64),
+    "cache_bytes": _integer(0, 2**40),
+    "keep_models": _integer(0, 64),
     "watch_seconds": _seconds(0, 86400),
     "admin_token": (_token, "16 to 256 visible ASCII characters"),
     "public_key": (_path, "a path"),
     "serials": (_path, "a path"),
     "downgrade": _choice(on=True, off=False),
     "stall_seconds": _seconds(1, 86400),
-    "backlog": _count(128, 65535),
+    "backlog": _integer(128, 65535),
     "client_seconds": _seconds(0.1, 3600),
-    "keep_alive_seconds": _count(1, 3600),
+    "keep_alive_seconds": _integer(1, 3600),
     "drain_seconds": _seconds(0, 600),
-    "stop_seconds": _count(1, 1800),
+    "stop_seconds": _integer(1, 1800),
 }
 
 
 def model_files(settings: Settings) -> list[Path]:
-    """The model files that the settings name, folders resolved, in order.
+    """The model files of the settings in order, with folders expanded.
 
     Raises:
         SettingError: a path does not exist, or a folder holds no model.
@@ -218,18 +220,19 @@ def model_files(settings: Settings) -> list[Path]:
 
 
 def worker_threads(settings: Settings) -> int:
-    """How many requests a worker holds at once: a full batch, a full queue, and room to say that it is full."""
+    """Threads of a worker: a full batch, a full queue, and 16 for refusals and health checks."""
     return settings.threads or settings.max_batch + settings.queue_limit + 16
 
 
 def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may use, by its affinity and by the quota of its cgroup (version 2 or 1)."""
+    """Number of cores available to this process, by its affinity and its cgroup's quota (version 2 or 1)."""
     quota, period = _quota(cgroup)
     allowed = len(os.sched_getaffinity(0))
     return min(allowed, max(1, ceil(quota / period))) if quota > 0 and period > 0 else allowed
 
 
 def _quota(cgroup: Path) -> tuple[int, int]:
+    """CPU quota and period of a cgroup in microseconds; zeros for no limit."""
     try:
         if (cgroup / "cpu.max").exists():
             quota, period = (cgroup / "cpu.max").read_text().split()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from serving.http.uvicorn_server import REST_SECONDS
+from serving.http.uvicorn_server import RETRY_PAUSE_SECONDS
 
 LOST, UNANSWERED, LEFT = 0, -1, -2
 """Instead of a status: the connection failed, there was no answer until the end, the client went away on purpose."""
@@ -167,7 +167,7 @@ class Clients:
         ask.status, ask.done = status, time.monotonic()
         self._finished(ask)
         if is_refusal:
-            asyncio.get_running_loop().call_later(REST_SECONDS + MARGIN_SECONDS, self._free, connection)
+            asyncio.get_running_loop().call_later(RETRY_PAUSE_SECONDS + MARGIN_SECONDS, self._free, connection)
         else:
             self._free(connection)
         return None

@@ -1,8 +1,8 @@
-"""Batching without waiting: whoever is free takes all that waits.
+"""Dynamic batching without a timer: an idle batcher runs everything that is queued.
 
-A batcher lives on one event loop. A lone request is run in the loop's next turn, together with whatever arrived in this one;
-what comes while a batch runs makes the next batch. There is no timer. A batch that is expected to be quick runs on the loop
-itself, since handing it to a thread and back costs as much as a small model; any other runs in a thread of the batcher's own.
+A batcher belongs to one event loop. A job is run in the loop's next turn, together with all jobs submitted in this one; jobs
+submitted while a batch runs form the next batch. A batch that is expected to be quick runs on the loop itself, since a thread
+hand-over costs as much as a small model; any other batch runs in the batcher's own thread.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 
 from contract import Array, Overrides
 from serving.errors import QueueFull, ShuttingDown
 from serving.latents.sources import RowSource
-from serving.observability.metrics import BatchMeters
+from serving.observability.metrics import BatchMetrics
 from serving.observability.timings import Batch, Run, Timings
 
 RunModel = Callable[[Sequence[RowSource], Sequence[Overrides]], Array]
-"""Sources and the overrides of each, to one row a source."""
+"""The model: one source and its overrides per row to an array of rows."""
 
 QUICK_SECONDS = 0.004
 """A batch that is expected to take longer does not run on the event loop."""
@@ -53,36 +52,37 @@ class Batcher:
 
     Args:
         run: the model.
-        max_batch: rows of one run, at most; a job must not have more.
-        queue_limit: rows that may wait while a batch runs, at most.
-        meters: where depth, waits and sizes are recorded.
-        quick_seconds: how long a batch may be expected to take and still run on the loop.
+        max_batch: maximum rows of one batch, and of one job.
+        queue_limit: maximum rows that wait while a batch runs.
+        metrics: records queue depth, waiting times and batch sizes.
+        quick_seconds: maximum expected duration of a batch that runs on the loop.
     """
 
     def __init__(
-        self, run: RunModel, *, max_batch: int, queue_limit: int, meters: BatchMeters, quick_seconds: float = QUICK_SECONDS
+        self, run: RunModel, *, max_batch: int, queue_limit: int, metrics: BatchMetrics, quick_seconds: float = QUICK_SECONDS
     ) -> None:
         self._run = run
         self._max_batch = max_batch
         self._queue_limit = queue_limit
-        self._meters = meters
+        self._metrics = metrics
         self._quick_seconds = quick_seconds
-        # What the last batch took, by the bits of its size; one of unknown cost runs in the thread.
+        # Duration of the latest batch by bit length of its size; a batch of unknown duration runs in the thread.
         self._seconds: dict[int, float] = {}
         self._thread: ThreadPoolExecutor | None = None
         self._waiting: deque[Job] = deque()
         self._waiting_rows = 0
-        self._shown_rows = 0
-        self._is_due = False
+        self._recorded_depth = 0
+        self._is_scheduled = False
+        """Whether ``_run_next`` is scheduled on the loop."""
         self._is_busy = False
-        """Whether the last batch was of several jobs."""
+        """Whether the latest batch had several jobs."""
         self._is_closed = False
         self._closers: list[asyncio.Future[None]] = []
         self.running_since: float | None = None
-        """When the batch began that runs now (``time.monotonic``); None when none does."""
+        """Start of the running batch (``time.monotonic``); None when idle."""
 
     async def sample(self, sources: Sequence[RowSource], overrides: Overrides, timings: Timings) -> Array:
-        """Run the model: one row a source; cancelling withdraws what still waits.
+        """Run the model: one row per source; cancelling withdraws what still waits.
 
         More rows than a batch holds are run one batch after the other, with those of other requests in between.
 
@@ -107,10 +107,10 @@ class Batcher:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def submit(self, job: Job) -> None:
-        """Put a job into the queue; its future ``rows`` is resolved when its batch ends, unless it is withdrawn.
+        """Queue a job; its future ``rows`` is resolved when its batch ends, unless the job is withdrawn.
 
         Raises:
-            QueueFull: too much waits already.
+            QueueFull: the queue has no room for the job.
             ShuttingDown: the batcher is closed.
         """
         rows = len(job.sources)
@@ -124,20 +124,20 @@ class Batcher:
         self._waiting.append(job)
         self._waiting_rows += rows
         if self.running_since:
-            self._show_depth()
-        elif not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._look_again if self._is_busy else self._next)
+            self._record_depth()
+        elif not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._run_after_next_turn if self._is_busy else self._run_next)
 
     def withdraw(self, job: Job) -> None:
-        """Forget a job that nobody wants any more; one that runs already, or has been delivered, is left alone."""
+        """Remove a waiting job; a job that runs or was delivered is not affected."""
         if job in self._waiting:
             self._waiting.remove(job)
             self._waiting_rows -= len(job.sources)
-            self._show_depth()
+            self._record_depth()
 
     async def close(self) -> None:
-        """Take no more work, and return when all that was accepted has been answered."""
+        """Refuse new jobs, and return when all accepted ones have been delivered."""
         self._is_closed = True
         if self._waiting or self.running_since:
             closer = asyncio.get_running_loop().create_future()
@@ -146,50 +146,47 @@ class Batcher:
         if self._thread:
             self._thread.shutdown(wait=False)
 
-    def _look_again(self) -> None:
-        """Let the loop read its sockets once more: under load more has come by now, and makes the same batch."""
-        asyncio.get_running_loop().call_soon(self._next)
+    def _run_after_next_turn(self) -> None:
+        """Let the loop read its sockets once more: under load, requests that have arrived by now join the batch."""
+        asyncio.get_running_loop().call_soon(self._run_next)
 
-    def _next(self) -> None:
-        self._is_due = False
+    def _run_next(self) -> None:
+        self._is_scheduled = False
         if not self._waiting:
-            return self._rest()
-        jobs = self._take()
+            return self._resolve_closers()
+        jobs = self._take_jobs()
         self._is_busy = len(jobs) > 1
         sources = [source for job in jobs for source in job.sources]
         overrides = [job.overrides for job in jobs for _ in job.sources]
         batch = Batch(len(sources))
-        self._meters.size(batch.rows)
+        self._metrics.size(batch.rows)
         self.running_since = time.monotonic()
         if self._seconds.get(batch.rows.bit_length(), self._quick_seconds) < self._quick_seconds:
-            self._finish(batch, jobs, *self._attempt(batch, sources, overrides))
+            self._deliver(batch, jobs, *self._infer(batch, sources, overrides))
         else:
             self._thread = self._thread or ThreadPoolExecutor(1, "inference")
-            running = asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, batch, sources, overrides)
-            running.add_done_callback(partial(self._land, batch, jobs))
+            running = asyncio.get_running_loop().run_in_executor(self._thread, self._infer, batch, sources, overrides)
+            running.add_done_callback(lambda done: self._deliver(batch, jobs, *done.result()))
         return None
 
-    def _land(self, batch: Batch, jobs: Sequence[Job], running: asyncio.Future[tuple[Array | None, Exception | None]]) -> None:
-        self._finish(batch, jobs, *running.result())
-
-    def _attempt(
+    def _infer(
         self, batch: Batch, sources: Sequence[RowSource], overrides: Sequence[Overrides]
     ) -> tuple[Array | None, Exception | None]:
         batch.begun = time.perf_counter()
         try:
             rows = self._run(sources, overrides)
-        except Exception as error:  # every member of the batch is told, and the next batch is another matter
+        except Exception as error:  # delivered to every job of the batch; the next batch is not affected
             batch.ended = time.perf_counter()
             return None, error
         batch.ended = time.perf_counter()
         self._seconds[batch.rows.bit_length()] = batch.ended - batch.begun
         return rows, None
 
-    def _finish(self, batch: Batch, jobs: Sequence[Job], rows: Array | None, error: Exception | None) -> None:
+    def _deliver(self, batch: Batch, jobs: Sequence[Job], rows: Array | None, error: Exception | None) -> None:
         self.running_since = None
         if self._waiting:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._look_again)
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._run_after_next_turn)
         start = 0
         for job in jobs:
             end = start + len(job.sources)
@@ -201,16 +198,17 @@ class Batcher:
                     job.rows.set_result(rows[start:end])
             start = end
         if not self._waiting:
-            self._rest()
+            self._resolve_closers()
 
-    def _rest(self) -> None:
-        """Nothing waits and nothing runs: whoever closes may go on."""
+    def _resolve_closers(self) -> None:
+        """Resolve pending ``close`` calls; the batcher is idle."""
         closers, self._closers = self._closers, []
         for closer in closers:
             if not closer.done():
                 closer.set_result(None)
 
-    def _take(self) -> list[Job]:
+    def _take_jobs(self) -> list[Job]:
+        """Remove as many jobs from the queue as one batch holds."""
         jobs: list[Job] = []
         rows = 0
         now = time.perf_counter()
@@ -218,12 +216,12 @@ class Batcher:
             job = self._waiting.popleft()
             jobs.append(job)
             rows += len(job.sources)
-            self._meters.wait(now - job.submitted)
+            self._metrics.wait(now - job.submitted)
         self._waiting_rows -= rows
-        self._show_depth()
+        self._record_depth()
         return jobs
 
-    def _show_depth(self) -> None:
-        if self._waiting_rows != self._shown_rows:
-            self._shown_rows = self._waiting_rows
-            self._meters.depth(self._shown_rows)
+    def _record_depth(self) -> None:
+        if self._waiting_rows != self._recorded_depth:
+            self._recorded_depth = self._waiting_rows
+            self._metrics.depth(self._recorded_depth)

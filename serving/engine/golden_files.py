@@ -1,4 +1,4 @@
-"""The PNG files of a model's golden seeds, as this process writes them."""
+"""Hashes of the PNG files of a model's golden seeds, as this process encodes them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from serving.model.load import Model
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenFiles:
-    """Hashes by which two machines compare what they send."""
+    """Hashes for comparing the responses of two machines."""
 
     encoder: str | None
     """Fingerprint of the PNG encoder (zlib, and Pillow for plots); None if the output has no PNG format."""
     files: Mapping[str, str]
-    """Golden seed -> SHA-256 of the PNG that ``/generate`` sends; equal on machines with equal pixels, runtime and encoder."""
+    """Golden seed to SHA-256 of the PNG that ``/generate`` sends; equal on machines with equal pixels, runtime and encoder."""
 
     @property
     def digest(self) -> str:
-        """One short hash of all files."""
+        """One short hash over all files."""
         return hashlib.sha256(repr(sorted(self.files.items())).encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,7 @@
-"""Other models without a restart: a file that is renamed into place, or a call to ``/admin/reload``, swaps one reference.
+"""Reloading models without a restart: when a model file is replaced, or by ``/admin/reload``.
 
-A file is loaded, checked and proven in a thread while the old model answers; only then is it put in its place, on the event
-loop. Each answer is therefore wholly the old model's or wholly the new one's. A file that is refused changes nothing.
+A file is loaded and checked in a thread while the old model answers, then swapped in on the event loop by one assignment. Each
+response therefore comes entirely from the old or entirely from the new model. A refused file changes nothing.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from serving.observability.metrics import Metrics
 from serving.settings import Settings, model_files
 
 POLL_SECONDS = 0.25
-"""How often a worker looks whether another one was told to reload."""
+"""Seconds between checks for a reload requested of another worker."""
 
 FileStamp = tuple[int, int, int]
-"""Inode, time of change in nanoseconds, size."""
+"""Inode, modification time in nanoseconds, size."""
 
 Stamp = tuple[FileStamp, FileStamp | None]
-"""Of a model file and of its signature, which may come later or change alone."""
+"""Stamps of a model file and of its signature file, which may be written later."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one file."""
+    """The result of reloading one file."""
 
     file: str
     result: Literal["swapped", "unchanged", "refused"]
@@ -40,22 +40,22 @@ class Outcome:
     reason: str | None = None
 
     def facts(self) -> dict[str, str]:
-        """Without what is not known."""
+        """The known fields, for the log and the response."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 class Reloader:
-    """The files of one worker's models, and how they are exchanged; used on the event loop.
+    """Reloads the models of one worker; used on the event loop.
 
     Args:
         registry: the models in service.
         names: name of the model in each file, as loaded at the start.
         load: reads and checks a file; called in a thread; raises ``ModelError``.
-        settings: which files there are, and how often they are checked.
+        settings: model paths, and the interval of the checks.
         metrics: counts outcomes.
-        announce: called with every model put into service.
-        log: where outcomes go.
-        reload_count: how many reloads were requested of any worker.
+        announce: called with each model put into service.
+        log: writes outcomes.
+        reload_count: number of reload requests so far, to any worker.
     """
 
     def __init__(
@@ -82,37 +82,37 @@ class Reloader:
         self._lock = asyncio.Lock()
 
     async def reload(self) -> list[Outcome]:
-        """Load every file that is not the one that was loaded last; calls at the same time come one after the other."""
+        """Load each file that has changed since it was last loaded; concurrent calls run one after the other."""
         async with self._lock:
             try:
                 files = model_files(self._settings)
             except SettingError as error:
-                return [self._tell(Outcome(file="GAN_MODELS", result="refused", reason=str(error)))]
+                return [self._report(Outcome(file="GAN_MODELS", result="refused", reason=str(error)))]
             return [await self._reload_file(path) for path in files]
 
     async def watch(self) -> None:
-        """For ever: reload when another worker was told to, and when a file has changed and stayed so for one look."""
+        """Endless: reload when another worker was asked to, and when a changed file stays the same for one interval."""
         watch_seconds = self._settings.watch_seconds
-        seen_count, seen, waited = self._reload_count(), dict(self._loaded), 0.0
+        known_count, known, waited = self._reload_count(), dict(self._loaded), 0.0
         while True:
             await asyncio.sleep(POLL_SECONDS)
             waited += POLL_SECONDS
             count = self._reload_count()
-            if count != seen_count:
-                seen_count = count
+            if count != known_count:
+                known_count = count
                 await self.reload()
             elif watch_seconds and waited >= watch_seconds:
                 waited = 0.0
                 now = stamps(self._settings)
-                if now == seen and any(self._loaded.get(path) != found for path, found in now.items()):
+                if now == known and any(self._loaded.get(path) != current for path, current in now.items()):
                     await self.reload()
-                seen = now
+                known = now
 
     async def _reload_file(self, path: Path) -> Outcome:
-        found = stamp(path)
-        if found == self._loaded.get(path):
+        current = stamp(path)
+        if current == self._loaded.get(path):
             return Outcome(file=path.name, result="unchanged", model=self._names.get(path))
-        self._loaded[path] = found  # a refused file is not tried again until it changes
+        self._loaded[path] = current  # a refused file is not loaded again until it changes
         loop = asyncio.get_running_loop()
         try:
             entry = await loop.run_in_executor(None, self._load, path)
@@ -120,29 +120,29 @@ class Reloader:
         except ModelError as error:
             if isinstance(error, Nondeterministic):
                 self._metrics.record_nondeterminism(self._names.get(path, path.stem))
-            return self._tell(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=str(error)))
-        return self._tell(Outcome(file=path.name, result="swapped", model=entry.model.card.name, digest=entry.model.digest))
+            return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=str(error)))
+        return self._report(Outcome(file=path.name, result="swapped", model=entry.model.card.name, digest=entry.model.digest))
 
     def _put(self, path: Path, entry: ModelEntry) -> None:
         name, old_name = entry.model.card.name, self._names.get(path)
         if any(other != path and taken == name for other, taken in self._names.items()):
-            raise ModelError(f"{path}: another file's model is called {name!r}, too")
+            raise ModelError(f"{path}: another file has a model named {name!r}")
         self._registry.put(entry, instead_of=old_name)
         if old_name not in (None, name):
             self._metrics.forget_model(str(old_name))
         self._names[path] = name
         self._announce(entry)
 
-    def _tell(self, outcome: Outcome) -> Outcome:
+    def _report(self, outcome: Outcome) -> Outcome:
         self._metrics.swaps.labels(outcome.result).inc()
         self._log("reload", **outcome.facts())
         return outcome
 
 
 def stamp(path: Path) -> Stamp | None:
-    """By what a change of a model is seen; None where there is none."""
-    found = _file_stamp(path)
-    return None if found is None else (found, _file_stamp(signature_file(path)))
+    """The stamp by which a change of a model file is detected; None if the file is missing."""
+    model = _file_stamp(path)
+    return None if model is None else (model, _file_stamp(signature_file(path)))
 
 
 def _file_stamp(path: Path) -> FileStamp | None:
@@ -154,7 +154,7 @@ def _file_stamp(path: Path) -> FileStamp | None:
 
 
 def stamps(settings: Settings) -> dict[Path, Stamp | None]:
-    """Of all model files that there are now."""
+    """Stamps of all current model files; empty if none can be found."""
     try:
         return {path: stamp(path) for path in model_files(settings)}
     except SettingError:

@@ -1,6 +1,6 @@
-"""What ends a worker that cannot be mended: a run that never returns, a GPU context that is broken for good.
+"""A watchdog that ends a worker which cannot recover: an inference that never returns, or a lost CUDA context.
 
-The launcher starts another worker in its place; a worker that is ended says why first.
+The worker logs the reason before it ends; the launcher starts another one.
 """
 
 from __future__ import annotations
@@ -15,48 +15,48 @@ from serving.observability.logs import Log
 
 EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h."""
-LAST_SECONDS = 1.0
-"""How long a broken worker still answers, not ready any more, and how slowly it can therefore be replaced at most."""
+EXIT_DELAY_SECONDS = 1.0
+"""Seconds for which a failing worker still answers, not ready; this also limits how often it can be restarted."""
 
 STICKY = re.compile(
     r"CUDA (?:failure|error)[ :]+(?!2\b)\d+|cudaError(?:Illegal|LaunchFailure)|CUDNN_STATUS_(?:EXECUTION|INTERNAL)",
     re.IGNORECASE,
 )
-"""Errors after which no call of this process succeeds; 2 is out of memory, which passes."""
+"""Errors after which no CUDA call of this process succeeds; 2 is out of memory, which is transient."""
 
 
 def is_sticky(error: BaseException) -> bool:
-    """Whether onnxruntime's error says that the CUDA context is lost."""
+    """Whether an error of onnxruntime means that the CUDA context is lost."""
     return STICKY.search(str(error)) is not None
 
 
 class Watchdog:
-    """Whether this worker can still answer.
+    """Ends this worker process when it can no longer answer.
 
     Args:
-        leave: ends the process.
+        exit_process: ends the process with an exit code.
     """
 
-    def __init__(self, leave: Callable[[int], None] = os._exit) -> None:
-        self._leave = leave
+    def __init__(self, exit_process: Callable[[int], None] = os._exit) -> None:
+        self._exit_process = exit_process
         self.on_exit: Callable[[], None] = lambda: None
-        """Called before the process is ended: what is written in the log must come to be read."""
+        """Called before the process ends, to flush the log."""
         self.is_failing = False
-        """Whether the end is near; the worker is not ready from then on."""
+        """Whether the process is about to end; the worker is then not ready."""
 
     def inspect(self, error: BaseException, log: Log) -> None:
-        """End the process soon if this error means that nothing will succeed any more."""
+        """End the process soon if this error means that the CUDA context is lost."""
         if is_sticky(error) and not self.is_failing:
             self.is_failing = True
             log("lost", reason=str(error)[:1000])
-            timer = threading.Timer(LAST_SECONDS, self._end)
+            timer = threading.Timer(EXIT_DELAY_SECONDS, self._end)
             timer.daemon = True
             timer.start()
 
     def watch(self, running_since: Callable[[], Iterable[float | None]], stall_seconds: float, log: Log) -> None:
-        """From a thread of its own, end the process when a run has not returned for so long."""
-        watchdog = threading.Thread(target=self._watch, args=(running_since, stall_seconds, log), name="watchdog", daemon=True)
-        watchdog.start()
+        """Start a thread that ends the process when an inference has run for longer than ``stall_seconds``."""
+        args = (running_since, stall_seconds, log)
+        threading.Thread(target=self._watch, args=args, name="watchdog", daemon=True).start()
 
     def _watch(self, running_since: Callable[[], Iterable[float | None]], stall_seconds: float, log: Log) -> None:
         while True:
@@ -70,4 +70,4 @@ class Watchdog:
 
     def _end(self) -> None:
         self.on_exit()
-        self._leave(EXIT_CODE)
+        self._exit_process(EXIT_CODE)

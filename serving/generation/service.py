@@ -23,7 +23,7 @@ from serving.generation.response_cache import ResponseCache
 from serving.latents.sources import RowSource
 from serving.model.load import Model
 from serving.observability.logs import Log
-from serving.observability.metrics import BatchMeters, Metrics
+from serving.observability.metrics import BatchMetrics, Metrics
 from serving.observability.request_context import RequestContext
 from serving.settings import Settings
 
@@ -33,11 +33,11 @@ BURST_SECONDS = 2.0
 
 def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics) -> Service:
     """What ``generate`` needs: a batcher in front of each model, kept answers, and the encoders' fingerprints."""
-    meters = BatchMeters(metrics)
+    batch_metrics = BatchMetrics(metrics)
 
     def make_entry(model: Model) -> ModelEntry:
         run = timed_run(model, metrics)
-        batcher = Batcher(run, max_batch=settings.max_batch, queue_limit=settings.queue_limit, meters=meters)
+        batcher = Batcher(run, max_batch=settings.max_batch, queue_limit=settings.queue_limit, metrics=batch_metrics)
         return ModelEntry(model, batcher, hash_golden_files(model))
 
     return Service(

@@ -1,4 +1,4 @@
-"""Routes for whoever runs the service; without ``GAN_ADMIN_TOKEN`` they do not exist."""
+"""Bearer-token authentication of the admin routes, which do not exist without ``GAN_ADMIN_TOKEN``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections import deque
 from serving.errors import TooManyTries, Unauthorised
 
 TRIES = 10
-"""Wrong tokens that a worker answers within a minute; after them even the right one waits."""
+"""Wrong tokens that a worker accepts per minute; after that even the right token is refused."""
 MINUTE = 60.0
 
 
 class BearerAuth:
-    """Lets in whoever knows the token.
+    """Checks ``Authorization: Bearer ...``.
 
     Args:
-        token: what ``Authorization: Bearer ...`` must say.
+        token: the expected token.
     """
 
     def __init__(self, token: str) -> None:
@@ -26,17 +26,17 @@ class BearerAuth:
         self._failed: deque[float] = deque(maxlen=TRIES)
 
     def check(self, authorization: str | None) -> None:
-        """Compare in a time that does not depend on how much of the token is right.
+        """Check the header in constant time.
 
         Raises:
-            Unauthorised: it is missing or wrong.
-            TooManyTries: it has been wrong too often.
+            Unauthorised: the token is missing or wrong.
+            TooManyTries: too many wrong tokens within the last minute.
         """
         now = time.monotonic()
         if len(self._failed) == TRIES and now - self._failed[0] < MINUTE:
             raise TooManyTries(MINUTE - (now - self._failed[0]))
         scheme, _, token = (authorization or "").partition(" ")
-        given = hashlib.sha256(token.strip().encode("utf-8", "surrogatepass")).digest()
-        if not hmac.compare_digest(given, self._digest) or scheme.lower() != "bearer":
+        digest = hashlib.sha256(token.strip().encode("utf-8", "surrogatepass")).digest()
+        if not hmac.compare_digest(digest, self._digest) or scheme.lower() != "bearer":
             self._failed.append(now)
             raise Unauthorised

@@ -1,4 +1,4 @@
-"""Answers as Flask sends them: whole replies, and JSON and pages that are revalidated by their tags."""
+"""Flask responses: complete replies, and JSON, pages and files with an entity tag for revalidation."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from serving.generation.generate import Reply
 POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
 
 
-class WholeResponse(Response):
-    """A response whose headers are complete: a HEAD's unknown length must not become 0."""
+class CompleteResponse(Response):
+    """A response whose headers are complete: Werkzeug must not set the unknown length of a HEAD to 0."""
 
     automatically_set_content_length = False
 
 
-def whole(reply: Reply) -> Response:
-    """A reply as it is."""
+def reply_response(reply: Reply) -> Response:
+    """A reply as a Flask response, unchanged."""
     timing = [("Server-Timing", reply.server_timing)] if reply.server_timing else []
-    return WholeResponse(reply.body, reply.status, [*reply.headers, *timing])
+    return CompleteResponse(reply.body, reply.status, [*reply.headers, *timing])
 
 
-def in_json(value: object, status: int = 200) -> Response:
-    """A value as JSON to read."""
+def json_response(value: object, status: int = 200) -> Response:
+    """A value as indented JSON."""
     return _revalidated(Response(json.dumps(value, indent=1) + "\n", status, mimetype="application/json"))
 
 
-def page(html: str, policy: str = POLICY) -> Response:
-    """A page that does no more than its policy allows; by itself it loads nothing from elsewhere and runs nothing."""
+def html_response(html: str, policy: str = POLICY) -> Response:
+    """An HTML page under a content security policy; the default one allows images and styles of this service, and no script."""
     response = Response(html, mimetype="text/html")
     response.headers["Content-Security-Policy"] = policy
     response.headers["Referrer-Policy"] = "no-referrer"
     return _revalidated(response)
 
 
-def file(body: bytes, media_type: str) -> Response:
-    """A file that a page loads."""
+def file_response(body: bytes, media_type: str) -> Response:
+    """A static file."""
     return _revalidated(Response(body, content_type=media_type))
 
 
 def _revalidated(response: Response) -> Response:
-    """An answer that may be kept and is asked for again each time; one that has not changed is 304."""
+    """Add an entity tag, and answer 304 where the client has the current one; caches must revalidate each time."""
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-cache"
     response.add_etag()

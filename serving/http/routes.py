@@ -1,4 +1,4 @@
-"""The views, from what the service is made of to a response; ``ROUTES`` is the table of contents."""
+"""The Flask views; ``ROUTES`` is the table of all routes."""
 
 from __future__ import annotations
 
@@ -17,55 +17,56 @@ from serving.generation.generate import Handler, RequestHeaders, Service, genera
 from serving.generation.interpolate import arithmetic, mix, walk, walk_formats
 from serving.http.asgi import ADDRESSED_ROUTE, ROUTE, Answer
 from serving.http.bearer_auth import BearerAuth
-from serving.http.responses import file, in_json, page, whole
+from serving.http.responses import file_response, html_response, json_response, reply_response
 from serving.oip.routes import show_inference, show_live, show_model_metadata, show_model_ready, show_ready, show_server
 from serving.openapi.docs_page import render_docs
 from serving.openapi.document import document
 from serving.openapi.schemas import Schema
 from serving.web.page import PAGE_POLICY, render_page, static_files
 
-NO_PATH = "no such path; / shows what there is"
+NO_PATH = "no such path; / and /docs show all paths"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What the views answer from."""
+class AppState:
+    """What the views need, created once by ``create_app``."""
 
     service: Service
     answer: Answer
     is_draining: Callable[[], bool]
     reloader: Reloader
     request_reload: Callable[[], None]
-    """Tells the other workers to load changed model files."""
+    """Asks the other workers to reload changed model files."""
     bearer_auth: BearerAuth | None
+    """None without ``GAN_ADMIN_TOKEN``: there are no admin routes."""
 
 
-def show_sample(parts: Parts) -> Response:
-    """The reference way to ``generate``."""
-    return _show(parts, None)
+def show_sample(state: AppState) -> Response:
+    """A sample (``/generate``) by Flask, as the fast path answers it."""
+    return _show(state, None)
 
 
-def show_addressed_sample(parts: Parts, digest: str) -> Response:
-    """The same from the model of that digest, for ever."""
-    return _show(parts, digest)
+def show_addressed_sample(state: AppState, digest: str) -> Response:
+    """A sample from the model with that digest; the response is immutable."""
+    return _show(state, digest)
 
 
-def show_walk(parts: Parts) -> Response:
-    """The way from one seed to another, moving."""
-    return _show(parts, None, walk)
+def show_walk(state: AppState) -> Response:
+    """An animation of the interpolation between two seeds."""
+    return _show(state, None, walk)
 
 
-def show_mix(parts: Parts) -> Response:
-    """One place between two seeds."""
-    return _show(parts, None, mix)
+def show_mix(state: AppState) -> Response:
+    """One interpolated sample between two seeds."""
+    return _show(state, None, mix)
 
 
-def show_arithmetic(parts: Parts) -> Response:
-    """One seed less another plus a third."""
-    return _show(parts, None, arithmetic)
+def show_arithmetic(state: AppState) -> Response:
+    """The sample of ``a - b + c`` on the latents of three seeds."""
+    return _show(state, None, arithmetic)
 
 
-def _show(parts: Parts, digest: str | None, make: Handler = generate) -> Response:
+def _show(state: AppState, digest: str | None, handler: Handler = generate) -> Response:
     headers = request.headers
     request_headers = RequestHeaders(
         accept=headers.get("Accept"),
@@ -76,25 +77,26 @@ def _show(parts: Parts, digest: str | None, make: Handler = generate) -> Respons
         context=request.environ["serving.context"],
     )
     query = request.environ.get("QUERY_STRING", "")
-    reply = parts.service.portal.run(parts.answer(query, request_headers, digest, make))
+    reply = state.service.portal.run(state.answer(query, request_headers, digest, handler))
     request.environ.update({"serving.cache": reply.cache, "serving.model": reply.model})
-    return whole(reply)
+
+    return reply_response(reply)
 
 
-def list_models(parts: Parts) -> Response:
-    """Every model: what it is and what it can be asked."""
-    return in_json({"models": [describe(entry) for entry in parts.service.registry.values()]})
+def list_models(state: AppState) -> Response:
+    """All models, each with its card, parameters and formats."""
+    return json_response({"models": [describe(entry) for entry in state.service.registry.values()]})
 
 
-def show_model(parts: Parts, name: str) -> Response:
+def show_model(state: AppState, name: str) -> Response:
     """One model."""
-    if name not in parts.service.registry:
-        raise NotFound(f"no model {shown(name)}; there are {', '.join(parts.service.registry)}")
-    return in_json(describe(parts.service.registry[name]))
+    if name not in state.service.registry:
+        raise NotFound(f"no model {shown(name)}; there are {', '.join(state.service.registry)}")
+    return json_response(describe(state.service.registry[name]))
 
 
 def describe(entry: ModelEntry) -> dict[str, object]:
-    """A model's card, without the goldens, and what its loading showed."""
+    """The card of a model, without its goldens, and the results of loading it."""
     model, golden_files = entry.model, entry.golden_files
     card = json.loads(card_to_json(model.card))
     del card["goldens"]
@@ -114,59 +116,59 @@ def describe(entry: ModelEntry) -> dict[str, object]:
     }
 
 
-def show_health(parts: Parts) -> Response:
-    """Alive."""
-    return in_json({"status": "ok"})
+def show_health(state: AppState) -> Response:
+    """Liveness probe."""
+    return json_response({"status": "ok"})
 
 
-def show_readiness(parts: Parts) -> Response:
-    """Ready for requests."""
-    if parts.is_draining() or parts.service.watchdog.is_failing:
-        parts.service.metrics.ready.set(0)
+def show_readiness(state: AppState) -> Response:
+    """Readiness probe: 503 while the service drains or this worker is failing."""
+    if state.is_draining() or state.service.watchdog.is_failing:
+        state.service.metrics.ready.set(0)
         raise ShuttingDown()
-    return in_json({"status": "ready", "models": list(parts.service.registry)})
+    return json_response({"status": "ready", "models": list(state.service.registry)})
 
 
-def show_metrics(parts: Parts) -> Response:
-    """What Prometheus reads."""
-    text, media_type = parts.service.metrics.exposition()
+def show_metrics(state: AppState) -> Response:
+    """Metrics of all workers in Prometheus's text format."""
+    text, media_type = state.service.metrics.exposition()
     return Response(text, content_type=media_type, headers={"Cache-Control": "no-store"})
 
 
-def show_page(parts: Parts) -> Response:
-    """A page to look at and to try things on."""
-    return page(render_page(parts.service.settings), PAGE_POLICY)
+def show_page(state: AppState) -> Response:
+    """The web page."""
+    return html_response(render_page(state.service.settings), PAGE_POLICY)
 
 
-def show_static(parts: Parts, name: str) -> Response:
-    """A file that the page loads."""
+def show_static(state: AppState, name: str) -> Response:
+    """A static file of the web page."""
     if name not in static_files():
         raise NotFound(NO_PATH)
-    return file(static_files()[name].body, static_files()[name].media_type)
+    return file_response(static_files()[name].body, static_files()[name].media_type)
 
 
-def show_document(parts: Parts) -> Response:
-    """What there is to ask for, as OpenAPI."""
-    return in_json(_document(parts))
+def show_document(state: AppState) -> Response:
+    """The OpenAPI document."""
+    return json_response(_document(state))
 
 
-def show_docs(parts: Parts) -> Response:
-    """The same to read."""
-    return page(render_docs(_document(parts)))
+def show_docs(state: AppState) -> Response:
+    """The OpenAPI document as a page."""
+    return html_response(render_docs(_document(state)))
 
 
-def _document(parts: Parts) -> Schema:
-    return document(ROUTES | (ADMIN_ROUTES if parts.bearer_auth else {}), parts.service)
+def _document(state: AppState) -> Schema:
+    return document(ROUTES | (ADMIN_ROUTES if state.bearer_auth else {}), state.service)
 
 
-def reload_models(parts: Parts) -> Response:
-    """Load changed model files here and now, and tell the other workers; 422 when one of them is refused."""
-    assert parts.bearer_auth is not None
-    parts.bearer_auth.check(request.headers.get("Authorization"))
-    outcomes = parts.service.portal.run(parts.reloader.reload())
-    parts.request_reload()
+def reload_models(state: AppState) -> Response:
+    """Reload changed model files in this worker, and ask the others to; 422 when a file is refused."""
+    assert state.bearer_auth is not None
+    state.bearer_auth.check(request.headers.get("Authorization"))
+    outcomes = state.service.portal.run(state.reloader.reload())
+    state.request_reload()
     is_refused = any(outcome.result == "refused" for outcome in outcomes)
-    return in_json({"outcomes": [outcome.facts() for outcome in outcomes]}, 422 if is_refused else 200)
+    return json_response({"outcomes": [outcome.facts() for outcome in outcomes]}, 422 if is_refused else 200)
 
 
 ROUTES: dict[str, Callable[..., Response]] = {
@@ -191,7 +193,7 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/openapi.json": show_document,
     "/docs": show_docs,
 }
-"""Every route that there is for all; each answers OPTIONS, and GET and HEAD or what stands before it (``POST /path``)."""
+"""Public routes to views. Each answers OPTIONS, and GET with HEAD unless a method stands before the path (``POST /path``)."""
 
 ADMIN_ROUTES: dict[str, Callable[..., Response]] = {"POST /admin/reload": reload_models}
-"""Routes that exist only with ``GAN_ADMIN_TOKEN``."""
+"""Routes that exist only with ``GAN_ADMIN_TOKEN``, to views."""

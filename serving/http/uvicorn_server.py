@@ -1,7 +1,7 @@
-"""One client's connection: HTTP/1.1 by uvicorn and llhttp, with bounds on what a client may send and how slowly it may go.
+"""uvicorn with stricter limits: HTTP/1.1 by llhttp, bounded in the size of a request's head and in the time a client may take.
 
-A head that is too large, too slow or not exactly HTTP is refused, and its connection closed, before any of it is acted on. A
-client that does not take in its answer is cut off. On the event loop neither holds up anybody else.
+A head (request line and headers) that is too large, too slow or malformed is refused and its connection closed before a request
+reaches the application. A client that does not read its response is disconnected. Neither blocks the event loop.
 """
 
 from __future__ import annotations
@@ -23,88 +23,53 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from serving.errors import BadRequest, HeadersTooLarge, Problem, RequestTimeout
 from serving.generation.generate import problem_reply
 from serving.http.asgi import ASGIApp
+from serving.http.transport import CoalescingTransport
 from serving.observability.logs import Log
 from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver
 from serving.settings import Settings
 
 MAX_HEAD_BYTES = 2**16
-"""Of request line and headers together, up to what one read from the socket brings in addition."""
+"""Maximum size of request line and headers; one socket read may exceed it."""
 MAX_HEADERS = 100
-REST_SECONDS = 0.5
-"""How long a connection is not read after an answer that says ``Retry-After``.
+RETRY_PAUSE_SECONDS = 0.5
+"""Seconds for which a connection is not read after a response with ``Retry-After``.
 
-A thousand clients that ask again at once would else have their refusals take the time in which others could be served.
+Otherwise refusing a thousand clients that retry at once takes the time in which others could be served.
 """
 
 
-class CoalescingTransport:
-    """A connection's way out, on which an answer's head waits for its body.
+class HttpProtocol(HttpToolsProtocol):
+    """One client connection.
 
-    uvicorn writes them one after the other. One write instead of two is one system call and one wake-up of the client instead
-    of two, which with a single connection is a fifth of the whole time.
+    Args:
+        observer: logs refused requests.
+        is_draining: whether the service shuts down; each response then closes its connection.
+        client_seconds: maximum seconds to receive a request's head, and to wait for a client that does not read.
+        options: arguments of uvicorn's protocol.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-        self._is_begun = False
-        self.is_refusal = False
-        """Whether the latest answer says ``Retry-After``."""
-
-    def write(self, data: bytes) -> None:
-        """Send it, behind the head that waits; the first of an answer is that head, unless it is only a ``100 Continue``."""
-        if self._is_begun or data.startswith(b"HTTP/1.1 1"):
-            self._transport.write(self._head + data if self._head else data)
-            self._head = b""
-        else:
-            self._head, self._is_begun, self.is_refusal = data, True, b"\r\nretry-after: " in data
-
-    def end_answer(self) -> None:
-        """Send a head that has no body; the next write begins another answer."""
-        if self._head:
-            self._transport.write(self._head)
-            self._head = b""
-        self._is_begun = False
-
-    def is_closing(self) -> bool:
-        """As the transport says."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """Send what waits, then close."""
-        self.end_answer()
-        self._transport.close()
-
-
-class HttpProtocol(HttpToolsProtocol):
-    """One connection, from its first byte to its last."""
-
-    def __init__(self, observer: RequestObserver, is_draining: Callable[[], bool], client_seconds: float, **parts: Any) -> None:
-        """Args:
-        reception: where refusals are told.
-        is_draining: whether clients should go elsewhere; each answer then ends its connection.
-        client_seconds: how long a client may take for a request's head, or to take in what is sent to it.
-        parts: uvicorn's own.
-        """
-        super().__init__(**parts)
+    def __init__(
+        self, observer: RequestObserver, is_draining: Callable[[], bool], client_seconds: float, **options: Any
+    ) -> None:
+        super().__init__(**options)
         self._observer = observer
         self._is_draining = is_draining
         self._client_seconds = client_seconds
         self._is_in_head = True
         self._head_bytes = 0
-        self._late: asyncio.TimerHandle | None = None
-        self._stuck: asyncio.TimerHandle | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._problem: Problem | None = None
         self.url = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._out = CoalescingTransport(transport)
-        self._await_head()
+        self._response_transport = CoalescingTransport(transport)
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_waits()
+        self._cancel_timers()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -113,8 +78,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(HeadersTooLarge(f"request line and headers must have at most {MAX_HEAD_BYTES} bytes"))
-            elif not self._late:
-                self._await_head()
+            elif not self._head_timer:
+                self._start_head_timer()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -122,71 +87,72 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
-        if self._late:
-            self._late.cancel()
-            self._late = None
+        if self._head_timer:
+            self._head_timer.cancel()
+            self._head_timer = None
         self._problem = _check_head(self.parser.get_http_version(), self.url, self.headers)
         if self._problem:
-            raise self._problem  # the parser stops at it and asks for a 400
+            raise self._problem  # stops the parser; uvicorn then calls send_400_response
         super().on_headers_complete()
-        self.cycle.transport = self._out  # type: ignore[assignment]
+        self.cycle.transport = self._response_transport  # type: ignore[assignment]
         if self._is_draining():
             self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
-        self._out.end_answer()
+        self._response_transport.end_response()
         super().on_response_complete()
-        if self._out.is_refusal and not self.transport.is_closing():
+        if self._response_transport.is_refusal and not self.transport.is_closing():
             self.flow.pause_reading()
-            self.loop.call_later(REST_SECONDS, self.flow.resume_reading)
+            self.loop.call_later(RETRY_PAUSE_SECONDS, self.flow.resume_reading)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stuck = self._stuck or self.loop.call_later(self._client_seconds, self.transport.abort)
+        self._write_timer = self._write_timer or self.loop.call_later(self._client_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._stuck:
-            self._stuck.cancel()
-            self._stuck = None
+        if self._write_timer:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn does about bytes that are not HTTP."""
+        """Refuse a malformed request; called by uvicorn when the parser fails."""
         self._refuse(self._problem or BadRequest("the request is not well-formed HTTP/1.1"))
 
     def _unsupported_upgrade_warning(self) -> None:
-        """A wish for another protocol is passed over in silence, as HTTP allows."""
+        """Ignore ``Upgrade`` without uvicorn's warning, as HTTP allows."""
 
-    def _await_head(self) -> None:
-        self._late = self.loop.call_later(self._client_seconds, self._refuse, RequestTimeout(self._client_seconds))
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self._client_seconds, self._refuse, RequestTimeout(self._client_seconds))
 
     def _refuse(self, problem: Problem) -> None:
-        """Say what is wrong and close; what is still being answered on this connection is cut off."""
-        self._end_waits()
+        """Send the problem and close the connection, even if an earlier request on it is still being answered."""
+        self._cancel_timers()
         if self.transport.is_closing():
             return
-        reply, context = problem_reply(problem), self._visit()
+        reply, context = problem_reply(problem), self._refused_request()
         headers = (*reply.headers, ("X-Request-Id", context.id), ("Connection", "close"))
         lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers]
         self.transport.write(b"".join([STATUS_LINE[reply.status], *lines, b"\r\n", reply.body]))
         self.transport.close()
         self._observer.refuse(context, reply.status, len(reply.body))
 
-    def _visit(self) -> RequestContext:
-        """The request whose head is refused, as far as it has come; the last one that was read is another."""
+    def _refused_request(self) -> RequestContext:
+        """The context of the request whose head is refused, from the headers received so far."""
+        # Outside a head, self.headers and self.url are those of the previous request.
         headers, target = (self.headers or [], self.url) if self._is_in_head or self._problem else ([], b"")
         ids = [value.decode("latin-1") for name, value in headers if name == b"x-request-id"]
         return RequestContext("", target.decode("latin-1"), ",".join(ids))
 
-    def _end_waits(self) -> None:
-        for timer in (self._late, self._stuck):
+    def _cancel_timers(self) -> None:
+        for timer in (self._head_timer, self._write_timer):
             if timer:
                 timer.cancel()
-        self._late = self._stuck = None
+        self._head_timer = self._write_timer = None
 
 
 def _check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Problem | None:
-    """What llhttp lets pass and this service does not; RFC 9112, 3.2, wants one Host."""
+    """Refuse what llhttp accepts and this service does not; RFC 9112, 3.2, requires exactly one Host."""
     if version not in ("1.1", "1.0"):
         return BadRequest(f"the protocol must be HTTP/1.1, got HTTP/{version}")
     if target == b"*":
@@ -200,7 +166,7 @@ def _check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]])
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which says when it listens, and at a signal ends without passing it on to itself."""
+    """uvicorn that reports when it listens, and that does not raise a handled signal again after its shutdown."""
 
     def __init__(self, config: Config, when_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -220,8 +186,8 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-class _Events(logging.Handler):
-    """What others have to say in this process, as events of the service's own log."""
+class _EventHandler(logging.Handler):
+    """Forwards errors of the ``logging`` module to the service's own log."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.ERROR)
@@ -235,14 +201,14 @@ class _Events(logging.Handler):
 def make_server(
     app: ASGIApp, settings: Settings, *, is_draining: Callable[[], bool], when_ready: Callable[[], None], log: Log
 ) -> Server:
-    """uvicorn as this service runs it: no lines of its own, no header that names it, idle connections kept for a while."""
+    """Configure uvicorn: no log lines of its own, no ``Server`` header, limits and timeouts from the settings."""
     for name in ("uvicorn.error", "opentelemetry"):
-        logging.getLogger(name).addHandler(_Events(log))
-    application: Any = app  # its messages are looser than uvicorn's types
-    connection: Any = partial(HttpProtocol, app.observer, is_draining, settings.client_seconds)
+        logging.getLogger(name).addHandler(_EventHandler(log))
+    application: Any = app  # its message types are wider than uvicorn's
+    protocol: Any = partial(HttpProtocol, app.observer, is_draining, settings.client_seconds)
     config = Config(
         application,
-        http=connection,
+        http=protocol,
         loop="uvloop",
         interface="asgi3",
         lifespan="on",

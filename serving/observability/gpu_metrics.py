@@ -1,6 +1,6 @@
-"""What NVIDIA's GPUs are doing, asked of the driver (NVML) when somebody asks; no series where there is none.
+"""Metrics of NVIDIA GPUs, read from the driver (NVML) at each scrape; no series without a GPU.
 
-nvidia-ml-py comes with the extra serve-gpu.
+The extra serve-gpu installs nvidia-ml-py.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ LABELS = ("gpu", "name")
 
 
 def find_nvml() -> Any | None:
-    """NVML, ready; None where the package or the driver is missing."""
+    """Import and initialise NVML; None if the package or the driver is missing."""
     try:
-        import pynvml  # not above: it is there with a GPU only
+        import pynvml  # optional dependency
 
         pynvml.nvmlInit()
     except ImportError:
@@ -28,10 +28,10 @@ def find_nvml() -> Any | None:
 
 
 class GpuCollector(Collector):
-    """Every GPU that this process may see.
+    """Collects all GPUs visible to this process.
 
     Args:
-        find: gives NVML, or None where there is no GPU; called once, when first asked.
+        find: returns NVML, or None without a GPU; called once, at the first scrape.
     """
 
     def __init__(self, find: Callable[[], Any | None] = find_nvml) -> None:
@@ -40,48 +40,50 @@ class GpuCollector(Collector):
         self._is_found = False
 
     def describe(self) -> list[Metric]:
-        """The families without values, so that a registry knows their names unasked."""
+        """The families without values, so that a registry knows their names before the first scrape."""
         return [
-            GaugeMetricFamily("gan_gpu_memory_used_bytes", "Memory of the GPU in use, by whomever.", labels=LABELS),
+            GaugeMetricFamily("gan_gpu_memory_used_bytes", "Memory of the GPU in use, by all processes.", labels=LABELS),
             GaugeMetricFamily("gan_gpu_memory_total_bytes", "Memory of the GPU.", labels=LABELS),
-            GaugeMetricFamily("gan_gpu_utilisation_ratio", "Share of the last moment in which a kernel ran.", labels=LABELS),
+            GaugeMetricFamily(
+                "gan_gpu_utilisation_ratio", "Share of the last sample period in which a kernel ran.", labels=LABELS
+            ),
             GaugeMetricFamily("gan_gpu_temperature_celsius", "Temperature of the GPU.", labels=LABELS),
         ]
 
     def collect(self) -> Iterator[Metric]:
-        """A series a GPU; what a GPU does not tell is left out."""
+        """One series per GPU; values that a GPU does not report are left out."""
         if not self._is_found:
             self._nvml, self._is_found = self._find(), True
         nvml = self._nvml
         if nvml is None:
             return
         families = self.describe()
-        for place in range(_ask(nvml, nvml.nvmlDeviceGetCount) or 0):
-            device = _ask(nvml, nvml.nvmlDeviceGetHandleByIndex, place)
+        for index in range(_query(nvml, nvml.nvmlDeviceGetCount) or 0):
+            device = _query(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
             if device is not None:
-                labels = dict(zip(LABELS, (str(place), str(_ask(nvml, nvml.nvmlDeviceGetName, device))), strict=True))
-                for family, number in zip(families, _numbers(nvml, device), strict=True):
+                labels = dict(zip(LABELS, (str(index), str(_query(nvml, nvml.nvmlDeviceGetName, device))), strict=True))
+                for family, number in zip(families, _read_gpu(nvml, device), strict=True):
                     if number is not None:
                         family.add_sample(family.name, labels, number)
         yield from (family for family in families if family.samples)
 
 
-def _numbers(nvml: Any, device: Any) -> tuple[float | None, ...]:
-    """In the order of the families; None is what this GPU does not tell."""
-    memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, device)
-    rates = _ask(nvml, nvml.nvmlDeviceGetUtilizationRates, device)
-    heat = _ask(nvml, nvml.nvmlDeviceGetTemperature, device, nvml.NVML_TEMPERATURE_GPU)
+def _read_gpu(nvml: Any, device: Any) -> tuple[float | None, ...]:
+    """The values of a GPU in the order of the families; None for a value that it does not report."""
+    memory = _query(nvml, nvml.nvmlDeviceGetMemoryInfo, device)
+    rates = _query(nvml, nvml.nvmlDeviceGetUtilizationRates, device)
+    temperature = _query(nvml, nvml.nvmlDeviceGetTemperature, device, nvml.NVML_TEMPERATURE_GPU)
     return (
         None if memory is None else memory.used,
         None if memory is None else memory.total,
         None if rates is None else rates.gpu / 100,
-        heat,
+        temperature,
     )
 
 
-def _ask(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any | None:
-    """NVML's answer; None when there is none: a partition of a GPU tells no utilisation, a GPU may fall off the bus."""
+def _query(nvml: Any, function: Callable[..., Any], *arguments: Any) -> Any | None:
+    """Call NVML; None if it fails: a MIG partition reports no utilisation, and a GPU may fail at run time."""
     try:
-        return question(*arguments)
+        return function(*arguments)
     except nvml.NVMLError:
         return None

@@ -1,6 +1,6 @@
-"""The service's log on its way to standard output: lines are gathered, and written by a thread of their own.
+"""The log's writer thread: lines are buffered and written to standard output in the background.
 
-A reader that does not read, or is gone, costs lines and holds up nobody: what finds no room is dropped and counted.
+A slow or closed reader never blocks the service: lines beyond the buffer's limit are dropped and counted.
 """
 
 from __future__ import annotations
@@ -15,120 +15,116 @@ from serving.observability.logs import event_line
 
 FLUSH_SECONDS = 0.1
 FLUSH_BYTES = 2**16
-"""So much is not kept waiting any longer."""
+"""Buffered bytes that are written without waiting for ``FLUSH_SECONDS``."""
 MAX_BUFFER_BYTES = 2**20
-"""Of lines that wait, at most; some seconds of a busy worker."""
+"""Maximum bytes of buffered lines; a few seconds of a busy worker."""
 ATOMIC_WRITE_BYTES = 4096
-"""What a pipe takes in one piece, whoever else writes to it (Linux's PIPE_BUF): lines of several workers are not mixed."""
+"""Bytes that a pipe takes atomically (Linux's PIPE_BUF), so that lines of several workers do not mix."""
 
 
 class LogWriter:
-    """Lines that are written soon, in order; any thread may add one.
+    """Writes lines in order from a thread; any thread may add one.
 
     Args:
-        descriptor: of the file that they are written to.
-        room: bytes that may wait.
+        descriptor: file descriptor to write to.
+        max_buffer_bytes: maximum bytes of buffered lines.
     """
 
-    def __init__(self, descriptor: int, room: int = MAX_BUFFER_BYTES) -> None:
+    def __init__(self, descriptor: int, max_buffer_bytes: int = MAX_BUFFER_BYTES) -> None:
         self._descriptor = descriptor
-        self._room = room
+        self._max_buffer_bytes = max_buffer_bytes
         self._lock = threading.Lock()
         self._lines: list[str] = []
         self._bytes = 0
-        """Of all lines that are not written yet, those in the thread's hands included."""
+        """Bytes of all lines not yet written, including those that the thread is writing."""
         self._dropped = 0
-        """Lines that were dropped since the log last said so."""
-        self._count_dropped: Callable[[int], None] = lambda lines: None
-        self._due, self._hurry = threading.Event(), threading.Event()
+        """Lines dropped since the latest ``log_dropped`` event."""
+        self._on_dropped: Callable[[int], None] = lambda lines: None
+        self._has_lines, self._flush_now = threading.Event(), threading.Event()
         self._is_closing = False
-        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
         self._thread.start()
 
-    def count_dropped(self, count: Callable[[int], None]) -> None:
-        """Tell from now on how many lines are dropped."""
-        self._count_dropped = count
+    def on_dropped(self, callback: Callable[[int], None]) -> None:
+        """Call ``callback`` with the number of lines each time lines are dropped."""
+        self._on_dropped = callback
 
     def event(self, event: str, **facts: object) -> None:
-        """Add an event of the service, and do not let it wait."""
+        """Add an event of the service and flush."""
         self.write(event_line(event, facts))
-        self._hurry.set()
+        self._flush_now.set()
 
     def write(self, line: str) -> None:
-        """Add a line of ASCII, without its end; never waits."""
+        """Add a line of ASCII without its line break; never blocks."""
         with self._lock:
-            has_room = self._bytes < self._room
+            has_room = self._bytes < self._max_buffer_bytes
             if has_room:
                 self._lines.append(line)
                 self._bytes += len(line) + 1
         if not has_room:
             self._drop(1)
-        elif not self._due.is_set():
-            self._due.set()
-        elif self._bytes > FLUSH_BYTES and not self._hurry.is_set():
-            self._hurry.set()
+        elif not self._has_lines.is_set():
+            self._has_lines.set()
+        elif self._bytes > FLUSH_BYTES and not self._flush_now.is_set():
+            self._flush_now.set()
 
     def close(self, seconds: float = 1.0) -> None:
-        """Write what waits, for so long at most, and take no more."""
+        """Write the buffered lines within ``seconds`` and end the thread."""
         self._is_closing = True
-        self._due.set()
-        self._hurry.set()
+        self._has_lines.set()
+        self._flush_now.set()
         self._thread.join(seconds)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while not (self._is_closing and not self._lines):
-            self._due.wait()
-            self._hurry.wait(FLUSH_SECONDS)
+            self._has_lines.wait()
+            self._flush_now.wait(FLUSH_SECONDS)
             if not self._is_closing:
-                self._hurry.clear()
-                self._due.clear()
+                self._flush_now.clear()
+                self._has_lines.clear()
             with self._lock:
                 lines, self._lines = self._lines, []
             text = "\n".join([*lines, ""]).encode("ascii", "backslashreplace")
-            taken = [self._put(piece) for piece in in_pieces(text)]  # each is tried, whatever became of those before it
-            if all(taken):
-                self._tell_dropped()
+            results = [self._write_chunk(chunk) for chunk in split_chunks(text)]  # try each, even if an earlier one failed
+            if all(results):
+                self._report_dropped()
 
-    def _put(self, piece: bytes) -> bool:
-        """Whether it was taken."""
-        rest, is_taken = piece, True
+    def _write_chunk(self, chunk: bytes) -> bool:
+        """Write whole lines; whether they were written."""
+        rest, is_written = chunk, True
         try:
             while rest:
-                rest = self._put_some(rest)
-        except OSError:  # nobody reads, or there is no room; the next one may find better times
-            is_taken = False
-            self._drop(piece.count(b"\n"))
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:  # another process has made the shared descriptor non-blocking
+                    select.select([], [self._descriptor], [], FLUSH_SECONDS)
+        except OSError:  # the reader is gone or the disk is full; a later write may succeed
+            is_written = False
+            self._drop(chunk.count(b"\n"))
         with self._lock:
-            self._bytes -= len(piece)
-        return is_taken
-
-    def _put_some(self, data: bytes) -> bytes:
-        try:
-            return data[os.write(self._descriptor, data) :]
-        except BlockingIOError:  # somebody else has made it so that a write does not wait
-            select.select([], [self._descriptor], [], FLUSH_SECONDS)
-            return data
+            self._bytes -= len(chunk)
+        return is_written
 
     def _drop(self, lines: int) -> None:
         with self._lock:
             self._dropped += lines
-        self._count_dropped(lines)
+        self._on_dropped(lines)
 
-    def _tell_dropped(self) -> None:
-        """Once lines are taken again, say how many are missing."""
+    def _report_dropped(self) -> None:
+        """Write how many lines were dropped, now that lines can be written again."""
         if not self._dropped:
             return
         with self._lock:
             dropped, self._dropped = self._dropped, 0
             notice = (event_line("log_dropped", {"lines": dropped}) + "\n").encode("ascii")
             self._bytes += len(notice)
-        if not self._put(notice):  # not into the queue, which may be full again
+        if not self._write_chunk(notice):  # written directly: the buffer may be full again
             with self._lock:
                 self._dropped += dropped
 
 
-def in_pieces(lines: bytes) -> Iterator[bytes]:
-    """As many whole lines at a time as are written in one piece; a longer one stands alone."""
+def split_chunks(lines: bytes) -> Iterator[bytes]:
+    """Split into chunks of as many whole lines as a pipe takes atomically; a longer line is a chunk of its own."""
     start = 0
     while start < len(lines):
         end = lines.rfind(b"\n", start, start + ATOMIC_WRITE_BYTES) + 1 or lines.find(b"\n", start) + 1
@@ -137,5 +133,5 @@ def in_pieces(lines: bytes) -> Iterator[bytes]:
 
 
 def standard_output() -> int:
-    """Where the log goes; nowhere if the program was started without it, and its number is another file's."""
+    """File descriptor of standard output; /dev/null if the program was started without one, since 1 may be another file."""
     return sys.stdout.fileno() if sys.stdout else os.open(os.devnull, os.O_WRONLY)

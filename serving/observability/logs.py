@@ -1,4 +1,4 @@
-"""What the service says of itself: one JSON object a line, on standard output."""
+"""The service's log: one JSON object per line on standard output."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from typing import Protocol
 
 
 class Log(Protocol):
-    """Where events go."""
+    """A function that writes an event."""
 
     def __call__(self, event: str, **facts: object) -> None: ...
 
 
 def print_event(event: str, **facts: object) -> None:
-    """Write one event as one line; a reader that has gone away does not stop the service."""
+    """Write an event as one line; a closed standard output is not an error."""
     try:
         sys.stdout.write(event_line(event, facts) + "\n")
         sys.stdout.flush()
     except OSError:
-        with suppress(OSError, ValueError):  # what is left in the buffer must go somewhere, or the next flush fails elsewhere
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
+        with suppress(OSError, ValueError):  # send the rest of the buffer to /dev/null, or a later flush fails
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, sys.stdout.fileno())
+            os.close(devnull)
 
 
 def event_line(event: str, facts: Mapping[str, object]) -> str:
-    """An event as a line, without its end."""
+    """An event as a JSON line without the line break."""
     return json.dumps({"event": event, "time": Clock().now(), **facts}, default=str)
 
 
 class Clock:
-    """The time as logs write it, RFC 3339 in UTC; a millisecond's text is made once."""
+    """The time as text: RFC 3339, UTC, milliseconds. The text of the latest millisecond is cached."""
 
     def __init__(self) -> None:
         self._latest = (0, "")
 
     def now(self) -> str:
-        """To the millisecond."""
+        """The current time."""
         now = time.time_ns() // 1_000_000
-        known, text = self._latest  # one value, since any thread may replace it
-        if now != known:
+        cached, text = self._latest  # one tuple: any thread may replace it
+        if now != cached:
             second, rest = divmod(now, 1000)
             text = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"
             self._latest = (now, text)

@@ -1,4 +1,4 @@
-"""One request as everything that tells of it knows it: its name, its place in a trace, and what has become of it."""
+"""The context of a request for logs, metrics and traces: its id, its trace, its model and its timings."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from typing import Any, NamedTuple
 from serving.observability.timings import Timings
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,128}", re.ASCII)
-"""What of ``X-Request-Id`` is taken: nothing that JSON or a header would have to escape, and no list of two."""
+"""Accepted values of ``X-Request-Id``: no character that JSON or a header must escape, and no list."""
 TRACEPARENT = re.compile(
     r"(?P<version>(?!ff)[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>(?!0{16})[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})"
     r"(?P<more>-.*)?",
     re.ASCII,
 )
-"""W3C Trace Context, 3.2; of later versions the part that version 00 has."""
+"""W3C Trace Context, 3.2; of later versions the fields of version 00."""
 
 _PREFIX, _NUMBERS = secrets.token_hex(6), count()
 
 
 class TraceParent(NamedTuple):
-    """The span on whose behalf a request is made, in hexadecimal digits as ``traceparent`` has them."""
+    """The client's span, from the header ``traceparent``; ids and flags in hexadecimal digits."""
 
     trace_id: str
     span_id: str
     flags: str
     state: str | None
-    """``tracestate``, unread."""
+    """The header ``tracestate``, unparsed."""
 
 
 class RequestContext:
-    """A request on its way through the service.
+    """A request in progress.
 
     Args:
-        method: as sent.
+        method: HTTP method as sent.
         target: path and query as sent.
-        request_id: ``X-Request-Id``; another is made where there is none, or one that nobody would want in a log.
-        traceparent: the header; one that is wrong is none.
-        tracestate: the header.
+        request_id: header ``X-Request-Id``; a new id is made if it is missing or not accepted.
+        traceparent: header ``traceparent``; an invalid one is ignored.
+        tracestate: header ``tracestate``.
     """
 
-    __slots__ = ("id", "method", "target", "start", "caller", "span", "model", "timings")
+    __slots__ = ("id", "method", "target", "start", "trace_parent", "span", "model", "timings")
 
     def __init__(
         self,
@@ -57,23 +57,26 @@ class RequestContext:
         self.method = method
         self.target = target
         self.id = request_id if request_id and REQUEST_ID.fullmatch(request_id) else f"{_PREFIX}-{next(_NUMBERS):x}"
-        self.caller = read_traceparent(traceparent, tracestate) if traceparent else None
+        self.trace_parent = parse_traceparent(traceparent, tracestate) if traceparent else None
         self.span: Any = None
-        """OpenTelemetry's, where requests are traced."""
+        """The OpenTelemetry span; None if requests are not traced."""
         self.model = ""
-        """Name of the served model that it asks for, once that is known."""
+        """Name of the served model; empty until it is known."""
         self.timings: Timings | None = None
-        """Of the flight that it waits for, once there is one."""
+        """Timings of the computation that the request waits for."""
 
     def join(self, timings: Timings) -> None:
-        """Wait for a flight, which is this request's own if it is nobody's yet."""
+        """Attach to an in-flight computation; the first request to attach owns its trace span."""
         self.timings = timings
         if timings.span is None:
             timings.span = self.span
 
 
-def read_traceparent(traceparent: str, tracestate: str | None = None) -> TraceParent | None:
-    """The caller that the header names; None where it is not what the specification allows."""
+def parse_traceparent(traceparent: str, tracestate: str | None = None) -> TraceParent | None:
+    """Parse the header; None if it violates the specification.
+
+    Not by ``opentelemetry.propagate``: the log has trace ids also where tracing is off and OpenTelemetry is not imported.
+    """
     found = TRACEPARENT.fullmatch(traceparent.strip(" \t"))
     if not found or (found["version"] == "00" and found["more"]):
         return None

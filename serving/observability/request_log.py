@@ -1,6 +1,6 @@
-"""Where each request begins and ends: it is counted, written to the log and, where that is wanted, traced.
+"""The observer of all requests: counts, logs and, if enabled, traces each of them.
 
-The lane and Flask's views alike begin a visit here when a request arrives, and end it when its answer is known.
+The fast path and Flask both call ``begin`` when a request arrives, and ``end`` when its response is known.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from serving.observability.request_context import RequestContext
 from serving.settings import Settings
 
 if TYPE_CHECKING:
-    from serving.observability.tracing import Tracing  # OpenTelemetry is not imported unless it is wanted
+    from serving.observability.tracing import Tracing  # OpenTelemetry is imported only if tracing is on
 
-SHOWN_LETTERS = 512
-"""Of a target, in the log."""
-SHOWN_METHOD = 32
-"""Letters of a method, in the log."""
+MAX_TARGET_LENGTH = 512
+"""Maximum characters of a target in the log."""
+MAX_METHOD_LENGTH = 32
+"""Maximum characters of a method in the log."""
 
 quoted: Callable[[str], str] = encode_basestring_ascii
-"""Text as JSON in ASCII; the standard library's own, since ``json.dumps`` of a whole line takes three times as long."""
+"""Text to an ASCII JSON string; ``json.dumps`` of a whole line takes three times as long."""
 
 
-class Kind(NamedTuple):
-    """What all answers have in common that are counted alike; made once, since that costs as much as counting one."""
+class ResponseSeries(NamedTuple):
+    """What responses with the same labels share; cached, since looking it up costs as much as counting a response."""
 
     counter: Counter
     duration: Histogram
-    told: str
-    """The middle of a line of the log."""
+    fields: str
+    """The common fields of the log line, as JSON."""
 
 
 class RequestObserver:
-    """What is done about every request, whoever answers it.
+    """Counts, logs and traces requests.
 
     Args:
-        metrics: where it is counted.
-        write: takes the log's lines; None where requests are not logged.
-        tracing: None where they are not traced.
+        metrics: counts and times requests.
+        write: writes a line of the log; None to log no requests.
+        tracing: traces requests; None for no traces.
     """
 
     def __init__(self, metrics: Metrics, write: Callable[[str], None] | None = None, tracing: Tracing | None = None) -> None:
@@ -54,10 +54,10 @@ class RequestObserver:
         self._write = write
         self._tracing = tracing
         self._clock = Clock()
-        self._kinds: dict[tuple[str, str, int, str | None, str, str], Kind] = {}
+        self._series: dict[tuple[str, str, int, str | None, str, str], ResponseSeries] = {}
 
     def begin(self, context: RequestContext) -> RequestContext:
-        """A request has arrived."""
+        """Record that a request has arrived."""
         if self._tracing:
             self._tracing.begin(context)
         return context
@@ -65,76 +65,74 @@ class RequestObserver:
     def end(
         self, context: RequestContext, route: str, status: int, size: int, *, cache: str | None = None, model: str = ""
     ) -> None:
-        """Its answer is known.
+        """Record that the response is known.
 
         Args:
-            visit: what ``begin`` gave.
-            route: as the table of contents has it, or ``none``.
-            status: of the answer.
-            size: bytes of its body.
-            cache: where it came from, of samples.
-            model: name of the served model that it is from, or empty.
+            context: context of the request, from ``begin``.
+            route: route of the table ``ROUTES``, or ``none``.
+            status: HTTP status code.
+            size: bytes of the body.
+            cache: cache result of a sample.
+            model: name of the served model that computed it, or empty.
         """
         seconds = time.perf_counter() - context.start
-        kind = self._kind(context, route, status, cache, model)
-        kind.counter.inc()
-        kind.duration.observe(seconds)
+        series = self._series_of(context, route, status, cache, model)
+        series.counter.inc()
+        series.duration.observe(seconds)
         if self._tracing:
             self._tracing.end(context, route, status, seconds, cache)
         if self._write:
-            self._write(self._line(context, kind.told, f"{1e3 * seconds:.3f}", size))
+            self._write(self._line(context, series.fields, f"{1e3 * seconds:.3f}", size))
 
     def refuse(self, context: RequestContext, status: int, size: int) -> None:
-        """Log a request whose head was refused: it never arrived, so it is not counted, and took no time."""
+        """Log a request whose head was refused; it is not counted and has no duration."""
         if self._write:
-            self._write(self._line(context, _told(context, "none", status, None), "null", size))
+            self._write(self._line(context, _response_fields(context, "none", status, None), "null", size))
 
     def close(self) -> None:
-        """Send what is still to be sent of traces."""
+        """Send the remaining spans."""
         if self._tracing:
             self._tracing.close()
 
-    def _kind(self, context: RequestContext, route: str, status: int, cache: str | None, model: str) -> Kind:
+    def _series_of(self, context: RequestContext, route: str, status: int, cache: str | None, model: str) -> ResponseSeries:
         key = (route, context.method, status, cache, model, context.model)
-        kind = self._kinds.get(key)
-        if kind is None:
-            meters = self._metrics.answered(route, context.method, status, cache or "miss", model)
-            kind = Kind(*meters, _told(context, route, status, cache))
+        series = self._series.get(key)
+        if series is None:
+            counter, duration = self._metrics.response_series(route, context.method, status, cache or "miss", model)
+            series = ResponseSeries(counter, duration, _response_fields(context, route, status, cache))
             if context.method in METHODS:  # clients must not fill the table
-                self._kinds[key] = kind
-        return kind
+                self._series[key] = series
+        return series
 
-    def _line(self, context: RequestContext, told: str, milliseconds: str, size: int) -> str:
+    def _line(self, context: RequestContext, fields: str, milliseconds: str, size: int) -> str:
         target = context.target
-        cut = f',"target_length":{len(target)}' if len(target) > SHOWN_LETTERS else ""
-        trace = _trace(context) if context.caller or context.span else ""
+        length = f',"target_length":{len(target)}' if len(target) > MAX_TARGET_LENGTH else ""
+        trace = _trace_fields(context) if context.trace_parent or context.span else ""
         return (
-            f'{{"event":"request","time":"{self._clock.now()}","id":"{context.id}",{told},'
-            f'"target":{quoted(target[:SHOWN_LETTERS])}{cut},"ms":{milliseconds},"bytes":{size}{trace}}}'
+            f'{{"event":"request","time":"{self._clock.now()}","id":"{context.id}",{fields},'
+            f'"target":{quoted(target[:MAX_TARGET_LENGTH])}{length},"ms":{milliseconds},"bytes":{size}{trace}}}'
         )
 
 
 def make_observer(
     settings: Settings, metrics: Metrics, log_writer: LogWriter | None, tracing: Tracing | None
 ) -> RequestObserver:
-    """What the settings want done about requests.
+    """Create the request observer that the settings ask for.
 
     Args:
-        settings: whether they are logged and traced.
-        metrics: where they are counted.
-        journal: where their lines go; None means nowhere.
-        tracing: where their spans go; None means where OpenTelemetry's variables say, if the settings want any.
+        settings: whether requests are logged and traced.
+        metrics: counts and times requests.
+        log_writer: writes the lines; None for no request log.
+        tracing: exports spans; None to follow ``settings.tracing`` and OpenTelemetry's environment variables.
 
     Raises:
-        TracingError: they are to be traced, and what that needs is not installed, or OpenTelemetry refuses its settings.
+        TracingError: tracing is on, and OpenTelemetry is not installed or refuses its settings.
     """
     if log_writer:
-        log_writer.count_dropped(metrics.log_dropped.inc)
+        log_writer.on_dropped(metrics.log_dropped.inc)
     if settings.tracing and tracing is None:
         try:
-            from serving.observability.tracing import (
-                open_tracing,  # not above: where nothing is traced, nothing of it is loaded
-            )
+            from serving.observability.tracing import open_tracing  # imported here: loads OpenTelemetry
         except ImportError as error:
             raise TracingError(f"GAN_TRACING is on, but {error.name} is missing; pip install 'gan-serve[tracing]'") from None
         try:
@@ -144,20 +142,20 @@ def make_observer(
     return RequestObserver(metrics, log_writer.write if log_writer and settings.request_log else None, tracing)
 
 
-def _told(context: RequestContext, route: str, status: int, cache: str | None) -> str:
+def _response_fields(context: RequestContext, route: str, status: int, cache: str | None) -> str:
     model = quoted(context.model) if context.model else "null"
-    came_from = quoted(cache) if cache else "null"
-    method = quoted(context.method[:SHOWN_METHOD])
-    return f'"method":{method},"route":"{route}","status":{status},"cache":{came_from},"model":{model}'
+    cache_result = quoted(cache) if cache else "null"
+    method = quoted(context.method[:MAX_METHOD_LENGTH])
+    return f'"method":{method},"route":"{route}","status":{status},"cache":{cache_result},"model":{model}'
 
 
-def _trace(context: RequestContext) -> str:
-    """Which trace it belongs to, which span it is, and which span it was made for."""
-    facts = {}
-    if context.caller:
-        facts = {"trace_id": context.caller.trace_id, "parent_id": context.caller.span_id}
+def _trace_fields(context: RequestContext) -> str:
+    """Ids of the trace, of the request's own span, and of the client's span."""
+    fields = {}
+    if context.trace_parent:
+        fields = {"trace_id": context.trace_parent.trace_id, "parent_id": context.trace_parent.span_id}
     if context.span:
-        span = context.span.get_span_context()  # nothing but zeros where OTEL_SDK_DISABLED is true
+        span = context.span.get_span_context()  # all zeros if OTEL_SDK_DISABLED is true
         if span.is_valid:
-            facts |= {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
-    return "".join(f',"{name}":"{value}"' for name, value in facts.items())
+            fields |= {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
+    return "".join(f',"{name}":"{value}"' for name, value in fields.items())

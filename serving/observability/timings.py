@@ -1,6 +1,6 @@
-"""Where the time of an answer went: kept once by whoever makes it, read by everything that tells of it.
+"""Queue, inference and encoding time of a response, recorded once for Server-Timing, logs and traces.
 
-All moments are seconds of ``time.perf_counter``.
+All times are seconds of ``time.perf_counter``.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 UNTIMED: Mapping[str, str] = {cache: f"cache;desc={cache}" for cache in ("hit", "coalesced", "not_modified")}
-"""By where an answer came from, the ``Server-Timing`` of those that nothing was computed for."""
+"""Cache result to ``Server-Timing``, for responses without a computation of their own."""
 
 TIMED = "cache;desc=miss, batch;desc=%d, queue;dur=%.2f, inference;dur=%.2f, encode;dur=%.2f"
-"""The same of those that were made; milliseconds."""
+"""``Server-Timing`` of a computed response; milliseconds."""
 
 
 class Batch:
-    """One inference, of which an answer's rows may be a part."""
+    """One inference, which may include rows of several responses."""
 
     __slots__ = ("rows", "begun", "ended")
 
@@ -26,29 +26,29 @@ class Batch:
 
 
 class Run(NamedTuple):
-    """One of an answer's ways through the queue."""
+    """A response's share of one inference: when its rows were queued, and the batch that they were part of."""
 
     submitted: float
     batch: Batch
 
 
 class Timings:
-    """What the making of one answer took. Whoever makes it adds to it; it is read when the answer is there."""
+    """Timings of one response, filled while it is computed and read when it is complete."""
 
     __slots__ = ("runs", "encoding", "span")
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
-        """In order; several where an answer has more rows than a batch."""
+        """Inferences in order; several if the response has more rows than a batch."""
         self.encoding: tuple[float, float] | None = None
-        """From when to when its rows became bytes."""
+        """Start and end of encoding."""
         self.span: Any = None
-        """OpenTelemetry's of the request that it is made for, where requests are traced."""
+        """The OpenTelemetry span of the request that started the computation; None if requests are not traced."""
 
     def server_timing(self) -> str:
-        """The header's value: rows of the largest inference, and milliseconds, those of several inferences together."""
+        """The value of ``Server-Timing``: rows of the largest inference, and milliseconds summed over all inferences."""
         rows, queue, inference = 0, 0.0, 0.0
-        # Generators and f-strings take twice as long, which a request of a hundred microseconds feels.
+        # Generators and f-strings would take twice as long, noticeable in a request of 100 us.
         for submitted, batch in self.runs:
             rows = max(rows, batch.rows)
             queue += batch.begun - submitted

@@ -1,6 +1,6 @@
-"""Requests as OpenTelemetry's spans: a server span each, with its queue, inference and encoding as children.
+"""OpenTelemetry traces: a server span per request, with its queue, inference and encoding as child spans.
 
-Nothing is measured here: the children are drawn afterwards, from what the flight kept of its making.
+The child spans are created after the response from its recorded timings.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from serving.observability.request_context import RequestContext, TraceParent
 from serving.observability.timings import Timings
 
 NAME = "gan-serve"
-LAST_SECONDS = 3.0
-"""How long the last spans may take to be sent."""
+FLUSH_SECONDS = 3.0
+"""Maximum seconds to send the last spans at shutdown."""
 
 
 class Tracing:
-    """Spans of requests.
+    """Creates the spans of requests.
 
     Args:
-        provider: where they go.
+        provider: exports the spans.
     """
 
     def __init__(self, provider: TracerProvider) -> None:
@@ -46,51 +46,52 @@ class Tracing:
         self._tracer = provider.get_tracer(NAME, version(NAME))
 
     def begin(self, context: RequestContext) -> None:
-        """Open a request's span, in the trace of whoever asks."""
+        """Start a request's span, as a child of the client's span if the request names one."""
         path, _, query = context.target.partition("?")
         method = context.method if context.method in METHODS else "_OTHER"
         attributes = {"http.request.method": method, "url.path": path, "url.query": query, "gan.request_id": context.id}
-        parent = _parent(context.caller) if context.caller else Context()
+        parent = _parent_context(context.trace_parent) if context.trace_parent else Context()
         context.span = self._tracer.start_span(method, parent, SpanKind.SERVER, attributes)
 
     def end(self, context: RequestContext, route: str, status: int, seconds: float, cache: str | None) -> None:
-        """Close it, with its children."""
+        """End the span and create its children."""
         span = context.span
         if span.is_recording():
             span.update_name(f"{span.attributes['http.request.method']} {route}")
-            span.set_attributes({"http.route": route, "http.response.status_code": status, **_attributes(context, cache)})
+            own = {name: value for name, value in (("gan.model", context.model), ("gan.cache", cache)) if value}
+            span.set_attributes({"http.route": route, "http.response.status_code": status, **own})
             if status >= 500:
                 span.set_status(Status(StatusCode.ERROR))
             offset = span.start_time - int(1e9 * context.start)
             if context.timings:
-                self._draw(context, context.timings, offset)
+                self._add_steps(context, context.timings, offset)
             span.end(offset + int(1e9 * (context.start + seconds)))
 
     def close(self) -> None:
-        """Send what waits to be sent; a collector that does not answer is not waited for."""
-        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
-        sending.start()
-        sending.join(LAST_SECONDS)
+        """Send the remaining spans; an unresponsive collector delays the shutdown by ``FLUSH_SECONDS`` at most."""
+        shutdown = threading.Thread(target=self._provider.shutdown, daemon=True)
+        shutdown.start()
+        shutdown.join(FLUSH_SECONDS)
 
-    def _draw(self, context: RequestContext, timings: Timings, offset: int) -> None:
-        """What its flight did as children, or a link to the request for which it was done.
+    def _add_steps(self, context: RequestContext, timings: Timings, offset: int) -> None:
+        """Add the steps of the computation as child spans, or a link to the request that owns the computation.
 
         Args:
-            context: its span open.
-            timings: of the flight.
-            offset: nanoseconds from ``perf_counter``'s beginning to 1970's.
+            context: context of the request, its span not yet ended.
+            timings: timings of the computation.
+            offset: nanoseconds to add to ``perf_counter`` for Unix time.
         """
         if timings.span is not context.span:
             context.span.add_link(timings.span.get_span_context())
             return
         parent = set_span_in_context(context.span, Context())
-        for name, begun, ended, about in _steps(timings, context.model):
-            span = self._tracer.start_span(name, parent, attributes=about, start_time=offset + int(1e9 * begun))
+        for name, begun, ended, attributes in _steps(timings, context.model):
+            span = self._tracer.start_span(name, parent, attributes=attributes, start_time=offset + int(1e9 * begun))
             span.end(offset + int(1e9 * ended))
 
 
 def open_tracing() -> Tracing:
-    """Spans to where the environment says, by OpenTelemetry's own variables: ``OTEL_EXPORTER_OTLP_ENDPOINT`` and others."""
+    """Export spans as OpenTelemetry's own variables say: ``OTEL_EXPORTER_OTLP_ENDPOINT`` and others."""
     resource = Resource.create()
     if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: NAME}))
@@ -99,25 +100,21 @@ def open_tracing() -> Tracing:
     return Tracing(provider)
 
 
-def _parent(caller: TraceParent) -> Context:
-    """The context in which a caller's request is answered."""
-    state = TraceState.from_header([caller.state]) if caller.state else None
-    parent = SpanContext(
-        int(caller.trace_id, 16),
-        int(caller.span_id, 16),
+def _parent_context(parent: TraceParent) -> Context:
+    """An OpenTelemetry context with the client's span as the current one."""
+    state = TraceState.from_header([parent.state]) if parent.state else None
+    span = SpanContext(
+        int(parent.trace_id, 16),
+        int(parent.span_id, 16),
         is_remote=True,
-        trace_flags=TraceFlags(int(caller.flags, 16)),
+        trace_flags=TraceFlags(int(parent.flags, 16)),
         trace_state=state,
     )
-    return set_span_in_context(NonRecordingSpan(parent), Context())
-
-
-def _attributes(context: RequestContext, cache: str | None) -> dict[str, str]:
-    return {name: value for name, value in (("gan.model", context.model), ("gan.cache", cache)) if value}
+    return set_span_in_context(NonRecordingSpan(span), Context())
 
 
 def _steps(timings: Timings, model: str) -> Iterator[tuple[str, float, float, dict[str, str | int]]]:
-    """What a flight did: name, from when to when, and what there is to say of it."""
+    """The steps of a computation: name, start, end and attributes."""
     for submitted, batch in timings.runs:
         yield "queue", submitted, batch.begun, {}
         yield "inference", batch.begun, batch.ended, {"gan.batch.rows": batch.rows, "gan.model": model}

@@ -8,7 +8,7 @@ from typing import Any
 from contract import MAX_SEED
 from serving.encoding.animations import MAX_FPS, MAX_LOOP
 from serving.encoding.formats import FORMATS
-from serving.engine.registry import LEAST_DIGITS
+from serving.engine.registry import MIN_DIGITS
 from serving.errors import (
     BadParameter,
     BadQuery,
@@ -79,7 +79,7 @@ def any_sample(service: Service) -> Operation:
 def addressed(service: Service, model: Model | None = None) -> Operation:
     """Samples at the address of a digest: of this model, or of any."""
     models = models_of(service) if model is None else [model]
-    digits: Schema = {"type": "string", "pattern": f"^[0-9a-f]{{{LEAST_DIGITS},64}}$"}
+    digits: Schema = {"type": "string", "pattern": f"^[0-9a-f]{{{MIN_DIGITS},64}}$"}
     path = {"digest": {**digits, "examples": [each.digest for each in models]}} if model is None else {}
     schema = ref("schemas", "Sample") if model is None else sample_of(model)
     own = [name for name in GENERATE if name != "model"]

@@ -1,4 +1,4 @@
-"""The page at ``/`` and the files that it loads: all of them in the package, read once, nothing from another host."""
+"""The web page at ``/`` and its static files: package data, read once; the page loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What the page may do: run and show what this service gives, and no line of script or style that stands in it."""
+"""Content security policy of the page: resources of this service only, no inline script or style."""
 DOCUMENT = "index.html"
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""By a file's suffix; other files are not served."""
+"""File suffix to media type; other files are not served."""
 
 
 @dataclass(frozen=True)
 class StaticFile:
-    """A file that the page loads."""
+    """A static file of the page."""
 
     media_type: str
     body: bytes
@@ -36,18 +36,18 @@ def static_files() -> Mapping[str, StaticFile]:
     """The files at ``/static/``, by name."""
     found = sorted(files("serving.web").joinpath("static").iterdir(), key=lambda file: file.name)
     types = {file: MEDIA_TYPES.get(file.name[file.name.rfind(".") :]) for file in found}
-    return {file.name: StaticFile(kind, file.read_bytes()) for file, kind in types.items() if kind}
+    return {file.name: StaticFile(media_type, file.read_bytes()) for file, media_type in types.items() if media_type}
 
 
 @cache
-def _document() -> str:
+def _template() -> str:
     return files("serving.web").joinpath("static", DOCUMENT).read_text()
 
 
 def render_page(settings: Settings) -> str:
-    """The page as HTML: the limits of the settings are written into it, everything else its modules ask for."""
+    """The page as HTML with the limits of the settings; its modules request all other data."""
     modules = [name for name in static_files() if name.endswith(".js")]
     preloads = "\n".join(f'<link rel="modulepreload" href="/static/{name}">' for name in modules)
-    return _document().format(
+    return _template().format(
         max_images=settings.max_images, max_frames=settings.max_frames, max_scale=settings.max_scale, preloads=preloads
     )

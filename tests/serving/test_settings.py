@@ -1,4 +1,4 @@
-"""The settings: each variable, its range, and what is said when it is wrong."""
+"""Settings: variables, ranges and error messages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("variable", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_wrong_value_is_refused(variable: str, value: str) -> None:
-    """The message names the variable, the value and what would be right."""
+    """The message names the variable, the value and the allowed values."""
     with pytest.raises(SettingError) as refusal:
         from_environ({variable: value})
     assert str(refusal.value).startswith(f"{variable} must be ")
@@ -56,13 +56,13 @@ def test_a_wrong_value_is_refused(variable: str, value: str) -> None:
 
 
 def test_every_setting_has_a_variable() -> None:
-    """Each field of the settings is a variable of its name, and is refused when wrong."""
+    """Each field of the settings is a variable, and has an invalid value in this test."""
     assert {f"GAN_{field.name.upper()}" for field in fields(Settings)} == {*WRONG, "GAN_ADMIN_TOKEN"}
 
 
 @pytest.mark.parametrize("token", ["", "short", "x" * 257, "with a space in it", "t\u00f6ken-of-many-letters"])
 def test_a_wrong_token_is_refused_and_never_shown(token: str) -> None:
-    """S-04: neither the message nor the settings' own text holds the token."""
+    """S-04: neither the message nor the repr of the settings contains the token."""
     with pytest.raises(SettingError) as refusal:
         from_environ({"GAN_ADMIN_TOKEN": token})
     assert str(refusal.value) == f"GAN_ADMIN_TOKEN must be 16 to 256 visible ASCII characters, got {len(token)} characters"
@@ -70,12 +70,12 @@ def test_a_wrong_token_is_refused_and_never_shown(token: str) -> None:
 
 
 def test_an_empty_environment_is_the_defaults() -> None:
-    """Nothing set, nothing needed; variables that are not ours are not read."""
+    """An empty environment gives the defaults; variables without the prefix are ignored."""
     assert from_environ({"PATH": "/bin", "PORT": "1"}) == Settings()
 
 
 def test_values_are_read() -> None:
-    """Values of each kind come out typed."""
+    """Values are converted to their types."""
     environ = {
         "GAN_MODELS": "a.onnx, b",
         "GAN_PORT": "9000",
@@ -89,7 +89,7 @@ def test_values_are_read() -> None:
 
 
 def test_folders_are_resolved_in_order(tmp_path: Path) -> None:
-    """A folder stands for its .onnx files by name; a file stands for itself; the order is that of the setting."""
+    """A folder is expanded to its .onnx files by name; the order is that of the setting."""
     for name in ("b.onnx", "a.onnx", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "other").mkdir()
@@ -100,14 +100,14 @@ def test_folders_are_resolved_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing", "missing.onnx", "empty"])
 def test_a_path_without_a_model_is_refused(tmp_path: Path, name: str) -> None:
-    """A path that does not exist, or a folder without a model, is named."""
+    """A missing path, or a folder without a model, is refused by its name."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(SettingError, match=f"GAN_MODELS must name .*{name}"):
         model_files(Settings(models=(str(tmp_path / name),)))
 
 
-def test_threads_hold_a_batch_and_a_queue_and_more() -> None:
-    """A worker has room for a full batch and a full queue, and still threads to refuse the rest and tell its health."""
+def test_threads_exceed_a_batch_and_a_queue() -> None:
+    """A worker has threads for a full batch and a full queue, and some for refusals and health checks."""
     assert worker_threads(Settings(max_batch=64, queue_limit=128)) == 208
     assert worker_threads(Settings(threads=5)) == 5
 
@@ -124,8 +124,8 @@ def test_threads_hold_a_batch_and_a_queue_and_more() -> None:
         ({"cpu.max": "nonsense"}, 10**6),
     ],
 )
-def test_cores_are_those_that_may_be_used(tmp_path: Path, files: dict[str, str], cores: int) -> None:
-    """F-19: affinity and the cgroup's quota bound the count, whatever the machine has."""
+def test_cores_are_limited_by_affinity_and_quota(tmp_path: Path, files: dict[str, str], cores: int) -> None:
+    """F-19: affinity and the cgroup's quota limit the number of cores."""
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)

@@ -1,4 +1,4 @@
-"""The batcher's laws: everything accepted is answered once, with its own rows, whatever happens."""
+"""Batcher: each accepted job is delivered exactly once, with its own rows or an error."""
 
 from __future__ import annotations
 
@@ -15,45 +15,48 @@ from hypothesis import strategies as st
 from contract import Overrides
 from serving.engine.batcher import Batcher, Job, RunModel
 from serving.errors import QueueFull, ShuttingDown
-from serving.observability.metrics import BatchMeters, Metrics
+from serving.observability.metrics import BatchMetrics, Metrics
 from serving.observability.timings import Timings
 from tests.serving.client import on_a_loop
 
 
 def echo(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
-    """Rows that are their seeds."""
+    """Rows that equal their seeds."""
     return np.array(seeds)
 
 
-class Gate:
-    """A run that tells when it has begun and goes on when it is let."""
+class HeldModel:
+    """A model that signals when a run starts, and returns when released."""
 
     def __init__(self, run: RunModel = echo) -> None:
         self.batches: list[list[int]] = []
         self._run = run
-        self._begun = threading.Semaphore(0)
-        self._let = threading.Semaphore(0)
+        self._started = threading.Semaphore(0)
+        self._released = threading.Semaphore(0)
 
     def __call__(self, seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
         self.batches.append(list(seeds))
-        self._begun.release()
-        assert self._let.acquire(timeout=30)
+        self._started.release()
+        assert self._released.acquire(timeout=30)
         return self._run(seeds, given)
 
-    async def wait_begun(self) -> None:
-        assert await asyncio.to_thread(self._begun.acquire, timeout=30)
+    async def wait_started(self) -> None:
+        assert await asyncio.to_thread(self._started.acquire, timeout=30)
 
-    def let(self, count: int = 1) -> None:
-        self._let.release(count)
+    def release(self, count: int = 1) -> None:
+        self._released.release(count)
 
 
 def make_batcher(
     run: RunModel, max_batch: int = 8, queue_limit: int = 1000, quick_seconds: float = 0
 ) -> tuple[Batcher, Metrics]:
-    """A batcher that runs in its thread, unless it may call something quick."""
+    """A batcher that always runs in its thread unless ``quick_seconds`` is given."""
     metrics = Metrics()
-    meters = BatchMeters(metrics)
-    return Batcher(run, max_batch=max_batch, queue_limit=queue_limit, meters=meters, quick_seconds=quick_seconds), metrics
+    batch_metrics = BatchMetrics(metrics)
+    return (
+        Batcher(run, max_batch=max_batch, queue_limit=queue_limit, metrics=batch_metrics, quick_seconds=quick_seconds),
+        metrics,
+    )
 
 
 def depth(metrics: Metrics) -> float | None:
@@ -72,8 +75,8 @@ def put(batcher: Batcher, sources: Sequence[int], overrides: Overrides | None = 
 
 
 @on_a_loop
-async def test_what_arrives_in_one_turn_is_one_batch() -> None:
-    """Requests that are there when the loop turns are run together, and a lone one alone."""
+async def test_jobs_of_one_turn_are_one_batch() -> None:
+    """Jobs submitted in one turn of the loop are run together, and a single one alone."""
     batches: list[list[int]] = []
 
     def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
@@ -88,7 +91,7 @@ async def test_what_arrives_in_one_turn_is_one_batch() -> None:
 
 @on_a_loop
 async def test_a_quick_batch_runs_on_the_loop_and_any_other_in_a_thread() -> None:
-    """The first batch of a size is measured in the thread; once known to be quick it runs where it was asked for."""
+    """The first batch of a size is timed in the thread; if it was quick, later ones run on the loop."""
     threads = []
 
     def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
@@ -105,35 +108,35 @@ async def test_a_quick_batch_runs_on_the_loop_and_any_other_in_a_thread() -> Non
 
 
 @on_a_loop
-async def test_what_waits_is_run_together_in_order() -> None:
-    """Eight requests that wait while one runs make one batch of eight, first come first."""
-    gate = Gate()
-    batcher, _ = make_batcher(gate)
+async def test_waiting_jobs_are_run_together_in_order() -> None:
+    """Eight jobs that wait while one runs form one batch of eight in order of submission."""
+    model = HeldModel()
+    batcher, _ = make_batcher(model)
     first = put(batcher, [1])
-    await gate.wait_begun()
+    await model.wait_started()
     waiting = [put(batcher, [100 * i]) for i in range(1, 9)]
-    gate.let(2)
+    model.release(2)
     assert await first == [1]
     assert await asyncio.gather(*waiting) == [[100 * i] for i in range(1, 9)]
-    assert gate.batches == [[1], [100 * i for i in range(1, 9)]]
+    assert model.batches == [[1], [100 * i for i in range(1, 9)]]
 
 
 @on_a_loop
 async def test_batches_are_no_larger_than_allowed() -> None:
-    """Jobs are taken whole while they fit; the next one waits for the next batch."""
-    gate = Gate()
-    batcher, _ = make_batcher(gate, max_batch=4)
+    """Jobs are not split: one that does not fit waits for the next batch."""
+    model = HeldModel()
+    batcher, _ = make_batcher(model, max_batch=4)
     first = put(batcher, [1])
-    await gate.wait_begun()
+    await model.wait_started()
     waiting = [put(batcher, range(100, 100 + size)) for size in (2, 1, 2, 4, 1)]
-    gate.let(10)
+    model.release(10)
     await asyncio.gather(first, *waiting)
-    assert [len(batch) for batch in gate.batches] == [1, 3, 2, 4, 1]
+    assert [len(batch) for batch in model.batches] == [1, 3, 2, 4, 1]
 
 
 @on_a_loop
-async def test_given_values_stay_with_their_rows() -> None:
-    """Each row of a batch gets the values that its own request fixed."""
+async def test_overrides_stay_with_their_rows() -> None:
+    """Each row of a batch gets the overrides of its own job."""
     seen: list[tuple[int, Overrides]] = []
 
     def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
@@ -148,78 +151,78 @@ async def test_given_values_stay_with_their_rows() -> None:
 
 @on_a_loop
 async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right() -> None:
-    """O-09: an error in one run answers every member of that batch with it; the batch after is answered rightly."""
+    """O-09: an error in one run is delivered to every job of that batch; the next batch is not affected."""
 
     def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
         if 100 in seeds:
             raise RuntimeError("the run failed")
         return echo(seeds, given)
 
-    gate = Gate(run)
-    batcher, _ = make_batcher(gate, max_batch=3)
+    model = HeldModel(run)
+    batcher, _ = make_batcher(model, max_batch=3)
     first = put(batcher, [1])
-    await gate.wait_begun()
+    await model.wait_started()
     waiting = [put(batcher, [100 * i]) for i in range(1, 7)]
-    gate.let(3)
+    model.release(3)
     answers = await asyncio.gather(first, *waiting, return_exceptions=True)
     assert [str(answer) for answer in answers] == ["[1]", *["the run failed"] * 3, "[400]", "[500]", "[600]"]
-    gate.let()
+    model.release()
     assert await put(batcher, [9]) == [9]
 
 
 @pytest.mark.parametrize("excess", [1, 5])
 @on_a_loop
 async def test_exactly_the_excess_is_refused(excess: int) -> None:
-    """O-02, O-03: with one batch running and the queue full, exactly the requests beyond it are refused, at once."""
-    gate = Gate()
-    batcher, metrics = make_batcher(gate, max_batch=4, queue_limit=6)
+    """O-02, O-03: with one batch running and the queue full, exactly the jobs beyond it are refused, at once."""
+    model = HeldModel()
+    batcher, metrics = make_batcher(model, max_batch=4, queue_limit=6)
     first = put(batcher, [1])
-    await gate.wait_begun()
+    await model.wait_started()
     waiting = [put(batcher, [100 * i]) for i in range(1, 7)]
     for i in range(excess):
         with pytest.raises(QueueFull):
             put(batcher, [50 + i])
     assert depth(metrics) == 6
-    gate.let(10)
+    model.release(10)
     assert await asyncio.gather(first, *waiting) == [[1], *([100 * i] for i in range(1, 7))]
     assert depth(metrics) == 0
 
 
 @on_a_loop
 async def test_a_withdrawn_job_is_never_run_and_makes_room() -> None:
-    """O-07: a job that is withdrawn while it waits leaves the queue; one that runs already is delivered as ever."""
-    gate = Gate()
-    batcher, metrics = make_batcher(gate, queue_limit=2)
+    """O-07: a waiting job that is withdrawn leaves the queue; a running one is still delivered."""
+    model = HeldModel()
+    batcher, metrics = make_batcher(model, queue_limit=2)
     running, waiting = (Job([seed], {}, Timings()) for seed in (1, 2))
     batcher.submit(running)
-    await gate.wait_begun()
+    await model.wait_started()
     batcher.submit(waiting)
     batcher.withdraw(waiting)
     batcher.withdraw(waiting)
     batcher.withdraw(running)
     assert depth(metrics) == 0
     last = [put(batcher, [3]), put(batcher, [4])]
-    gate.let(2)
+    model.release(2)
     assert await asyncio.gather(*last) == [[3], [4]]
     assert (await running.rows).tolist() == [1]
     assert not waiting.rows.done()
-    assert gate.batches == [[1], [3, 4]]
+    assert model.batches == [[1], [3, 4]]
 
 
 @on_a_loop
-async def test_close_answers_what_was_accepted_and_refuses_the_rest() -> None:
-    """Closing lets the running and the waiting finish, returns after them, and every later request is refused."""
-    gate = Gate()
-    batcher, _ = make_batcher(gate, max_batch=2)
+async def test_close_finishes_accepted_jobs_and_refuses_new_ones() -> None:
+    """``close`` returns when running and waiting jobs are delivered; later jobs are refused."""
+    model = HeldModel()
+    batcher, _ = make_batcher(model, max_batch=2)
     accepted = [put(batcher, [1])]
-    await gate.wait_begun()
+    await model.wait_started()
     accepted += [put(batcher, [i]) for i in range(5)]
     closing = asyncio.create_task(batcher.close())
     await asyncio.sleep(0)
     with pytest.raises(ShuttingDown):
         put(batcher, [2])
     assert not closing.done()
-    gate.let(10)
+    model.release(10)
     await closing
     assert all(future.done() for future in accepted)
     with pytest.raises(ShuttingDown):
@@ -228,7 +231,7 @@ async def test_close_answers_what_was_accepted_and_refuses_the_rest() -> None:
 
 @on_a_loop
 async def test_closing_an_idle_batcher_returns() -> None:
-    """Nothing waits, so nothing is waited for; nor is a second closing."""
+    """``close`` of an idle batcher returns at once, also the second time."""
     batcher, _ = make_batcher(echo)
     await put(batcher, [1])
     await batcher.close()
@@ -236,8 +239,8 @@ async def test_closing_an_idle_batcher_returns() -> None:
 
 
 @on_a_loop
-async def test_a_job_too_large_is_a_fault_of_the_caller() -> None:
-    """A job must fit one batch."""
+async def test_a_job_larger_than_a_batch_is_a_value_error() -> None:
+    """A job must fit into one batch."""
     batcher, _ = make_batcher(echo, max_batch=4)
     with pytest.raises(ValueError, match="1..4 sources, got 5"):
         put(batcher, range(5))
@@ -252,11 +255,11 @@ async def test_a_job_too_large_is_a_fault_of_the_caller() -> None:
     max_batch=st.integers(5, 16),
     quick_seconds=st.sampled_from([0.0, 30.0]),
 )
-def test_everyone_gets_their_own_answer(
+def test_each_job_gets_its_own_rows(
     sizes: list[int], turns: list[bool], withdrawn: set[int], bad: set[int], max_batch: int, quick_seconds: float
 ) -> None:
-    """Whatever the mix of sizes, pauses, failing runs and withdrawals, each request is answered once with its own rows or its
-    batch's error, or was withdrawn in time; no batch is too large.
+    """For any mix of sizes, pauses, failing runs and withdrawals, each job is delivered once with its own rows or its batch's
+    error, or was withdrawn in time; no batch is too large.
     """
     batches: list[int] = []
 
@@ -267,7 +270,7 @@ def test_everyone_gets_their_own_answer(
         return echo(seeds, given)
 
     @on_a_loop
-    async def play() -> None:
+    async def submit_all() -> None:
         batcher, metrics = make_batcher(run, max_batch=max_batch, quick_seconds=quick_seconds)
         jobs = []
         for index, size in enumerate(sizes):
@@ -290,6 +293,6 @@ def test_everyone_gets_their_own_answer(
                 assert job.rows.result().tolist() == list(job.sources)
         assert depth(metrics) == 0
 
-    play()
+    submit_all()
     assert max(batches, default=0) <= max_batch
     assert sum(batches) == sum(size for index, size in enumerate(sizes) if index not in withdrawn)

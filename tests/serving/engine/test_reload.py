@@ -1,4 +1,4 @@
-"""Other models while the service runs: swapped whole, or refused without a trace; and the route that asks for it."""
+"""Reloading models while the service runs: swapped atomically or refused without effect; and the admin route."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ TOKEN = "CANARY-0123456789"  # of this test
 
 
 def retrained(seed: int = 7, name: str = "grey") -> bytes:
-    """A model of the same shape as ``grey`` with other weights."""
+    """A model of the shape of ``grey`` with other weights."""
     return tiny_onnx.build(name, {"z": Normal(20)}, Image(28, 28, 1), [30 + seed])
 
 
-def place(path: Path, data: bytes) -> None:
-    """Rename a whole file into place."""
+def replace_file(path: Path, data: bytes) -> None:
+    """Replace a file atomically, by rename."""
     partial = path.with_name("partial")
     partial.write_bytes(data)
     partial.replace(path)
@@ -40,7 +40,7 @@ def place(path: Path, data: bytes) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """The file of the model that is served."""
+    """The model file of the service."""
     path = tmp_path / "m.onnx"
     path.write_bytes(tiny_onnx.grey())
     return path
@@ -48,7 +48,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def app(home: Path) -> ASGIApp:
-    """A service of that file."""
+    """A service with that model file."""
     return make_app(home)
 
 
@@ -66,10 +66,10 @@ def swaps(app: ASGIApp, result: str) -> float | None:
     return service_of(app).metrics.registry.get_sample_value("gan_model_swaps_total", {"result": result})
 
 
-def test_a_file_renamed_into_place_is_served(app: ASGIApp, home: Path) -> None:
-    """F-07, D-09: after the swap /generate is the new model's; the old one stays at its digest's address with its bytes."""
+def test_a_replaced_file_is_served(app: ASGIApp, home: Path) -> None:
+    """F-07, D-09: after the swap /generate uses the new model; the old one gives the same bytes at its digest's address."""
     before = ask(app, "seed=42")
-    place(home, retrained())
+    replace_file(home, retrained())
     (outcome,) = reload(app)
     after = ask(app, "seed=42")
     assert (outcome.result, outcome.digest) == ("swapped", after.headers["X-Model-Digest"])
@@ -89,25 +89,25 @@ def test_a_file_renamed_into_place_is_served(app: ASGIApp, home: Path) -> None:
 
 
 def test_a_model_that_was_replaced_twice_is_gone(app: ASGIApp, home: Path) -> None:
-    """With one model kept, the digest before the last is 410 and never other pixels."""
+    """With one model kept, the digest of the model before it is 410."""
     first = ask(app, "seed=42").headers["X-Model-Digest"]
     for seed in (1, 2):
-        place(home, retrained(seed))
+        replace_file(home, retrained(seed))
         reload(app)
     answer = ask(app, "seed=42", path=f"/models/{first}/generate")
     assert (answer.status, json.loads(answer.body)["code"]) == (410, "gone")
 
 
 def test_an_unchanged_file_is_left_alone(app: ASGIApp) -> None:
-    """Nothing changed, nothing is loaded."""
+    """An unchanged file is not loaded."""
     assert [outcome.result for outcome in reload(app)] == ["unchanged"]
     assert swaps(app, "swapped") == 0
 
 
 def flipped(data: bytes) -> bytes:
-    """One bit of a weight's exponent is another."""
-    place = next(i for i in range(len(data) // 2, len(data)) if data[i] & 0x7F in (0x3C, 0x3D, 0x3E))
-    return data[:place] + bytes([data[place] ^ 0x40]) + data[place + 1 :]
+    """Flip one bit of a weight's exponent."""
+    offset = next(i for i in range(len(data) // 2, len(data)) if data[i] & 0x7F in (0x3C, 0x3D, 0x3E))
+    return data[:offset] + bytes([data[offset] ^ 0x40]) + data[offset + 1 :]
 
 
 BROKEN: dict[str, Callable[[bytes], bytes]] = {
@@ -121,21 +121,21 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_replaces_nothing(app: ASGIApp, home: Path, name: str) -> None:
-    """F-10: whatever is wrong with the new file, the old model goes on, and the outcome says why."""
+    """F-10: a broken new file is refused with a reason, and the old model stays in service."""
     before = ask(app, "seed=42")
-    place(home, BROKEN[name](retrained()))
+    replace_file(home, BROKEN[name](retrained()))
     (outcome,) = reload(app)
     assert outcome.result == "refused"
     assert outcome.reason
     assert ask(app, "seed=42") == before
     assert [outcome.result for outcome in reload(app)] == ["unchanged"]
     assert swaps(app, "refused") == 1
-    place(home, retrained())
+    replace_file(home, retrained())
     assert [outcome.result for outcome in reload(app)] == ["swapped"]
 
 
-def test_a_pipe_or_nothing_replaces_nothing(app: ASGIApp, home: Path) -> None:
-    """F-10: a pipe in the file's place does not hang the service, nor does a file that is gone end it."""
+def test_a_pipe_or_a_missing_file_replaces_nothing(app: ASGIApp, home: Path) -> None:
+    """F-10: a pipe instead of the file does not block the service, and a missing file does not end it."""
     before = ask(app, "seed=42")
     home.unlink()
     assert [outcome.result for outcome in reload(app)] == ["refused"]
@@ -144,9 +144,9 @@ def test_a_pipe_or_nothing_replaces_nothing(app: ASGIApp, home: Path) -> None:
     assert ask(app, "seed=42") == before
 
 
-def test_reloads_at_once_come_one_after_another(app: ASGIApp, home: Path) -> None:
-    """F-11: fifty calls at the same time load a changed file once."""
-    place(home, retrained())
+def test_concurrent_reloads_load_once(app: ASGIApp, home: Path) -> None:
+    """F-11: fifty concurrent calls load a changed file once."""
+    replace_file(home, retrained())
     reloader: Reloader = app.flask.extensions["serving"].reloader
 
     async def all_at_once() -> list[list[Outcome]]:
@@ -156,28 +156,28 @@ def test_reloads_at_once_come_one_after_another(app: ASGIApp, home: Path) -> Non
     assert sorted(results) == ["swapped", *["unchanged"] * 49]
 
 
-def test_a_model_of_another_name_takes_the_place(app: ASGIApp, home: Path) -> None:
-    """A file whose model is called otherwise is served under its own name, and the old name is not there any more."""
-    place(home, retrained(name="other"))
+def test_a_model_of_another_name_replaces_the_old_one(app: ASGIApp, home: Path) -> None:
+    """A file whose model has a new name is served under it, and the old name is unknown."""
+    replace_file(home, retrained(name="other"))
     reload(app)
     assert ask(app, "seed=1&model=other").status == 200
     assert ask(app, "seed=1&model=grey").status == 400
 
 
 def test_a_name_that_another_file_has_is_refused(tmp_path: Path) -> None:
-    """Two files cannot have models of one name, not even later; a new file of its own name is added."""
+    """Two files cannot have models of the same name, also after a reload; a new file with a new name is added."""
     (tmp_path / "a.onnx").write_bytes(tiny_onnx.grey())
     (tmp_path / "b.onnx").write_bytes(tiny_onnx.colour())
     app = make_app(tmp_path)
-    place(tmp_path / "b.onnx", retrained(name="grey"))
-    place(tmp_path / "c.onnx", retrained(name="third"))
+    replace_file(tmp_path / "b.onnx", retrained(name="grey"))
+    replace_file(tmp_path / "c.onnx", retrained(name="third"))
     assert [outcome.result for outcome in reload(app)] == ["unchanged", "refused", "swapped"]
     assert [ask(app, f"seed=1&model={name}").status for name in ("grey", "colour", "third")] == [200, 200, 200]
 
 
-def test_a_swap_under_load_fails_nobody(root: Path, home: Path) -> None:
-    """F-07: while 8 clients ask two workers without a pause, a file is renamed into place: no request fails, each answer is
-    wholly the old model's or wholly the new one's as its digest says, and in the end all are the new one's.
+def test_a_swap_under_load_fails_no_request(root: Path, home: Path) -> None:
+    """F-07: a file is replaced while 8 clients send requests to two workers: no request fails, each response comes wholly from
+    the model that its digest names, and in the end all come from the new one.
     """
     new = home.with_name("new")
     new.write_bytes(retrained())
@@ -219,7 +219,7 @@ def test_a_swap_under_load_fails_nobody(root: Path, home: Path) -> None:
 
 
 def test_admin_routes_do_not_exist_without_a_token(app: ASGIApp) -> None:
-    """S-01: by default there is no such route."""
+    """S-01: by default the admin route does not exist."""
     assert ask(app, method="POST", path="/admin/reload").status == 404
 
 
@@ -227,7 +227,7 @@ def test_admin_routes_do_not_exist_without_a_token(app: ASGIApp) -> None:
     "authorization", [None, "", "Bearer", "Bearer wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}", "Bearer \xe4\xf6"]
 )
 def test_a_wrong_token_is_refused(home: Path, authorization: str | None) -> None:
-    """S-01, S-02: a missing, wrong, truncated or non-ASCII token is 401 with one body and says how to authorise."""
+    """S-01, S-02: a missing, wrong, truncated or non-ASCII token is 401 with the same body, which says how to authorise."""
     app = make_app(home, admin_token=TOKEN)
     headers = {} if authorization is None else {"Authorization": authorization}
     answer = ask(app, method="POST", path="/admin/reload", headers=headers)
@@ -235,8 +235,8 @@ def test_a_wrong_token_is_refused(home: Path, authorization: str | None) -> None
     assert json.loads(answer.body)["detail"] == "Authorization must be 'Bearer' and the token"
 
 
-def test_the_token_lets_in(home: Path) -> None:
-    """With the token a reload is done and told; a refused file makes it 422, and GET is no way to ask."""
+def test_the_right_token_is_accepted(home: Path) -> None:
+    """With the token a reload returns its outcomes; a refused file makes it 422, and GET is 405."""
     app = make_app(home, admin_token=TOKEN)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     answer = ask(app, method="POST", path="/admin/reload", headers=headers)
@@ -247,8 +247,8 @@ def test_the_token_lets_in(home: Path) -> None:
     assert ask(app, path="/admin/reload", headers=headers).status == 405
 
 
-def test_many_wrong_tokens_are_slowed_down(home: Path) -> None:
-    """S-06: after ten wrong tokens the answer is 429 with Retry-After, for the right one, too."""
+def test_many_wrong_tokens_are_rate_limited(home: Path) -> None:
+    """S-06: after ten wrong tokens the response is 429 with Retry-After, also for the right one."""
     bearer_auth = make_app(home, admin_token=TOKEN).flask.extensions["serving"].bearer_auth
     for _ in range(10):
         with pytest.raises(Unauthorised):
@@ -258,10 +258,10 @@ def test_many_wrong_tokens_are_slowed_down(home: Path) -> None:
     assert 1 <= int(refusal.value.headers["Retry-After"]) <= 60
 
 
-def test_every_worker_reloads_and_the_token_is_told_nowhere(root: Path, home: Path) -> None:
-    """One worker is asked and both follow; the token is in no log, metric, or answer (S-04)."""
+def test_every_worker_reloads_and_the_token_is_not_exposed(root: Path, home: Path) -> None:
+    """A reload of one worker reloads both; the token is in no log, metric or response (S-04)."""
     with running(root, models=home, workers=2, admin_token=TOKEN, watch_seconds=0) as server:
-        place(home, retrained())
+        replace_file(home, retrained())
         newest = load_model(home, "cpu").digest
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
         connection.request("POST", "/admin/reload", headers={"Authorization": f"Bearer {TOKEN}"})
@@ -273,21 +273,21 @@ def test_every_worker_reloads_and_the_token_is_told_nowhere(root: Path, home: Pa
             if streak == 60:
                 break
         assert streak == 60
-        told = [server.get(path)[2] for path in ("/metrics", "/models", "/", "/admin/reload")]
+        bodies = [server.get(path)[2] for path in ("/metrics", "/models", "/", "/admin/reload")]
         assert server.stop() == 0
         stdout = server.process.stdout.read() if server.process.stdout else ""
         assert TOKEN not in server.errors() + stdout
-        assert all(TOKEN.encode() not in text for text in told)
+        assert all(TOKEN.encode() not in text for text in bodies)
 
 
-def test_a_model_that_rolls_dice_is_told_by_its_own_metric(home: Path) -> None:
-    """A file that gives a seed other bytes each time is refused, and the gauge is 0 until one that does not is in its place."""
+def test_a_nondeterministic_model_has_its_own_metric(home: Path) -> None:
+    """A file that gives different bytes for a seed is refused, and the gauge is 0 until a deterministic file replaces it."""
     app = make_app(home)
     gauge = lambda: service_of(app).metrics.registry.get_sample_value("gan_determinism_check_ok", {"model": "grey"})  # noqa: E731
     assert gauge() == 1
-    place(home, tiny_onnx.random())
+    replace_file(home, tiny_onnx.random())
     (outcome,) = reload(app)
     assert (outcome.result, gauge()) == ("refused", 0)
     assert "the same seed gives different outputs" in str(outcome.reason)
-    place(home, retrained())
+    replace_file(home, retrained())
     assert (reload(app)[0].result, gauge()) == ("swapped", 1)

@@ -1,4 +1,4 @@
-"""What ends a worker that cannot be mended, and what does not."""
+"""Watchdog: which errors and stalls end a worker."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from serving.engine.watchdog import EXIT_CODE, Watchdog, is_sticky
         ("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input: z", False),
     ],
 )
-def test_a_lost_context_is_told_from_an_error_that_passes(text: str, sticky: bool) -> None:
-    """F-23: errors after which no call succeeds are known by onnxruntime's own words; out of memory passes."""
+def test_a_lost_context_is_distinguished_from_a_transient_error(text: str, sticky: bool) -> None:
+    """F-23: errors of a lost CUDA context are recognised by onnxruntime's messages; out of memory is transient."""
     assert is_sticky(RuntimeError(text)) is sticky
 
 
-def test_a_lost_worker_is_not_ready_and_leaves_once() -> None:
-    """F-23: from the first such error on the worker is not ready; a moment later it ends, once."""
-    left: list[int] = []
+def test_a_lost_worker_is_not_ready_and_exits_once() -> None:
+    """F-23: after the first such error the worker is not ready; a moment later it exits, once."""
+    exit_codes: list[int] = []
     is_over = threading.Event()
 
-    def leave(code: int) -> None:
-        left.append(code)
+    def exit_process(code: int) -> None:
+        exit_codes.append(code)
         is_over.set()
 
     events: list[str] = []
-    watchdog = Watchdog(leave)
+    watchdog = Watchdog(exit_process)
     for text in ("harmless", "CUDA failure 700: x", "CUDA failure 700: x"):
         watchdog.inspect(RuntimeError(text), lambda event, **facts: events.append(event))
         assert watchdog.is_failing == (text != "harmless")
     assert is_over.wait(30)
-    assert (left, events) == ([EXIT_CODE], ["lost"])
+    assert (exit_codes, events) == ([EXIT_CODE], ["lost"])
 
 
 def test_a_run_that_never_returns_ends_the_worker() -> None:
-    """F-05: the watchdog leaves when one of several runs has been going on for too long, and says so."""
+    """F-05: when one of several runs takes too long, the worker is failing, logs ``stalled`` and exits."""
     is_over = threading.Event()
     events: list[str] = []
     watchdog = Watchdog(lambda code: is_over.set())
@@ -56,33 +56,33 @@ def test_a_run_that_never_returns_ends_the_worker() -> None:
     assert (watchdog.is_failing, events) == (True, ["stalled"])
 
 
-def test_a_worker_says_why_before_it_ends() -> None:
-    """The farewell, by which the log is written, comes after the reason and before the end."""
+def test_the_log_is_flushed_before_the_exit() -> None:
+    """``on_exit``, which flushes the log, runs after the reason is logged and before the process exits."""
     is_over = threading.Event()
     done: list[str] = []
 
-    def leave(code: int) -> None:
-        done.append("left")
+    def exit_process(code: int) -> None:
+        done.append("exited")
         is_over.set()
 
-    watchdog = Watchdog(leave)
-    watchdog.on_exit = lambda: done.append("written")
+    watchdog = Watchdog(exit_process)
+    watchdog.on_exit = lambda: done.append("flushed")
     began = time.monotonic()
     watchdog.watch(lambda: [began], 0.1, lambda event, **facts: done.append(event))
     assert is_over.wait(30)
-    assert done == ["stalled", "written", "left"]
+    assert done == ["stalled", "flushed", "exited"]
 
 
 def test_runs_that_return_keep_the_worker() -> None:
-    """An idle worker, or one whose runs are short, is left alone."""
-    looked = threading.Semaphore(0)
-    watchdog = Watchdog(lambda code: pytest.fail("left"))
+    """A worker that is idle or whose runs are short does not exit."""
+    polled = threading.Semaphore(0)
+    watchdog = Watchdog(lambda code: pytest.fail("exited"))
 
     def running_since() -> list[float | None]:
-        looked.release()
+        polled.release()
         return [None, time.monotonic()]
 
     watchdog.watch(running_since, 0.1, lambda event, **facts: None)
     for _ in range(8):
-        assert looked.acquire(timeout=30)
+        assert polled.acquire(timeout=30)
     assert not watchdog.is_failing

@@ -1,4 +1,4 @@
-"""What a client may send, and how slowly: bytes on the wire against the real server (RELIABILITY's group H)."""
+"""Limits of HTTP requests in form, size and time: raw bytes against the real server (RELIABILITY's group H)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECOND = b"GET /generate?seed=7 HTTP/1.1\r\nHost: x\r\nX-Canary: smuggled\r\n\r\
 
 @pytest.fixture(scope="module")
 def server(root: Path, folder: Path) -> Iterator[Server]:
-    """A server of one worker that gives clients a second, and idle connections two."""
+    """A server of one worker with a client timeout of one second and a keep-alive of two."""
     with running(root, models=folder / "1-grey.onnx", client_seconds=1, keep_alive_seconds=2) as server:
         before = server.get("/generate?seed=42")[2]
         yield server
@@ -31,12 +31,12 @@ def server(root: Path, folder: Path) -> Iterator[Server]:
 
 
 def statuses(answer: bytes) -> list[int]:
-    """Of all the answers in what came back."""
+    """Status codes of all responses in the received bytes."""
     return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
 
 
-def told(answer: bytes) -> str:
-    """The code of the problem in the last answer."""
+def problem_code(answer: bytes) -> str:
+    """The problem code of the last response."""
     code: str = json.loads(answer.rpartition(b"\r\n\r\n")[2])["code"]
     return code
 
@@ -62,11 +62,11 @@ def told(answer: bytes) -> str:
         pytest.param(b"no colon at all\r\n", id="no header"),
     ],
 )
-def test_what_is_not_quite_http_is_one_400_and_a_closed_connection(server: Server, head: bytes) -> None:
-    """H-01 to H-06, H-10: nothing behind the fault on the same connection is acted on."""
+def test_a_malformed_head_is_one_400_and_a_closed_connection(server: Server, head: bytes) -> None:
+    """H-01 to H-06, H-10: nothing after the malformed head on the same connection is processed."""
     answer = server.send(GET + head + b"\r\n" + SECOND)
     assert statuses(answer) == [400]
-    assert told(answer) == "bad_request"
+    assert problem_code(answer) == "bad_request"
     assert b"smuggled" not in answer
 
 
@@ -83,13 +83,13 @@ def test_what_is_not_quite_http_is_one_400_and_a_closed_connection(server: Serve
         pytest.param(bytes(range(256)), id="H-14 any bytes"),
     ],
 )
-def test_what_is_not_http_is_closed(server: Server, data: bytes) -> None:
-    """H-13, H-14: at most one answer, 400, and the connection is closed."""
+def test_a_request_that_is_not_http_1_is_closed(server: Server, data: bytes) -> None:
+    """H-13, H-14: one 400, and the connection is closed."""
     assert statuses(server.send(data)) == [400]
 
 
-def test_a_host_is_not_asked_of_http_1_0(server: Server) -> None:
-    """HTTP/1.0 knows no Host."""
+def test_http_1_0_needs_no_host(server: Server) -> None:
+    """HTTP/1.0 has no Host header."""
     assert statuses(server.send(b"GET /healthz HTTP/1.0\r\n\r\n")) == [200]
 
 
@@ -105,30 +105,30 @@ def test_a_host_is_not_asked_of_http_1_0(server: Server) -> None:
     ],
     ids=["long line", "long header", "many headers", "longish header", "some headers", "longish line"],
 )
-def test_heads_have_a_size(server: Server, request_: bytes, status: int) -> None:
-    """H-11, H-12: a head beyond 64 KiB or 100 headers is 431; one below is read."""
+def test_heads_are_limited_in_size(server: Server, request_: bytes, status: int) -> None:
+    """H-11, H-12: a head of more than 64 KiB or 100 headers is 431; a smaller one is accepted."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as connection:
-        with suppress(ConnectionError):  # refused before all of it was sent
+        with suppress(ConnectionError):  # refused before the whole head was sent
             connection.sendall(request_)
         try:
             answer = connection.recv(65536)
         except ConnectionError:
-            return  # what was still on its way made the server's close a reset, and took the answer along
+            return  # unread bytes made the server's close a reset, which dropped the response
     assert statuses(answer) == [status]
 
 
-def test_three_requests_at_once_are_three_answers_in_order(server: Server) -> None:
-    """H-09: pipelined GETs are answered one after the other, each with its own bytes."""
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    """H-09: three pipelined GETs are answered in order, each with its own bytes."""
     expected = [server.get(f"/generate?seed={seed}")[2] for seed in (1, 2, 3)]
     request = b"GET /generate?seed=%d HTTP/1.1\r\nHost: x\r\n%s\r\n"
     answer = server.send(request % (1, b"") + request % (2, b"") + request % (3, b"Connection: close\r\n"))
-    places = [answer.index(body) for body in expected]
+    offsets = [answer.index(body) for body in expected]
     assert statuses(answer) == [200, 200, 200]
-    assert places == sorted(places)
+    assert offsets == sorted(offsets)
 
 
-def test_a_client_that_half_closes_gets_its_answer(server: Server) -> None:
-    """H-19: after the client's FIN the whole answer still comes."""
+def test_a_client_that_half_closes_gets_its_response(server: Server) -> None:
+    """H-19: the complete response is sent after the client's FIN."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as connection:
         connection.sendall(GET + CLOSE)
         connection.shutdown(socket.SHUT_WR)
@@ -136,26 +136,26 @@ def test_a_client_that_half_closes_gets_its_answer(server: Server) -> None:
     assert answer.endswith(server.get("/generate?seed=42")[2])
 
 
-def test_expect_on_get_hangs_nobody(server: Server) -> None:
-    """H-22: ``Expect: 100-continue`` with a body that comes later; the answer does not wait for it."""
+def test_expect_on_get_blocks_nothing(server: Server) -> None:
+    """H-22: the response to a GET with ``Expect: 100-continue`` does not wait for the body."""
     answer = server.send(GET + b"Expect: 100-continue\r\nContent-Length: 3\r\n" + CLOSE + b"abc")
     assert statuses(answer)[-1] == 200
 
 
 def test_an_absolute_target_is_its_path(server: Server) -> None:
-    """H-13: as RFC 9112, 3.2.2, has it; nothing of the host is believed."""
+    """H-13: the path of an absolute target is used, and its host is ignored (RFC 9112, 3.2.2)."""
     assert statuses(server.send(b"GET http://evil.example/healthz HTTP/1.1\r\nHost: x\r\n" + CLOSE)) == [200]
 
 
 @pytest.mark.parametrize("name", [b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n", b"Upgrade: websocket\r\n"])
-def test_a_wish_for_another_protocol_is_passed_over(server: Server, name: bytes) -> None:
-    """The request is answered as if it had not been said."""
+def test_an_upgrade_request_is_ignored(server: Server, name: bytes) -> None:
+    """``Upgrade`` has no effect on the response."""
     assert statuses(server.send(GET + name + CLOSE)) == [200]
 
 
 @pytest.mark.parametrize("drip", [False, True], ids=["H-15 stops", "H-16 drips"])
-def test_half_a_head_holds_up_nobody(server: Server, drip: bool) -> None:
-    """H-15, H-16: 64 clients that never finish their head; others are answered meanwhile, and the slow ones told 408."""
+def test_an_incomplete_head_blocks_no_other_client(server: Server, drip: bool) -> None:
+    """H-15, H-16: 64 clients that never finish their head get 408; others are answered meanwhile."""
     with ExitStack() as stack:
         slow = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT)) for _ in range(64)]
         for connection in slow:
@@ -168,8 +168,8 @@ def test_half_a_head_holds_up_nobody(server: Server, drip: bool) -> None:
         assert {tuple(statuses(connection.recv(65536))) for connection in slow} == {(408,)}
 
 
-def test_a_connection_on_which_nothing_comes_is_closed(server: Server) -> None:
-    """H-17: before the first byte as well as between two requests."""
+def test_a_silent_connection_is_closed(server: Server) -> None:
+    """H-17: a silent connection is closed before the first byte and between two requests."""
     with ExitStack() as stack:
         silent = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT))
         idle = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT))
@@ -179,8 +179,8 @@ def test_a_connection_on_which_nothing_comes_is_closed(server: Server) -> None:
         assert statuses(silent.recv(65536)) == [408]
 
 
-def test_a_reader_that_stops_is_cut_off_and_holds_up_nobody(server: Server) -> None:
-    """H-18: 16 clients ask for answers of 3 MB and read none of it; others are answered, and the slow ones lose the rest."""
+def test_a_client_that_does_not_read_is_disconnected(server: Server) -> None:
+    """H-18: 16 clients that do not read their response of 3 MB are disconnected; others are answered meanwhile."""
     with ExitStack() as stack:
         slow = []
         for _ in range(16):
@@ -201,8 +201,8 @@ def test_a_reader_that_stops_is_cut_off_and_holds_up_nobody(server: Server) -> N
         assert server.get("/generate?seed=42")[0] == 200
 
 
-def test_draining_asks_clients_to_go_elsewhere(root: Path, folder: Path) -> None:
-    """F-02: from SIGTERM on each answer on a kept connection says that it is the last one there."""
+def test_draining_closes_kept_connections(root: Path, folder: Path) -> None:
+    """F-02: after SIGTERM each response has ``Connection: close``."""
     with running(root, models=folder / "1-grey.onnx", drain_seconds=600) as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as connection:
             connection.sendall(GET + b"\r\n")

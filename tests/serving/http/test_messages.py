@@ -1,4 +1,4 @@
-"""Bodies and messages as they stand on the wire, sent to the real server."""
+"""Request bodies and response messages on the wire, with the real server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INFER = b"POST /v2/models/conditional/infer HTTP/1.1\r\nHost: x\r\n"
 
 @pytest.fixture(scope="module")
 def server(root: Path, folder: Path) -> Iterator[Server]:
-    """A server of one worker with every model, which waits half a second for a body."""
+    """A server of one worker with all models and a deadline of half a second."""
     with running(root, models=folder, deadline_seconds=0.5) as server:
         yield server
 
@@ -42,8 +42,8 @@ def status_and_body(answer: bytes) -> tuple[bytes, bytes]:
         ),
     ],
 )
-def test_what_tritonclient_sends_is_answered(server: Server, length: bytes, body: bytes, parameters: str) -> None:
-    """Requests as tritonclient 2.73 writes them, without a Content-Type, bring the pixels of their seeds."""
+def test_requests_of_tritonclient_are_answered(server: Server, length: bytes, body: bytes, parameters: str) -> None:
+    """Requests as written by tritonclient 2.73, without a Content-Type, return the pixels of their seeds."""
     agent = b"User-Agent: python/gevent-http-client-2.6.1\r\nConnection: close\r\nContent-Length: " + length
     status, answer = status_and_body(server.send(INFER + agent + b"\r\n\r\n" + body))
     assert status == b"200"
@@ -52,8 +52,8 @@ def test_what_tritonclient_sends_is_answered(server: Server, length: bytes, body
     assert pixels[28 * 28 :] == [value for line in expected[0] for pixel in line for value in pixel]
 
 
-def test_a_body_in_chunks_is_read_whole(server: Server) -> None:
-    """Without a Content-Length, in pieces that split a word."""
+def test_a_chunked_body_is_read_completely(server: Server) -> None:
+    """A body without Content-Length is read from chunks that split a token."""
     body = b'{"inputs":[{"name":"seed","shape":[1],"datatype":"UINT32","data":[42]}]}'
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:5], body[5:30], body[30:]))
     status, _ = status_and_body(
@@ -63,23 +63,23 @@ def test_a_body_in_chunks_is_read_whole(server: Server) -> None:
 
 
 def test_a_body_that_is_too_large_is_refused_by_its_header(server: Server) -> None:
-    """413 while the body has not come."""
+    """A body with a too large Content-Length is 413 before it is sent."""
     status, body = status_and_body(server.send(INFER + b"Connection: close\r\nContent-Length: 99999999\r\n\r\n{"))
     assert (status, json.loads(body)["code"]) == (b"413", "content_too_large")
 
 
-def test_a_body_that_never_comes_holds_nothing_up(server: Server) -> None:
-    """A client that sends a part and waits is told so at its deadline."""
+def test_an_incomplete_body_is_refused_at_the_deadline(server: Server) -> None:
+    """A client that sends a part of its body gets 400 at the deadline."""
     status, body = status_and_body(server.send(INFER + b"Connection: close\r\nContent-Length: 20\r\n\r\n{"))
     assert (status, json.loads(body)["error"]) == (b"400", "the body ended after 1 of 20 bytes")
 
 
 @pytest.mark.parametrize("path", ["/generate?seed=42", "/models", "/openapi.json", "/docs"])
-def test_an_unchanged_answer_is_told_in_headers_alone(server: Server, path: str) -> None:
-    """304 has no body, no length and no type, and what else a cache must know (RFC 9110, 15.4.5)."""
-    status, told, body = server.get(path)
-    kept_status, kept, nothing = server.get(path, headers={"If-None-Match": told["etag"]})
-    assert (status, kept_status, nothing, len(body)) == (200, 304, b"", int(told["content-length"]))
-    assert {"content-length", "content-type"} & set(kept) == set()
+def test_a_304_has_headers_only(server: Server, path: str) -> None:
+    """A 304 has no body, length or type, and the headers that a cache needs (RFC 9110, 15.4.5)."""
+    status, headers, body = server.get(path)
+    second_status, second_headers, no_body = server.get(path, headers={"If-None-Match": headers["etag"]})
+    assert (status, second_status, no_body, len(body)) == (200, 304, b"", int(headers["content-length"]))
+    assert {"content-length", "content-type"} & set(second_headers) == set()
     for name in ("etag", "cache-control", "vary"):
-        assert kept.get(name) == told.get(name)
+        assert second_headers.get(name) == headers.get(name)

@@ -1,4 +1,4 @@
-"""The other routes, the metrics of one process, and what happens when something inside fails."""
+"""The routes besides ``/generate``, the metrics of one process, and internal errors."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tests.serving.client import ask, service_of
 
 
 def test_the_routes_are_those_of_the_table(app: ASGIApp) -> None:
-    """S-03: there is no route that the table does not name, and each answers GET, HEAD and OPTIONS only, or its own method."""
-    told = {
+    """S-03: exactly the routes of the table exist, with GET, HEAD and OPTIONS, or with their own method and OPTIONS."""
+    expected = {
         rule: {"GET", "HEAD", "OPTIONS"} if method == "GET" else {method, "OPTIONS"}
         for method, rule in map(split_route, ROUTES)
     }
-    assert {rule.rule: rule.methods for rule in app.flask.url_map.iter_rules()} == told
+    assert {rule.rule: rule.methods for rule in app.flask.url_map.iter_rules()} == expected
 
 
-def test_models_are_listed_with_what_they_can_be_asked(app: ASGIApp, models: dict[str, Model]) -> None:
-    """``/models`` lists every model, the default one first, with digest, formats and the range of each parameter."""
+def test_models_are_listed_with_their_parameters(app: ASGIApp, models: dict[str, Model]) -> None:
+    """``/models`` lists all models, the default one first, with digest, formats and parameter ranges."""
     listed = json.loads(ask(app, path="/models").body)["models"]
     assert [model["name"] for model in listed] == list(models)
     assert listed[0]["digest"] == models["conditional"].digest
@@ -45,7 +45,7 @@ def test_models_are_listed_with_what_they_can_be_asked(app: ASGIApp, models: dic
 
 
 def test_one_model_is_shown(app: ASGIApp) -> None:
-    """``/models/<name>`` is the list's entry; another name is 404 and named."""
+    """``/models/<name>`` is the entry of the list; the 404 of an unknown name shows it."""
     listed = json.loads(ask(app, path="/models").body)["models"]
     assert json.loads(ask(app, path="/models/grey").body) == next(model for model in listed if model["name"] == "grey")
     missing = ask(app, path="/models/nothing")
@@ -55,7 +55,7 @@ def test_one_model_is_shown(app: ASGIApp) -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_a_running_service_is_alive_and_ready(app: ASGIApp, path: str) -> None:
-    """Both probes answer 200."""
+    """Both probes are 200."""
     assert ask(app, path=path).status == 200
 
 
@@ -63,8 +63,8 @@ QUERIES = {"/generate": "seed=1", "/walk": "from=1&to=2", "/mix": "a=1&b=2", "/a
 
 
 @pytest.mark.parametrize("path", [route for route in ROUTES if not {"<", " "} & set(route)])
-def test_no_cache_may_guess_how_long_it_keeps_an_answer(app: ASGIApp, path: str) -> None:
-    """Every answer says so itself; one that may be kept has a tag, and is 304 as long as it is the same."""
+def test_every_response_has_cache_control(app: ASGIApp, path: str) -> None:
+    """Every response has ``Cache-Control``; one that may be cached has an ETag, and is 304 while unchanged."""
     answer = ask(app, QUERIES.get(path, ""), path=path)
     rule = answer.headers["Cache-Control"]
     assert rule in ("no-store", "no-cache", "public, no-cache")
@@ -80,7 +80,7 @@ def value(service: Service, name: str, **labels: str) -> float:
 
 
 def test_answers_are_counted_by_route_method_and_code(app: ASGIApp) -> None:
-    """The lane and Flask count into the same metrics, under the route's name and never the path's."""
+    """The fast path and Flask count in the same metrics, by route and never by path."""
     service = service_of(app)
     counted = [
         ("seed=1", "GET", "/generate", {"route": "/generate", "method": "GET", "code": "200"}),
@@ -96,7 +96,7 @@ def test_answers_are_counted_by_route_method_and_code(app: ASGIApp) -> None:
         assert value(service, "gan_http_requests_total", **labels) == before + 1
 
 
-def test_an_answer_without_inference_is_told_apart(app: ASGIApp) -> None:
+def test_a_304_has_its_own_label(app: ASGIApp) -> None:
     """A 304 is counted as ``not_modified`` in the histogram of durations."""
     service = service_of(app)
     labels = {"route": "/generate", "cache": "not_modified", "model": "conditional"}
@@ -105,8 +105,8 @@ def test_an_answer_without_inference_is_told_apart(app: ASGIApp) -> None:
     assert value(service, "gan_http_request_duration_seconds_count", **labels) == before + 1
 
 
-def test_every_metric_is_there_under_its_name(app: ASGIApp) -> None:
-    """The names that dashboards rely on are exposed, and .25 seconds is an exact bucket."""
+def test_metric_names_are_stable(app: ASGIApp) -> None:
+    """The names that dashboards rely on are exposed, and .25 seconds is a bucket."""
     ask(app, "seed=1")
     text = ask(app, path="/metrics").body.decode()
     for name in (
@@ -132,7 +132,7 @@ def test_every_metric_is_there_under_its_name(app: ASGIApp) -> None:
 
 
 def test_no_label_takes_a_value_from_a_client(app: ASGIApp) -> None:
-    """O-14: after requests full of a marker in every place, no metric holds it."""
+    """O-14: after requests with a marker in all parameters and headers, no metric contains it."""
     for query in ("seed=canary", "canary=1", "model=canary", "format=canary"):
         ask(app, query, headers={"User-Agent": "canary", "Accept": "canary/canary", "If-None-Match": "canary"})
     ask(app, path="/canary", method="CANARY")
@@ -140,14 +140,14 @@ def test_no_label_takes_a_value_from_a_client(app: ASGIApp) -> None:
 
 
 class BrokenSession:
-    """A session whose runs fail with a secret."""
+    """A session whose runs raise an error with a secret message."""
 
     def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
         raise RuntimeError("secret in /srv/secret")
 
 
-def test_a_fault_is_told_by_an_id_only(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
-    """O-09, S-19: a failing run is 500 with an id, the log has the id and the trace, the client learns nothing else."""
+def test_a_fault_exposes_an_id_only(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
+    """O-09, S-19: a failing inference is 500 with an id; the log has the id and the traceback."""
     broken = replace(models["grey"], session=BrokenSession())  # type: ignore[arg-type]
     events: list[tuple[str, dict[str, object]]] = []
 
@@ -165,7 +165,7 @@ def test_a_fault_is_told_by_an_id_only(make_service: Callable[..., Service], mod
 
 
 def test_a_closed_service_refuses_and_counts(make_service: Callable[..., Service]) -> None:
-    """After its batchers closed, a request is 503 with Retry-After, and counted as refused."""
+    """After its batchers are closed, a request is 503 with Retry-After, and counted as refused."""
     service = make_service()
     for entry in service.registry.values():
         service.portal.run(entry.batcher.close())
@@ -179,8 +179,8 @@ def all_problems(kind: type[Problem] = Problem) -> list[type[Problem]]:
     return [found for child in kind.__subclasses__() for found in (child, *all_problems(child))]
 
 
-def test_codes_are_stable_and_tell_problems_apart() -> None:
-    """Each problem has a code of its own, the words that clients may rely on."""
+def test_problem_codes_are_stable_and_unique() -> None:
+    """Each problem has its own code, on which clients may rely."""
     assert {problem.code: problem.status for problem in all_problems()} == {
         "bad_query": 400,
         "unknown_parameter": 400,

@@ -1,4 +1,4 @@
-"""GPU metrics: by NVML where there is a GPU, and nothing at all where there is none."""
+"""GPU metrics: read by NVML, and no series without a GPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
 
 @dataclass
 class Memory:
-    """As NVML has it, in bytes."""
+    """NVML's memory information, in bytes."""
 
     used: int = 3
     total: int = 8
@@ -23,53 +23,53 @@ class Memory:
 
 @dataclass
 class Rates:
-    """As NVML has them, in percent."""
+    """NVML's utilisation rates, in percent."""
 
     gpu: int = 25
 
 
 class Driver:
-    """NVML of two GPUs, as ``serving.observability.gpu_metrics`` calls it; the second is a partition and has no utilisation."""
+    """A fake of NVML with two GPUs; the second is a MIG partition and reports no utilisation."""
 
     NVMLError = pynvml.NVMLError
     NVML_TEMPERATURE_GPU = pynvml.NVML_TEMPERATURE_GPU
 
     def nvmlDeviceGetCount(self) -> int:
-        """Two."""
+        """Two GPUs."""
         return 2
 
-    def nvmlDeviceGetHandleByIndex(self, place: int) -> int:
-        """The place itself."""
-        return place
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        """The index is the handle."""
+        return index
 
     def nvmlDeviceGetName(self, device: int) -> str:
-        """One name for both."""
+        """The same name for both."""
         return "T9"
 
     def nvmlDeviceGetMemoryInfo(self, device: int) -> Memory:
-        """The same of both."""
+        """The same memory for both."""
         return Memory()
 
     def nvmlDeviceGetUtilizationRates(self, device: int) -> Rates:
-        """Of the first only."""
+        """Rates of the first GPU only."""
         if device == 1:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
         return Rates()
 
     def nvmlDeviceGetTemperature(self, device: int, sensor: int) -> int:
-        """Degrees."""
+        """Degrees Celsius."""
         return 40 + device
 
 
 def text_of(collector: GpuCollector) -> str:
-    """What Prometheus would read."""
+    """The collector's metrics in Prometheus's text format."""
     registry = CollectorRegistry()
     registry.register(collector)
     return generate_latest(registry).decode()
 
 
 def test_each_gpu_has_its_series() -> None:
-    """Bytes, a share of one, degrees; what a GPU does not tell is left out, and the rest of it stays."""
+    """Units are bytes, a ratio and degrees; a value that a GPU does not report is left out, its other values stay."""
     lines = [line for line in text_of(GpuCollector(Driver)).splitlines() if not line.startswith("#")]
     assert lines == [
         'gan_gpu_memory_used_bytes{gpu="0",name="T9"} 3.0',
@@ -83,25 +83,25 @@ def test_each_gpu_has_its_series() -> None:
 
 
 def test_without_a_gpu_there_are_no_series() -> None:
-    """The driver is looked for once, and its absence is no fault."""
-    looked: list[int] = []
+    """The driver is searched for once, and a missing one is not an error."""
+    calls: list[int] = []
 
     def find() -> Any | None:
-        looked.append(1)
+        calls.append(1)
         return None
 
     collector = GpuCollector(find)
     assert [text_of(collector), text_of(collector)] == ["", ""]
-    assert len(looked) == 1
+    assert len(calls) == 1
 
 
-def test_every_question_is_one_of_nvml() -> None:
-    """The driver of these tests asks and answers by names that nvidia-ml-py has."""
+def test_the_fake_has_the_names_of_nvml() -> None:
+    """Each NVML function of the fake exists in nvidia-ml-py."""
     assert [name for name in vars(Driver) if name.lower().startswith("nvml") and not hasattr(pynvml, name)] == []
 
 
-def test_a_machine_without_the_driver_is_no_fault() -> None:
-    """nvidia-ml-py says by an error that there is no driver, and that is nothing; with one, NVML is found."""
+def test_a_missing_driver_is_not_an_error() -> None:
+    """Without a driver nvidia-ml-py raises an error and NVML is not found; with a driver it is found."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:

@@ -1,4 +1,4 @@
-"""The log's way out: every line whole and in order, and a service that goes on whatever its reader does."""
+"""The log writer: lines complete and in order, and a service that no reader can block."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.observability.log_writer import ATOMIC_WRITE_BYTES, LogWriter, in_pieces
+from serving.observability.log_writer import ATOMIC_WRITE_BYTES, LogWriter, split_chunks
 
 
 class Pipe:
-    """A pipe, and what has been dropped on its way."""
+    """A pipe, and the number of lines dropped."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
@@ -25,14 +25,14 @@ class Pipe:
         self.dropped += lines
 
     def rest(self) -> list[str]:
-        """All lines until the other end is closed."""
+        """All lines until the write end is closed."""
         with os.fdopen(self.reader) as file:
             return file.read().splitlines()
 
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """One whose ends are closed afterwards, if they still are open."""
+    """A pipe that is closed after the test."""
     pipe = Pipe()
     yield pipe
     for descriptor in (pipe.reader, pipe.writer):
@@ -41,7 +41,7 @@ def pipe() -> Iterator[Pipe]:
 
 
 def test_lines_are_written_in_order(pipe: Pipe) -> None:
-    """Those of closing, too."""
+    """Lines are written in order, including those that ``close`` writes."""
     log_writer = LogWriter(pipe.writer)
     for number in range(1000):
         log_writer.write(f"line {number}")
@@ -51,25 +51,25 @@ def test_lines_are_written_in_order(pipe: Pipe) -> None:
 
 
 def test_an_event_is_one_line_of_json(pipe: Pipe) -> None:
-    """With its time, and what it is about."""
+    """An event is a JSON object with its name, its time and its facts."""
     log_writer = LogWriter(pipe.writer)
     log_writer.event("reload", file="ä\n", count=1)
     log_writer.close()
     os.close(pipe.writer)
     (line,) = pipe.rest()
-    told = json.loads(line)
-    assert told.pop("time").endswith("Z")
-    assert told == {"event": "reload", "file": "ä\n", "count": 1}
+    fields = json.loads(line)
+    assert fields.pop("time").endswith("Z")
+    assert fields == {"event": "reload", "file": "ä\n", "count": 1}
 
 
 @pytest.mark.parametrize("blocks", [True, False])
-def test_nobody_waits_for_a_reader_that_does_not_read(pipe: Pipe, blocks: bool) -> None:
-    """What finds no room is dropped and counted; read at last, the log says how much is missing, and every line is whole."""
+def test_a_reader_that_does_not_read_blocks_nothing(pipe: Pipe, blocks: bool) -> None:
+    """Lines beyond the buffer are dropped and counted; once read, the log says how many are missing, and lines are complete."""
     os.set_blocking(pipe.writer, blocks)
-    log_writer = LogWriter(pipe.writer, room=10_000)
-    log_writer.count_dropped(pipe.count)
+    log_writer = LogWriter(pipe.writer, max_buffer_bytes=10_000)
+    log_writer.on_dropped(pipe.count)
     for number in range(10_000):
-        log_writer.write(json.dumps({"number": number, "fill": "x" * 100}))  # more than the pipe and the room hold
+        log_writer.write(json.dumps({"number": number, "fill": "x" * 100}))  # more than the pipe and the buffer hold
     assert pipe.dropped > 0
     lines: list[str] = []
     reading = threading.Thread(target=lambda: lines.extend(pipe.rest()))
@@ -77,29 +77,29 @@ def test_nobody_waits_for_a_reader_that_does_not_read(pipe: Pipe, blocks: bool) 
     log_writer.close(30)
     os.close(pipe.writer)
     reading.join(30)
-    told = [json.loads(line) for line in lines]
-    kept = [line["number"] for line in told if "number" in line]
+    parsed = [json.loads(line) for line in lines]
+    kept = [line["number"] for line in parsed if "number" in line]
     assert kept == sorted(set(kept))
-    assert sum(line["lines"] for line in told if line.get("event") == "log_dropped") == pipe.dropped == 10_000 - len(kept)
+    assert sum(line["lines"] for line in parsed if line.get("event") == "log_dropped") == pipe.dropped == 10_000 - len(kept)
 
 
-def test_a_reader_that_is_gone_costs_its_lines_only(pipe: Pipe) -> None:
-    """They are counted as dropped, and those who write notice nothing."""
+def test_a_closed_reader_only_costs_its_lines(pipe: Pipe) -> None:
+    """Lines to a closed pipe are counted as dropped, and ``write`` does not fail."""
     os.close(pipe.reader)
     log_writer = LogWriter(pipe.writer)
-    log_writer.count_dropped(pipe.count)
+    log_writer.on_dropped(pipe.count)
     for _ in range(10):
         log_writer.write("line")
     log_writer.close(30)
     assert pipe.dropped == 10
 
 
-def test_a_full_disk_costs_lines_only() -> None:
-    """``/dev/full`` takes none."""
+def test_a_full_disk_only_costs_lines() -> None:
+    """Lines to ``/dev/full`` are counted as dropped."""
     full = os.open("/dev/full", os.O_WRONLY)
     pipe = Pipe()
     log_writer = LogWriter(full)
-    log_writer.count_dropped(pipe.count)
+    log_writer.on_dropped(pipe.count)
     log_writer.write("line")
     log_writer.close(30)
     os.close(full)
@@ -107,40 +107,40 @@ def test_a_full_disk_costs_lines_only() -> None:
 
 
 def test_writers_of_one_pipe_do_not_mix_their_lines(pipe: Pipe) -> None:
-    """Two journals, as two workers have them, at once."""
-    journals = [LogWriter(pipe.writer, room=10_000_000) for _ in range(2)]
+    """Two log_writers, as two workers have them, at once."""
+    log_writers = [LogWriter(pipe.writer, max_buffer_bytes=10_000_000) for _ in range(2)]
 
-    def write(place: int) -> None:
+    def write(index: int) -> None:
         for number in range(3000):
-            journals[place].write(json.dumps({"place": place, "number": number, "fill": "x" * (number % 700)}))
+            log_writers[index].write(json.dumps({"writer": index, "number": number, "fill": "x" * (number % 700)}))
 
-    threads = [threading.Thread(target=write, args=[place]) for place in range(2)]
+    threads = [threading.Thread(target=write, args=[index]) for index in range(2)]
     lines: list[str] = []
     reading = threading.Thread(target=lambda: lines.extend(pipe.rest()))
     for thread in (*threads, reading):
         thread.start()
     for thread in threads:
         thread.join(30)
-    for log_writer in journals:
+    for log_writer in log_writers:
         log_writer.close(30)
     os.close(pipe.writer)
     reading.join(30)
-    told = [json.loads(line) for line in lines]
-    for place in range(2):
-        assert [line["number"] for line in told if line["place"] == place] == list(range(3000))
+    parsed = [json.loads(line) for line in lines]
+    for index in range(2):
+        assert [line["number"] for line in parsed if line["writer"] == index] == list(range(3000))
 
 
-def test_pieces_are_of_whole_lines() -> None:
-    """As many as a pipe takes at once; a longer one by itself."""
+def test_chunks_are_of_whole_lines() -> None:
+    """A chunk has as many lines as a pipe takes atomically; a longer line is a chunk of its own."""
     lines = [b"x" * 1000] * 5 + [b"y" * 5000] + [b"z"]
-    pieces = list(in_pieces(b"\n".join(lines) + b"\n"))
-    assert [line for piece in pieces for line in piece.splitlines()] == lines
-    assert [piece.count(b"\n") for piece in pieces] == [4, 1, 1, 1]
-    assert len(pieces[0]) <= ATOMIC_WRITE_BYTES
+    chunks = list(split_chunks(b"\n".join(lines) + b"\n"))
+    assert [line for chunk in chunks for line in chunk.splitlines()] == lines
+    assert [chunk.count(b"\n") for chunk in chunks] == [4, 1, 1, 1]
+    assert len(chunks[0]) <= ATOMIC_WRITE_BYTES
 
 
 def test_several_threads_may_write(tmp_path: Path) -> None:
-    """No line is lost or cut."""
+    """No line of several threads is lost or cut."""
     path = tmp_path / "log"
     file = os.open(path, os.O_WRONLY | os.O_CREAT)
     log_writer = LogWriter(file)

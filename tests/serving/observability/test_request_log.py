@@ -1,4 +1,4 @@
-"""One line of the log for each request, and the name by which it is known in log, answer and fault."""
+"""The request log: one line per request, and the request id in log, response and fault."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from serving.app import create_app
 from serving.http.asgi import ASGIApp
 from serving.observability.log_writer import ATOMIC_WRITE_BYTES, LogWriter
-from serving.observability.request_context import read_traceparent
+from serving.observability.request_context import parse_traceparent
 from serving.settings import Settings
 from tests.serving.client import ask, break_model, service_of
 from tests.serving.service_process import TIMEOUT, running
@@ -26,35 +26,35 @@ PARENT = f"00-{TRACE}-{SPAN}-01"
 
 
 class Logged:
-    """An application and what it logs: lines of requests, and events."""
+    """An application and its log."""
 
     def __init__(self, settings: Settings, path: Path) -> None:
         self.path = path
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT)
-        self._journal = LogWriter(self._file)
-        self.app = create_app(settings, log=self._journal.event, log_writer=self._journal)
+        self._log_writer = LogWriter(self._file)
+        self.app = create_app(settings, log=self._log_writer.event, log_writer=self._log_writer)
 
     def lines(self) -> list[dict[str, Any]]:
-        """All that was written; nothing is afterwards."""
-        self._journal.close(30)
+        """Close the log and return all lines."""
+        self._log_writer.close(30)
         os.close(self._file)
         return [json.loads(line) for line in self.path.read_text().splitlines()]
 
     def requests(self) -> list[dict[str, Any]]:
-        """The lines of requests."""
+        """Close the log and return the lines of requests."""
         return [line for line in self.lines() if line["event"] == "request"]
 
 
 @pytest.fixture
 def make_logged(folder: Path, tmp_path: Path) -> Callable[..., Logged]:
-    """A small application that logs into a file, with other settings where a test asks for them."""
+    """Create an application that logs to a file; keyword arguments change settings."""
     settings = Settings(models=(str(folder / "1-grey.onnx"),), provider="cpu")
     return lambda **changes: Logged(replace(settings, **changes), tmp_path / "log")
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
 def test_each_request_is_one_line(make_logged: Callable[..., Logged], fast_path: bool) -> None:
-    """With the lane and without it, whichever route answers, and where there is none."""
+    """Each request is one line, with and without the fast path, for any route and for none."""
     logged = make_logged(fast_path=fast_path)
     asked = [
         ("GET", "/generate", "seed=1", "/generate", 200, "miss", "grey"),
@@ -71,9 +71,9 @@ def test_each_request_is_one_line(make_logged: Callable[..., Logged], fast_path:
     answers = [ask(logged.app, query, method, path) for method, path, query, *_ in asked]
     lines = logged.requests()
     for line, answer, (method, path, query, route, status, cache, model) in zip(lines, answers, asked, strict=True):
-        told = {name: line[name] for name in ("method", "target", "route", "status", "cache", "model", "id", "bytes")}
+        fields = {name: line[name] for name in ("method", "target", "route", "status", "cache", "model", "id", "bytes")}
         # Flask knows no route of a request whose method it refuses.
-        assert told == {
+        assert fields == {
             "method": method,
             "target": f"{path}?{query}" if query else path,
             "route": "none" if status == 405 else route,
@@ -88,7 +88,7 @@ def test_each_request_is_one_line(make_logged: Callable[..., Logged], fast_path:
 
 
 def test_an_inference_by_the_protocol_names_its_model(make_logged: Callable[..., Logged]) -> None:
-    """In its line, and in the histogram of durations."""
+    """An inference by the Open Inference Protocol has its model's name in its line and in the histogram of durations."""
     logged = make_logged()
     seed = {"name": "seed", "datatype": "INT64", "shape": [1], "data": [1]}
     body = json.dumps({"inputs": [seed]}).encode()
@@ -100,7 +100,7 @@ def test_an_inference_by_the_protocol_names_its_model(make_logged: Callable[...,
 
 
 def test_what_a_client_sends_is_escaped_and_cut(make_logged: Callable[..., Logged]) -> None:
-    """Quotes, ends of lines and other letters stay inside their string; of a long target its length is told."""
+    """Quotes, line breaks and non-ASCII characters are escaped; a long target is cut and its length logged."""
     logged = make_logged()
     hostile = 'x="}\n{"event":"fault"}\x00\u00e4\\'
     ask(logged.app, hostile)
@@ -115,7 +115,7 @@ def test_what_a_client_sends_is_escaped_and_cut(make_logged: Callable[..., Logge
 
 
 def test_a_line_is_written_in_one_piece(make_logged: Callable[..., Logged]) -> None:
-    """Also the longest: of letters that are escaped, with the longest name and a trace."""
+    """The longest line, with escaped characters, the longest id and a trace, is written atomically."""
     logged = make_logged()
     headers = {"X-Request-Id": 128 * "a", "traceparent": PARENT}
     ask(logged.app, 600 * "\x01", method=40 * "\x01", headers=headers)
@@ -125,8 +125,8 @@ def test_a_line_is_written_in_one_piece(make_logged: Callable[..., Logged]) -> N
 
 @pytest.mark.parametrize("path", ["/generate", "/mix", "/healthz", "/nowhere", "/v2/nowhere", "//generate"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
-def test_every_answer_names_its_request(app: ASGIApp, path: str, method: str) -> None:
-    """By the name that it came with, else by one that no other has; errors, too."""
+def test_every_response_has_a_request_id(app: ASGIApp, path: str, method: str) -> None:
+    """Each response, also an error, has the request's ``X-Request-Id``, or a new unique one."""
     assert ask(app, method=method, path=path, headers={"X-Request-Id": "my-1"}).request_id == "my-1"
     made = [ask(app, method=method, path=path).request_id for _ in range(3)]
     assert len(set(made)) == 3
@@ -134,24 +134,24 @@ def test_every_answer_names_its_request(app: ASGIApp, path: str, method: str) ->
 
 
 @pytest.mark.parametrize("name", ["a" * 128, "1-67891233-abcdef012345678912345678", "Root=1/2:3.4_5~6@7+8"])
-def test_a_name_that_does_no_harm_is_kept(app: ASGIApp, name: str) -> None:
-    """In front of the lane and of Flask alike."""
+def test_a_safe_request_id_is_kept(app: ASGIApp, name: str) -> None:
+    """An accepted id is kept, by the fast path and by Flask."""
     for path in ("/generate", "/healthz"):
         assert ask(app, path=path, headers={"X-Request-Id": name}).request_id == name
 
 
 @pytest.mark.parametrize("name", ["", " ", "a" * 129, 'a"b', "a b", "a,b", "ä", "a\tb", "<script>", "a;b", "{a}", "a\\b"])
-def test_a_name_that_might_do_harm_is_replaced(app: ASGIApp, name: str) -> None:
-    """It is not in the answer, nor is a part of it."""
+def test_an_unsafe_request_id_is_replaced(app: ASGIApp, name: str) -> None:
+    """An id with unsafe characters is replaced by a new one."""
     for path in ("/generate", "/healthz"):
-        told = ask(app, path=path, headers={"X-Request-Id": name}).request_id
-        assert told is not None
-        assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", told)
+        fields = ask(app, path=path, headers={"X-Request-Id": name}).request_id
+        assert fields is not None
+        assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", fields)
 
 
 @pytest.mark.parametrize("path", ["/generate", "/mix", "/v2/models/grey/infer"])
-def test_a_fault_is_logged_under_its_requests_name(make_logged: Callable[..., Logged], path: str) -> None:
-    """So that it is found from the answer, from the request's line, and from a report."""
+def test_a_fault_is_logged_with_its_request_id(make_logged: Callable[..., Logged], path: str) -> None:
+    """A fault, the request's line and the response have the same request id."""
     logged = make_logged()
     break_model(service_of(logged.app), "grey")
     asked: dict[str, Any] = {"path": path, "headers": {"X-Request-Id": "found-me"}}
@@ -164,14 +164,14 @@ def test_a_fault_is_logged_under_its_requests_name(make_logged: Callable[..., Lo
     assert answer.status == 500
     lines = logged.lines()
     (fault,) = [line for line in lines if line["event"] == "fault"]
-    (told,) = [line for line in lines if line["event"] == "request"]
-    assert (fault["request"], told["id"], answer.request_id) == ("found-me",) * 3
+    (fields,) = [line for line in lines if line["event"] == "request"]
+    assert (fault["request"], fields["id"], answer.request_id) == ("found-me",) * 3
     assert "cable cut" in fault["error"]
-    assert (told["status"], told["model"]) == (500, "grey")
+    assert (fields["status"], fields["model"]) == (500, "grey")
 
 
-def test_the_log_can_do_without_requests(make_logged: Callable[..., Logged]) -> None:
-    """``GAN_REQUEST_LOG=off`` leaves the events."""
+def test_the_request_log_can_be_off(make_logged: Callable[..., Logged]) -> None:
+    """``GAN_REQUEST_LOG=off`` logs events only."""
     logged = make_logged(request_log=False)
     ask(logged.app, "seed=1")
     assert {line["event"] for line in logged.lines()} == {"model"}
@@ -179,12 +179,12 @@ def test_the_log_can_do_without_requests(make_logged: Callable[..., Logged]) -> 
 
 @pytest.mark.parametrize("path", ["/generate", "/healthz"])
 def test_a_callers_trace_is_in_the_line(make_logged: Callable[..., Logged], path: str) -> None:
-    """``traceparent`` names trace and span; a wrong one, or two, are none."""
+    """The ids of ``traceparent`` are logged; an invalid header, or a repeated one, is ignored."""
     logged = make_logged()
     for headers in ({"traceparent": PARENT}, {"traceparent": f"{PARENT},{PARENT}"}, {"traceparent": "00-0-0-00"}, {}):
         ask(logged.app, path=path, headers=headers)
-    told = [(line.get("trace_id"), line.get("parent_id")) for line in logged.requests()]
-    assert told == [(TRACE, SPAN)] + 3 * [(None, None)]
+    fields = [(line.get("trace_id"), line.get("parent_id")) for line in logged.requests()]
+    assert fields == [(TRACE, SPAN)] + 3 * [(None, None)]
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,10 @@ def test_a_callers_trace_is_in_the_line(make_logged: Callable[..., Logged], path
     ],
 )
 def test_a_traceparent_is_read(header: str) -> None:
-    """Of version 00 exactly, of later ones the part that is known."""
-    caller = read_traceparent(header, "a=1")
-    assert caller is not None
-    assert (caller.trace_id, caller.span_id, caller.state) == (TRACE, SPAN, "a=1")
+    """Version 00 is parsed exactly, later versions by the fields of version 00."""
+    parent = parse_traceparent(header, "a=1")
+    assert parent is not None
+    assert (parent.trace_id, parent.span_id, parent.state) == (TRACE, SPAN, "a=1")
 
 
 @pytest.mark.parametrize(
@@ -227,12 +227,12 @@ def test_a_traceparent_is_read(header: str) -> None:
     ],
 )
 def test_a_wrong_traceparent_is_none(header: str) -> None:
-    """Upper case, zeros, another length, version ff: W3C Trace Context, 3.2.2."""
-    assert read_traceparent(header) is None
+    """Upper case, zeros, a wrong length or version ff is invalid: W3C Trace Context, 3.2.2."""
+    assert parse_traceparent(header) is None
 
 
-def asked_often(port: int, count: int, path: str) -> None:
-    """So many requests on one connection."""
+def send_requests(port: int, count: int, path: str) -> None:
+    """Send ``count`` requests on one connection."""
     connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     for _ in range(count):
         connection.request("GET", path)
@@ -240,10 +240,10 @@ def asked_often(port: int, count: int, path: str) -> None:
     connection.close()
 
 
-def test_a_log_that_nobody_reads_holds_up_nobody(root: Path, folder: Path) -> None:
-    """With standard output a pipe that is full the service answers, counts the lines that are lost, and ends with 0."""
+def test_a_log_without_a_reader_blocks_nothing(root: Path, folder: Path) -> None:
+    """With a full pipe as standard output the service answers, counts the dropped lines, and exits with 0."""
     with running(root, models=folder / "1-grey.onnx") as server:
-        asked_often(server.port, 2500, "/generate?x=" + 150 * '"')
+        send_requests(server.port, 2500, "/generate?x=" + 150 * '"')
         text = server.get("/metrics")[2].decode()
         (dropped,) = re.findall(r"^gan_log_dropped_total (\S+)$", text, re.MULTILINE)
         assert float(dropped) > 0
@@ -253,11 +253,11 @@ def test_a_log_that_nobody_reads_holds_up_nobody(root: Path, folder: Path) -> No
 
 @pytest.fixture(scope="module")
 def two_workers(root: Path, folder: Path) -> list[dict[str, Any]]:
-    """The log of two workers on one pipe, to its end: of answers, of what is not HTTP, and of the end itself."""
+    """The complete log of two workers on one pipe, with requests and malformed heads."""
     with running(root, models=folder / "1-grey.onnx", workers=2) as server:
         assert server.process.stdout is not None
-        for place in range(40):
-            server.get(f"/generate?seed={place}", headers={"X-Request-Id": f"r{place}"})
+        for seed in range(40):
+            server.get(f"/generate?seed={seed}", headers={"X-Request-Id": f"r{seed}"})
         refused = [
             server.send(b"GET /generate?seed=1 HTTP/1.1\r\nX-Request-Id: no-host\r\n\r\n"),
             server.send(b"this is not HTTP\r\n\r\n"),
@@ -268,14 +268,14 @@ def two_workers(root: Path, folder: Path) -> list[dict[str, Any]]:
 
 
 def test_workers_write_whole_lines_to_their_end(two_workers: list[dict[str, Any]]) -> None:
-    """Every request is there once, also those just before SIGTERM."""
+    """Each request is logged once, also those just before SIGTERM."""
     ids = [line["id"] for line in two_workers if line["event"] == "request" and line["route"] == "/generate"]
-    assert sorted(ids) == sorted(f"r{place}" for place in range(40))
+    assert sorted(ids) == sorted(f"r{seed}" for seed in range(40))
 
 
-def test_a_refused_head_has_a_name_and_a_line(two_workers: list[dict[str, Any]]) -> None:
-    """What never became a request: its target as far as it came, no route, no time."""
-    told = [line for line in two_workers if line["event"] == "request" and line["route"] == "none"]
-    assert [(line["status"], line["ms"]) for line in told] == [(400, None)] * 2
-    assert sorted(line["target"] for line in told) == ["", "/generate?seed=1"]
-    assert "no-host" in {line["id"] for line in told}
+def test_a_refused_head_has_an_id_and_a_line(two_workers: list[dict[str, Any]]) -> None:
+    """A refused head is logged with the target received so far, without route and duration."""
+    fields = [line for line in two_workers if line["event"] == "request" and line["route"] == "none"]
+    assert [(line["status"], line["ms"]) for line in fields] == [(400, None)] * 2
+    assert sorted(line["target"] for line in fields) == ["", "/generate?seed=1"]
+    assert "no-host" in {line["id"] for line in fields}

@@ -1,4 +1,4 @@
-"""Requests as spans: what OpenTelemetry's own SDK is given, and nothing of it where nobody asked for it."""
+"""Tracing: the spans given to OpenTelemetry's SDK, and no OpenTelemetry where tracing is off."""
 
 from __future__ import annotations
 
@@ -33,63 +33,63 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 class Traced:
-    """An application whose spans are kept in memory, and its log."""
+    """An application with its spans in memory, and its log."""
 
     def __init__(self, settings: Settings, path: Path) -> None:
         self._exporter = InMemorySpanExporter()
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self._path, self._file = path, os.open(path, os.O_WRONLY | os.O_CREAT)
-        self._journal = LogWriter(self._file)
-        self.app = create_app(settings, log=lambda event, **facts: None, log_writer=self._journal, tracing=Tracing(provider))
+        self._log_writer = LogWriter(self._file)
+        self.app = create_app(settings, log=lambda event, **facts: None, log_writer=self._log_writer, tracing=Tracing(provider))
 
     def servers(self) -> list[ReadableSpan]:
-        """The spans of requests, in the order in which they began."""
+        """The server spans in order of their start."""
         spans = [span for span in self._exporter.get_finished_spans() if span.kind is SpanKind.SERVER]
         return sorted(spans, key=lambda span: span.start_time or 0)
 
     def children(self, parent: ReadableSpan) -> list[ReadableSpan]:
-        """What a request did, in order."""
+        """The child spans of a request in order."""
         spans = [s for s in self._exporter.get_finished_spans() if s.parent and s.parent.span_id == parent.context.span_id]
         return sorted(spans, key=lambda span: span.start_time or 0)
 
     def lines(self) -> list[dict[str, Any]]:
-        """All lines of requests; nothing is written afterwards."""
-        self._journal.close(30)
+        """Close the log and return all lines."""
+        self._log_writer.close(30)
         os.close(self._file)
         return [json.loads(line) for line in self._path.read_text().splitlines()]
 
 
 @pytest.fixture
 def make_traced(folder: Path, tmp_path: Path) -> Callable[..., Traced]:
-    """A small application that is traced, with other settings where a test asks for them."""
+    """Create a traced application; keyword arguments change settings."""
     settings = Settings(models=(str(folder / "1-grey.onnx"),), provider="cpu", tracing=True)
     return lambda **changes: Traced(replace(settings, **changes), tmp_path / "log")
 
 
-def about(span: ReadableSpan, *names: str) -> list[Any]:
+def attributes(span: ReadableSpan, *names: str) -> list[Any]:
     return [(span.attributes or {}).get(name) for name in names]
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
 @pytest.mark.parametrize(("path", "query"), [("/generate", "seed=1&n=3"), ("/walk", "from=1&to=2&frames=3")])
 def test_a_sample_is_a_span_with_its_steps(make_traced: Callable[..., Traced], fast_path: bool, path: str, query: str) -> None:
-    """Queue, inference and encoding follow one another inside it, and it says what was asked and how it was answered."""
+    """The server span has request and response attributes, and contains queue, inference and encoding in this order."""
     traced = make_traced(fast_path=fast_path)
     answer = ask(traced.app, query, path=path)
     (server,) = traced.servers()
     assert server.name == f"GET {path}"
-    assert about(server, "http.request.method", "http.route", "http.response.status_code", "url.path", "url.query") == [
+    assert attributes(server, "http.request.method", "http.route", "http.response.status_code", "url.path", "url.query") == [
         "GET",
         path,
         200,
         path,
         query,
     ]
-    assert about(server, "gan.model", "gan.cache", "gan.request_id") == ["grey", "miss", answer.request_id]
+    assert attributes(server, "gan.model", "gan.cache", "gan.request_id") == ["grey", "miss", answer.request_id]
     queue, inference, encode = traced.children(server)
     assert [step.name for step in (queue, inference, encode)] == ["queue", "inference", "encode"]
-    assert about(inference, "gan.batch.rows", "gan.model") == [3, "grey"]
+    assert attributes(inference, "gan.batch.rows", "gan.model") == [3, "grey"]
     moments = [
         server.start_time,
         queue.start_time,
@@ -105,58 +105,58 @@ def test_a_sample_is_a_span_with_its_steps(make_traced: Callable[..., Traced], f
 
 
 def test_an_answer_of_several_batches_has_the_steps_of_each(make_traced: Callable[..., Traced]) -> None:
-    """Five rows in batches of two at most."""
+    """Five rows in batches of at most two have three queue and inference spans."""
     traced = make_traced(max_batch=2)
     ask(traced.app, "seed=1&n=5")
     (server,) = traced.servers()
     steps = traced.children(server)
     assert [step.name for step in steps] == ["queue", "inference"] * 3 + ["encode"]
-    assert [about(step, "gan.batch.rows")[0] for step in steps if step.name == "inference"] == [2, 2, 1]
+    assert [attributes(step, "gan.batch.rows")[0] for step in steps if step.name == "inference"] == [2, 2, 1]
 
 
-def test_what_was_kept_has_no_steps(make_traced: Callable[..., Traced]) -> None:
-    """A hit and a 304 are a span each, which says so."""
+def test_a_cached_response_has_no_steps(make_traced: Callable[..., Traced]) -> None:
+    """A cache hit and a 304 have a server span with the cache result, and no child spans."""
     traced = make_traced()
     tag = ask(traced.app, "seed=1").headers["ETag"]
     ask(traced.app, "seed=1")
     ask(traced.app, "seed=1", headers={"If-None-Match": tag})
     made, *kept = traced.servers()
     assert len(traced.children(made)) == 3
-    assert [about(span, "gan.cache", "gan.model") for span in kept] == [["hit", "grey"], ["not_modified", "grey"]]
+    assert [attributes(span, "gan.cache", "gan.model") for span in kept] == [["hit", "grey"], ["not_modified", "grey"]]
     assert [traced.children(span) for span in kept] == [[], []]
 
 
-def test_whoever_shares_an_inference_is_linked_to_it(make_traced: Callable[..., Traced]) -> None:
-    """Of three equal requests at once one has the steps, and the other two point to it."""
+def test_a_coalesced_request_links_to_the_computing_one(make_traced: Callable[..., Traced]) -> None:
+    """Of three equal concurrent requests one has the steps, and the other two link to it."""
     traced = make_traced()
 
-    async def play() -> list[Answer]:
+    async def send() -> list[Answer]:
         return await asyncio.gather(*(ask_on_the_loop(traced.app, "seed=1", "GET", "/generate", {}, b"") for _ in range(3)))
 
-    service_of(traced.app).portal.run(play())
-    (made,) = [span for span in traced.servers() if about(span, "gan.cache") == ["miss"]]
-    shared = [span for span in traced.servers() if about(span, "gan.cache") == ["coalesced"]]
+    service_of(traced.app).portal.run(send())
+    (made,) = [span for span in traced.servers() if attributes(span, "gan.cache") == ["miss"]]
+    shared = [span for span in traced.servers() if attributes(span, "gan.cache") == ["coalesced"]]
     assert [span.name for span in traced.children(made)] == ["queue", "inference", "encode"]
     assert [[link.context.span_id for link in span.links] for span in shared] == [[made.context.span_id]] * 2
     assert [traced.children(span) for span in shared] == [[], []]
 
 
-def test_each_of_a_batch_tells_how_large_it_was(make_traced: Callable[..., Traced]) -> None:
-    """Two different requests of one moment are one inference; it is a step of both."""
+def test_requests_of_one_batch_have_its_size(make_traced: Callable[..., Traced]) -> None:
+    """Two different concurrent requests share one inference, which is a step of both."""
     traced = make_traced()
 
-    async def play() -> list[Answer]:
+    async def send() -> list[Answer]:
         asked = ("seed=1&n=3", "seed=9&n=5")
         return await asyncio.gather(*(ask_on_the_loop(traced.app, query, "GET", "/generate", {}, b"") for query in asked))
 
-    service_of(traced.app).portal.run(play())
+    service_of(traced.app).portal.run(send())
     inferences = [span for server in traced.servers() for span in traced.children(server) if span.name == "inference"]
-    assert [about(span, "gan.batch.rows") for span in inferences] == [[8], [8]]
+    assert [attributes(span, "gan.batch.rows") for span in inferences] == [[8], [8]]
 
 
 @pytest.mark.parametrize("path", ["/generate", "/healthz"])
-def test_a_span_continues_its_callers_trace(make_traced: Callable[..., Traced], path: str) -> None:
-    """``traceparent`` is the parent, ``tracestate`` goes along, and the log names the same trace and span."""
+def test_a_span_continues_the_clients_trace(make_traced: Callable[..., Traced], path: str) -> None:
+    """``traceparent`` is the parent, ``tracestate`` is kept, and the log has the same trace and span."""
     traced = make_traced()
     ask(traced.app, path=path, headers={"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "us=1,them=2"})
     (server,) = traced.servers()
@@ -164,12 +164,12 @@ def test_a_span_continues_its_callers_trace(make_traced: Callable[..., Traced], 
     assert (f"{server.parent.trace_id:032x}", f"{server.parent.span_id:016x}", server.parent.is_remote) == (TRACE, SPAN, True)
     assert dict(server.context.trace_state) == {"us": "1", "them": "2"}
     (line,) = traced.lines()
-    told = (line["trace_id"], line["parent_id"], line["span_id"])
-    assert told == (f"{server.context.trace_id:032x}", SPAN, f"{server.context.span_id:016x}")
+    fields = (line["trace_id"], line["parent_id"], line["span_id"])
+    assert fields == (f"{server.context.trace_id:032x}", SPAN, f"{server.context.span_id:016x}")
 
 
-def test_a_wrong_traceparent_begins_another_trace(make_traced: Callable[..., Traced]) -> None:
-    """As if there were none."""
+def test_an_invalid_traceparent_starts_a_new_trace(make_traced: Callable[..., Traced]) -> None:
+    """An invalid ``traceparent`` is ignored."""
     traced = make_traced()
     ask(traced.app, headers={"traceparent": f"ff-{TRACE}-{SPAN}-01", "tracestate": "us=1"})
     (server,) = traced.servers()
@@ -177,8 +177,8 @@ def test_a_wrong_traceparent_begins_another_trace(make_traced: Callable[..., Tra
     assert f"{server.context.trace_id:032x}" != TRACE
 
 
-def test_what_the_caller_does_not_want_traced_is_not(make_traced: Callable[..., Traced]) -> None:
-    """Without the flag there is no span; the log still names the trace."""
+def test_the_clients_sampling_flag_is_respected(make_traced: Callable[..., Traced]) -> None:
+    """Without the sampled flag there is no span; the log still has the trace."""
     traced = make_traced()
     ask(traced.app, "seed=1", headers={"traceparent": f"00-{TRACE}-{SPAN}-00"})
     assert traced.servers() == []
@@ -194,15 +194,15 @@ def test_what_the_caller_does_not_want_traced_is_not(make_traced: Callable[..., 
         ("/mix", "a=1&b=2", 500, StatusCode.ERROR),
     ],
 )
-def test_an_error_is_an_error_if_it_is_ours(
+def test_only_server_errors_mark_the_span(
     make_traced: Callable[..., Traced], path: str, query: str, status: int, code: StatusCode
 ) -> None:
-    """A fault marks its span, and shows the inference that failed; a wrong request does not."""
+    """A fault marks its span as an error and has the failed inference; a client error does not."""
     traced = make_traced()
     break_model(service_of(traced.app), "grey")
     assert ask(traced.app, query, path=path).status == status
     (server,) = traced.servers()
-    assert about(server, "http.response.status_code") == [status]
+    assert attributes(server, "http.response.status_code") == [status]
     assert server.status.status_code is code
     assert [step.name for step in traced.children(server)] == (["queue", "inference"] if status == 500 else [])
 
@@ -220,15 +220,15 @@ print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
 """
 
 
-def test_nothing_is_loaded_where_nothing_is_traced(root: Path, folder: Path) -> None:
-    """Without ``GAN_TRACING`` no module of OpenTelemetry is imported, whatever is asked."""
+def test_opentelemetry_is_not_loaded_without_tracing(root: Path, folder: Path) -> None:
+    """Without ``GAN_TRACING`` no module of OpenTelemetry is imported, also for requests with a ``traceparent``."""
     command = [sys.executable, "-c", NOTHING_LOADED, str(folder / "1-grey.onnx")]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
 
 
 class Collector(HTTPServer):
-    """Takes spans by OTLP over HTTP, as a collector does."""
+    """An OTLP collector over HTTP."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Receiver)
@@ -236,7 +236,7 @@ class Collector(HTTPServer):
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """One delivery."""
+    """Stores one export request."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -247,12 +247,12 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is printed."""
+        """Print nothing."""
 
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    """One that runs."""
+    """A running collector."""
     with Collector() as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -261,10 +261,10 @@ def collector() -> Iterator[Collector]:
         thread.join()
 
 
-def test_a_service_sends_its_spans_where_the_environment_says(
+def test_spans_are_exported_as_the_environment_says(
     root: Path, folder: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By OpenTelemetry's own variables, what waits at the end included."""
+    """Spans are exported by OpenTelemetry's own variables, also those that wait at shutdown."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
     with running(root, models=folder / "1-grey.onnx", tracing="on") as server:
@@ -273,15 +273,15 @@ def test_a_service_sends_its_spans_where_the_environment_says(
     ((path, request),) = collector.requests
     assert path == "/v1/traces"
     (resource,) = request.resource_spans
-    told = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
-    assert (told["service.name"], told["deployment.environment.name"]) == ("gan-serve", "test")
+    fields = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
+    assert (fields["service.name"], fields["deployment.environment.name"]) == ("gan-serve", "test")
     spans = [span for scope in resource.scope_spans for span in scope.spans]
     assert sorted(span.name for span in spans) == ["GET /generate", "encode", "inference", "queue"]
     assert {span.trace_id.hex() for span in spans} == {TRACE}
 
 
-def test_a_collector_that_is_not_there_stops_nobody(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spans are lost, answers are not, and the service ends with 0."""
+def test_an_unreachable_collector_affects_no_response(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans are lost, responses are not, and the service exits with 0."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with running(root, models=folder / "1-grey.onnx", tracing="on") as server:
@@ -289,8 +289,8 @@ def test_a_collector_that_is_not_there_stops_nobody(root: Path, folder: Path, mo
         assert server.stop() == 0
 
 
-def test_it_does_not_start_without_what_it_needs(root: Path, folder: Path, tmp_path: Path) -> None:
-    """With ``GAN_TRACING=on`` and without OpenTelemetry one line says what is missing, and the exit code is 1."""
+def test_tracing_without_opentelemetry_does_not_start(root: Path, folder: Path, tmp_path: Path) -> None:
+    """With ``GAN_TRACING=on`` and without OpenTelemetry one line names the missing package, and the exit code is 1."""
     (tmp_path / "opentelemetry.py").write_text(
         "raise ModuleNotFoundError(\"No module named 'opentelemetry'\", name='opentelemetry')"
     )
@@ -302,8 +302,8 @@ def test_it_does_not_start_without_what_it_needs(root: Path, folder: Path, tmp_p
     assert done.stderr == "serving: GAN_TRACING is on, but opentelemetry is missing; pip install 'gan-serve[tracing]'\n"
 
 
-def test_it_does_not_start_with_what_opentelemetry_refuses(root: Path, folder: Path) -> None:
-    """A wrong OTEL_* setting is told in one line, as any other setting is, instead of by workers that fall for ever."""
+def test_an_invalid_opentelemetry_setting_does_not_start(root: Path, folder: Path) -> None:
+    """An invalid OTEL_* setting is one error line, as any other setting, instead of workers that crash repeatedly."""
     env = environment(models=folder / "1-grey.onnx", provider="cpu", tracing="on", port=free_port()) | {
         "OTEL_BSP_MAX_QUEUE_SIZE": "10"
     }
@@ -313,7 +313,7 @@ def test_it_does_not_start_with_what_opentelemetry_refuses(root: Path, folder: P
 
 
 def test_a_disabled_sdk_leaves_no_trace_in_the_log(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OTEL_SDK_DISABLED makes spans of nothing but zeros, which no line shows."""
+    """OTEL_SDK_DISABLED makes all-zero span ids, which are not logged."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     with running(root, models=folder / "1-grey.onnx", tracing="on", request_log="on") as server:
         assert server.get("/generate?seed=1")[0] == 200

@@ -1,4 +1,4 @@
-"""The page at ``/`` and its files as they are served; what it does in a browser is in ``tests/browser``."""
+"""The web page and its files as served; its behaviour in a browser is tested in ``tests/browser``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LOADED = re.compile(r'(?:src|href)="(/static/[^"]+)"|from "\./([^"]+)"')
 
 
 def loaded(text: str) -> set[str]:
-    """Names of the files that a document or a module loads."""
+    """Names of the files that an HTML document or a module loads."""
     return {(address or module).rpartition("/")[2] for address, module in LOADED.findall(text)}
 
 
-def test_the_page_runs_nothing_that_stands_in_it(app: ASGIApp) -> None:
-    """Its policy allows scripts and styles of this service only, and it has no inline script, style or handler."""
+def test_the_page_has_no_inline_code(app: ASGIApp) -> None:
+    """The policy allows scripts and styles of this service only; the page has no inline script, style or handler."""
     page = ask(app, path="/")
     text = page.body.decode()
     policy = dict(rule.split(" ", 1) for rule in page.headers["Content-Security-Policy"].split("; "))
@@ -38,20 +38,20 @@ def test_the_page_runs_nothing_that_stands_in_it(app: ASGIApp) -> None:
     assert (page.headers["X-Content-Type-Options"], page.headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
 
 
-def test_the_page_knows_the_limits(app: ASGIApp) -> None:
-    """The settings' limits are written into it, so that it asks for nothing that is refused."""
+def test_the_page_has_the_limits(app: ASGIApp) -> None:
+    """The limits of the settings are attributes of the page, so that it sends no request that is refused."""
     assert 'data-max-images="256" data-max-frames="256" data-max-scale="16"' in ask(app, path="/").body.decode()
 
 
-def test_every_file_is_loaded_and_every_loaded_file_is_there(app: ASGIApp) -> None:
-    """What the page and its modules load is what the folder holds."""
+def test_static_files_are_those_loaded(app: ASGIApp) -> None:
+    """The page and its modules load exactly the files of the folder."""
     texts = [ask(app, path="/").body.decode(), *(file.body.decode() for file in static_files().values())]
     assert set().union(*map(loaded, texts)) == static_files().keys()
 
 
 @pytest.mark.parametrize("name", static_files())
 def test_a_file_is_served_under_its_type(app: ASGIApp, name: str) -> None:
-    """With its media type, nosniff, a tag by which it is 304 as long as it is the same, and nothing of another host in it."""
+    """A file has its media type, nosniff and an ETag for 304, and no URL of another host."""
     path = f"/static/{name}"
     file = ask(app, path=path)
     assert (file.status, file.headers["Content-Type"]) == (200, MEDIA_TYPES[Path(name).suffix])
@@ -59,10 +59,10 @@ def test_a_file_is_served_under_its_type(app: ASGIApp, name: str) -> None:
     assert int(ask(app, path=path, method="HEAD").headers["Content-Length"]) == len(file.body)
     again = ask(app, path=path, headers={"If-None-Match": file.headers["ETag"]})
     assert (again.status, again.body) == (304, b"")
-    assert set(re.findall(r"https?://[\w.]+", file.body.decode())) <= {"http://www.w3.org"}  # the name of SVG
+    assert set(re.findall(r"https?://[\w.]+", file.body.decode())) <= {"http://www.w3.org"}  # SVG's namespace
 
 
 @pytest.mark.parametrize("name", [DOCUMENT, "no.js", "..%2fapp.py", "%2e%2e/app.py", "", "../app.py"])
-def test_nothing_else_is_served(app: ASGIApp, name: str) -> None:
-    """The page's own source, files that are not there and ways out of the folder are 404."""
+def test_other_files_are_not_found(app: ASGIApp, name: str) -> None:
+    """The page's template, missing files and paths outside the folder are 404."""
     assert ask(app, path=f"/static/{name}").status == 404
