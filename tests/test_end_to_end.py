@@ -1,4 +1,4 @@
-"""The whole way with the commands that a person types: make train, make serve, curl, promtool."""
+"""The main commands in sequence: make train, make serve, curl, promtool."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Without what an outer make and the tests' own settings would tell the inner one."""
+    """The environment without settings of an outer make and of the tests."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "GAN_", "MFLAGS", "PYTEST"))}
 
 
@@ -64,8 +64,8 @@ def service(run: Path) -> Iterator[str]:
         yield address
     finally:
         os.killpg(process.pid, signal.SIGINT)
-        said = process.communicate(timeout=60)[0]
-    assert "Traceback" not in said
+        output = process.communicate(timeout=60)[0]
+    assert "Traceback" not in output
     assert not _is_ready(address)
 
 
@@ -81,8 +81,8 @@ def curl(*arguments: str) -> bytes:
     return subprocess.run(["curl", "--silent", "--show-error", *arguments], check=True, capture_output=True, timeout=60).stdout
 
 
-def test_a_run_leaves_everything_a_person_looks_at(run: Path) -> None:
-    """Model, plan, numbers, TensorBoard events, grids, a time-lapse and both curves."""
+def test_a_run_directory_has_every_documented_file(run: Path) -> None:
+    """Model, configuration, statistics, TensorBoard events, grids, a time-lapse and both curves."""
     assert {"model.onnx", "config.json", "stats.jsonl", "samples.webp", "learning-curve.png", "accuracy-curve.png"} <= {
         path.name for path in run.iterdir()
     }
@@ -93,7 +93,7 @@ def test_a_run_leaves_everything_a_person_looks_at(run: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes(service: str) -> None:
-    """curl for seed 42, ten times: one PNG of 8x8; for seed 43 another."""
+    """Ten requests for seed 42 give one PNG of 8x8; seed 43 gives another."""
     images = {curl(f"{service}/generate?seed=42") for _ in range(10)}
     assert len(images) == 1
     with Image.open(io.BytesIO(images.pop())) as image:
@@ -104,14 +104,14 @@ def test_the_same_seed_gives_the_same_bytes(service: str) -> None:
 
 
 def test_a_class_can_be_asked_for(service: str) -> None:
-    """y=3 and y=4 differ for one seed, and both say what they are."""
+    """y=3 and y=4 differ for one seed, and the headers name the seed."""
     three, four = (curl("-i", f"{service}/generate?seed=42&y={y}") for y in (3, 4))
     assert three != four
     assert b"200" in three.splitlines()[0]
     assert re.search(rb"(?i)^x-seed: 42\r?$", three, re.MULTILINE)
 
 
-def test_nonsense_is_answered_with_what_would_be_right(service: str) -> None:
+def test_a_wrong_value_is_answered_with_the_valid_range(service: str) -> None:
     """seed=abc is 400, as problem+json that names the value and the range."""
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(f"{service}/generate?seed=abc", timeout=10)
@@ -122,8 +122,8 @@ def test_nonsense_is_answered_with_what_would_be_right(service: str) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")
-def test_the_metrics_are_what_prometheus_wants(service: str) -> None:
-    """After real requests promtool finds nothing to say, and the requests were counted."""
+def test_the_metrics_pass_prometheus_own_check(service: str) -> None:
+    """After real requests promtool has no complaint, and the requests were counted."""
     for seed in range(5):
         curl(f"{service}/generate?seed={seed}")
     text = curl(f"{service}/metrics")
