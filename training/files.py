@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever interrupts their writing."""
+"""Files that are complete or absent, even if writing is interrupted."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from training.game.step import DiscriminatorOutput, StepContext
 def r1(gamma: float, *, every: int = 1) -> Loss:
     """gamma/2 E |grad D(x)|^2 at real samples: Mescheder et al. 2018, arXiv:1801.04406, eq. 9.
 
-    ``every`` > 1 computes it on every so many steps, times that many: "lazy", Karras et al. 2020, arXiv:1912.04958, app. B.
+    ``every`` > 1 computes it at one step of ``every``, times ``every``: "lazy", Karras et al. 2020, arXiv:1912.04958, app. B.
     """
 
     def penalty(ctx: StepContext) -> Tensor:

@@ -1,1 +1,1 @@
-"""How good a model is: measures of the exported file's samples, each beside what real data would score."""
+"""Measures of an exported model's samples, each next to real data's score."""

@@ -1,4 +1,4 @@
-"""The judge: a classifier of the data set itself, trained here with a fixed seed, kept in a cache, named by its weights."""
+"""A classifier of the data set itself, trained here with a fixed seed, cached, named by its weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.metrics.errors import ScoreError
 log = logging.getLogger(__name__)
 
 HELD_OUT = 2_000
-"""At most so many images of its own data, and at most a tenth of them, are kept from the classifier to examine it."""
+"""Most images of its own data that are held out to examine the classifier; never more than a tenth of them."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Seen:
 class Classifier(nn.Module):
     """A trained LeNet that can only be asked. It is torchmetrics' ``feature`` module too: uint8 images in, features out.
 
-    It stays in evaluation mode whatever is said to it: dropout left on would change every score.
+    It stays in evaluation mode even after `train()`: dropout would change every score.
     """
 
     num_features = lenet.FEATURES
@@ -113,8 +113,8 @@ def classifier_for(
     Args:
         data: uint8 images at least 8x8, with labels.
         cache: directory, made if need be; one small file a data set.
-        device: where to train and to judge.
-        say: told a sentence when it takes time or when the cached file was not usable.
+        device: where to train and to classify.
+        say: called with a sentence when it takes time or when the cached file was not usable.
 
     Raises:
         ScoreError: the data has no labels, or is not images.
@@ -162,7 +162,7 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def content_digest(data: DataSet) -> str:
-    """SHA-256 over name, classes, images and labels: what a classifier's weights depend on, beside its recipe."""
+    """SHA-256 over name, classes, images and labels: what a classifier's weights depend on, in addition to its recipe."""
     assert data.labels is not None
     digest = hashlib.sha256(repr((lenet.VERSION, data.name, tuple(data.classes), tuple(data.items.shape))).encode())
     digest.update(data.items.cpu().contiguous().numpy().tobytes())
@@ -179,7 +179,7 @@ def _load(path: Path, key: str, say: Callable[[str], None]) -> dict[str, Any] | 
         if saved["key"] == key and saved["digest"] == weights_digest(saved["weights"]) and 0 <= saved["accuracy"] <= 1:
             return dict(saved)
         reason = "its digest does not match its weights"
-    except Exception as error:  # torch.load has no error of its own: whatever is wrong with a cached file, it is made anew
+    except Exception as error:  # torch.load has no error of its own; any damaged file is made anew
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     say(f"the cached classifier {path.name} is damaged and is trained again: {reason}")
     return None

@@ -1,4 +1,4 @@
-"""``python -m training score``: find data and judge, measure, write scores.json beside the model, print the table."""
+"""``python -m training score``: find data and classifier, measure, write scores.json next to the model, print the table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHOLE = {"mnist5k": "mnist"}
 """A data set that is a part of another, against which a model of it is measured where that one is on this machine."""
 
 LEARNED = {stacked.NAME: "mnist"}
-"""A data set whose judge learns from, and is examined on, another."""
+"""A data set whose classifier is trained and examined on another."""
 SAMPLES = {stacked.NAME: STACKED_SAMPLES}
 """How many samples the published figures of a data set are taken on, where it is not 10,000."""
 
@@ -40,7 +40,7 @@ def run_score(
     console: Console,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Score a model file: print the table, write ``scores.json`` beside the file, return what was written.
+    """Score a model file: print the table, write ``scores.json`` next to the file, return what was written.
 
     Args:
         model: an exported ONNX file.
@@ -109,13 +109,13 @@ def _judge(
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where classifiers are kept, beside fetched data."""
+    """The cache folder of classifiers, next to downloaded data."""
     home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
     return Path(home) / "gan-serve" / "classifiers"
 
 
 def print_scores(scores: Scores, console: Console) -> None:
-    """The table, what the judge is worth, the classes, the alarm and the notes."""
+    """Print the table, the classifier's accuracy, the classes, the alarm and the notes."""
     table = Table(title=f"{scores.model} ({scores.digest[:12]}) against {scores.data}")
     for column, justify in (("measure", "left"), ("value", "right"), ("floor", "right"), ("samples", "right"), ("by", "left")):
         table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=column == "measure")

@@ -1,4 +1,4 @@
-"""GMAM: two finished games compared by letting each one's discriminators judge the other's generator.
+"""GMAM: two finished games compared by evaluating each one's discriminators on the other's generator.
 
 Durugkar et al. (arXiv:1611.01673, eq. 8), after GAM of Im et al. (arXiv:1602.05110). V is the value of the game, never above 0,
 and the lower the better for the generator, so that each quotient below says how much better the second's is.
@@ -100,9 +100,9 @@ def aggregated(values: Sequence[float], lam: float) -> float:
 
 
 def compare(first: Contestant, second: Contestant, real: DataSet, *, samples: int) -> Comparison:
-    """GMAM of the second over the first, on so many samples of seeds 0, 1, 2, ... and as many real ones.
+    """GMAM of the second over the first, on samples of seeds 0, 1, 2, ... and as many real ones.
 
-    Discriminators judge as they are served, without dropout; the authors' code leaves it on.
+    Discriminators run in evaluation mode, without dropout; the authors' code leaves it on.
 
     Raises:
         ScoreError: the games are of other data or conditions, or have no discriminator that gives one logit a sample.

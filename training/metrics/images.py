@@ -15,7 +15,7 @@ from training.metrics.classifier import Seen
 from training.metrics.points import modes_hit
 
 SUBSETS = 100
-"""KID is the mean over so many random subsets."""
+"""Random subsets over which KID is the mean."""
 SUBSET_SIZE = 1_000
 """Images a subset, or as many as there are."""
 CONFIDENT = 0.9
@@ -75,7 +75,7 @@ def class_shares(classes: Tensor, count: int) -> Tensor:
 
 
 def entropy(shares: Tensor, samples: int) -> Estimate:
-    """Entropy in nats of a class histogram [K], between 0 and ln K, and its standard error for so many samples."""
+    """Entropy in nats of a class histogram [K], between 0 and ln K, and its standard error for that number of samples."""
     shares = shares[shares > 0]
     surprise = -shares.log()
     mean = float((shares * surprise).sum())
@@ -115,7 +115,7 @@ def spread(items: Tensor, groups: Tensor | None = None) -> float:
 def describe_collapse(samples: Tensor, data: DataSet, *, seen: Seen | None = None, asked: Tensor | None = None) -> str | None:
     """The sentence to print when a generator has collapsed, or None.
 
-    Three signs, the first that holds is told. The samples show fewer than 60 % of the data's classes, a class counted by
+    Three criteria; the first that holds is reported. The samples show fewer than 60 % of the data's classes, a class counted by
     exp(entropy) of what a classifier saw; of a mixture, fewer than 60 % of the modes. The samples are spread less than 40 % as
     wide as the data; for a conditional generator, around the mean of each class asked for, since one picture a class
     would look wide. 1,000 samples are enough.

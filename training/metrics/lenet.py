@@ -1,4 +1,4 @@
-"""LeNet: the small convolutional classifier that judges images, and how it is trained. Nothing here knows files."""
+"""LeNet: the small convolutional classifier of images, and its training. Nothing here knows files."""
 
 from __future__ import annotations
 

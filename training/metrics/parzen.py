@@ -2,7 +2,7 @@
 
 A Gaussian of width sigma stands on each sample. sigma is the one of ten that suits validation images best; the figure is the
 mean log-likelihood of the test images. It can be gamed (Theis et al., arXiv:1511.01844: k-means centres beat real images), so
-it is only ever shown beside the same figure with training images as the samples.
+it is only shown next to the same figure with training images as the samples.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from torch import Tensor
 PROJECTIONS = 128
 """Directions of the sliced distance."""
 HIGH_QUALITY = 3.0
-"""A point is of high quality within so many standard deviations of the nearest mode (PacGAN, arXiv:1712.04086, section 4.1)."""
+"""Standard deviations from the nearest mode within which a point is of high quality (PacGAN, arXiv:1712.04086, section 4.1)."""
 BINS = 20
 """Of x, over -50..50, in the parabola's coverage."""
 

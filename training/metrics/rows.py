@@ -16,7 +16,7 @@ from training.metrics.parzen import CENTRES, VALIDATION, parzen
 from training.metrics.sampled import Sampled
 
 MANIFOLD = 10_000
-"""Precision, recall, density and coverage see at most so many images a side."""
+"""Most images of each side for precision, recall, density and coverage."""
 MEMORISED = 2_000
 """Samples whose nearest training images are looked for, and as many test images."""
 
@@ -54,7 +54,7 @@ class Reals:
 
 
 def judged_rows(sampled: Sampled, reals: Reals, judge: Classifier) -> tuple[list[Row], dict[str, float]]:
-    """What the judge says of the samples, and the share of each class that it sees."""
+    """The classifier's measures of the samples, and the share of each predicted class."""
     fake, real = judge.see(sampled.items), judge.see(reals.reference)
     n = min(len(fake), len(reals.others))
     others = judge.see(reals.others[:n])
@@ -101,7 +101,7 @@ def _manifold_rows(tail: str, real: Tensor, fake: Tensor, others: Tensor) -> lis
 
 
 def stacked_rows(items: Tensor, reals: Reals, judge: Classifier) -> list[Row]:
-    """Modes of 1,000 and their evenness, beside real stacks at the same count and what a perfect generator would score."""
+    """Modes of 1,000 and their evenness, next to equally many real stacks and a perfect generator's score."""
     n = min(len(items), len(reals.others))
     fake, other = (stacked.modes_of(part, judge) for part in (items[:n], reals.others[:n]))
     by = f"nats to uniform; a perfect generator's is {stacked.least_kl(n):.4f} with so few samples"
@@ -112,7 +112,7 @@ def stacked_rows(items: Tensor, reals: Reals, judge: Classifier) -> list[Row]:
 
 
 def nearest_row(sampled: Sampled, reals: Reals, device: torch.device) -> list[Row]:
-    """The 1-NN test error of the labelled samples beside that of as many real training images; none without both labels."""
+    """The 1-NN test error of the labelled samples next to that of as many real training images; none without both labels."""
     if sampled.asked is None or reals.labels is None or reals.other_labels is None:
         return []
     n = min(len(sampled.items), len(reals.others))
@@ -123,7 +123,7 @@ def nearest_row(sampled: Sampled, reals: Reals, device: torch.device) -> list[Ro
 
 
 def memorisation_row(items: Tensor, reals: Reals, device: torch.device) -> list[Row]:
-    """How near samples lie to training images, beside how near unseen images do; none where nothing is unseen."""
+    """Distance of samples to training images, next to that of unseen images; none where nothing is unseen."""
     if reals.note is not None:
         return []
     n = min(len(items), MEMORISED, len(reals.reference))

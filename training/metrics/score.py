@@ -1,4 +1,4 @@
-"""The score of a model: every measure that suits its output, each beside its floor, what real data score at the same count."""
+"""The score of a model: every measure that suits its output, each next to the score of as many real samples."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Scores:
     """The classifier: its name, the data it learned from, how often it is right; None where none was used."""
     rows: tuple[Row, ...]
     histogram: Mapping[str, float] = field(default_factory=dict)
-    """Class name to the share of samples that show it; empty without a judge."""
+    """Class name to the share of samples that show it; empty without a classifier."""
     alarm: str | None
     """The collapse alarm's sentence, or None."""
     notes: tuple[str, ...]
@@ -74,9 +74,9 @@ def score(
         test: what it has not seen, the reference; None takes two disjoint halves of ``train`` for the two roles.
         samples: how many seeds, from 0.
         judge: a classifier of such images, for StackedMNIST of one channel; None leaves out what needs one.
-        examination: labelled images on which the judge is tried; None takes the reference.
+        examination: labelled images on which the classifier is examined; None takes the reference.
         nearest: how many seeds, from 0, the 1-NN classifier is fitted on; None takes ``samples``.
-        device: where distances between pixels are computed; the judge has its own.
+        device: where distances between pixels are computed; the classifier has its own.
 
     Raises:
         ScoreError: the file cannot be run, or the data are of another shape than its samples.

@@ -90,7 +90,7 @@ def smooth(values: Floats, width: int) -> Floats:
 
 
 def _terms(series: dict[str, Series], losses: dict[str, Series]) -> dict[str, Series]:
-    """The scalars of the players beside their losses, but not one that is the whole loss under another name."""
+    """The scalars of the players in addition to their losses, but not one that is the whole loss under another name."""
     chosen = {}
     for name, line in series.items():
         whole = losses.get(loss_of(name))

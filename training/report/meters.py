@@ -15,21 +15,21 @@ from training.errors import TrainingError
 from training.report.scalars import is_accuracy, is_loss, say_name
 
 MetricsSink = Callable[[int, int, Mapping[str, float], float | None], None]
-"""Told of each step that is recorded: step, images seen so far, its scalars, images a second or None where unknown."""
+"""Called for each recorded step: step, images seen so far, its scalars, images a second or None where unknown."""
 
 KID, COLLAPSE = "score/kid", "alarm/collapse"
 """Scalars that are noted at each checkpoint only, and stand until the next one."""
 
 
 def null_sink(step: int, images: int, scalars: Mapping[str, float], images_per_s: float | None) -> None:
-    """Nobody looks."""
+    """Discard the record."""
 
 
 class PrometheusMetrics(Collector):
     """The latest numbers of one run.
 
     Args:
-        run: the run directory, whose newest checkpoint's age is told.
+        run: the run directory, whose newest checkpoint's age is exported.
         steps: at which the run ends.
         clock: seconds since the epoch.
     """
@@ -106,7 +106,7 @@ def _newest_checkpoint_s(run: Path) -> float | None:
 
 @contextmanager
 def serve_metrics(meters: PrometheusMetrics, address: str, port: int) -> Iterator[MetricsSink]:
-    """Show the numbers, and those of this process, at http://ADDRESS:PORT/metrics; gives what is to be told of each record.
+    """Show the numbers, and those of this process, at http://ADDRESS:PORT/metrics; gives the sink to call for each record.
 
     Raises:
         TrainingError: the address cannot be listened on.

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's colours, told apart with any colour vision."""
+"""Okabe and Ito's colours, distinct with any colour vision."""
 INK = "#30343b"
 FAINT = "#c9ced6"
 

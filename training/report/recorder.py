@@ -46,7 +46,7 @@ class Recorder:
             from_step: 0 starts afresh and removes an earlier run's record; n > 0 resumes and removes what is past step n.
             backdrop: real points [m,k] for the plots of a toy game's samples.
             region: the least and the greatest value per component that those plots show.
-            watch: told of each step that is logged, and first of the last one that was.
+            watch: called for each logged step, and first for the last one of an earlier process.
             clock: seconds since the epoch.
         """
         self._watch = watch
@@ -88,7 +88,7 @@ class Recorder:
         return path
 
     def picture(self, name: str, outputs: np.ndarray) -> Path:
-        """Draws images or points as NAME.png beside the curves and gives its path; one of that name before is replaced."""
+        """Draws images or points as NAME.png next to the curves and gives its path; one of that name before is replaced."""
         path = self._run / f"{name}.png"
         write_whole(path, png_bytes(draw_samples(outputs, backdrop=self._backdrop, region=self._region)))
         return path

@@ -1,4 +1,4 @@
-"""What the tests of measures share: the 8x8 digits, a judge of them, and tiny ONNX models with a card inside."""
+"""What the tests of measures share: the 8x8 digits, their classifier, and tiny ONNX models with a card inside."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _write(
 
 @pytest.fixture
 def picker(tmp_path: Path, digits: DataSet) -> ModelFile:
-    """A conditional model that knows by heart a picture a class, ``picker(classes)``, and shows it whatever z is."""
+    """A conditional model with one fixed picture a class, ``picker(classes)``, for every z."""
 
     def write(classes: tuple[str, ...] = digits.classes) -> Path:
         assert digits.labels is not None

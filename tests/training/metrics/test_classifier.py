@@ -1,4 +1,4 @@
-"""The judge: how it is trained, named, kept and asked."""
+"""The classifier: its training, name, cache and use."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _few(digits: DataSet) -> DataSet:
 
 @pytest.mark.parametrize("damage", ["cut short", "other weights", "not a file of weights", "another key"])
 def test_a_damaged_cache_is_said_and_made_anew(digits: DataSet, tmp_path: Path, damage: str) -> None:
-    """Whatever is wrong with the file, the classifier comes out the same, and the file is whole again."""
+    """For any damage of the file the classifier is the same, and the file is replaced."""
     data = _few(digits)
     first = classifier_for(data, cache=tmp_path)
     (path,) = tmp_path.iterdir()

@@ -1,4 +1,4 @@
-"""Two games judged crosswise: by hand, and on games that are played."""
+"""GMAM by hand, and on trained games."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_discriminators_are_weighted_by_their_values() -> None:
 
 
 def test_the_generator_nearer_to_the_data_wins(truth: DataSet) -> None:
-    """Both judges know the data: positive for the second that is nearer, negative for the first, 0 for equals."""
+    """Both discriminators know the data: positive for the second that is nearer, negative for the first, 0 for equals."""
     near, far = contestant(truth, 4.0, 4.0), contestant(truth, 1.0, 4.0)
     assert compare(far, near, truth, samples=200).value > 0.1
     assert compare(near, far, truth, samples=200).value == pytest.approx(-compare(far, near, truth, samples=200).value)
@@ -127,7 +127,7 @@ def test_the_generator_nearer_to_the_data_wins(truth: DataSet) -> None:
 
 
 def test_several_discriminators_count_as_told(truth: DataSet) -> None:
-    """A second judge that knows nothing changes the mean, and not the greatest value."""
+    """A second, untrained discriminator changes the mean, and not the greatest value."""
     near, far = contestant(truth, 4.0, 4.0), contestant(truth, 1.0, 4.0)
     alone = compare(far, near, truth, samples=200).value
     assert compare(far, contestant(truth, 4.0, 4.0, 50.0), truth, samples=200).value != pytest.approx(alone, rel=0.01)
@@ -145,7 +145,7 @@ def test_a_learned_weight_is_the_games_own(truth: DataSet) -> None:
 
 
 def test_games_that_cannot_meet_are_refused(truth: DataSet) -> None:
-    """Other data, and no discriminator, are told by name."""
+    """Other data, and a missing discriminator, are named in the error."""
     own = contestant(truth, 4.0, 4.0)
     with pytest.raises(ScoreError, match=r"gaussian1d \[1\] and ring8 \[2\]"):
         compare(own, contestant(load("ring8", environ={}), 0.0, 0.0), truth, samples=10)

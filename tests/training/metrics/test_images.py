@@ -113,7 +113,7 @@ def test_spread_is_the_distance_from_the_mean() -> None:
 
 
 def test_no_alarm_for_the_data_itself(judge: Classifier, digits: DataSet, digits_test: DataSet) -> None:
-    """Real images, asked for by their labels, are no collapse; nor without judge and labels."""
+    """Real images, asked for by their labels, are no collapse; nor without classifier and labels."""
     assert (
         images.describe_collapse(digits_test.items, digits, seen=judge.see(digits_test.items), asked=digits_test.labels) is None
     )

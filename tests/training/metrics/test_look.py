@@ -1,4 +1,4 @@
-"""What the look at each checkpoint says of samples beside the alarm: their KID."""
+"""The evaluation at each checkpoint: the alarm and the KID of samples."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_it_is_scikit_learns_classifier(digits: DataSet, digits_test: DataSet) -
 
 
 def test_uint8_images_do_not_overflow() -> None:
-    """White and black 28x28 images are told apart, in their exact distance."""
+    """White and black 28x28 images are distinguished, with their exact distance."""
     black, white = (torch.full((1, 1, 28, 28), level, dtype=torch.uint8) for level in (0, 255))
     distance, index = neighbours.nearest_of(black.flatten(1), torch.cat([white, white]).flatten(1))
     assert float(distance) == pytest.approx(255 * 28)

@@ -109,7 +109,7 @@ def test_a_narrow_point_model_alarms(line: ModelFile) -> None:
 
 
 def test_the_command_does_everything(picker: ModelFile, judge: Classifier, cache: Path, tmp_path: Path) -> None:
-    """Data and judge follow the card; the classifier is kept under the cache; the table shows value, error and floor."""
+    """Data and classifier follow the card; the classifier is kept under the cache; the table shows value, error and floor."""
     kept = tmp_path / "gan-serve" / "classifiers"
     kept.mkdir(parents=True)
     for path in cache.iterdir():

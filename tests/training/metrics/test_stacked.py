@@ -27,7 +27,7 @@ def _stacks(digits: DataSet, count: int, seed: int) -> tuple[torch.Tensor, torch
 
 
 def test_each_channel_is_a_digit_of_the_mode(digits: DataSet, judge: Classifier) -> None:
-    """The judge reads the number that was stacked in as many cases as it is right three times."""
+    """The classifier reads the number that was stacked in as many cases as it is right three times."""
     images, modes = _stacks(digits, 500, 0)
     assert float((stacked.modes_of(images, judge) == modes).double().mean()) >= 0.95
 

@@ -67,7 +67,7 @@ def test_terms_are_drawn_beside_the_losses() -> None:
 
 
 def test_terms_of_very_different_size_are_both_seen() -> None:
-    """A small penalty beside a large loss is no flat line: both lines span some of the panel's height."""
+    """A small penalty with a large loss is no flat line: both lines span some of the panel's height."""
     steps = range(1, 200)
     rows = [{"step": s, "images": s, "D/loss": 9.0, "D/ns": 9.0 - s / 100, "D/r1": 0.001 * s} for s in steps]
     picture = draw_learning_curve(rows)
@@ -110,7 +110,7 @@ def test_smoothing_leaves_a_constant_and_calms_a_noise(width: int) -> None:
 
 
 def test_extreme_values_do_not_press_the_lines_flat() -> None:
-    """A line beside one that leaps out a few times still spans much of the panel's height."""
+    """A line next to one with a few outliers still spans much of the panel's height."""
     rows = rows_of(1000, D_loss=0.7)
     for row in rows[500:503]:
         row["D/loss"] = 1e6

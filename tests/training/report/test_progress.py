@@ -13,7 +13,7 @@ SCALARS = {"D/loss": 0.61, "D/r1": 0.02, "G/loss": 1.2, "accuracy/real": 0.71, "
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0

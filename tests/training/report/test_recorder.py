@@ -43,7 +43,7 @@ def pictures(run: Path) -> dict[str, bytes]:
 
 
 def ticking(*times_s: float) -> Callable[[], float]:
-    """A clock that says the given times one after the other and then the last for ever."""
+    """A clock that returns the given times in turn, and the last one from then on."""
     left = list(times_s)
     return lambda: left.pop(0) if len(left) > 1 else left[0]
 
