@@ -148,6 +148,7 @@ def test_a_stop_ends_before_the_next_program(tmp_path: Path) -> None:
     assert is_current([TINY], tmp_path)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_script_stops_cleanly_and_only_one_runs(tmp_path: Path) -> None:
     """A second call while one runs is refused; SIGTERM ends the first with a checkpoint to go on from and no result."""

@@ -15,6 +15,8 @@ import pytest
 from serving.observability.process_metrics import ProcessCollector
 from tests.serving.service_process import Server, retry, running
 
+pytestmark = pytest.mark.process
+
 if not Path("/proc/self/stat").exists():
     pytest.skip("compares with Linux's /proc", allow_module_level=True)
 

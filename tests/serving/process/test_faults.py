@@ -15,6 +15,8 @@ import pytest
 
 from tests.serving.service_process import TIMEOUT, Server, environment, free_port, retry, running, wait_for_workers
 
+pytestmark = [pytest.mark.process, pytest.mark.process]
+
 
 def metrics_directory(server: Server) -> Path:
     """The directory in which a server's workers share their metrics."""

@@ -77,6 +77,7 @@ def test_the_page_ends_with_the_run(tmp_path: Path) -> None:
     socket.create_server(("127.0.0.1", port)).close()
 
 
+@pytest.mark.process
 def test_a_port_that_is_taken_is_refused_at_once(root: Path, tmp_path: Path) -> None:
     """Before any data is read and any directory made, with exit code 2 and one sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -98,6 +99,7 @@ def test_a_port_that_is_taken_is_refused_at_once(root: Path, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")
 def test_promtool_finds_nothing(tmp_path: Path) -> None:
     """Names, kinds and units are as Prometheus wants them."""
