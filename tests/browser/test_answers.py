@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import RequestContext, Visitor, fill
 
-pytestmark = [pytest.mark.process, pytest.mark.process]
+pytestmark = pytest.mark.process
 
 HOLD = """() => {
   const plain = OWNER.NAME;

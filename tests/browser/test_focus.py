@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.conftest import RequestContext, Visitor, slide
 
-pytestmark = [pytest.mark.process, pytest.mark.process]
+pytestmark = pytest.mark.process
 
 FOCUS = "document.activeElement.id || document.activeElement.innerText"
 

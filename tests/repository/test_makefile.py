@@ -11,7 +11,7 @@ import pytest
 
 from tests.repository.files import ROOT
 
-pytestmark = [pytest.mark.process, pytest.mark.process]
+pytestmark = pytest.mark.process
 
 TEXT = (ROOT / "Makefile").read_text()
 TARGETS = re.findall(r"^\.PHONY: (.*)$", TEXT, re.MULTILINE)[0].split()

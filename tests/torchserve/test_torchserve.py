@@ -29,7 +29,6 @@ from tests.torchserve.server import PORTS, TorchServe, running
 
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.process,
     pytest.mark.slow,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.serving.service_process import TIMEOUT, Server, running
 
-pytestmark = [pytest.mark.process, pytest.mark.process]
+pytestmark = pytest.mark.process
 
 GET = b"GET /generate?seed=42 HTTP/1.1\r\nHost: x\r\n"
 CLOSE = b"Connection: close\r\n\r\n"

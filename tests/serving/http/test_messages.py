@@ -10,7 +10,7 @@ import pytest
 
 from tests.serving.service_process import Server, running
 
-pytestmark = [pytest.mark.process, pytest.mark.process]
+pytestmark = pytest.mark.process
 
 INFER = b"POST /v2/models/conditional/infer HTTP/1.1\r\nHost: x\r\n"
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.serving.service_process import TIMEOUT, Server, environment, free_port, retry, running, wait_for_workers
 
-pytestmark = [pytest.mark.process, pytest.mark.process]
+pytestmark = pytest.mark.process
 
 
 def metrics_directory(server: Server) -> Path:

@@ -17,7 +17,7 @@ from tests.serving import tiny_onnx
 from tests.serving.process.test_faults import launch
 from tests.serving.service_process import TIMEOUT, listeners, running
 
-pytestmark = [pytest.mark.process, pytest.mark.process]
+pytestmark = pytest.mark.process
 
 
 class Client(threading.Thread):

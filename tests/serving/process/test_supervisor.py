@@ -15,7 +15,7 @@ import pytest
 from tests.serving.process.test_faults import metrics_directory
 from tests.serving.service_process import TIMEOUT, retry, running
 
-pytestmark = [pytest.mark.process, pytest.mark.process]
+pytestmark = pytest.mark.process
 
 PROGRAM = """
 import multiprocessing, os, sys, time
