@@ -21,7 +21,6 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = [
-    pytest.mark.process,
     pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("make") or not shutil.which("curl"), reason="needs make and curl"),
 ]

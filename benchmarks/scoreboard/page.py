@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.scoreboard.claims import VERDICTS, Verdict, decide
 from benchmarks.scoreboard.play import missing_recipes
 from benchmarks.scoreboard.results import Protocol, Result, load_results, mean_and_spread
 from benchmarks.scoreboard.row import Protocol_, Row
@@ -17,6 +19,9 @@ Published figures beside ours. `python -m benchmarks.scoreboard` makes this page
 and the results in `docs/scoreboard/`, one file a row, with every seed's value, floor, machine, command and commit; a test
 compares. `benchmarks/scoreboard.sh` runs what has no result yet.
 
+A claim is what a paper says of its system, in kind. Its bar was written down before the run; with all seeds of the row it
+decides the verdict. *Inside the spread*: a published figure lies within the 95 % prediction interval of our seeds.
+
 "Ours" is mean ± standard deviation over seeds, with the median and the best of three and more; of one seed, ± is its own
 error. "Floor" is what real data score in the model's place. A row without a run says "not run" and what a seed would cost:
 minutes of one H200 where full, of two cores where scaled. *Scaled* rows are smaller or shorter than what was published and are
@@ -24,6 +29,9 @@ not comparable with it. Figures marked *unverified* were quoted from memory. Wha
 """
 COLUMNS = (
     "system",
+    "claim",
+    "bar",
+    "verdict",
     "recipe, data",
     "measure",
     "published",
@@ -43,25 +51,77 @@ ARROWS = {"higher": "↑", "lower": "↓", "nearer": "nearer"}
 """What is better."""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One line of the page: a row in one of its protocols, its results and the verdict on them."""
+
+    row: Row
+    protocol: Protocol
+    effort: Protocol_
+    found: list[Result]
+    verdict: Verdict | None
+    """None where nothing is claimed."""
+
+
 def make_page(rows: Sequence[Row], results: Path) -> str:
     """The whole page as Markdown.
 
     Raises:
         TrainingError: a file of results is damaged.
     """
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-    for row in rows:
-        lines.append(_line(row, "full", row.full, load_results(results, row.name, "full")))
-        if row.scaled is not None:
-            lines.append(_line(row, "scaled", row.scaled, load_results(results, row.name, "scaled")))
+    entries = list_entries(rows, results)
+    sections = [_section(verdict, [entry for entry in entries if entry.verdict == verdict]) for verdict in (*VERDICTS, None)]
     notes = [f"- {row.name}: {row.note}." for row in rows if row.note]
-    return "\n".join([HEAD, *lines, "", "## Notes", "", *notes]) + "\n"
+    lines = [line for section in sections for line in section]
+    return "\n".join([HEAD, _summary(entries), "", *lines, "## Notes", "", *notes]) + "\n"
 
 
-def _line(row: Row, protocol: Protocol, effort: Protocol_, found: list[Result]) -> str:
+def list_entries(rows: Sequence[Row], results: Path) -> list[Entry]:
+    """Every line of the page, in the order of the rows."""
+
+    def of(name: str, protocol: Protocol) -> list[float]:
+        row = next(row for row in rows if row.name == name)
+        effort = row.scaled if protocol == "scaled" and row.scaled else row.full
+        found = load_results(results, name, "scaled" if effort is row.scaled else "full")
+        return [result.value for result in found] if len(found) >= effort.seeds else []
+
+    def entry(row: Row, protocol: Protocol, effort: Protocol_) -> Entry:
+        found = load_results(results, row.name, protocol)
+        values = [result.value for result in found]
+        claim = effort.claim
+        verdict = None if claim is None else decide(claim, effort.seeds, values, lambda name: of(name, protocol))
+        return Entry(row, protocol, effort, found, verdict)
+
+    pairs: list[tuple[Row, Protocol, Protocol_ | None]] = []
+    for row in rows:
+        pairs += [(row, "full", row.full), (row, "scaled", row.scaled)]
+    return [entry(row, protocol, effort) for row, protocol, effort in pairs if effort is not None]
+
+
+def _summary(entries: Sequence[Entry]) -> str:
+    """How many systems and lines have each verdict."""
+    reached = [e.effort.claim.system for e in entries if e.effort.claim and e.verdict in ("shown", "inside the spread")]
+    systems = list(dict.fromkeys(reached))
+    counts = ", ".join(f"{sum(e.verdict == verdict for e in entries)} {verdict}" for verdict in VERDICTS)
+    return f"**{len(systems)} systems are shown or inside the spread** ({', '.join(systems) or 'none'}). Claims: {counts}."
+
+
+def _section(verdict: Verdict | None, entries: Sequence[Entry]) -> list[str]:
+    title = "Compared only" if verdict is None else verdict[0].upper() + verdict[1:]
+    if not entries:
+        return []
+    table = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}", *map(_line, entries)]
+    return [f"## {title}", "", *table, ""]
+
+
+def _line(entry: Entry) -> str:
+    row, effort, found, claim = entry.row, entry.effort, entry.found, entry.effort.claim
     cells = [
         row.system,
-        f"`{' '.join((effort.recipe, *effort.options))}`, {row.data}" + (", *scaled*" if protocol == "scaled" else ""),
+        claim.text if claim else "",
+        str(claim.bar) if claim else "",
+        entry.verdict or "",
+        f"`{' '.join((effort.recipe, *effort.options))}`, {row.data}" + (", *scaled*" if entry.protocol == "scaled" else ""),
         _measure(row, found),
         _published(row),
         *(_ours(row, effort, found) if found else _not_run(effort)),

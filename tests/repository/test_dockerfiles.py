@@ -138,7 +138,6 @@ def python(image: Path, *arguments: str, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-@pytest.mark.process
 @pytest.mark.slow
 def test_image_holds_no_training_framework(image: Path) -> None:
     """Neither torch nor onnx nor training is there, and the service imports without them."""
@@ -148,7 +147,6 @@ def test_image_holds_no_training_framework(image: Path) -> None:
     assert found.strip() == "[]"
 
 
-@pytest.mark.process
 @pytest.mark.slow
 def test_bill_of_materials_is_what_the_image_installs(image: Path) -> None:
     """S-28: the CycloneDX document of a release names what ``pip freeze`` finds, version by version, and nothing else."""
@@ -207,7 +205,6 @@ def wait_until_ready(process: subprocess.Popen[str], env: dict[str, str], patien
             time.sleep(0.1)
 
 
-@pytest.mark.process
 @pytest.mark.slow
 def test_image_serves(image: Path, service: tuple[subprocess.Popen[str], dict[str, str]]) -> None:
     """Its command answers /generate with a PNG, its health check passes, SIGTERM ends it with 0 and nothing is left behind."""
@@ -227,22 +224,11 @@ def test_image_serves(image: Path, service: tuple[subprocess.Popen[str], dict[st
     assert list(Path(env["HOME"]).iterdir()) == []
 
 
-@pytest.mark.process
 @pytest.mark.slow
 def test_contract_and_serving_pass_without_torch(image: Path) -> None:
-    """Their tests that start no program, in the image's environment with nothing added but what tests."""
+    """Their whole test suites, in the image's environment with nothing added but what tests."""
     python(
         image, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), "pytest", "hypothesis", "schemathesis"
     )
-    command = [
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-m",
-        "not slow and not process",
-        "tests/contract",
-        "tests/serving",
-    ]
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "tests/contract", "tests/serving"]
     assert re.search(r"\d+ passed", python(image, *command, cwd=ROOT))

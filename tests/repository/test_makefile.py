@@ -11,8 +11,6 @@ import pytest
 
 from tests.repository.files import ROOT
 
-pytestmark = pytest.mark.process
-
 TEXT = (ROOT / "Makefile").read_text()
 TARGETS = re.findall(r"^\.PHONY: (.*)$", TEXT, re.MULTILINE)[0].split()
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,22 +13,13 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from training.data import load
-from training.metrics import lenet
-from training.metrics.classifier import classifier_for
-from training.metrics.command import cache_folder
 from training.recipes import CATALOGUE
-from training.run import job
 from training.run.config import RunConfig
 from training.run.context import JobContext
 
-torch.set_num_threads(1)  # nets this small run best on one core, and give the same bytes in every process
-
 PROCESSES = multiprocessing.get_context("forkserver")
 """Makes processes that may be killed, each with the job and the exporter imported already."""
-PROCESSES.set_forkserver_preload(
-    ["training.run.job", "onnxscript", "torch._dynamo", "torch.onnx._internal.exporter._core", "tests.training.conftest"]
-)
+PROCESSES.set_forkserver_preload(["training.run.job", "onnxscript", "torch._dynamo", "torch.onnx._internal.exporter._core"])
 
 REHEARSED = tuple(name for name in CATALOGUE if f"{name}_small" not in CATALOGUE)
 """The recipes that are trained to the end, exported and served in tests: where a game has a small twin, that one."""
@@ -51,57 +39,7 @@ def tiny_setting(run: Path) -> JobContext:
     """A run on the CPU whose words go nowhere; all tests of a session share its cache of classifiers."""
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
     console = Console(file=io.StringIO())
-    return JobContext(run=run, device=torch.device("cpu"), environ=environ, console=console, grids=2, checkpoints=2)
-
-
-def train_tiny(config: RunConfig, run: Path, is_exported: bool = True) -> None:
-    """Train to the last step; the export takes most of the time, and some tests need none."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not is_exported:
-            patch.setattr(job, "_export", lambda *arguments: None)
-        assert job.train(config, tiny_setting(run))
-
-
-def train_in_process(config: RunConfig, run: Path, *, is_exported: bool = True, kill_after: int | None = None) -> int:
-    """Train in another process and return its exit code; ``kill_after`` sends SIGKILL once that step's checkpoint exists."""
-    process = PROCESSES.Process(target=train_tiny, args=(config, run, is_exported))
-    process.start()
-    while kill_after is not None and process.is_alive():
-        steps = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.pt")]
-        if max(steps, default=0) >= kill_after:
-            process.kill()
-            break
-        time.sleep(0.002)
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
-
-
-def differences(a: Any, b: Any, path: str = "") -> list[str]:
-    """Where two states of a game differ."""
-    if isinstance(a, dict):
-        return [d for key in {**a, **b} for d in differences(a.get(key), b.get(key), f"{path}.{key}")]
-    if isinstance(a, list | tuple):
-        return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{path}.{i}")]
-    is_equal = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
-    return [] if is_equal else [path]
-
-
-@pytest.fixture(scope="session")
-def classifiers(make_once: Callable[[str, Callable[[Path], None]], Path]) -> None:
-    """Put classifiers of mnist5k and digits into the tests' cache, trained on a tenth of it: a run needs no good one."""
-
-    def trained(images: torch.Tensor, labels: torch.Tensor, **options: Any) -> lenet.LeNet:
-        return fitted(images[::10], labels[::10], **options)
-
-    def make(folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lenet, "trained", trained)
-            for name in ("mnist5k", "digits"):
-                classifier_for(load(name, environ={}), cache=cache_folder({"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}))
-
-    fitted = lenet.trained
-    make_once("classifiers", make)
+    return JobContext(run=run, device=torch.device("cpu"), environ=environ, console=console, grids=4, checkpoints=4)
 
 
 @pytest.fixture(scope="session")

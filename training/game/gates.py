@@ -68,15 +68,21 @@ def equilibrium(target: float = 0.68, margin: float = 0.35) -> Gate:
     return Gate(f"equilibrium({target:g} +- {margin:g})", admit)
 
 
-def loss_ratio(low: float = 0.1, high: float = 10.0) -> Gate:
-    """D rests while L_D / L_G < ``low``, G while it is > ``high``: Nguyen et al. 2017, arXiv:1612.00005, PPGN's code."""
+def loss_ratio(low: float = 0.1, high: float = 10.0, *, d_back: float = 0.5, g_back: float = 0.1) -> Gate:
+    """Skip D from L_D / L_G < ``low`` until > ``d_back``, and G from > ``high`` until < ``g_back``.
+
+    The training program of DeePSiM and of PPGN, Nguyen et al. 2017, arXiv:1612.00005, decides so. Which player rested at the
+    last update is read from ``rests/D`` and ``rests/G``, which the loop logs.
+    """
 
     def admit(latest: Latest, players: tuple[str, ...]) -> tuple[str, ...]:
         if "D/loss" not in latest or "G/loss" not in latest:
             return players
         d, g = float(latest["D/loss"]), float(latest["G/loss"])
-        resting = "D" if d < low * g else "G" if d > high * g else None
-        return tuple(p for p in players if p != resting)
+        rested = {p for p in ("D", "G") if f"rests/{p}" in latest and latest[f"rests/{p}"]}
+        resting = {"D"} if d < (d_back if "D" in rested else low) * g else set()
+        resting |= {"G"} if d > (g_back if "G" in rested else high) * g else set()
+        return tuple(p for p in players if p not in resting or resting == {"D", "G"})
 
     return Gate(f"loss_ratio({low:g}, {high:g})", admit)
 

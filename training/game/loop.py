@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from contract import Latents
 from training.errors import NonFinite
 from training.game.batches import Batches, mix
+from training.game.gates import always
 from training.game.recipe import Player, Recipe
 from training.game.schedules import Update
 from training.game.step import Batch, StepContext
@@ -111,7 +112,7 @@ def play(game: Game, until: int) -> Iterator[int]:
             ctx = _deal(game, move, players)
             # Every player states its loss; the gate says who may act on it.
             losses = {p.name: _state_loss(game, p, ctx) for p in players}
-            admitted = recipe.gate.admit(game.latest, move.players)
+            admitted = _admit(game, move)
             # The gradients of all are taken before anyone moves.
             acting = [p for p in players if p.name in admitted]
             gradients = [_gradient(losses[p.name], game.parameters[p.name], keep=p is not acting[-1]) for p in acting]
@@ -121,6 +122,18 @@ def play(game: Game, until: int) -> Iterator[int]:
         _average(game)
         game.step += 1
         yield game.step
+
+
+def _admit(game: Game, update: Update) -> tuple[str, ...]:
+    """The players that the gate lets act; it logs which ones rest, for the curves and for gates that remember."""
+    gate = game.recipe.gate
+    admitted = gate.admit(game.latest, update.players)
+    if gate is not always:
+        for name in update.players:
+            rests = torch.tensor(float(name not in admitted))
+            game.latest[f"rests/{name}"] = rests
+            game.log(f"rests/{name}", rests)
+    return admitted
 
 
 def _make_ready(game: Game, players: list[Player]) -> None:
@@ -133,7 +146,7 @@ def _deal(game: Game, move: Update, players: list[Player]) -> StepContext:
     game.batch += move.is_new_batch
     game.noise += move.is_new_noise
     recipe = game.recipe
-    torch.manual_seed(mix(game.seed, game.noise))
+    _seed(game.device, mix(game.seed, game.noise))
     real: Batch = game.batches.at(game.batch - 1)
     latents = recipe.sample_latents(game.latents, recipe.batch, game.device)
     return StepContext(
@@ -144,6 +157,17 @@ def _deal(game: Game, move: Update, players: list[Player]) -> StepContext:
         moving=frozenset(name for p in players for name in p.nets),
         conditions=recipe.conditions,
     )
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed the generators that a step draws from.
+
+    ``torch.manual_seed`` also seeds every other kind of device and formats the call stack for those that are absent, which took
+    a quarter of a small game's time.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _state_loss(game: Game, player: Player, ctx: StepContext) -> Tensor:

@@ -106,6 +106,36 @@ def rmsprop_tf(rate: float, *, decay: float = 0.9, epsilon: float = 1e-10) -> Op
     return Optimiser(f"rmsprop_tf({rate:g}, {decay:g})", lambda p: RMSpropTF(p, rate, decay, epsilon))
 
 
+def adam_inside(rate: float, betas: tuple[float, float], *, epsilon: float = 1e-8) -> Optimiser:
+    """Adam with ``epsilon`` inside the root, as openai/improved-gan has it."""
+    return Optimiser(f"adam_inside({rate:g}, {betas})", lambda p: AdamInside(p, rate, betas, epsilon))
+
+
+class AdamInside(torch.optim.Optimizer):
+    """m / sqrt(v + epsilon) with both moments corrected for their start, where torch divides by sqrt(v) + epsilon."""
+
+    def __init__(self, params: Iterable[nn.Parameter], rate: float, betas: tuple[float, float], epsilon: float) -> None:
+        super().__init__(params, {"lr": rate, "betas": betas, "epsilon": epsilon, "updates": 0})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update from the gradients that the parameters hold."""
+        for group in self.param_groups:
+            updated: list[Tensor] = [p for p in group["params"] if p.grad is not None]
+            gradients: list[Tensor] = [p.grad for p in updated if p.grad is not None]
+            first, second = group["betas"]
+            group["updates"] += 1
+            means = [self.state[p].setdefault("mean", torch.zeros_like(p)) for p in updated]
+            squares = [self.state[p].setdefault("mean_square", torch.zeros_like(p)) for p in updated]
+            torch._foreach_lerp_(means, gradients, 1 - first)
+            torch._foreach_mul_(squares, second)
+            torch._foreach_addcmul_(squares, gradients, gradients, 1 - second)
+            roots = torch._foreach_div(squares, 1 - second ** group["updates"])
+            torch._foreach_add_(roots, group["epsilon"])
+            torch._foreach_sqrt_(roots)
+            torch._foreach_addcdiv_(updated, means, roots, -group["lr"] / (1 - first ** group["updates"]))
+
+
 class RMSpropTF(torch.optim.Optimizer):
     """g / sqrt(v + epsilon), where torch divides by sqrt(v) + epsilon; v starts at 1 (tf.train.RMSPropOptimizer)."""
 

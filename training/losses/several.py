@@ -47,6 +47,12 @@ def against(objective: Loss, adversaries: Sequence[str], *, role: Literal["D", "
 
 
 @loss
+def d_squashed(ctx: StepContext) -> Tensor:
+    """-mean log s(D(x)) - mean log(1 - s(D(G(z)))): D's loss with the same s, as iDurugkar/GMAN has it."""
+    return -squashed(ctx.on_real.logit).log().mean() - squashed(-ctx.on_fake.logit).log().mean()
+
+
+@loss
 def g_squashed(ctx: StepContext) -> Tensor:
     """mean log(1 - s(D(G(z)))): the first GAN's own objective, whose value V_i is greatest where D is surest.
 

@@ -66,12 +66,16 @@ def joint_generator(z: int, classes: int, shape: tuple[int, ...]) -> JointGenera
 
 
 def joint_discriminator(classes: int, shape: tuple[int, ...]) -> JointDiscriminator:
-    """x - maxout 240 of 5, y - maxout 50 of 5, together - maxout 240 of 4; dropout .5: arXiv:1411.1784, section 4.1."""
+    """x - maxout 240 of 5, y - maxout 50 of 5, together - maxout 240 of 4; dropout .5: arXiv:1411.1784, section 4.1.
+
+    A fifth of x is dropped, as in goodfeli/adversarial.
+    """
 
     def hidden(inputs: int, units: int, pieces: int) -> nn.Sequential:
         return nn.Sequential(Maxout(inputs, units, pieces), nn.Dropout(0.5))
 
-    return JointDiscriminator(hidden(math.prod(shape), 240, 5), hidden(classes, 50, 5), hidden(290, 240, 4), 240, classes)
+    sample = nn.Sequential(nn.Dropout(0.2), *hidden(math.prod(shape), 240, 5))
+    return JointDiscriminator(sample, hidden(classes, 50, 5), hidden(290, 240, 4), 240, classes)
 
 
 class EveryLayerGenerator(nn.Module):

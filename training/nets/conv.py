@@ -99,6 +99,46 @@ def dcgan_discriminator(shape: tuple[int, ...], *, width: int) -> ConvDiscrimina
     return dcgan_init(ConvDiscriminator(nn.Sequential(*body, nn.Flatten()), down[-1] * end * end))
 
 
+def dense_generator(z: int, shape: tuple[int, ...], *, width: int, dense: int, last: nn.Module) -> ConvGenerator:
+    """dense - dense - (2 * width maps, a quarter of the side) - deconv5 s2 width - deconv5 s2 - ``last``; no biases.
+
+    The layers of Newmu/dcgan_code's mnist/train_cond_dcgan.py without its labels, where width is 64 and ``dense`` 1024. Batch
+    normalisation follows each layer but the last; behind a dense layer it normalises each unit.
+    """
+    channels, size, _ = shape
+    maps, side = 2 * width, size // 4
+    units = maps * side * side
+    stem = nn.Sequential(
+        nn.Linear(z, dense, bias=False),
+        nn.BatchNorm1d(dense),
+        nn.ReLU(),
+        nn.Linear(dense, units, bias=False),
+        nn.BatchNorm1d(units),
+        nn.ReLU(),
+        nn.Unflatten(1, (maps, side, side)),
+    )
+    body = nn.Sequential(_deconv5(maps, width), nn.BatchNorm2d(width), nn.ReLU(), _deconv5(width, channels), last)
+    return dcgan_init(ConvGenerator(stem, body, 0))
+
+
+def dense_discriminator(shape: tuple[int, ...], *, width: int, dense: int) -> ConvDiscriminator:
+    """conv5 s2 width - conv5 s2 2 * width - dense - 1, leaky ReLU .2, batch normalisation after the second and the third."""
+    channels, size, _ = shape
+    side = size // 4
+    body = nn.Sequential(
+        nn.Conv2d(channels, width, 5, 2, 2, bias=False),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(width, 2 * width, 5, 2, 2, bias=False),
+        nn.BatchNorm2d(2 * width),
+        nn.LeakyReLU(0.2),
+        nn.Flatten(),
+        nn.Linear(2 * width * side * side, dense, bias=False),
+        nn.BatchNorm1d(dense),
+        nn.LeakyReLU(0.2),
+    )
+    return dcgan_init(ConvDiscriminator(body, dense))
+
+
 def _deconv5(inputs: int, outputs: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(inputs, outputs, 5, 2, 2, output_padding=1, bias=False)
 
@@ -126,6 +166,16 @@ def small_generator(z: int, classes: int, shape: tuple[int, ...], *, width: int)
 
 def small_discriminator(classes: int, shape: tuple[int, ...], *, width: int) -> ProjectionDiscriminator:
     """[conv4 s2 - LReLU .2]... from ``width`` channels, doubling - dense 8 * width - LReLU .2; no batch normalisation."""
+    return ProjectionDiscriminator(*_small_body(shape, width), classes)
+
+
+def small_unlabelled_discriminator(shape: tuple[int, ...], *, width: int) -> ConvDiscriminator:
+    """The same without classes."""
+    return ConvDiscriminator(*_small_body(shape, width))
+
+
+def _small_body(shape: tuple[int, ...], width: int) -> tuple[nn.Sequential, int]:
+    """Layers before the head, and the number of features that they give."""
     channels, size, _ = shape
     down = widths(size, width, smallest=4)[::-1]
     end = size // 2 ** len(down)
@@ -134,4 +184,4 @@ def small_discriminator(classes: int, shape: tuple[int, ...], *, width: int) -> 
         body += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2)]
     features = 8 * width
     body += [nn.Flatten(), nn.Linear(down[-1] * end * end, features), nn.LeakyReLU(0.2)]
-    return ProjectionDiscriminator(nn.Sequential(*body), features, classes)
+    return nn.Sequential(*body), features

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+T = TypeVar("T", bound=nn.Module)
 Init = Callable[[Tensor], object]
 
 
@@ -41,7 +43,7 @@ class MinibatchDiscrimination(nn.Module):
         return torch.cat([x, torch.exp(-distances).sum(1)], 1)
 
 
-def initialise(net: nn.Module, weight: Init, *, bias: Init = nn.init.zeros_) -> nn.Module:
+def initialise(net: T, weight: Init, *, bias: Init = nn.init.zeros_) -> T:
     """The net, with the weights of its linear and convolutional layers drawn by ``weight`` and their biases by ``bias``."""
     for module in net.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
@@ -59,6 +61,11 @@ def normal(std: float) -> Init:
 def uniform(bound: float) -> Init:
     """U(-bound, bound)."""
     return lambda tensor: nn.init.uniform_(tensor, -bound, bound)
+
+
+def he_fan_in(weight: Tensor) -> Tensor:
+    """N(0, sqrt(2 / fan in)), for ReLU: He et al. 2015, arXiv:1502.01852, eq. 10."""
+    return nn.init.kaiming_normal_(weight, nonlinearity="relu")
 
 
 def he_normal(weight: Tensor) -> Tensor:

@@ -73,8 +73,11 @@ def generator_norm(z: int, hidden: list[int], shape: tuple[int, ...]) -> Generat
     return Generator(nn.Sequential(*layers, nn.Linear(sizes[-1], math.prod(shape))), shape)
 
 
-def discriminator_maxout(shape: tuple[int, ...], units: list[int], *, pieces: int, dropout: float) -> Discriminator:
-    """Maxout layers, each followed by dropout."""
+def discriminator_maxout(
+    shape: tuple[int, ...], units: list[int], *, pieces: int, dropout: float, input_dropout: float = 0.0
+) -> Discriminator:
+    """Maxout layers, each followed by dropout; ``input_dropout`` is the share of the sample's values that is dropped."""
     sizes = [math.prod(shape), *units]
     layers = [layer for a, b in pairwise(sizes) for layer in (Maxout(a, b, pieces), nn.Dropout(dropout))]
-    return Discriminator(nn.Sequential(*layers), units[-1])
+    first = [nn.Dropout(input_dropout)] if input_dropout else []
+    return Discriminator(nn.Sequential(*first, *layers), units[-1])

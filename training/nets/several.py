@@ -59,5 +59,5 @@ def gman_discriminator(shape: tuple[int, ...], *, width: int, keep: float) -> Co
 
 
 def dropout_keeps(count: int) -> list[float]:
-    """What each of ``count`` discriminators' dropout leaves, .4 to .6 in even steps, so that they differ; one has .5."""
-    return [0.4 + 0.2 * (i / (count - 1) if count > 1 else 0.5) for i in range(count)]
+    """The share of units that each discriminator's dropout leaves, .4 + .2 (i + 1) / count, so that they differ."""
+    return [0.4 + 0.2 * (i + 1) / count for i in range(count)]

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import cast
 
-import torch
 from torch import nn
 
 from contract import Categorical, Latents, Uniform
 from training.game.optimisers import GeometricDecay, LinearDecay, adam, sgd
-from training.game.recipe import Nets, Player, Recipe, SampleSource
-from training.game.schedules import alternate
+from training.game.recipe import Nets, Player, Recipe
+from training.game.schedules import alternate, simultaneous
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import conditional
 from training.nets.layers import initialise, uniform
 from training.recipes.dcgan import RADFORD
+from training.recipes.vanilla import begin_at_the_mean
 
 MIRZA = "Mirza and Osindero 2014, arXiv:1411.1784; schedule and weights of goodfeli/adversarial"
-
-
-MEANT = 10_000
-"""Samples of which a mean is taken, or all where they are fewer."""
 
 
 def classes_of(latents: Latents) -> int:
@@ -32,14 +26,18 @@ def classes_of(latents: Latents) -> int:
     return label.classes
 
 
-def cgan(name: str, summary: str, *, data: str, steps: int, rise: int) -> Recipe:
-    """The paper's nets, rates and dropout; where it is silent goodfeli/adversarial, on which it was built.
+def cgan(name: str, summary: str, *, steps: int, has_adam: bool = False) -> Recipe:
+    """The paper's nets; where it is silent goodfeli/adversarial, on which it was built.
 
-    From there are the weights that nets begin with, G's last bias (the logits of the pixels' means), z of variance 1, D's loss
-    as a mean of two, and how momentum rises. The paper's "unit hypercube" is around 0 there: from [0,1] each unit behind z is
-    pushed one way by all samples at once, and ends shut. The paper stops at the best estimate on a validation set; we do not.
+    From there are the initial weights, G's last bias (the logits of the pixels' means), z of variance 1, dropout on the
+    samples, one forward pass for both players, D's loss as a mean of two, the decay of the rate and the rise of the momentum.
+    The paper's "unit hypercube" is centred at 0 there: from [0,1] each unit behind z is pushed one way by all samples at once,
+    and ends shut. The paper stops at the best estimate on a validation set; we do not. ``has_adam`` replaces gradient descent
+    by Adam, under which the nets need a fifteenth of the steps.
     """
-    hyperparameters = GeometricDecay(0.1, 1.00004, 1e-6, (0.5, 0.7), rise)
+    descent = GeometricDecay(0.1, 1.000004, 1e-6, (0.5, 0.7), steps)
+    hyperparameters = None if has_adam else descent
+    optimiser = adam(2e-4, (0.5, 0.999)) if has_adam else sgd(0.1, 0.5)
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         classes = classes_of(latents)
@@ -51,28 +49,21 @@ def cgan(name: str, summary: str, *, data: str, steps: int, rise: int) -> Recipe
         name=name,
         summary=summary,
         paper=MIRZA,
-        data=data,
+        data="mnist",
         latents=lambda classes: {"z": Uniform(100, -math.sqrt(3), math.sqrt(3)), "y": Categorical(classes)},
         nets=nets,
         prepare=begin_at_the_mean,
         players=(
-            Player(name="D", nets=("D",), loss=0.5 * d_nonsaturating, optimiser=sgd(0.1, 0.5), hyperparameters=hyperparameters),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=sgd(0.1, 0.5), hyperparameters=hyperparameters),
+            Player(name="D", nets=("D",), loss=0.5 * d_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
+            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
         ),
+        schedule=simultaneous("D", "G"),
         batch=100,
         steps=steps,
         pixels="unit",
         conditions=("y",),
         log_every=100,
     )
-
-
-def begin_at_the_mean(nets: Mapping[str, nn.Module], deck: SampleSource, seed: int) -> None:
-    """A recipe's ``prepare``: G's last bias makes the mean of the samples, in 0..1, of whatever comes before it."""
-    some = torch.randperm(len(deck), generator=torch.Generator().manual_seed(seed))[:MEANT]
-    mean = deck.rows(some).x.flatten(1).mean(0).clamp(1e-7, 1 - 1e-7)
-    last = cast(conditional.JointGenerator, nets["G"]).joint[-2]
-    cast(nn.Linear, last).bias.data.copy_(torch.logit(mean))
 
 
 def cdcgan(name: str, summary: str, *, data: str, width: int, dense: int, steps: int) -> Recipe:
@@ -109,8 +100,8 @@ EPOCH = 60_000 // 256
 """Steps in which MNIST is dealt once, half of it to D and half to G."""
 
 RECIPES = (
-    cgan("cgan", "the first conditional GAN, dense layers and maxout", data="mnist", steps=150_000, rise=150_000),
-    cgan("cgan_small", "the same on 5,000 digits, for 6,000 steps", data="mnist5k", steps=6000, rise=6000),
+    cgan("cgan", "the first conditional GAN, dense layers and maxout", steps=150_000),
+    cgan("cgan_small", "the same by Adam, for 10,000 steps", steps=10_000, has_adam=True),
     cdcgan("cdcgan", "conditional DCGAN of DCGAN's authors", data="mnist", width=64, dense=1024, steps=200 * EPOCH),
     cdcgan("cdcgan_small", "the same, a quarter as wide, on 5,000 digits", data="mnist5k", width=16, dense=256, steps=4000),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from torch import nn
@@ -18,13 +19,14 @@ from training.losses.least_squares import d_least_squares, g_least_squares
 from training.losses.margin import d_margin, g_margin
 from training.nets import conv
 from training.nets.judges import LossFunction, without_norm
+from training.nets.layers import he_fan_in, initialise
 
 T = TypeVar("T", bound=nn.Module)
 QI = "Qi 2017, arXiv:1701.06264; nets of DCGAN"
 MARGIN_SCALE = 2e-4 * 3 * 64 * 64
 """lambda of guojunq/lsgan and guojunq/glsgan times the values of their images: the margin is as large on smaller ones."""
-GLS_SLOPE = 0.5
-"""guojunq/glsgan's."""
+GLS_SLOPE, GLS_RATE, GLS_BOUND = 0.5, 1e-4, 0.04
+"""Values that stood together in guojunq/glsgan (7 and 8 March 2017); its later ones are LS-GAN's with clipped weights."""
 
 same_fakes = Schedule("alternate(1:1, G on D's fakes)", lambda step: (Update(("D",)), Update(("G",), False, False)))
 """G moves on the very reals and latents that D moved on: Qi's code hands D's fakes on."""
@@ -48,14 +50,14 @@ class Game:
 
 
 GAMES = {
-    "dcgan": Game(
-        summary="DCGAN",
-        paper="Radford et al. 2016, arXiv:1511.06434",
+    "dcgan_torch": Game(
+        summary="DCGAN as soumith/dcgan.torch plays it: what Qi's losses are compared with",
+        paper="Radford et al. 2016, arXiv:1511.06434; soumith/dcgan.torch",
         d_loss=d_nonsaturating,
         g_loss=g_nonsaturating,
         rate=2e-4,
-        batch=128,
-        schedule=alternate(is_new_batch=True),
+        batch=64,
+        schedule=same_fakes,
     ),
     "ls_gan": Game(
         summary="Qi's loss-sensitive GAN: a fake costs more than a real by their distance",
@@ -72,11 +74,11 @@ GAMES = {
         paper=QI,
         d_loss=d_margin(MARGIN_SCALE, slope=GLS_SLOPE),
         g_loss=g_margin,
-        rate=2e-4,
+        rate=GLS_RATE,
         batch=64,
         schedule=same_fakes,
         judge=lambda net: LossFunction(net, is_nonnegative=False),
-        clip=0.08,
+        clip=GLS_BOUND,
     ),
     "least_squares": Game(
         summary="Mao's least squares GAN, targets -1, 1 and 0",
@@ -90,16 +92,37 @@ GAMES = {
 }
 
 
-def on_dcgan(name: str, game: str, *, width: int = 64, steps: int = 20_000, has_norm: bool = True, note: str = "") -> Recipe:
-    """A game of this page on DCGAN's nets, ``width`` channels before the image; without norm, biases stand in its place."""
+def on_dcgan(
+    name: str,
+    game: str,
+    *,
+    width: int = 64,
+    dense: int = 1024,
+    steps: int = 20_000,
+    bare: tuple[str, ...] = (),
+    note: str = "",
+) -> Recipe:
+    """A game of this page on DCGAN's nets for MNIST.
+
+    Args:
+        name: name of the recipe.
+        game: key of ``GAMES``.
+        width: channels before the image.
+        dense: units of the dense layer.
+        steps: number of steps.
+        bare: nets without batch normalisation, ``G`` or ``D``; biases replace it, and He's initialisation replaces N(0, .02),
+            by which signals fade where nothing normalises them.
+        note: end of the summary.
+    """
     part = GAMES[game]
 
-    def bare(net: T) -> T:
-        return net if has_norm else without_norm(net)
+    def strip(role: str, net: T) -> T:
+        return without_norm(initialise(net, he_fan_in)) if role in bare else net
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
-        d = part.judge(bare(conv.dcgan_discriminator(shape, width=width)))
-        return {"G": bare(conv.dcgan_generator(100, shape, width=width, last=nn.Tanh())), "D": d}
+        g = conv.dense_generator(100, shape, width=width, dense=dense, last=nn.Tanh())
+        d = conv.dense_discriminator(shape, width=width, dense=dense)
+        return {"G": strip("G", g), "D": part.judge(strip("D", d))}
 
     optimiser = adam(part.rate, (0.5, 0.999))
     clip = Clip(part.clip) if part.clip else None
@@ -120,16 +143,18 @@ def on_dcgan(name: str, game: str, *, width: int = 64, steps: int = 20_000, has_
     )
 
 
-SMALL_WIDTH, SMALL_STEPS = 32, 6000
-"""What one core plays in a quarter of an hour."""
+small = partial(on_dcgan, width=32, dense=512, steps=6000)
+"""A game in the size that one core plays in a quarter of an hour."""
 NARROW = ", half as wide"
-BARE = ", without batch normalisation"
+BARE = {"bare": ("G", "D"), "bare_g": ("G",)}
+WITHOUT = {"bare": ", without batch normalisation", "bare_g": ", G without batch normalisation"}
 RECIPES = (
-    *(on_dcgan(game, game) for game in GAMES if game != "dcgan"),
-    *(on_dcgan(f"{game}_bare", game, has_norm=False, note=BARE) for game in GAMES),
-    *(on_dcgan(f"{game}_small", game, width=SMALL_WIDTH, steps=SMALL_STEPS, note=NARROW) for game in GAMES),
+    *(on_dcgan(game, game) for game in GAMES),
+    *(on_dcgan(f"{game}_bare", game, bare=("G", "D"), note=WITHOUT["bare"]) for game in GAMES),
+    *(small(f"{game}_small", game, note=NARROW) for game in GAMES),
     *(
-        on_dcgan(f"{game}_bare_small", game, width=SMALL_WIDTH, steps=SMALL_STEPS, has_norm=False, note=NARROW + BARE)
+        small(f"{game}_{kind}_small", game, bare=roles, note=NARROW + WITHOUT[kind])
+        for kind, roles in BARE.items()
         for game in GAMES
     ),
 )

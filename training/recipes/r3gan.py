@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contract import Latents, Normal
 from training.game.burn_in import AdamTune, Cosine, HalfLife
+from training.game.objective import Loss
 from training.game.optimisers import adam
 from training.game.recipe import Ema, Nets, Player, Recipe
 from training.game.schedules import alternate
+from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.relativistic import d_relativistic, g_relativistic
+from training.nets import conv
 from training.nets.residual import Discriminator, Generator, Stage
 from training.penalties import r1_r2
 
@@ -81,6 +84,32 @@ def r3gan(
     )
 
 
+def on_plain_nets(name: str, d_loss: Loss, g_loss: Loss, summary: str) -> Recipe:
+    """R3GAN's game, or another under the same penalties, on the default recipe's plain convolutions, for two cores."""
+    optimiser = adam(3e-4, (0.0, 0.99))
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        g = conv.small_generator(64, 0, shape, width=32)
+        return {"G": g, "D": conv.small_unlabelled_discriminator(shape, width=32)}
+
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=f"{HUANG}; nets of our own",
+        data="stackedmnist",
+        latents=lambda classes: {"z": Normal(64)},
+        nets=nets,
+        players=(
+            Player(name="D", nets=("D",), loss=d_loss + r1_r2(lambda step: 1.0), optimiser=optimiser),
+            Player(name="G", nets=("G",), loss=g_loss, optimiser=optimiser),
+        ),
+        schedule=alternate(is_new_batch=True),
+        ema=Ema(0.999),
+        batch=64,
+        steps=10_000,
+    )
+
+
 RECIPES = (
     r3gan(
         "r3gan",
@@ -108,5 +137,17 @@ RECIPES = (
         gamma=(1.0, 1.0),
         half_life=32 * 200,
         summary="the same game with nets for two cores, on any 28x28 images: MNIST, Fashion-MNIST, StackedMNIST",
+    ),
+    on_plain_nets(
+        "r3gan_plain",
+        d_relativistic,
+        g_relativistic,
+        "relativistic pairs, R1 and R2 on StackedMNIST with plain convolutions, for two cores",
+    ),
+    on_plain_nets(
+        "gan_r1_r2_plain",
+        d_nonsaturating,
+        g_nonsaturating,
+        "the first GAN's losses with R1 and R2 on the same nets: what relativistic pairs are compared with",
     ),
 )

@@ -14,6 +14,7 @@ from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.several import (
     Mixing,
     against,
+    d_squashed,
     g_mixed,
     g_squashed,
     g_squashed_modified,
@@ -44,7 +45,7 @@ def gman(
         count: of discriminators; the paper has 1 to 5.
         mixing: how G weighs them.
         is_modified: V_i is -log D, which does not saturate, in the place of the paper's log(1 - D).
-        width: G's channels before the image; D's first layer has half as many.
+        width: channels of the smallest maps of G and D (``num_hidden`` of the authors' code); half and a quarter of it follow.
         each: samples a discriminator sees.
         steps: of the game.
         summary: one line.
@@ -56,13 +57,13 @@ def gman(
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         keeps = zip(roles, dropout_keeps(count), strict=True)
-        judges: Nets = {role: gman_discriminator(shape, width=width // 2, keep=keep) for role, keep in keeps}
-        g = conv.dcgan_generator(100, shape, width=width, last=nn.Tanh())
+        judges: Nets = {role: gman_discriminator(shape, width=width // 4, keep=keep) for role, keep in keeps}
+        g = conv.dcgan_generator(100, shape, width=width // 4, last=nn.Tanh())
         return {"G": g, **judges, **({"mix": Lambda()} if is_learned else {})}
 
     optimiser = adam(2e-4, (0.5, 0.999))
     ds = [
-        Player(name=role, nets=(role,), loss=on_shard(with_roles(d_nonsaturating, D=role), number, count), optimiser=optimiser)
+        Player(name=role, nets=(role,), loss=on_shard(with_roles(d_squashed, D=role), number, count), optimiser=optimiser)
         for number, role in enumerate(roles)
     ]
     g_nets = ("G", "mix") if is_learned else ("G",)
@@ -134,9 +135,17 @@ def _full(name: str, mixing: Mixing, is_modified: bool, summary: str) -> Recipe:
 
 
 def _small(name: str, mixing: Mixing, is_modified: bool, summary: str) -> Recipe:
-    count, word = (1, "one") if name == "gman_one" else (3, "three")
-    said = f"{summary.format(word)}, a quarter as wide"
-    return gman(f"{name}_small", count, mixing, is_modified, width=32, each=24, steps=5000, summary=said)
+    count, word = (1, "one") if name == "gman_one" else (5, "five")
+    return gman(
+        f"{name}_small",
+        count,
+        mixing,
+        is_modified,
+        width=64,
+        each=64,
+        steps=6000,
+        summary=f"{summary.format(word)}, half as wide",
+    )
 
 
 RECIPES = (

@@ -1,14 +1,18 @@
-"""The first GANs: Kristiadi's two-layer pair and ReNom's maxout tutorial, both on MNIST."""
+"""The first GANs on MNIST: the paper's own net, Kristiadi's two-layer pair and ReNom's maxout tutorial."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
+import torch
 from torch import nn
 
 from contract import Latents, Uniform
 from training.game.objective import Loss
-from training.game.optimisers import adam
-from training.game.recipe import Nets, Player, Recipe
-from training.game.schedules import simultaneous
+from training.game.optimisers import GeometricDecay, adam, sgd
+from training.game.recipe import Nets, Player, Recipe, SampleSource
+from training.game.schedules import alternate, simultaneous
 from training.losses.adversarial import (
     d_cross_entropy,
     d_log,
@@ -21,11 +25,16 @@ from training.losses.adversarial import (
 from training.nets import mlp
 from training.nets.layers import he_normal, initialise, uniform
 
+MEANT = 10_000
+"""Samples over which a mean is taken, or all if there are fewer."""
 GOODFELLOW = "Goodfellow et al. 2014, arXiv:1406.2661"
 
 
-def vanilla(name: str, d_loss: Loss, g_loss: Loss, summary: str) -> Recipe:
-    """Kristiadi's introduction (wiseodd/generative-models): 100-128-784 against 784-128-1, in one of two loss forms."""
+def vanilla(name: str, d_loss: Loss, g_loss: Loss, summary: str, *, d_steps: int = 1, steps: int = 100_000) -> Recipe:
+    """Kristiadi's introduction (wiseodd/generative-models): 100-128-784 against 784-128-1, in one of two loss forms.
+
+    ``d_steps`` updates of D precede each of G.
+    """
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         g = mlp.generator(100, [128], shape, act=nn.ReLU(), last=nn.Sigmoid())
@@ -43,8 +52,9 @@ def vanilla(name: str, d_loss: Loss, g_loss: Loss, summary: str) -> Recipe:
             Player(name="D", nets=("D",), loss=d_loss, optimiser=adam(1e-3)),
             Player(name="G", nets=("G",), loss=g_loss, optimiser=adam(1e-3)),
         ),
+        schedule=alternate(d_steps),
         batch=128,
-        steps=100_000,
+        steps=steps,
         pixels="unit",
         log_every=200,
     )
@@ -77,9 +87,60 @@ def renom(name: str, g_loss: Loss, summary: str) -> Recipe:
     )
 
 
+def goodfellow(name: str, *, steps: int, summary: str) -> Recipe:
+    """The net of the paper's table 1: goodfeli/adversarial, mnist.yaml and __init__.py.
+
+    ReLU in G, maxout and dropout in D, G's last bias at the logits of the pixels' means, gradient descent whose rate falls by
+    1.000004 an update and whose momentum rises over 250 epochs, D's loss as a mean of two, and one forward pass for both.
+    """
+    hyperparameters = GeometricDecay(0.1, 1.000004, 1e-6, (0.5, 0.7), 125_000)
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        g = mlp.generator(100, [1200, 1200], shape, act=nn.ReLU(), last=nn.Sigmoid())
+        d = mlp.discriminator_maxout(shape, [240, 240], pieces=5, dropout=0.5, input_dropout=0.2)
+        return {"G": initialise(g, uniform(0.05)), "D": initialise(d, uniform(0.005))}
+
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=f"{GOODFELLOW}; goodfeli/adversarial",
+        data="mnist",
+        latents=lambda classes: {"z": Uniform(100, -math.sqrt(3), math.sqrt(3))},
+        nets=nets,
+        prepare=begin_at_the_mean,
+        players=(
+            Player(name="D", nets=("D",), loss=0.5 * d_nonsaturating, optimiser=sgd(0.1, 0.5), hyperparameters=hyperparameters),
+            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=sgd(0.1, 0.5), hyperparameters=hyperparameters),
+        ),
+        schedule=simultaneous("D", "G"),
+        batch=100,
+        steps=steps,
+        pixels="unit",
+        log_every=100,
+    )
+
+
+def begin_at_the_mean(nets: Mapping[str, nn.Module], source: SampleSource, seed: int) -> None:
+    """A recipe's ``prepare``: G's last bias starts at the logit of each pixel's mean over the data, pixels in 0..1."""
+    some = torch.randperm(len(source), generator=torch.Generator().manual_seed(seed))[:MEANT]
+    mean = source.rows(some.to(source.rows(some[:1]).x.device)).x.flatten(1).mean(0).clamp(1e-7, 1 - 1e-7)
+    last = [module for module in nets["G"].modules() if isinstance(module, nn.Linear)][-1]
+    last.bias.data.copy_(torch.logit(mean))
+
+
 RECIPES = (
     vanilla("vanilla", d_cross_entropy, g_cross_entropy, "the first GAN, two dense layers a side, cross entropy by logits"),
     vanilla("vanilla_log", d_log, g_log, "the same in its first formulation, -log D - log(1 - D)"),
+    vanilla(
+        "vanilla_d5",
+        d_cross_entropy,
+        g_cross_entropy,
+        "the same with five updates of D for each of G: a D that is ahead, on which gates are compared",
+        d_steps=5,
+        steps=6000,
+    ),
+    goodfellow("goodfellow", steps=125_000, summary="the first GAN as its paper measured it: maxout D, gradient descent"),
+    goodfellow("goodfellow_small", steps=40_000, summary="the same for 40,000 steps"),
     renom("renom", g_nonsaturating, "batch-normalised G against a maxout D with dropout, moving at once"),
     renom("renom_minimax", g_minimax, "the same with the zero-sum loss, which saturates"),
 )

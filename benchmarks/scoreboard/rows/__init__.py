@@ -7,8 +7,8 @@ from benchmarks.scoreboard.rows.critics import bare, critics
 from benchmarks.scoreboard.rows.gates import gates, ours
 from benchmarks.scoreboard.rows.images import first, variational
 from benchmarks.scoreboard.rows.labelled import labelled
-from benchmarks.scoreboard.rows.modern import small, stacked
-from benchmarks.scoreboard.rows.several import several
+from benchmarks.scoreboard.rows.modern import plain, small, stacked
+from benchmarks.scoreboard.rows.several import several, together
 from benchmarks.scoreboard.rows.toys import toys
 
 ROWS: tuple[Row, ...] = (
@@ -18,8 +18,10 @@ ROWS: tuple[Row, ...] = (
     *critics(),
     *bare(),
     *several(),
+    *together(),
     *variational(),
     *stacked(),
+    *plain(),
     *small(),
     *ours(),
     *gates(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmarks.scoreboard.measures import Against
+from benchmarks.scoreboard.claims import Below, Claim
+from benchmarks.scoreboard.measures import FEW_KID, Against
 from benchmarks.scoreboard.row import Protocol_, Published, Row
 
 GMAN = {"gman": ".127", "gman_mean": ".007", "gman_max": "-.034", "gman_one": "-.122"}
@@ -22,6 +23,21 @@ def several() -> Iterable[Row]:
             published=(Published(figure=figure, source="arXiv:1611.01673, table 1"),),
             full=Protocol_(recipe=recipe, measure=_against(recipe, ""), minutes=30),
             scaled=Protocol_(recipe=f"{recipe}_small", measure=_against(recipe, "_small"), seeds=1, minutes=40),
+        )
+
+
+def together() -> Iterable[Row]:
+    """GMAN's games by KID: several discriminators beside one."""
+    for recipe in GMAN:
+        claim = None
+        if recipe in ("gman", "gman_mean"):
+            claim = Claim(system="GMAN", text="several discriminators are better than one", bar=Below("gman_one_kid"))
+        yield Row(
+            name=f"{recipe}_kid",
+            system=f"GMAN ({recipe.removeprefix('gman').removeprefix('_') or 'learned'})",
+            data="mnist",
+            better="lower",
+            full=Protocol_(recipe=f"{recipe}_small", measure=FEW_KID, claim=claim, minutes=15),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from benchmarks.scoreboard.claims import Above, AtMost, Below, Claim
 from benchmarks.scoreboard.measures import Scored
 from benchmarks.scoreboard.row import Protocol_, Published, Row
 
@@ -14,13 +15,19 @@ POINTS = 2_500
 def toys() -> Iterable[Row]:
     """Lines, curves and mixtures."""
     points = Scored(name="w1")
+    lowers = Claim(
+        system="minibatch discrimination",
+        text="it brings the toy nearer to its data",
+        bar=Below("toy1d"),
+    )
     for recipe, note in (("toy1d", "without"), ("toy1d_minibatch", "with")):
+        claim = lowers if recipe == "toy1d_minibatch" else None
         yield Row(
             name=recipe,
             system=f"1-D toy, {note} minibatch discrimination",
             data="gaussian1d",
             better="lower",
-            full=Protocol_(recipe=recipe, measure=points, seeds=20, minutes=0.5),
+            full=Protocol_(recipe=recipe, measure=points, seeds=40, claim=claim, minutes=0.5),
             note="the blog shows plots only",
         )
     yield Row(
@@ -28,7 +35,12 @@ def toys() -> Iterable[Row]:
         system="2-D parabola",
         data="parabola",
         better="lower",
-        full=Protocol_(recipe="parabola", measure=Scored(name="sliced-w2"), minutes=5),
+        full=Protocol_(
+            recipe="parabola",
+            measure=Scored(name="sliced-w2"),
+            claim=Claim(system="2-D GAN", text="samples follow the curve", bar=AtMost(150)),
+            minutes=5,
+        ),
     )
     table = "arXiv:1712.04086, table 1"
     for recipe, system, data, figure in (
@@ -38,12 +50,14 @@ def toys() -> Iterable[Row]:
         ("pacgan4_grid25", "PacGAN of 4, 25 Gaussians", "grid25", "24.8 ± .2 of 25"),
     ):
         modes = Scored(name="modes", samples=POINTS)
+        twin = f"gan_{data}"
+        claim = None if recipe == twin else Claim(system="PacGAN", text="packing finds more modes", bar=Above(twin))
         yield Row(
             name=recipe,
             system=f"{system}, modes",
             data=data,
             better="higher",
             published=(Published(figure=figure, source=table),),
-            full=Protocol_(recipe=recipe, measure=modes, seeds=10, minutes=30),
-            scaled=Protocol_(recipe=f"{recipe}_small", measure=modes, minutes=20),
+            full=Protocol_(recipe=recipe, measure=modes, seeds=10, claim=claim, minutes=30),
+            scaled=Protocol_(recipe=f"{recipe}_small", measure=modes, claim=claim, minutes=20),
         )

@@ -14,8 +14,6 @@ import pytest
 
 from tests.serving.service_process import TIMEOUT, Server, running
 
-pytestmark = pytest.mark.process
-
 GET = b"GET /generate?seed=42 HTTP/1.1\r\nHost: x\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 SECOND = b"GET /generate?seed=7 HTTP/1.1\r\nHost: x\r\nX-Canary: smuggled\r\n\r\n"

@@ -10,8 +10,6 @@ import pytest
 
 from tests.serving.service_process import Server, running
 
-pytestmark = pytest.mark.process
-
 INFER = b"POST /v2/models/conditional/infer HTTP/1.1\r\nHost: x\r\n"
 
 

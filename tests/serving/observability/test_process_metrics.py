@@ -15,8 +15,6 @@ import pytest
 from serving.observability.process_metrics import ProcessCollector
 from tests.serving.service_process import Server, retry, running
 
-pytestmark = pytest.mark.process
-
 if not Path("/proc/self/stat").exists():
     pytest.skip("compares with Linux's /proc", allow_module_level=True)
 

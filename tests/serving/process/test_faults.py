@@ -15,8 +15,6 @@ import pytest
 
 from tests.serving.service_process import TIMEOUT, Server, environment, free_port, retry, running, wait_for_workers
 
-pytestmark = pytest.mark.process
-
 
 def metrics_directory(server: Server) -> Path:
     """The directory in which a server's workers share their metrics."""

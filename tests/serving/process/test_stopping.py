@@ -17,8 +17,6 @@ from tests.serving import tiny_onnx
 from tests.serving.process.test_faults import launch
 from tests.serving.service_process import TIMEOUT, listeners, running
 
-pytestmark = pytest.mark.process
-
 
 class Client(threading.Thread):
     """A client that sends requests one after another on a kept connection until the server closes it."""

@@ -10,12 +10,8 @@ import textwrap
 import threading
 from pathlib import Path
 
-import pytest
-
 from tests.serving.process.test_faults import metrics_directory
 from tests.serving.service_process import TIMEOUT, retry, running
-
-pytestmark = pytest.mark.process
 
 PROGRAM = """
 import multiprocessing, os, sys, time

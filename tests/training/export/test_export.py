@@ -81,7 +81,7 @@ def test_folding_stays_on_the_device_of_the_net() -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(classifiers: None, picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("export")
     train(tiny_plan("cdcgan_r1", picture_folder, steps=2), tiny_setting(run))
     return run / MODEL

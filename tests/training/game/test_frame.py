@@ -97,7 +97,6 @@ def test_more_checkpoints_change_nothing_that_comes_out(tmp_path: Path) -> None:
     assert main([*asked, "--checkpoints", "0", "--out", str(tmp_path / "none")]) == 2
 
 
-@pytest.mark.usefixtures("classifiers")
 def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The numbers of ``examine`` on the test part are told and written beside the model."""
     recipe = replace(CATALOGUE["vanilla"], data="digits", examine=lambda nets, test: {"test-samples": float(len(test.x))})
@@ -117,7 +116,6 @@ def test_a_recipe_without_an_examination_has_none(tmp_path: Path) -> None:
     assert not (setting.run / EXAMINATION).exists()
 
 
-@pytest.mark.usefixtures("classifiers")
 def test_score_of_a_run_directory_counts_the_errors_of_its_classifier(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

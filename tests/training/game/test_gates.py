@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from training.data import load
 from training.errors import TrainingError
 from training.game.batches import Batches
-from training.game.gates import GATES, equilibrium, loss_ratio
+from training.game.gates import GATES, Gate, equilibrium, loss_ratio
 from training.game.loop import Game, play
 from training.recipes import CATALOGUE
 from training.run.config import RunConfig
@@ -59,6 +61,30 @@ def test_loss_ratio_rests_whoever_is_ten_times_ahead(d: float, g: float, expecte
     assert loss_ratio().admit(latest(D_loss=d, G_loss=g), ("D", "G")) == expected
 
 
+@pytest.mark.parametrize(
+    ("rests", "d", "expected"),
+    [
+        ("D", 0.4, ("G",)),
+        ("D", 0.6, ("D", "G")),
+        ("G", 0.2, ("D",)),
+        ("G", 0.09, ("G",)),
+    ],
+)
+def test_loss_ratio_lets_a_resting_player_back_late(rests: str, d: float, expected: tuple[str, ...]) -> None:
+    """D that rests is back above half of G's loss, G that rests below a tenth: DeePSiM's hysteresis."""
+    now = {**latest(D_loss=d, G_loss=1.0), f"rests/{rests}": torch.tensor(1.0)}
+    assert loss_ratio().admit(now, ("D", "G")) == expected
+
+
+def test_the_loop_logs_who_rests() -> None:
+    """With a gate, each update logs 1 for a player that rests and 0 for one that acts; without one it logs nothing."""
+    gated = replace(CATALOGUE["vanilla"], gate=Gate("no D", lambda latest, players: tuple(p for p in players if p != "D")))
+    for recipe, expected in ((gated, {"rests/D": 1.0, "rests/G": 0.0}), (CATALOGUE["vanilla"], {})):
+        game = Game(recipe, recipe.latents(10), Batches(load("mnist5k", environ={}), 8, seed=0, pixels="unit"), seed=0)
+        next(play(game, 1))
+        assert {name: float(v) for name, v in game.latest.items() if name.startswith("rests/")} == expected
+
+
 def test_loss_ratio_admits_everyone_until_both_losses_are_known() -> None:
     """D's first move comes before G has any loss."""
     assert loss_ratio().admit(latest(D_loss=0.01), ("D",)) == ("D",)
@@ -82,7 +108,7 @@ def test_the_command_line_offers_loss_ratio() -> None:
 @pytest.mark.parametrize("gate", ["worse-only", "equilibrium", "loss-ratio"])
 def test_a_gate_is_refused_where_nobody_is_called_d_or_g(gate: str) -> None:
     """It would hold nobody back and say nothing: GMAN's discriminators are D1, D2 and so on, the VAE is one player."""
-    with pytest.raises(TrainingError, match=f"the gate {gate} holds back D or G; gman_small has D1, D2, D3, G"):
+    with pytest.raises(TrainingError, match=f"the gate {gate} holds back D or G; gman_small has D1, D2, D3, D4, D5, G"):
         RunConfig(recipe="gman_small", gate=gate).resolve()
     with pytest.raises(TrainingError, match="vae_small has EG"):
         RunConfig(recipe="vae_small", gate=gate).resolve()

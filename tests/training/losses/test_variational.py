@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.deals import Linear, Scaled, softplus
+from tests.training.deals import Linear, Scaled
 from training.game.optimisers import PowerDecay
 from training.game.step import Batch, StepContext
-from training.losses.variational import d_three_ways, divergence, g_three_ways, likeness, pixelwise
+from training.losses.variational import EPSILON, d_weighted, divergence, g_variational, likeness, log_probability, pixelwise
 from training.recipes import CATALOGUE
 
 
@@ -34,7 +34,7 @@ def sample_latents(*, log_variance: float = -60.0) -> StepContext:
     return StepContext(nets, Batch(transform_real), {"z": z}, step=0, moving=frozenset("EGD"))
 
 
-REAL, AGAIN, SAMPLED = (1.5, 4.5), (0.75, 2.25), (-3.0, 1.5)
+REAL, SAMPLED = (1.5, 4.5), (-3.0, 1.5)
 LIKENESS = ((1 - 0.5) ** 2 + (3 - 1.5) ** 2) / 2 / 2
 
 
@@ -53,35 +53,48 @@ def test_likeness_is_half_the_squared_distance_of_features() -> None:
     assert likeness(sample_latents()).item() == pytest.approx(LIKENESS)
 
 
-def test_the_discriminator_weighs_reals_and_what_was_made_alike() -> None:
-    """Half of its cost of reals, a quarter of each kind of fake; the gate is told both costs."""
+def log_p(logit: float) -> float:
+    """log(s(l) + eps)."""
+    return math.log(1 / (1 + math.exp(-logit)) + EPSILON)
+
+
+def test_the_discriminator_weighs_reals_and_samples() -> None:
+    """Three quarters of its cost of reals, a quarter of its cost of samples; both costs are logged for the gate."""
     ctx = sample_latents()
-    real = mean([softplus(-l) for l in REAL])
-    fake = mean([softplus(l) for l in (*AGAIN, *SAMPLED)])
-    assert d_three_ways(ctx).item() == pytest.approx((real + fake) / 2)
+    real, fake = -mean([log_p(l) for l in REAL]), -mean([log_p(-l) for l in SAMPLED])
+    assert d_weighted(0.75)(ctx).item() == pytest.approx(0.75 * real + 0.25 * fake)
     assert ctx.logged["cost/real"].item() == pytest.approx(real)
     assert ctx.logged["cost/fake"].item() == pytest.approx(fake)
-    assert ctx.logged["accuracy/fake"].item() == 0.25
+    assert ctx.logged["accuracy/fake"].item() == 0.5
 
 
-def test_the_decoder_is_drawn_to_likeness_and_away_from_the_truth() -> None:
-    """gamma likeness + (1 - gamma) (log(1 - D) of both kinds of fake)."""
-    fooling = -mean([softplus(l) for l in AGAIN]) - mean([softplus(l) for l in SAMPLED])
-    assert g_three_ways(0.25)(sample_latents()).item() == pytest.approx(0.25 * LIKENESS + 0.75 * fooling)
+def test_the_decoder_minimises_likeness_and_the_zero_sum_term() -> None:
+    """gamma likeness + (1 - gamma) log(1 - D + eps) of the samples."""
+    fooling = mean([log_p(-l) for l in SAMPLED])
+    assert g_variational(0.25)(sample_latents()).item() == pytest.approx(0.25 * LIKENESS + 0.75 * fooling)
 
 
-def test_the_decoder_may_be_drawn_to_what_counts_as_real() -> None:
-    """The non-saturating form: (1 - gamma) (-log D of both kinds of fake)."""
-    fooling = mean([softplus(-l) for l in AGAIN]) + mean([softplus(-l) for l in SAMPLED])
-    assert g_three_ways(0.25, is_saturating=False)(sample_latents()).item() == pytest.approx(0.25 * LIKENESS + 0.75 * fooling)
+def test_the_decoder_may_have_the_loss_that_does_not_saturate() -> None:
+    """gamma likeness - (1 - gamma) log(D + eps) of the samples."""
+    fooling = -mean([log_p(l) for l in SAMPLED])
+    assert g_variational(0.25, is_saturating=False)(sample_latents()).item() == pytest.approx(0.25 * LIKENESS + 0.75 * fooling)
 
 
-def test_the_three_share_one_verdict() -> None:
-    """D is asked once, for the reals, the reconstructions and the samples together."""
+def test_a_cost_is_bounded_and_so_is_its_gradient() -> None:
+    """However sure D is, a logarithm is at least log(eps), and the zero-sum loss has no gradient far beyond it."""
+    logit = torch.tensor([40.0], requires_grad=True)
+    value = log_probability(-logit)
+    assert value.item() == pytest.approx(math.log(EPSILON), abs=1e-5)
+    (gradient,) = torch.autograd.grad(value.sum(), logit)
+    assert abs(gradient.item()) < 1e-6
+
+
+def test_reals_are_normalised_with_samples_and_apart_from_reconstructions() -> None:
+    """D has one pass over reals and samples, and one over reconstructions and reals."""
     ctx = sample_latents()
-    for value in (divergence + likeness, g_three_ways(0.5), d_three_ways):
+    for value in (divergence + likeness, g_variational(0.5), d_weighted(0.75)):
         value(ctx)
-    assert ctx.nets["D"].asked == 1
+    assert ctx.nets["D"].asked == 2
 
 
 def test_no_adversarial_gradient_reaches_the_encoder() -> None:
@@ -106,7 +119,7 @@ def test_each_of_the_three_owns_one_net_and_moves_on_one_deal() -> None:
     recipe = CATALOGUE["vaegan"]
     assert [(p.name, p.nets) for p in recipe.players] == [("E", ("E",)), ("G", ("G",)), ("D", ("D",))]
     assert [move.players for move in recipe.schedule.moves(0)] == [("E", "G", "D")]
-    assert str(recipe.gate) == "equilibrium(0.68 +- 0.35)"
+    assert str(recipe.gate) == "equilibrium(0.68 +- 0.3)"
 
 
 @pytest.mark.parametrize(("step", "rate"), [(0, 2.0), (16, 2.0 - 1 / 8), (256, 1.0), (300, 1.0)])

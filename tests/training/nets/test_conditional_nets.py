@@ -14,7 +14,7 @@ from training.game.batches import Batches
 from training.nets import conditional
 from training.nets.layers import Maxout
 from training.recipes import CATALOGUE
-from training.recipes.conditional import begin_at_the_mean
+from training.recipes.vanilla import begin_at_the_mean
 
 
 def test_a_label_becomes_maps_where_the_input_is_maps() -> None:

@@ -1,0 +1,167 @@
+"""What a row claims, the bar that decides it, and the verdict; all are written down before a run."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from scipy import stats
+
+Verdict = Literal["shown", "inside the spread", "not shown", "not run"]
+VERDICTS: tuple[Verdict, ...] = ("shown", "inside the spread", "not shown", "not run")
+Statistic = Literal["median", "mean", "best", "worst"]
+Values = Sequence[float]
+CONFIDENCE = 0.95
+"""Of a prediction interval."""
+
+
+class Bar(Protocol):
+    """Decides a claim from the values of a row's seeds."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of other rows whose values it needs."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict if it holds."""
+
+    def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
+        """Whether it holds; ``of`` gives the values of another row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim of a paper, in kind, that a row is to show."""
+
+    system: str
+    """Name of the system, by which shown systems are counted."""
+    text: str
+    """The claim in a few words."""
+    bar: Bar
+    """What decides it."""
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A statistic of the seeds is at least a number."""
+
+    value: float
+    statistic: Statistic = "median"
+    rows: tuple[str, ...] = ()
+    verdict: Verdict = "shown"
+
+    def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
+        """Higher values are better."""
+        return summarise(values, self.statistic, is_higher_better=True) >= self.value
+
+    def __str__(self) -> str:
+        return f"{self.statistic} ≥ {self.value:g}"
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A statistic of the seeds is at most a number."""
+
+    value: float
+    statistic: Statistic = "median"
+    rows: tuple[str, ...] = ()
+    verdict: Verdict = "shown"
+
+    def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
+        """Lower values are better."""
+        return summarise(values, self.statistic, is_higher_better=False) <= self.value
+
+    def __str__(self) -> str:
+        return f"{self.statistic} ≤ {self.value:g}"
+
+
+@dataclass(frozen=True)
+class Below:
+    """A statistic of the seeds is below a share of the same statistic of another row."""
+
+    row: str
+    share: float = 1.0
+    statistic: Statistic = "median"
+    verdict: Verdict = "shown"
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return (self.row,)
+
+    def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
+        """Lower values are better."""
+        ours, theirs = (summarise(v, self.statistic, is_higher_better=False) for v in (values, of(self.row)))
+        return ours < self.share * theirs
+
+    def __str__(self) -> str:
+        return f"{self.statistic} < {'' if self.share == 1 else f'{self.share:g} × '}that of {self.row}"
+
+
+@dataclass(frozen=True)
+class Above:
+    """A statistic of the seeds is above that of another row."""
+
+    row: str
+    statistic: Statistic = "mean"
+    verdict: Verdict = "shown"
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return (self.row,)
+
+    def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
+        """Higher values are better."""
+        ours, theirs = (summarise(v, self.statistic, is_higher_better=True) for v in (values, of(self.row)))
+        return ours > theirs
+
+    def __str__(self) -> str:
+        return f"{self.statistic} > that of {self.row}"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A published figure lies within the prediction interval of the seeds: mean ± t s sqrt(1 + 1/n), 95 %."""
+
+    figure: float
+    rows: tuple[str, ...] = ()
+    verdict: Verdict = "inside the spread"
+
+    def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
+        """One more seed of ours would be as far away at least once in twenty times."""
+        n = len(values)
+        t = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+        return abs(self.figure - statistics.fmean(values)) <= t * statistics.stdev(values) * math.sqrt(1 + 1 / n)
+
+    def __str__(self) -> str:
+        return f"{self.figure:g} within the 95 % prediction interval of the seeds"
+
+
+def summarise(values: Values, statistic: Statistic, *, is_higher_better: bool) -> float:
+    """One number of the seeds' values."""
+    match statistic:
+        case "median":
+            return statistics.median(values)
+        case "mean":
+            return statistics.fmean(values)
+        case "best":
+            return max(values) if is_higher_better else min(values)
+        case "worst":
+            return min(values) if is_higher_better else max(values)
+
+
+def decide(claim: Claim, seeds: int, values: Values, of: Callable[[str], Values]) -> Verdict:
+    """The verdict on a row.
+
+    Args:
+        claim: what is claimed.
+        seeds: number of seeds that the row asks for.
+        values: those that there are.
+        of: the values of another row, none where it was not run in full number.
+    """
+    if len(values) < seeds or not all(of(row) for row in claim.bar.rows):
+        return "not run"
+    return claim.bar.verdict if claim.bar.holds(values, of) else "not shown"

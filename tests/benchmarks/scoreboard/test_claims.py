@@ -1,0 +1,43 @@
+"""Bars and verdicts against values worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.scoreboard.claims import Above, AtLeast, AtMost, Bar, Below, Claim, Spread, decide
+
+OTHERS = {"twin": [4.0, 6.0, 8.0], "unrun": []}
+
+
+@pytest.mark.parametrize(
+    ("bar", "values", "holds"),
+    [
+        (AtLeast(2), [1.0, 2.0, 9.0], True),
+        (AtLeast(2.1), [1.0, 2.0, 9.0], False),
+        (AtLeast(9, "best"), [1.0, 2.0, 9.0], True),
+        (AtMost(1, "best"), [1.0, 2.0, 9.0], True),
+        (AtMost(4, "mean"), [1.0, 2.0, 9.0], True),
+        (AtMost(8, "worst"), [1.0, 2.0, 9.0], False),
+        (Below("twin"), [5.9, 5.9, 100.0], True),
+        (Below("twin", share=0.5), [3.1, 3.1, 3.1], False),
+        (Above("twin"), [6.1, 6.1, 6.1], True),
+        (Above("twin"), [5.9, 5.9, 5.9], False),
+    ],
+    ids=str,
+)
+def test_a_bar_decides_by_its_statistic(bar: Bar, values: list[float], holds: bool) -> None:
+    """Median, mean, best or worst of the seeds, beside a number or beside another row."""
+    claim = Claim(system="a system", text="a claim", bar=bar)
+    assert decide(claim, 3, values, OTHERS.__getitem__) == ("shown" if holds else "not shown")
+
+
+@pytest.mark.parametrize(("figure", "verdict"), [(2.0, "inside the spread"), (6.9, "inside the spread"), (7.0, "not shown")])
+def test_the_spread_is_a_prediction_interval(figure: float, verdict: str) -> None:
+    """Of 1, 2, 3: 2 ± 4.303 x 1 x sqrt(4/3), which is 4.97."""
+    assert decide(Claim(system="s", text="t", bar=Spread(figure)), 3, [1.0, 2.0, 3.0], OTHERS.__getitem__) == verdict
+
+
+def test_without_all_seeds_there_is_no_verdict() -> None:
+    """Neither of the row itself nor of the row that it is compared with."""
+    assert decide(Claim(system="s", text="t", bar=AtMost(9)), 3, [1.0, 2.0], OTHERS.__getitem__) == "not run"
+    assert decide(Claim(system="s", text="t", bar=Below("unrun")), 3, [1.0, 2.0, 3.0], OTHERS.__getitem__) == "not run"

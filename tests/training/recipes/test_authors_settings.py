@@ -1,0 +1,118 @@
+"""What recipes take from their authors' code: widths, rates, schedules, initialisations."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from contract import Latents
+from training.game.optimisers import AdamInside
+from training.nets.several import dropout_keeps
+from training.recipes import CATALOGUE
+
+
+def nets_of(name: str, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10) -> dict[str, nn.Module]:
+    recipe = CATALOGUE[name]
+    latents: Latents = recipe.latents(classes)
+    return recipe.nets(shape, latents)
+
+
+def sizes(net: nn.Module, kind: type[nn.Module]) -> list[tuple[int, ...]]:
+    """Shapes of the weights of one kind of layer, in order."""
+    return [tuple(m.weight.shape) for m in net.modules() if isinstance(m, kind)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["dcgan", "ls_gan", "gls_gan", "least_squares", "dcgan_torch"])
+def test_the_nets_for_digits_have_a_dense_layer_of_1024(name: str) -> None:
+    """Newmu/dcgan_code, mnist: 100 - 1024 - 7x7x128 in G, 7x7x128 - 1024 - 1 in D, each with batch normalisation."""
+    nets = nets_of(name)
+    g, d = nets["G"], nets["D"]
+    assert sizes(g, nn.Linear) == [(1024, 100), (7 * 7 * 128, 1024)]
+    assert sizes(d, nn.Linear) == [(1024, 7 * 7 * 128), (1, 1024)]
+    assert sizes(g, nn.BatchNorm1d) == [(1024,), (7 * 7 * 128,)]
+    assert sizes(d, nn.BatchNorm1d) == [(1024,)]
+    assert [w[:2] for w in sizes(g, nn.ConvTranspose2d)] == [(128, 64), (64, 1)]
+
+
+def test_gman_has_its_authors_widths() -> None:
+    """iDurugkar/GMAN, models.py with num_hidden 128: G 128-64-32-1, D 1-32-64-128, five batches of 100."""
+    nets = nets_of("gman", (1, 32, 32))
+    assert [w[:2] for w in sizes(nets["G"], nn.ConvTranspose2d)] == [(128, 64), (64, 32), (32, 1)]
+    assert [w[:2] for w in sizes(nets["D3"], nn.Conv2d)] == [(32, 1), (64, 32), (128, 64)]
+    assert CATALOGUE["gman"].batch == 500
+
+
+@pytest.mark.parametrize(("count", "keeps"), [(1, [0.6]), (5, [0.44, 0.48, 0.52, 0.56, 0.6])])
+def test_gman_keeps_what_its_authors_keep(count: int, keeps: list[float]) -> None:
+    """GMAN.py: .4 + .2 (i + 1) / N."""
+    assert dropout_keeps(count) == pytest.approx(keeps)
+
+
+def test_goodfellow_is_the_net_of_the_papers_table() -> None:
+    """goodfeli/adversarial, mnist.yaml: 100-1200-1200-784 against maxout 240x5, 240x5; a fifth of the pixels dropped."""
+    nets = nets_of("goodfellow")
+    assert sizes(nets["G"], nn.Linear) == [(1200, 100), (1200, 1200), (784, 1200)]
+    assert sizes(nets["D"], nn.Linear) == [(1200, 784), (1200, 240), (1, 240)]
+    assert [m.p for m in nets["D"].modules() if isinstance(m, nn.Dropout)] == [0.2, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("name", ["goodfellow", "cgan", "renom"])
+def test_both_players_are_updated_at_once(name: str) -> None:
+    """AdversaryCost2 and ReNom's tutorial take both gradients from one forward pass."""
+    assert [update.players for update in CATALOGUE[name].schedule.moves(0)] == [("D", "G")]
+
+
+@pytest.mark.parametrize("name", ["goodfellow", "cgan"])
+def test_the_rate_falls_by_a_millionth_part(name: str) -> None:
+    """mnist.yaml divides it by 1.000004 after each update, to 1e-6 at least, while momentum rises from .5 to .7."""
+    hyperparameters = CATALOGUE[name].players[0].hyperparameters
+    assert hyperparameters is not None
+    steps = CATALOGUE[name].steps
+    assert hyperparameters(0, steps) == {"lr": 0.1, "momentum": 0.5}
+    assert hyperparameters(100_000, steps)["lr"] == pytest.approx(0.1 * math.exp(-100_000 * math.log(1.000004)))
+    assert hyperparameters(steps, steps)["momentum"] == pytest.approx(0.7)
+
+
+def test_without_norm_signals_keep_their_size() -> None:
+    """He's initialisation: at the start the influence of z on a pixel is of the order of one, not a hundredth."""
+    torch.manual_seed(0)
+    g = nets_of("dcgan_torch_bare_small")["G"]
+    assert not [m for m in g.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert 0.1 < g(z=torch.rand(64, 100) * 2 - 1).std(0).mean().item() < 1.0
+
+
+def test_bare_g_keeps_the_norm_of_d() -> None:
+    """The variant without batch normalisation in G alone."""
+    nets = nets_of("ls_gan_bare_g_small")
+    assert not sizes(nets["G"], nn.BatchNorm2d)
+    assert sizes(nets["D"], nn.BatchNorm2d)
+
+
+def test_the_baseline_of_ls_gan_sees_as_many_reals() -> None:
+    """Equal batch and schedule: G moves on D's reals and fakes, 64 at a time."""
+    baseline, other = CATALOGUE["dcgan_torch"], CATALOGUE["ls_gan"]
+    assert (baseline.batch, baseline.schedule) == (other.batch, other.schedule)
+
+
+def test_adam_has_epsilon_inside_the_root() -> None:
+    """Two updates by hand: m / (1 - b1^t) over sqrt(v / (1 - b2^t) + eps)."""
+    weight = nn.Parameter(torch.tensor([1.0]))
+    optimiser = AdamInside([weight], 0.1, (0.5, 0.9), 0.01)
+    expected, m, v = 1.0, 0.0, 0.0
+    for update, gradient in enumerate((0.2, -0.4), 1):
+        weight.grad = torch.tensor([gradient])
+        optimiser.step()
+        m, v = 0.5 * m + 0.5 * gradient, 0.9 * v + 0.1 * gradient**2
+        expected -= 0.1 * (m / (1 - 0.5**update)) / math.sqrt(v / (1 - 0.9**update) + 0.01)
+        assert weight.item() == pytest.approx(expected)
+
+
+def test_the_supervised_twin_differs_in_the_game_alone() -> None:
+    """The same D, labels, optimiser and length; only D is updated, by the labels alone."""
+    twin, game = CATALOGUE["salimans_supervised"], CATALOGUE["salimans_small"]
+    assert [p.name for p in twin.players] == ["D"]
+    assert str(twin.players[0].loss) == "d_labelled"
+    assert (twin.steps, twin.batch, str(twin.players[0].optimiser)) == (game.steps, game.batch, str(game.players[0].optimiser))
