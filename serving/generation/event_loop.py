@@ -1,4 +1,4 @@
-"""How threads ask what lives on an event loop."""
+"""Run coroutines on an event loop from other threads."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 
 class EventLoopPortal:
-    """The way from any thread to one event loop: the server's, or, where there is no server, one in a thread of its own."""
+    """Runs coroutines on one event loop: the server's, or, where there is no server, one in a thread of its own."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """From now on this is the loop; called before anything was asked."""
+        """Use this loop; called before the first ``run``."""
         self._loop = loop
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns, or raises; called from any thread but the loop's own."""
+        """Return what the coroutine returns, or raise what it raises; called from any thread but the loop's own."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._own_loop()).result()
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:

@@ -1,4 +1,4 @@
-"""``/generate`` as one function: a query string and a few headers in, status, headers and bytes out."""
+"""``/generate`` as one function: from a query string and a few headers to status, headers and body."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SMALL_ROWS_BYTES = 2**16
 
 
 class RequestHeaders(NamedTuple):
-    """The request's method and headers, as far as they change the answer."""
+    """The request's method and headers, as far as they change the response."""
 
     accept: str | None = None
     if_none_match: str | None = None
@@ -52,43 +52,43 @@ class RequestHeaders(NamedTuple):
     """``X-Request-Timeout-Ms``."""
     is_head: bool = False
     client: str | None = None
-    """Address of whoever asks; None where nobody does."""
+    """The client's address, if known."""
     until_disconnected: Callable[[], Awaitable[None]] | None = None
-    """Returns when the client is gone; None where that cannot be known."""
+    """Returns when the client has disconnected; None where that cannot be known."""
     context: RequestContext | None = None
-    """What the log and traces know of the request; told which model it asks for, and what it waits for."""
+    """The request in logs and traces; gets the model's name and the timings of the computation."""
 
 
 @dataclass(kw_only=True, slots=True)  # not frozen: that would be a microsecond a request
 class Reply:
-    """An answer, whole; nobody changes it."""
+    """A whole response; read only."""
 
     status: int
     headers: Headers
     body: bytes = b""
     cache: str = "miss"
-    """Where it came from, for the metrics: ``hit``, ``miss``, ``coalesced`` or ``not_modified``."""
+    """Cache status, for the metrics: ``hit``, ``miss``, ``coalesced`` or ``not_modified``."""
     model: str = ""
-    """Name of the model that it is from; empty where it is from none."""
+    """Name of the model that made the sample; empty where no model did."""
     server_timing: str | None = field(default=None, compare=False)
-    """The header of that name, which is of this one answering, not of what is answered; None for HEAD and problems."""
+    """The header of that name, kept apart since it belongs to one request only; None for HEAD and problems."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What ``generate`` answers from; everything but the settings is used on one event loop."""
+    """What handlers use; everything but the settings belongs to one event loop."""
 
     settings: Settings
     registry: Registry
     fingerprints: Mapping[tuple[str, str], str]
-    """By kind and format, the encoder's; animations are a kind of their own."""
+    """The encoders', by kind of output and format; animations are a kind of their own."""
     metrics: Metrics
     cache: ResponseCache
     coalescer: Coalescer
     threads: ThreadPoolExecutor
-    """Where large answers are encoded."""
+    """Encode large responses."""
     token_bucket: TokenBucket
-    """What one client may have computed."""
+    """Limits the rows that one client may have computed."""
     portal: EventLoopPortal = field(default_factory=EventLoopPortal)
     watchdog: Watchdog = field(default_factory=Watchdog)
     media_types: Mapping[str, Mapping[str, str]] = field(
@@ -97,105 +97,104 @@ class Service:
 
 
 class SampleRequest(NamedTuple):
-    """What a request asks for, checked and complete: all that its answer depends on."""
+    """A request for samples, checked and complete: everything that its body depends on."""
 
     entry: ModelEntry
     sources: Sequence[SeedSource]
-    """What each row is made from."""
+    """One for each row."""
     overrides: Overrides
     format: str
     media_type: str
     encode: Callable[[Array], bytes]
-    """Rows to the answer's bytes."""
+    """Rows to the body."""
     is_slow: bool
     """Whether encoding takes too long for the event loop."""
     etag: str
     """The strong entity tag, known before any inference."""
     is_repeatable: bool = True
-    """Whether the same request asks for the same thing again."""
+    """Whether the same request always has the same body."""
     headers: Sequence[tuple[str, str]] = ()
-    """Further headers of the answer."""
+    """Further headers of the response."""
 
 
 Handler = Callable[[Service, str, RequestHeaders, str | None], Coroutine[Any, Any, Reply]]
-"""What a route does: query string, conditions and digest's digits to a reply; raises ``Problem`` or ``ClientGone``."""
+"""A route's function: query string, headers and digits of a digest to a reply; raises ``Problem`` or ``ClientDisconnected``."""
 
 
-async def generate(service: Service, query: str, request_headers: RequestHeaders, digits: str | None = None) -> Reply:
-    """Answer a request for samples.
+async def generate(service: Service, query_string: str, request_headers: RequestHeaders, digits: str | None = None) -> Reply:
+    """Answer ``/generate``.
 
-    The same query gives the same bytes for as long as the model, the runtime and the encoder are the same, which is what the
-    entity tag says. 304 and HEAD run no inference; HEAD therefore has no Content-Length.
+    The same query has the same body as long as model, runtime and encoder are the same; the entity tag says which they are.
+    304 and HEAD run no inference; HEAD therefore has no Content-Length.
 
     Args:
-        service: what there is.
-        query: the raw query string.
-        conditions: of the request.
-        digits: the first digits of a model's digest, where the address names it; the answer then never changes.
+        service: models, cache and limits.
+        query_string: raw.
+        request_headers: of the request.
+        digits: first digits of a model's digest, where the path has them; the response then never changes.
 
     Raises:
         Problem: the request is wrong, or cannot be answered now.
-        ClientGone: nobody waits for the answer any more.
+        ClientDisconnected: no reply can be sent.
     """
     addressed = service.registry.by_digest(digits) if digits else None
-    wanted = parse_query(query, service.registry, service.settings, addressed)
-    return await fulfil(
-        service, _order(service, wanted, request_headers.accept), request_headers, is_immutable=digits is not None
-    )
+    query = parse_query(query_string, service.registry, service.settings, addressed)
+    request = _sample_request(service, query, request_headers.accept)
+    return await fulfil(service, request, request_headers, is_immutable=digits is not None)
 
 
 async def fulfil(
-    service: Service, order: SampleRequest, request_headers: RequestHeaders, *, is_immutable: bool = False
+    service: Service, request: SampleRequest, request_headers: RequestHeaders, *, is_immutable: bool = False
 ) -> Reply:
-    """The reply to an order: 304, headers alone, or a body that was kept, is on its way already, or is made now.
+    """Answer a request for samples: 304, headers alone, or a body from the cache, from a computation in flight, or a new one.
 
     Raises:
-        Problem, ClientGone: as ``generate``.
+        Problem, ClientDisconnected: as ``generate``.
     """
     deadline = Deadline(
         waiting_seconds(request_headers.timeout_ms, service.settings.deadline_seconds), request_headers.until_disconnected
     )
-    headers = _headers(order, is_immutable=is_immutable)
-    model = order.entry.model.card.name
+    headers = _headers(request, is_immutable=is_immutable)
+    model = request.entry.model.card.name
     if request_headers.context:
         request_headers.context.model = model
-    if order.is_repeatable and matches(request_headers.if_none_match, order.etag):
+    if request.is_repeatable and matches(request_headers.if_none_match, request.etag):
         return Reply(status=304, headers=headers, cache="not_modified", model=model, server_timing=UNTIMED["not_modified"])
-    headers.append(("Content-Type", order.media_type))
+    headers.append(("Content-Type", request.media_type))
     if request_headers.is_head:
         return Reply(status=200, headers=headers, model=model)
-    body, came_from, timings = await _body(service, order, deadline, request_headers)
-    service.metrics.came_from[came_from].inc()
+    body, cache, timings = await _body(service, request, deadline, request_headers)
+    service.metrics.came_from[cache].inc()
     headers.append(("Content-Length", str(len(body))))
     return Reply(
         status=200,
         headers=headers,
         body=body,
-        cache=came_from,
+        cache=cache,
         model=model,
-        server_timing=timings.server_timing() if timings else UNTIMED[came_from],
+        server_timing=timings.server_timing() if timings else UNTIMED[cache],
     )
 
 
-def _order(service: Service, wanted: SampleQuery, accept: str | None) -> SampleRequest:
-    kind = wanted.model.card.output.kind
-    name = choose_format(service.media_types[kind], wanted.format, accept)
+def _sample_request(service: Service, query: SampleQuery, accept: str | None) -> SampleRequest:
+    kind = query.model.card.output.kind
+    name = choose_format(service.media_types[kind], query.format, accept)
     form = FORMATS[kind][name]
-    pixels = check_size(wanted, name, form, service.settings)
-    seed = secrets.randbelow(MAX_SEED + 2 - wanted.n) if wanted.seed is None else wanted.seed
+    pixels = check_size(query, name, form, service.settings)
+    seed = secrets.randbelow(MAX_SEED + 2 - query.n) if query.seed is None else query.seed
     etag = entity_tag(
-        wanted.model, service.fingerprints[kind, name], name, wanted.overrides, seed, wanted.n, wanted.scale, wanted.columns
+        query.model, service.fingerprints[kind, name], name, query.overrides, seed, query.n, query.scale, query.columns
     )
     return SampleRequest(
-        entry=wanted.entry,
-        sources=range(seed, seed + wanted.n),
-        overrides=wanted.overrides,
+        entry=query.entry,
+        sources=range(seed, seed + query.n),
+        overrides=query.overrides,
         format=name,
         media_type=form.media_type,
-        encode=partial(encode_sample, form, wanted, seed),
+        encode=partial(encode_sample, form, query, seed),
         is_slow=is_slow(form, pixels),
         etag=etag,
-        is_repeatable=wanted.seed is not None,
+        is_repeatable=query.seed is not None,
         headers=[("X-Seed", str(seed))],
     )
 
@@ -203,7 +202,7 @@ def _order(service: Service, wanted: SampleQuery, accept: str | None) -> SampleR
 async def _body(
     service: Service, request: SampleRequest, deadline: Deadline, request_headers: RequestHeaders
 ) -> tuple[bytes, str, Timings | None]:
-    """Return the body, where it came from, and what it took if it was computed for this request."""
+    """Return the body, its cache status, and the timings if it was computed for this request."""
     key = request.etag if request.is_repeatable else None
     if key is not None:
         kept = service.cache.find(key)
@@ -239,10 +238,10 @@ async def produce(service: Service, request: SampleRequest, timings: Timings) ->
 
 
 def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
-    """The client's own deadline (``X-Request-Timeout-Ms``), if it is nearer than the service's.
+    """Return the seconds until the request's deadline: ``X-Request-Timeout-Ms``, but at most ``limit``.
 
     Raises:
-        BadParameter: it is no number of milliseconds.
+        BadParameter: the header is no number of milliseconds.
     """
     if timeout_ms is None:
         return limit
@@ -251,14 +250,14 @@ def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
     return min(int(timeout_ms) / 1000, limit)
 
 
-def entity_tag(model: Model, encoder: str, name: str, overrides: Overrides, *which: object) -> str:
-    """The strong entity tag of an answer: it follows from the model, the encoder, the format and all that was asked."""
-    parts = (model.fingerprint, encoder, name, *which, *overrides.items())
+def entity_tag(model: Model, encoder: str, name: str, overrides: Overrides, *parameters: object) -> str:
+    """Return the strong entity tag of a body: a hash of the model, the encoder, the format and the parameters."""
+    parts = (model.fingerprint, encoder, name, *parameters, *overrides.items())
     return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
 
 def problem_reply(problem: Problem) -> Reply:
-    """The answer that tells of a problem."""
+    """Return the reply with the body of a problem."""
     body = problem.body()
     headers = [
         ("Content-Type", "application/problem+json"),
@@ -271,26 +270,26 @@ def problem_reply(problem: Problem) -> Reply:
     return Reply(status=problem.status, headers=headers, body=body)
 
 
-def _headers(order: SampleRequest, *, is_immutable: bool) -> Headers:
-    """Any seed's answer is not kept; a named seed's is, and is asked again unless the model cannot change."""
-    kept = (IMMUTABLE if is_immutable else "public, no-cache") if order.is_repeatable else "no-store"
+def _headers(request: SampleRequest, *, is_immutable: bool) -> Headers:
+    """A random sample may not be cached; any other one may, and is revalidated unless its model cannot change."""
+    cache_control = (IMMUTABLE if is_immutable else "public, no-cache") if request.is_repeatable else "no-store"
     return [
-        ("ETag", order.etag),
-        ("Cache-Control", kept),
+        ("ETag", request.etag),
+        ("Cache-Control", cache_control),
         ("Vary", "Accept"),
-        *order.headers,
-        ("X-Model-Digest", order.entry.model.digest),
+        *request.headers,
+        ("X-Model-Digest", request.entry.model.digest),
         ("X-Content-Type-Options", "nosniff"),
     ]
 
 
-def encode_sample(form: Format, wanted: SampleQuery, source: SeedSource, rows: Array) -> bytes:
-    """Rows in a format; they are those of seeds from ``source`` on, or the one of a place or a sum."""
-    return form.encode(sample_of(wanted.model, rows, source, wanted.overrides, scale=wanted.scale, columns=wanted.columns))
+def encode_sample(form: Format, query: SampleQuery, source: SeedSource, rows: Array) -> bytes:
+    """Encode rows: those of the seeds from ``source`` on, or the one row of an interpolation or a sum."""
+    return form.encode(sample_of(query.model, rows, source, query.overrides, scale=query.scale, columns=query.columns))
 
 
 def check_finite(rows: Array) -> None:
-    """See that no row holds NaN or infinity, which must never be shown as a black picture.
+    """Check that no row holds NaN or infinity, which would be shown as a black picture.
 
     Raises:
         NonFinite: one does.

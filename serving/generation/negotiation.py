@@ -11,22 +11,22 @@ QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)
 ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-def choose_format(media_types: Mapping[str, str], wanted: str | None, accept: str | None) -> str:
-    """The name of the format to answer in.
+def choose_format(media_types: Mapping[str, str], requested: str | None, accept: str | None) -> str:
+    """Return the name of the response's format.
 
     Args:
-        media_types: by format name, the server's favourite first.
-        wanted: the ``format`` parameter; it wins over Accept.
+        media_types: by format name, the server's preference first.
+        requested: the ``format`` parameter; it wins over Accept.
         accept: the Accept header.
 
     Raises:
         BadParameter: there is no such format.
         NotAcceptable: Accept allows none of them.
     """
-    if wanted is not None:
-        if wanted not in media_types:
-            raise BadParameter("format", wanted, f"one of {', '.join(media_types)}")
-        return wanted
+    if requested is not None:
+        if requested not in media_types:
+            raise BadParameter("format", requested, f"one of {', '.join(media_types)}")
+        return requested
     if not accept or accept == "*/*":
         return next(iter(media_types))
     ranges = parse_accept(accept)
@@ -37,7 +37,7 @@ def choose_format(media_types: Mapping[str, str], wanted: str | None, accept: st
 
 
 def parse_accept(accept: str) -> dict[str, float]:
-    """By media range, its quality; a range whose quality is malformed is as good as absent."""
+    """Return the quality of each media range; a range with a malformed quality is left out."""
     ranges: dict[str, float] = {}
     for part in accept.split(","):
         media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -48,7 +48,7 @@ def parse_accept(accept: str) -> dict[str, float]:
 
 
 def quality(media_type: str, ranges: Mapping[str, float]) -> float:
-    """How welcome a media type is: the most specific range that covers it decides."""
+    """Return the quality of a media type: that of the most specific range that covers it, else 0."""
     kind = media_type.partition("/")[0]
     for media_range in (media_type, f"{kind}/*", "*/*"):
         if media_range in ranges:

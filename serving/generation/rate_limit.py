@@ -1,4 +1,4 @@
-"""What one client may have computed: a bucket of tokens for each address, filled at a steady rate."""
+"""A rate limit for each client address: a token bucket that refills at a steady rate."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable
 from serving.errors import RateLimited
 
 MAX_CLIENTS = 10_000
-"""Addresses that are remembered; the one that has been quiet for longest is forgotten, and so has a full bucket again."""
+"""Addresses that are remembered; the one unused for longest is forgotten, and has a full bucket again."""
 
 
 class TokenBucket:
-    """Admits rows as long as their client has a token left; a large request may leave it in debt, which time pays off.
+    """Admits rows while their client has a token left; a large request may leave a debt, which the refill pays off.
 
     Args:
-        rate: rows a second of one client; None admits everything.
-        burst: rows that a client who has been quiet may ask for at once.
-        clock: seconds, never going back.
+        rate: rows a second for one client; None admits everything.
+        burst: rows that a client with a full bucket may request at once.
+        clock: seconds, monotonic.
     """
 
     def __init__(self, rate: float | None, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -28,10 +28,10 @@ class TokenBucket:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def acquire(self, client: str | None, rows: int) -> None:
-        """Take rows from a client's share; None is nobody's, and has no bounds.
+        """Charge ``rows`` tokens to the client's bucket; a request without a client address is not limited.
 
         Raises:
-            OverShare: nothing of it is left.
+            RateLimited: the bucket is empty.
         """
         if self._rate is None or client is None:
             return

@@ -1,4 +1,4 @@
-"""Finished answers, kept while there is room for them; the least recently used goes first."""
+"""Bodies of finished responses, bounded in bytes; the least recently used is dropped first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 OVERHEAD = 512
-"""Bytes that an entry takes beside its body, roughly."""
+"""Bytes that an entry takes in addition to its body, roughly."""
 
 
 class ResponseCache:
@@ -14,24 +14,24 @@ class ResponseCache:
 
     Args:
         limit: bytes of all entries; 0 keeps nothing.
-        meter: told the bytes in use after each change.
+        set_size: gets the bytes in use after each change.
     """
 
-    def __init__(self, limit: int, meter: Callable[[float], None]) -> None:
+    def __init__(self, limit: int, set_size: Callable[[float], None]) -> None:
         self._limit = limit
-        self._meter = meter
+        self._set_size = set_size
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
 
     def find(self, key: str) -> bytes | None:
-        """The body of that key, which becomes the most recently used one."""
+        """Return the body of that key, and make it the most recently used one."""
         body = self._bodies.get(key)
         if body is not None:
             self._bodies.move_to_end(key)
         return body
 
     def keep(self, key: str, body: bytes) -> None:
-        """Keep a body; one of more than a quarter of the room is not worth what it would push out."""
+        """Keep a body, unless it takes more than a quarter of the limit: it would push out too many others."""
         cost = len(body) + OVERHEAD
         if cost > self._limit // 4:
             return
@@ -41,4 +41,4 @@ class ResponseCache:
         while self._size > self._limit:
             _, dropped = self._bodies.popitem(last=False)
             self._size -= len(dropped) + OVERHEAD
-        self._meter(self._size)
+        self._set_size(self._size)

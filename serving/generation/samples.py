@@ -1,4 +1,4 @@
-"""A model's rows as what encoders take: with all that is needed to make them again."""
+"""A model's rows as encoders take them: with all that is needed to make them again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from serving.model.load import Model
 def sample_of(
     model: Model, rows: Array, source: SeedSource, overrides: Overrides, *, scale: int = 1, columns: int | None = None
 ) -> Sample:
-    """The sample of some rows.
+    """Return the sample of some rows.
 
     Args:
-        model: what made them.
+        model: the model that made them.
         rows: [n, ...], the model's output.
-        source: the first row's seed, each other row having the next one; or the one row's place, or sum.
-        given: the values that were fixed.
+        source: the first row's seed, each other row having the next one; or the one row's interpolation or sum.
+        overrides: parameter values that replaced sampled ones.
         scale: enlargement of pictures.
         columns: images side by side in a contact sheet; None means ``sheet_columns(n)``.
     """

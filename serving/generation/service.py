@@ -1,4 +1,4 @@
-"""What samples come from, put together: queues, kept answers, and the edge where faults are caught."""
+"""The service for samples put together: batchers, response cache, and the edge where faults are caught."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from serving.observability.request_context import RequestContext
 from serving.settings import Settings
 
 BURST_SECONDS = 2.0
-"""A client that has been quiet may ask for what so many seconds would bring it."""
+"""A client's full bucket holds the tokens of this many seconds."""
 
 
 def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics) -> Service:
-    """What ``generate`` needs: a batcher in front of each model, kept answers, and the encoders' fingerprints."""
+    """Build what ``generate`` needs: a batcher for each model, the response cache, and the encoders' fingerprints."""
     batch_metrics = BatchMetrics(metrics)
 
     def make_entry(model: Model) -> ModelEntry:
@@ -53,14 +53,14 @@ def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics
 
 
 def timed_run(model: Model, metrics: Metrics) -> RunModel:
-    """The model as the batcher runs it: latents for the whole batch, one inference, its time taken."""
+    """Return the function by which the batcher runs the model: it records the time of each inference."""
     duration = metrics.inference.labels(model.card.name, model.provider)
 
-    def run(seeds: Sequence[RowSource], overrides: Sequence[Overrides]) -> Array:
+    def run(sources: Sequence[RowSource], overrides: Sequence[Overrides]) -> Array:
         start = time.perf_counter()
-        rows = model.sample(seeds, overrides)
+        rows = model.sample(sources, overrides)
         duration.observe(time.perf_counter() - start)
-        padding = model.batching.padding(len(seeds))
+        padding = model.batching.padding(len(sources))
         if padding:
             metrics.padding.inc(padding)
         return rows
@@ -69,28 +69,33 @@ def timed_run(model: Model, metrics: Metrics) -> RunModel:
 
 
 def all_fingerprints() -> dict[tuple[str, str], str]:
-    """By kind and format, the encoder's; animations are a kind of their own."""
+    """Return the encoder's fingerprint by kind of output and format; animations are a kind of their own."""
     return fingerprints() | {(ANIMATION, name): fingerprint for name, fingerprint in animation_fingerprints().items()}
 
 
 async def answer(
-    service: Service, log: Log, query: str, request_headers: RequestHeaders, digits: str | None = None, make: Handler = generate
+    service: Service,
+    log: Log,
+    query_string: str,
+    request_headers: RequestHeaders,
+    digits: str | None = None,
+    handler: Handler = generate,
 ) -> Reply:
-    """The reply to a request for samples, whatever happens: problems are told, faults are logged under an id.
+    """Return the reply to a request for samples: of problems their body, of faults an id under which they are logged.
 
     Args:
-        service: what there is.
+        service: models, cache and limits.
         log: where faults go.
-        query: the raw query string.
-        conditions: of the request.
-        digits: the first digits of a model's digest, where the address names it.
-        make: what the route does.
+        query_string: raw.
+        request_headers: of the request.
+        digits: first digits of a model's digest, where the path has them.
+        handler: the route's.
 
     Raises:
-        ClientGone: nobody is there to be answered.
+        ClientDisconnected: no reply can be sent.
     """
     try:
-        return await make(service, query, request_headers, digits)
+        return await handler(service, query_string, request_headers, digits)
     except Problem as problem:
         service.metrics.record_refusal(problem)
         return problem_reply(problem)
@@ -102,7 +107,7 @@ async def answer(
 
 
 def fault(error: Exception, log: Log, context: RequestContext | None = None) -> InternalProblem:
-    """A fault as the client may know it; the log has the rest under the same id, and under that of the request."""
+    """Log a fault with its traceback, and return the problem that shows the client its id alone."""
     fault_id = secrets.token_hex(8)
     request = {"request": context.id} if context else {}
     log("fault", id=fault_id, **request, error="".join(traceback.format_exception(error)))

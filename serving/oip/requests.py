@@ -1,7 +1,7 @@
 """An inference request of the Open Inference Protocol, read strictly: JSON to seeds and rows of latents.
 
-A request gives the tensor ``seed``, or every latent of the model by name, or both: what is given stands instead of what the
-seed draws. What the protocol does not know is refused, since a misspelt name would give other pixels without a word.
+A request has the tensor ``seed``, or every latent of the model by name, or both: a latent replaces what the seed samples. Names
+that the protocol does not have are refused, since a misspelt one would change the pixels silently.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from serving.model.load import Model
 SEED = "seed"
 SEED_DATATYPES = ("INT64", "UINT32")
 DATATYPES = {"uint8": "UINT8", "float32": "FP32", "int64": "INT64"}
-WISHES = frozenset({"binary_data", "binary_data_output", "content_type"})
-"""Parameters of clients about how tensors are written: no extension is spoken here, and every answer is JSON."""
+IGNORED = frozenset({"binary_data", "binary_data_output", "content_type"})
+"""Parameters of clients about how tensors are written; no extension is supported, every response is JSON."""
 NUMBER_BYTES = 32
-"""What a number may take in a request, its comma and brackets included."""
+"""Bytes of a number in a request, at most, its comma and brackets included."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
-    """What a request asks for, checked."""
+    """A request, checked."""
 
     sources: Sequence[RowSource]
     overrides: Mapping[str, float] = field(default_factory=dict)
     """Parameters that fix a component in every row."""
     id: str | None = None
-    """What the client calls it."""
+    """The client's name for it."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input as it came: numbers in row-major order, their count that of the shape."""
+    """An input: numbers in row-major order, as many as the shape has."""
 
     name: str
     datatype: str
@@ -52,13 +52,13 @@ class Tensor:
 
 
 def body_limit(model: Model, max_images: int) -> int:
-    """Bytes that a request for this model may have, at most."""
+    """Return the bytes that a request for this model has at most."""
     width = 1 + sum(prod(_row_shape(latent)) for latent in model.card.latents.values())
     return min(2**16 + max_images * width * NUMBER_BYTES, 2**23)
 
 
 def tensors_of(model: Model) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    """What a model takes and gives, as the protocol describes tensors; -1 is the number of rows."""
+    """Return input and output tensors of a model as the protocol describes them; -1 is the number of rows."""
     inputs: list[dict[str, object]] = [{"name": SEED, "datatype": SEED_DATATYPES[0], "shape": [-1]}]
     for name, latent in model.card.latents.items():
         inputs.append({"name": name, "datatype": _datatype(latent), "shape": [-1, *_row_shape(latent)]})
@@ -67,7 +67,7 @@ def tensors_of(model: Model) -> tuple[list[dict[str, object]], list[dict[str, ob
 
 
 def read_inference(body: bytes, model: Model, max_images: int) -> Inference:
-    """The request in a body.
+    """Parse the body of a request.
 
     Raises:
         BadInference: naming what is wrong and what would be right.
@@ -77,7 +77,7 @@ def read_inference(body: bytes, model: Model, max_images: int) -> Inference:
     if "id" in request and not isinstance(name, str):
         raise BadInference("id must be a string")
     tensors = _tensors(request["inputs"], model, max_images)
-    overrides = _given(request.get("parameters", {}), model)
+    overrides = _overrides(request.get("parameters", {}), model)
     _check_outputs(request.get("outputs", []), model)
     for parameter in (model.parameters[name] for name in overrides):
         if parameter.latent in tensors:
@@ -104,7 +104,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _fields(value: Any, what: str, required: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
-    """An object with these members and no others."""
+    """Return an object that has these members and no others."""
     if not isinstance(value, dict):
         raise BadInference(f"{what} must be an object")
     for name in required:
@@ -123,10 +123,10 @@ def _list(value: Any, what: str) -> list[Any]:
 
 
 def _tensors(inputs: Any, model: Model, max_images: int) -> dict[str, Tensor]:
-    """The inputs by name, with one number of rows."""
+    """Return the inputs by name, all with the same number of rows."""
     found: dict[str, Tensor] = {}
-    for place, value in enumerate(_list(inputs, "inputs")):
-        tensor = _tensor(value, f"inputs[{place}]", model, max_images)
+    for index, value in enumerate(_list(inputs, "inputs")):
+        tensor = _tensor(value, f"inputs[{index}]", model, max_images)
         if tensor.name in found:
             raise BadInference(f"input {tensor.name} must be given once")
         found[tensor.name] = tensor
@@ -141,7 +141,7 @@ def _tensors(inputs: Any, model: Model, max_images: int) -> dict[str, Tensor]:
 
 def _tensor(value: Any, what: str, model: Model, max_images: int) -> Tensor:
     fields = _fields(value, what, ("name", "shape", "datatype", "data"), ("parameters",))
-    _wishes(fields.get("parameters", {}), f"{what}.parameters")
+    _check_ignored(fields.get("parameters", {}), f"{what}.parameters")
     latents = model.card.latents
     name, datatype = fields["name"], fields["datatype"]
     if not isinstance(name, str) or name not in (SEED, *latents):
@@ -159,7 +159,7 @@ def _tensor(value: Any, what: str, model: Model, max_images: int) -> Tensor:
 
 
 def _flat(data: Any, name: str, shape: Sequence[int]) -> list[Any]:
-    """Numbers in row-major order, from those or from rows of them."""
+    """Return numbers in row-major order, given flat or in rows."""
     values = _list(data, f"data of input {name}")
     if len(shape) > 1 and values and isinstance(values[0], list):
         if len(values) != shape[0] or any(not isinstance(row, list) or len(row) != shape[1] for row in values):
@@ -170,14 +170,14 @@ def _flat(data: Any, name: str, shape: Sequence[int]) -> list[Any]:
     return values
 
 
-def _wishes(value: Any, what: str) -> None:
-    _fields(value, what, (), sorted(WISHES))
+def _check_ignored(value: Any, what: str) -> None:
+    _fields(value, what, (), sorted(IGNORED))
 
 
-def _given(value: Any, model: Model) -> dict[str, float]:
-    """Values of the model's parameters, in declared order."""
-    asked = _fields(value, "parameters", (), [*model.parameters, *sorted(WISHES)])
-    return {name: _parameter(parameter, asked[name]) for name, parameter in model.parameters.items() if name in asked}
+def _overrides(value: Any, model: Model) -> dict[str, float]:
+    """Return values of the model's parameters, in declared order."""
+    fields = _fields(value, "parameters", (), [*model.parameters, *sorted(IGNORED)])
+    return {name: _parameter(parameter, fields[name]) for name, parameter in model.parameters.items() if name in fields}
 
 
 def _parameter(parameter: Parameter, value: Any) -> float:
@@ -190,11 +190,11 @@ def _parameter(parameter: Parameter, value: Any) -> float:
 
 def _check_outputs(value: Any, model: Model) -> None:
     kind = model.card.output.kind
-    for place, wanted in enumerate(_list(value, "outputs")):
-        fields = _fields(wanted, f"outputs[{place}]", ("name",), ("parameters",))
-        _wishes(fields.get("parameters", {}), f"outputs[{place}].parameters")
+    for index, output in enumerate(_list(value, "outputs")):
+        fields = _fields(output, f"outputs[{index}]", ("name",), ("parameters",))
+        _check_ignored(fields.get("parameters", {}), f"outputs[{index}].parameters")
         if fields["name"] != kind:
-            raise BadInference(f"outputs[{place}].name must be {kind}, got {shown(str(fields['name']))}")
+            raise BadInference(f"outputs[{index}].name must be {kind}, got {shown(str(fields['name']))}")
 
 
 def _sources(tensors: Mapping[str, Tensor], model: Model) -> Sequence[RowSource]:
@@ -211,7 +211,7 @@ def _sources(tensors: Mapping[str, Tensor], model: Model) -> Sequence[RowSource]
 
 
 def _values(tensor: Tensor, latent: Latent) -> Array:
-    """Rows of a latent in range: float32 [n, size], or int64 [n]."""
+    """Return the rows of a latent, each in range: float32 [n, size], or int64 [n]."""
     if isinstance(latent, Categorical):
         return np.array(_integers(tensor, 0, latent.classes - 1), np.int64)
     low, high = (-NORMAL_LIMIT, NORMAL_LIMIT) if isinstance(latent, Normal) else (latent.low, latent.high)

@@ -1,7 +1,7 @@
 """The Open Inference Protocol, version 2, over HTTP (KServe, Triton, MLServer): health, metadata and inference in JSON.
 
-Every answer below ``/v2`` is the protocol's, errors too: ``{"error": "..."}``, with our ``code`` beside it. Inferences go
-through the model's batcher like any sample, and the rows of a seed are those of ``/generate``.
+Every response below ``/v2`` is the protocol's, errors too (``{"error": "...", "code": "..."}``). Inferences go through the
+model's batcher like any sample, and the rows of a seed are those of ``/generate``.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ JSON_BODY = re.compile(r'application/json(?:\s*;\s*charset="?utf-8"?)?', re.ASCI
 
 
 class Parts(Protocol):
-    """What the views answer from."""
+    """What the views use."""
 
     @property
     def service(self) -> Service:
-        """What there is."""
+        """Models, cache and limits."""
 
     @property
     def is_draining(self) -> Callable[[], bool]:
@@ -41,12 +41,12 @@ class Parts(Protocol):
 
 
 def is_protocol(path: str) -> bool:
-    """Whether a path's errors are the protocol's."""
+    """Whether a path belongs to the protocol."""
     return path == "/v2" or path.startswith("/v2/")
 
 
 def error_reply(problem: Problem) -> Reply:
-    """The protocol's answer that tells of a problem."""
+    """Return the protocol's reply to a problem."""
     return _reply({"error": problem.detail, "code": problem.code}, problem.status, list(problem.headers.items()))
 
 
@@ -62,36 +62,36 @@ def _response(value: object) -> Response:
 
 
 def show_server(parts: Parts) -> Response:
-    """What speaks the protocol here."""
+    """Name, version and extensions of the server."""
     return _response({"name": "gan-serve", "version": version("gan-serve"), "extensions": []})
 
 
 def show_live(parts: Parts) -> Response:
-    """Alive, in the protocol's words."""
+    """Liveness of the server."""
     return _response({"live": True})
 
 
 def show_ready(parts: Parts) -> Response:
-    """Ready, in the protocol's words."""
+    """Readiness of the server."""
     _check_draining(parts)
     return _response({"live": True, "ready": True})
 
 
 def show_model_metadata(parts: Parts, name: str) -> Response:
-    """The tensors that a model takes and gives."""
+    """Input and output tensors of a model."""
     inputs, outputs = tensors_of(_find(parts, name).model)
     return _response({"name": name, "platform": PLATFORM, "inputs": inputs, "outputs": outputs})
 
 
 def show_model_ready(parts: Parts, name: str) -> Response:
-    """A model that is ready."""
+    """Readiness of a model."""
     _find(parts, name)
     _check_draining(parts)
     return _response({"name": name, "ready": True})
 
 
 def show_inference(parts: Parts, name: str) -> Response:
-    """Samples of seeds, or of latents."""
+    """Samples of seeds or of latents."""
     entry, service = _find(parts, name), parts.service
     body = read_body(body_limit(entry.model, service.settings.max_images))
     inference = read_inference(body, entry.model, service.settings.max_images)
@@ -119,11 +119,11 @@ def _check_draining(parts: Parts) -> None:
 
 
 def read_body(limit: int) -> bytes:
-    """The request's body, whole; it is not read any further than the limit.
+    """Return the request's body; at most ``limit`` bytes are read.
 
     Raises:
-        Unsupported: it is no plain JSON.
-        TooLarge: it is larger than that.
+        UnsupportedMediaType: it is no plain JSON.
+        ContentTooLarge: it is larger.
         BadInference: it ends early.
     """
     encoding, kind = request.headers.get("Content-Encoding"), request.headers.get("Content-Type")
@@ -166,7 +166,7 @@ async def infer(service: Service, entry: ModelEntry, inference: Inference, reque
 
 
 def describe_rows(model: Model, inference: Inference, rows: Array) -> dict[str, object]:
-    """The protocol's answer, its tensor in row-major order."""
+    """Return the protocol's response, its tensor in row-major order."""
     output = model.card.output
     tensor = {
         "name": output.kind,

@@ -1,4 +1,4 @@
-"""The page at ``/docs``: the OpenAPI document as HTML without a script, a style sheet or a picture from anywhere else."""
+"""The page at ``/docs``: the OpenAPI document as HTML that loads nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ section{{border-top:1px solid #ddd}}</style>
 
 
 def render_docs(document: Schema) -> str:
-    """The page as HTML."""
+    """Return the page."""
     info = document["info"]
     operations = [
-        _operation(method, path, told)
+        _operation(method, path, operation)
         for path, item in document["paths"].items()
-        for method, told in item.items()
+        for method, operation in item.items()
         if method != "head"
     ]
     schemas = [_folded(name, schema) for name, schema in document["components"]["schemas"].items()]
@@ -46,30 +46,37 @@ def render_docs(document: Schema) -> str:
 
 
 def _code(text: str) -> str:
-    """Text with what stands between backquotes as code."""
+    """Return text as HTML, with what stands between backquotes as code."""
     parts = escape(text).split("`")
-    return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts))
+    return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
 
 
-def _operation(method: str, path: str, told: Schema) -> str:
+def _operation(method: str, path: str, operation: Schema) -> str:
     name = f"{method.upper()} {path}"
     parameters = [
         (f"<code>{escape(p['name'])}</code>", escape(p["in"]), _schema(p["schema"]), _code(p["description"]))
-        for p in told["parameters"]
+        for p in operation["parameters"]
     ]
-    answers = [
-        (status, _code(reply["description"]), _media(reply), ", ".join(reply["headers"]))
-        for status, reply in told["responses"].items()
+    responses = [
+        (
+            status,
+            _code(response["description"]),
+            ", ".join(f"<code>{escape(kind)}</code>" for kind in response.get("content", {})),
+            ", ".join(response["headers"]),
+        )
+        for status, response in operation["responses"].items()
     ]
-    body = [_folded(f"Body: {kind}", media["schema"]) for kind, media in told.get("requestBody", {}).get("content", {}).items()]
+    body = [
+        _folded(f"Body: {kind}", media["schema"]) for kind, media in operation.get("requestBody", {}).get("content", {}).items()
+    ]
     return "\n".join(
         [
-            f'<section id="{escape(told["operationId"])}">',
-            f"<details><summary><code>{escape(name)}</code> {_code(told['summary'])}</summary>",
-            f"<p>{_code(told['description'])}</p>" if told["description"] else "",
+            f'<section id="{escape(operation["operationId"])}">',
+            f"<details><summary><code>{escape(name)}</code> {_code(operation['summary'])}</summary>",
+            f"<p>{_code(operation['description'])}</p>" if operation["description"] else "",
             _table(("parameter", "in", "value", ""), parameters) if parameters else "",
             *body,
-            _table(("status", "when", "content", "headers"), answers),
+            _table(("status", "when", "content", "headers"), responses),
             "</details></section>",
         ]
     )
@@ -81,12 +88,8 @@ def _table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
-def _media(reply: Schema) -> str:
-    return ", ".join(f"<code>{escape(kind)}</code>" for kind in reply.get("content", {}))
-
-
 def _schema(schema: Schema) -> str:
-    """A parameter's schema in short: its range or its choices, and what holds without it."""
+    """Return a parameter's schema in short: its range or its choices, and its default."""
     if "anyOf" in schema:
         return " or ".join(map(_schema, schema["anyOf"]))
     words = [str(schema.get("type", ""))]
@@ -97,7 +100,7 @@ def _schema(schema: Schema) -> str:
     if "pattern" in schema:
         words.append(schema["pattern"])
     if "default" in schema:
-        words.append(f"(else {schema['default']})")
+        words.append(f"(default {schema['default']})")
     return escape(" ".join(filter(None, words)))
 
 

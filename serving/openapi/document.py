@@ -1,237 +1,228 @@
-"""The OpenAPI document of the service, made from its routes, its settings and the models that it holds now."""
+"""The OpenAPI document of the service: ``template.toml``, completed from the routes, the settings and the models in service."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from importlib.resources import files
+from itertools import groupby
 from typing import Any
 
-from serving.errors import (
-    BadInference,
-    BadParameter,
-    ContentTooLarge,
-    DeadlineExceeded,
-    MethodNotAllowed,
-    NonFinite,
-    NotFound,
-    QueueFull,
-    RateLimited,
-    ShuttingDown,
-    TooManyTries,
-    Unauthorised,
-    UnsupportedMediaType,
-)
-from serving.generation.generate import Service
+from contract import MAX_SEED
+from serving.encoding.formats import FORMATS
+from serving.engine.registry import MIN_DIGITS
+from serving.errors import SHOWN_LENGTH, DeadlineExceeded, Problem, QueueFull, RateLimited, ShuttingDown, TooManyTries
+from serving.generation import parameters
+from serving.generation.generate import MILLISECONDS, Service
+from serving.generation.interpolate import walk_formats
 from serving.model.load import Model
+from serving.observability.request_context import REQUEST_ID
 from serving.oip.routes import PLATFORM
-from serving.openapi.oip_schemas import METADATA_SHAPE, error_content, inference_of, inference_schemas, inferred_of
-from serving.openapi.operations import Operation, answer, header_components, path_item, problem_content
-from serving.openapi.sample_operations import (
-    IF_NONE_MATCH,
-    TIMEOUT,
-    addressed,
-    any_sample,
-    arithmetic,
-    mix,
-    models_of,
-    names,
-    walk,
-)
-from serving.openapi.schemas import DIGEST, TEXT, Schema, record, ref, shared_schemas
+from serving.openapi.schemas import Schema, inference_of, inferred_of, integer, latent_parameter, ref, sample_of, value_schema
 from serving.web.page import static_files
 
+SERVER_TIMING = (
+    r"^cache;desc=(hit|coalesced|not_modified"
+    r"|miss, batch;desc=[0-9]+, queue;dur=[0-9]+\.[0-9]{2}, inference;dur=[0-9]+\.[0-9]{2}, encode;dur=[0-9]+\.[0-9]{2})$"
+)
+CONSTANTS = {
+    "MAX_SEED": MAX_SEED,
+    "SHOWN_LENGTH": SHOWN_LENGTH,
+    "REQUEST_ID": REQUEST_ID.pattern,
+    "SERVER_TIMING": SERVER_TIMING,
+    "PLATFORM": PLATFORM,
+}
+TRANSIENT = (QueueFull, ShuttingDown, DeadlineExceeded, TooManyTries, RateLimited)
+"""Problems with ``Retry-After``."""
+ADDRESSED, INFERENCE = "/models/<digest>/generate", "POST /v2/models/<name>/infer"
 JSON = "application/json"
-DESCRIPTION = """The same seed gives the same bytes, always.
 
-Queries are read strictly: a parameter that the model does not declare, that is given twice, or whose value is written in
-another way than `x-text-pattern` has it, is answered 400. A path that is not exactly one of these is 404; a path that answers
-GET answers HEAD and OPTIONS, too, and any other method is 405 with `Allow`. A request may name itself by `X-Request-Id` and its
-caller by `traceparent`; what is not well formed there is passed over. Which parameters and formats there are depends on
-the model: paths that name a model's digest show its own, `/generate` those of all models together."""
-PLAIN = ("Cache-Control", "X-Content-Type-Options")
-KEPT = ("ETag", *PLAIN)
-UNCHANGED = answer("`If-None-Match` names what would be answered.", None, "ETag", "Cache-Control")
+TIMEOUT_SCHEMA = integer(1, 999_999_999, **{"x-text-pattern": f"^(?:{MILLISECONDS.pattern})$"})
+TIMEOUT: Schema = {"name": "X-Request-Timeout-Ms", "in": "header", "schema": TIMEOUT_SCHEMA, "description": "The deadline."}
+IF_NONE_MATCH: Schema = {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}, "description": "Entity tags."}
 
 
 def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Schema:
-    """The whole document.
+    """Build the document.
 
     Args:
-        routes: the table of contents: ``/path/<variable>``, or ``POST /path`` for another method than GET, to a view whose
-            docstring says what it shows.
-        service: what is served.
+        routes: by ``/path/<variable>``, or ``POST /path`` for another method than GET, a view; the first line of its docstring
+            is the summary.
+        service: the settings and the models.
     """
-    paths: Schema = {}
+    template = read_template()
+    entries = template.pop("routes")
+    paths = template["paths"] = {}
     for route, view in routes.items():
-        method, rule = split_route(route)
+        path = re.sub(r"<(\w+)>", r"{\1}", split_route(route)[1])
         summary = (view.__doc__ or "").strip().splitlines()[0]
-        paths[re.sub(r"<(\w+)>", r"{\1}", rule)] = path_item(OPERATIONS[route](service), method, view.__name__, summary)
-    for model in models_of(service):
-        name = model.card.name
-        item = path_item(addressed(service, model), "GET", f"show_sample_of_{name}", f"A sample of {name}, for ever the same.")
-        paths[f"/models/{model.digest}/generate"] = item
-        item = path_item(inference(service, model), "POST", f"show_inference_of_{name}", f"Samples of {name}.")
-        paths[f"/v2/models/{name}/infer"] = item
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "gan-serve", "version": version("gan-serve"), "description": DESCRIPTION, "license": {"name": "MIT"}},
-        "paths": paths,
-        "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "`GAN_ADMIN_TOKEN`"}},
-            "schemas": shared_schemas() | inference_schemas(),
-            "headers": header_components(),
-            "responses": {
-                "NotFound": answer("No such path.", problem_content([NotFound]), "Cache-Control", "Vary"),
-                "MethodNotAllowed": answer("Another method.", problem_content([MethodNotAllowed]), "Allow", "Cache-Control"),
-            },
-        },
-    }
+        paths[path] = _path_item(entries[route], route, path, (view.__name__, summary), service)
+    for model in _models(service):
+        digest, name = model.digest, model.card.name
+        for route, path, title in (
+            (ADDRESSED, f"/models/{digest}/generate", (f"show_sample_of_{name}", f"A sample of {name}.")),
+            (INFERENCE, f"/v2/models/{name}/infer", (f"show_inference_of_{name}", f"Samples of {name}.")),
+        ):
+            paths[path] = _path_item(entries[route], route, path, title, service, model)
+    return template
+
+
+def read_template() -> Schema:
+    """Return the template with its constants and references, each route with what its family has."""
+    text = files("serving.openapi").joinpath("template.toml").read_text()
+    for name, value in CONSTANTS.items():
+        text = text.replace(f"@{name}@", str(value))
+    template = tomllib.loads(re.sub(r'("\$ref" = ")(\w+")', r"\1#/components/schemas/\2", text))
+    families = template.pop("families")
+    for entry in template["routes"].values():
+        family = families[entry["family"]]
+        entry |= {name: [*shared, *entry.get(name, ())] for name, shared in family.items()}
+    template["info"]["version"] = version("gan-serve")
+    components = template["components"]
+    components["headers"] = {name: {"required": True, **header} for name, header in components["headers"].items()}
+    components["schemas"]["Problem"]["properties"]["code"]["enum"] = sorted({kind.code for kind in all_problems()})
+    return template
+
+
+def all_problems(kind: type[Problem] = Problem) -> list[type[Problem]]:
+    """Return every class of problems."""
+    return [found for child in kind.__subclasses__() for found in (child, *all_problems(child))]
 
 
 def split_route(route: str) -> tuple[str, str]:
-    """Method and rule of a row of the table of contents."""
+    """Return method and path of a route's line in the table."""
     method, _, rule = route.rpartition(" ")
     return method or "GET", rule
 
 
-def _page(service: Service) -> Operation:
-    page = answer("HTML.", {"text/html": {}}, "Content-Security-Policy", *KEPT)
-    return Operation(tag="about", answers={"200": page, "304": UNCHANGED}, parameters=[IF_NONE_MATCH])
+def _models(service: Service) -> list[Model]:
+    return [entry.model for entry in service.registry.values()]
 
 
-def _static(service: Service) -> Operation:
-    """A file of the page."""
-    kinds = sorted({file.media_type.partition(";")[0] for file in static_files().values()})
-    shown = answer("The file.", {kind: {} for kind in kinds}, *KEPT)
-    return Operation(
-        tag="about",
-        answers={"200": shown, "304": UNCHANGED},
-        parameters=[IF_NONE_MATCH],
-        problems=(NotFound,),
-        path={"name": {"enum": list(static_files())}},
-    )
+def _sample_formats(model: Model) -> dict[str, str]:
+    return {name: form.media_type for name, form in FORMATS[model.card.output.kind].items()}
 
 
-def _shown(tag: str, schema: Schema, **rest: Any) -> Operation:
-    """A route that shows some JSON."""
-    shown = answer("JSON.", {JSON: {"schema": schema}}, *KEPT)
-    return Operation(tag=tag, answers={"200": shown, "304": UNCHANGED}, parameters=[IF_NONE_MATCH], **rest)
+def _single_formats(model: Model) -> dict[str, str]:
+    return {name: media_type for name, media_type in _sample_formats(model).items() if name != "tar"}
 
 
-def _list(service: Service) -> Operation:
-    return _shown("models", record({"models": {"type": "array", "items": ref("schemas", "Model"), "minItems": 1}}))
+def _walk_formats(model: Model) -> dict[str, str]:
+    return {name: form.media_type for name, form in walk_formats(model).items()}
 
 
-def _entry(service: Service) -> Operation:
-    return _shown("models", ref("schemas", "Model"), problems=(NotFound,), path={"name": names(models_of(service))})
-
-
-def _health(service: Service) -> Operation:
-    return _shown("state", record({"status": {"const": "ok"}}))
-
-
-def _readiness(service: Service) -> Operation:
-    ready = record({"status": {"const": "ready"}, "models": {"type": "array", "items": TEXT}})
-    return _shown("state", ready, problems=(ShuttingDown,))
-
-
-def _metrics(service: Service) -> Operation:
-    text = answer("For Prometheus.", {"text/plain": {"schema": TEXT}}, "Cache-Control")
-    return Operation(tag="state", answers={"200": text})
-
-
-def _reload(service: Service) -> Operation:
-    facts = {"file": TEXT, "result": {"enum": ["swapped", "unchanged", "refused"]}}
-    outcome = record({**facts, "model": TEXT, "digest": DIGEST, "reason": TEXT}, optional=["model", "digest", "reason"])
-    told = {JSON: {"schema": record({"outcomes": {"type": "array", "items": outcome}})}}
-    answers = {"200": answer("What became of each file.", told, *KEPT), "422": answer("One was refused.", told, *KEPT)}
-    return Operation(tag="admin", answers=answers, problems=(Unauthorised, TooManyTries), needs_token=True)
-
-
-def _document(service: Service) -> Operation:
-    return _shown("about", {"type": "object", "required": ["openapi", "info", "paths"]})
-
-
-def _spoken(schema: Schema, **rest: Any) -> Operation:
-    """A route of the Open Inference Protocol."""
-    answers = {"200": answer("JSON.", {JSON: {"schema": schema}}, *PLAIN)}
-    return Operation(**{"tag": "protocol", "answers": answers, "told": error_content, "problem_headers": PLAIN, **rest})
-
-
-def _server(service: Service) -> Operation:
-    return _spoken(record({"name": TEXT, "version": TEXT, "extensions": {"type": "array", "items": TEXT}}))
-
-
-def _live(service: Service) -> Operation:
-    return _spoken(record({"live": {"const": True}}))
-
-
-def _ready(service: Service) -> Operation:
-    return _spoken(record({"live": {"const": True}, "ready": {"const": True}}), problems=(ShuttingDown,))
-
-
-def _metadata(service: Service) -> Operation:
-    path = {"name": names(models_of(service))}
-    tensors = {"type": "array", "items": record({"name": TEXT, "datatype": TEXT, "shape": METADATA_SHAPE})}
-    told = record({"name": TEXT, "platform": {"const": PLATFORM}, "inputs": tensors, "outputs": tensors})
-    return _spoken(told, problems=(NotFound,), path=path)
-
-
-def _model_ready(service: Service) -> Operation:
-    told = record({"name": TEXT, "ready": {"const": True}})
-    return _spoken(told, problems=(NotFound, ShuttingDown), path={"name": names(models_of(service))})
-
-
-def inference(service: Service, model: Model | None = None) -> Operation:
-    """Inferences of this model, or of any."""
-    models = models_of(service)
-    limit = service.settings.max_images
-    asked = ref("schemas", "Inference") if model is None else inference_of(model, limit)
-    overrides = ref("schemas", "Inferred") if model is None else inferred_of(model)
-    return _spoken(
-        overrides,
-        answers={"200": answer("The rows.", {JSON: {"schema": overrides}}, *PLAIN, "X-Model-Digest")},
-        description="`seed`, or every latent, or both: what is given stands instead of what the seed draws.",
-        body={"required": True, "content": {JSON: {"schema": asked}}},
-        parameters=[TIMEOUT],
-        path={"name": names(models)} if model is None else {},
-        problems=(
-            BadInference,
-            BadParameter,
-            NotFound,
-            ContentTooLarge,
-            UnsupportedMediaType,
-            NonFinite,
-            QueueFull,
-            ShuttingDown,
-            DeadlineExceeded,
-            RateLimited,
-        ),
-    )
-
-
-OPERATIONS: dict[str, Callable[[Service], Operation]] = {
-    "/": _page,
-    "/static/<name>": _static,
-    "/generate": any_sample,
-    "/walk": walk,
-    "/mix": mix,
-    "/arithmetic": arithmetic,
-    "/models/<digest>/generate": addressed,
-    "/models": _list,
-    "/models/<name>": _entry,
-    "/healthz": _health,
-    "/readyz": _readiness,
-    "/metrics": _metrics,
-    "/v2": _server,
-    "/v2/health/live": _live,
-    "/v2/health/ready": _ready,
-    "/v2/models/<name>": _metadata,
-    "/v2/models/<name>/ready": _model_ready,
-    "POST /v2/models/<name>/infer": inference,
-    "POST /admin/reload": _reload,
-    "/openapi.json": _document,
-    "/docs": _page,
+SAMPLES = {
+    "/generate": (parameters.GENERATE, _sample_formats),
+    ADDRESSED: ({name: p for name, p in parameters.GENERATE.items() if name != "model"}, _sample_formats),
+    "/walk": (parameters.WALK, _walk_formats),
+    "/mix": (parameters.MIX, _single_formats),
+    "/arithmetic": (parameters.ARITHMETIC, _single_formats),
 }
-"""By row of the table of contents, what it answers."""
+"""The routes for samples: their parameters, and a model's media types by name of format."""
+
+
+def _formats(rule: str, service: Service, model: Model | None) -> dict[str, str]:
+    models = [model] if model else _models(service)
+    return {name: media_type for each in models for name, media_type in SAMPLES[rule][1](each).items()}
+
+
+def _path_item(
+    entry: Schema, route: str, path: str, title: tuple[str, str], service: Service, model: Model | None = None
+) -> Schema:
+    """Return the operations of a path, for one model or for all; ``title`` is the operation's id and summary."""
+    method, rule = split_route(route)
+    operation = {
+        "operationId": title[0],
+        "summary": title[1],
+        "description": entry.get("description", ""),
+        "tags": [entry["tag"]],
+        "parameters": [
+            *(_path_variable(variable, rule, service) for variable in re.findall(r"{(\w+)}", path)),
+            *(_query_parameters(rule, service, model) if rule in SAMPLES else []),
+            *([IF_NONE_MATCH] if "not_modified" in entry else []),
+            *([TIMEOUT] if rule in SAMPLES or route == INFERENCE else []),
+        ],
+        "responses": _responses(entry, rule, service, model) | _problem_responses(entry.get("problems", []), rule),
+        **({"security": entry["security"]} if "security" in entry else {}),
+    }
+    if method != "GET":
+        if "body" in entry:
+            schema = inference_of(model, service.settings.max_images) if model else ref(entry["body"])
+            operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
+        return {method.lower(): operation}
+    responses = operation["responses"].items()
+    bare = {status: {name: part for name, part in response.items() if name != "content"} for status, response in responses}
+    return {"get": operation, "head": {**operation, "operationId": f"{title[0]}_head", "responses": bare}}
+
+
+def _path_variable(variable: str, rule: str, service: Service) -> Schema:
+    models = _models(service)
+    schema: Schema = {"enum": list(static_files()) if rule.startswith("/static/") else [model.card.name for model in models]}
+    if variable == "digest":
+        digits = f"^[0-9a-f]{{{MIN_DIGITS},64}}$"
+        schema = {"type": "string", "pattern": digits, "examples": [model.digest for model in models]}
+    return {"name": variable, "in": "path", "schema": schema, "description": "", "required": True}
+
+
+def _query_parameters(rule: str, service: Service, model: Model | None) -> list[Schema]:
+    route, models = SAMPLES[rule][0], [model] if model else _models(service)
+    names = [each.card.name for each in models]
+    choices: dict[str, Schema] = {
+        "format": {"enum": list(_formats(rule, service, model))},
+        "model": {"enum": names, "default": names[0]},
+    }
+    found = []
+    for parameter in route.values():
+        schema = choices.get(parameter.name) or value_schema(parameter.type, service.settings)
+        if parameter.default is not None:
+            schema["default"] = parameter.default_for(service.settings)
+        query = {"name": parameter.name, "in": "query", "schema": schema, "description": parameter.doc}
+        found.append({**query, "required": parameter.is_required})
+    own = {name: None for each in models for name in each.parameters if name not in route}
+    return found + [latent_parameter(name, models) for name in own]
+
+
+def _responses(entry: Schema, rule: str, service: Service, model: Model | None) -> Schema:
+    schema = ref(entry["schema"]) if "schema" in entry else {}
+    if model:
+        schema = sample_of(model) if rule in SAMPLES else inferred_of(model)
+    media_types = [entry.get("media_type", JSON)]
+    if rule in SAMPLES:
+        media_types = list(_formats(rule, service, model).values())
+    elif rule.startswith("/static/"):
+        media_types = sorted({file.media_type.partition(";")[0] for file in static_files().values()})
+    content = {media_type: {"schema": schema} if media_type == JSON else {} for media_type in media_types}
+    responses = {"200": {"description": "Success.", "headers": _headers(*entry["headers"]), "content": content}}
+    if "not_modified" in entry:
+        description = "`If-None-Match` has the entity tag."
+        responses["304"] = {"description": description, "headers": _headers(*entry["not_modified"])}
+    if "refused" in entry:
+        responses[str(entry["refused"])] = {**responses["200"], "description": "A model was refused."}
+    return responses
+
+
+def _problem_responses(codes: Sequence[str], rule: str) -> Schema:
+    is_protocol = rule.startswith("/v2")
+    kinds = sorted((kind.status, kind.code, kind) for kind in all_problems() if kind.code in {*codes, "internal"})
+    responses = {}
+    for status, group in groupby(kinds, key=lambda found: found[0]):
+        same = [kind for *_, kind in group]
+        names = ["Cache-Control", "X-Content-Type-Options", *([] if is_protocol else ["Vary"])]
+        if all(kind in TRANSIENT for kind in same):
+            names.append("Retry-After")
+        code: Schema = {"code": {"enum": [kind.code for kind in same]}}
+        schema = {"allOf": [ref("Error"), {"properties": code}]}
+        if not is_protocol:
+            schema = {"allOf": [ref("Problem"), {"properties": {"status": {"const": status}, **code}}]}
+        responses[str(status)] = {
+            "description": " Or: ".join((kind.__doc__ or "").strip().splitlines()[0] for kind in same),
+            "headers": _headers(*names),
+            "content": {JSON if is_protocol else "application/problem+json": {"schema": schema}},
+        }
+    return responses
+
+
+def _headers(*names: str) -> Schema:
+    return {name: ref(name, "headers") for name in (*names, "X-Request-Id")}

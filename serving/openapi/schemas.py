@@ -1,109 +1,63 @@
-"""What goes over the wire as JSON Schema (2020-12), made from the declarations that the answers are made from."""
+"""JSON Schemas (2020-12) of parameters and models, made from the declarations that requests are checked against."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from contract import MAX_SEED, Output, Parameter
-from serving.errors import SHOWN_LENGTH, Problem
-from serving.generation.query import INTEGER, NUMBER
+from contract import MAX_SEED, Categorical, Latent, Normal, Parameter
+from contract.latents import NORMAL_LIMIT
+from serving.generation.parameters import INTEGER, NUMBER, Choice, Integer, Number
 from serving.model.load import Model
+from serving.oip.requests import IGNORED, SEED, SEED_DATATYPES, tensors_of
+from serving.settings import Settings
 
 Schema = dict[str, Any]
 
 
-def ref(kind: str, name: str) -> Schema:
-    """A reference to a component."""
+def ref(name: str, kind: str = "schemas") -> Schema:
+    """Return a reference to a component."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
-def record(properties: Schema, *, optional: Sequence[str] = (), **rest: Any) -> Schema:
-    """An object of these properties, all required but the optional ones."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "required": required, "properties": properties, **rest}
-
-
 def integer(low: int, high: int, **rest: Any) -> Schema:
-    """An integer of a query; ``x-text-pattern`` is how it is written there."""
+    """Return the schema of an integer in a query; ``x-text-pattern`` is how it is written there."""
     return {"type": "integer", "minimum": low, "maximum": high, "x-text-pattern": f"^(?:{INTEGER.pattern})$", **rest}
 
 
-def parameter_value(parameter: Parameter) -> Schema:
-    """The value that fixes a component of a latent."""
+def value_schema(values: Integer | Number | Choice, settings: Settings) -> Schema:
+    """Return the schema of a route parameter's values."""
+    match values:
+        case Integer(low=low):
+            return integer(low, values.bounds(settings)[1])
+        case Number(low, high, False):
+            return {"type": "number", "minimum": low, "maximum": high, "x-text-pattern": f"^(?:{NUMBER.pattern})$"}
+        case Number(low, high):
+            return integer(int(low), int(high))
+        case Choice(words):
+            return {"enum": list(words)}
+
+
+def latent_schema(parameter: Parameter) -> Schema:
+    """Return the schema of a value that replaces a component of a latent."""
     if parameter.is_integer:
         return integer(int(parameter.low), int(parameter.high))
     text = f"^(?:{NUMBER.pattern})$"
     return {"type": "number", "minimum": parameter.low, "maximum": parameter.high, "x-text-pattern": text}
 
 
-def all_problems(kind: type[Problem] = Problem) -> list[type[Problem]]:
-    """Every kind of problem that there is."""
-    return [found for child in kind.__subclasses__() for found in (child, *all_problems(child))]
-
-
-def problem() -> Schema:
-    """The body of every error, RFC 9457."""
-    return record(
-        {
-            "type": {"const": "about:blank"},
-            "title": TEXT,
-            "status": {"type": "integer", "minimum": 400, "maximum": 599},
-            "code": {"enum": sorted({kind.code for kind in all_problems()}), "description": "Stable; programs may rely on it."},
-            "detail": {"type": "string", "description": "The wrong value, and what would be right."},
-            "parameter": {"type": "string", "description": "Which parameter or header is wrong."},
-            "value": {"type": "string", "maxLength": SHOWN_LENGTH, "description": "The wrong value, escaped and cut."},
-            "allowed": {"type": ["string", "array"], "items": TEXT, "description": "What would be right."},
-            "id": {"type": "string", "description": "Under which the log has more."},
-        },
-        optional=("parameter", "value", "allowed", "id"),
-        additionalProperties=False,
-    )
-
-
-def problem_of(kinds: Sequence[type[Problem]]) -> Schema:
-    """The body of one of these problems, which have one status in common."""
-    first = kinds[0]
-    told = {"status": {"const": first.status}, "code": {"enum": [kind.code for kind in kinds]}}
-    return {"allOf": [ref("schemas", "Problem"), {"properties": told}]}
-
-
-TEXT: Schema = {"type": "string"}
-TRUTH: Schema = {"type": "boolean"}
-SHAPE: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}}
-DIGEST: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "SHA-256 of the model file."}
-NUMBERS_BY_NAME: Schema = {"type": "object", "additionalProperties": {"type": "number"}}
-NESTED: Schema = {"type": "array", "items": {"anyOf": [{"type": "number"}, ref("schemas", "Numbers")]}}
-
-
-SEED: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
-COUNT: Schema = {"type": "integer", "minimum": 1}
-
-
-def rows(which: Schema) -> Schema:
-    """Rows as ``format=json``, and which they are."""
-    return record(
-        {
-            "model": TEXT,
-            "digest": DIGEST,
-            "runtime": TEXT,
-            **which,
-            "scale": COUNT,
-            "parameters": {**NUMBERS_BY_NAME, "description": "Values that were asked for."},
-            "cols": COUNT,
-            "kind": TEXT,
-            "dtype": {"enum": ["uint8", "float32", "int64"]},
-            "shape": SHAPE,
-            "data": ref("schemas", "Numbers"),
-        },
-        optional=["cols"],
-    )
+def latent_parameter(name: str, models: list[Model]) -> Schema:
+    """Return the query parameter of that name which some of the models have, perhaps with different ranges."""
+    schemas = {model.card.name: latent_schema(model.parameters[name]) for model in models if name in model.parameters}
+    different = [schema for index, schema in enumerate(schemas.values()) if schema not in [*schemas.values()][:index]]
+    schema = different[0] if len(different) == 1 else {"anyOf": different}
+    about = f"Replaces what the seed samples. Of: {', '.join(schemas)}."
+    return {"name": name, "in": "query", "schema": schema, "description": about}
 
 
 def sample_of(model: Model) -> Schema:
-    """A sample of one model as ``format=json``."""
-    output: Output = model.card.output
-    told = {
+    """Return the schema of a model's sample with ``format=json``."""
+    output = model.card.output
+    properties = {
         "model": {"const": model.card.name},
         "digest": {"const": model.digest},
         "runtime": {"const": model.runtime},
@@ -111,54 +65,68 @@ def sample_of(model: Model) -> Schema:
         "dtype": {"const": output.dtype},
         "shape": shape_of(model),
         "parameters": {
-            "properties": {name: parameter_value(p) for name, p in model.parameters.items()},
+            "properties": {name: latent_schema(p) for name, p in model.parameters.items()},
             "additionalProperties": False,
         },
     }
-    return {"allOf": [ref("schemas", "Sample"), {"properties": told}]}
+    return {"allOf": [ref("Sample"), {"properties": properties}]}
 
 
 def shape_of(model: Model) -> Schema:
-    """The shape of a model's rows; not item by item, since readers of OpenAPI still stumble over ``prefixItems``."""
+    """Return the schema of the rows' shape; its length only, since many readers of OpenAPI do not know ``prefixItems``."""
     sizes = ["n", *model.card.output.shape]
     return {"minItems": len(sizes), "maxItems": len(sizes), "description": f"[{', '.join(map(str, sizes))}]"}
 
 
-def model_entry() -> Schema:
-    """What ``/models`` says of a model."""
-    parameter = record({"low": {"type": "number"}, "high": {"type": "number"}, "is_integer": TRUTH})
-    goldens = record(
-        {
-            "latents": {"enum": ["exact", "none"]},
-            "pixels": {"enum": ["exact", "close", "none"]},
-            "encoder": {"type": ["string", "null"]},
-            "files": {"type": "object", "additionalProperties": DIGEST},
-        }
-    )
-    return record(
-        {
-            "name": TEXT,
-            "digest": DIGEST,
-            "serving_runtime": TEXT,
-            "provider": {"enum": ["cpu", "cuda"]},
-            "goldens": goldens,
-            "batching": {"enum": ["any", "padded", "single"]},
-            "formats": {"type": "array", "items": TEXT},
-            "walk_formats": {"type": "array", "items": TEXT},
-            "parameters": {"type": "object", "additionalProperties": parameter},
-            "card": {"type": "object"},
-        }
-    )
+def inference_of(model: Model, max_images: int) -> Schema:
+    """Return the schema of an inference request for a model."""
+    seed: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
+    inputs = [_tensor(SEED, {"enum": list(SEED_DATATYPES)}, [], seed, max_images)]
+    inputs += [_latent_tensor(name, latent, max_images) for name, latent in model.card.latents.items()]
+    values = {name: {k: v for k, v in latent_schema(p).items() if k[:2] != "x-"} for name, p in model.parameters.items()}
+    properties = {
+        "parameters": {"properties": {**values, **{name: {} for name in sorted(IGNORED)}}, "additionalProperties": False},
+        "inputs": {"items": {"oneOf": inputs}, "maxItems": len(inputs)},
+        "outputs": {"items": {"properties": {"name": {"const": model.card.output.kind}}}},
+    }
+    return {"allOf": [ref("Inference"), {"properties": properties}]}
 
 
-def shared_schemas() -> Schema:
-    """The schemas that others refer to."""
+def inferred_of(model: Model) -> Schema:
+    """Return the schema of a model's answer to an inference request."""
+    (output,) = tensors_of(model)[1]
+    tensor = {"name": {"const": output["name"]}, "datatype": {"const": output["datatype"]}, "shape": shape_of(model)}
+    outputs = {"minItems": 1, "maxItems": 1, "items": {"properties": tensor}}
+    return {"allOf": [ref("Inferred"), {"properties": {"model_name": {"const": model.card.name}, "outputs": outputs}}]}
+
+
+def _latent_tensor(name: str, latent: Latent, max_images: int) -> Schema:
+    match latent:
+        case Categorical(classes):
+            value: Schema = {"type": "integer", "minimum": 0, "maximum": classes - 1}
+            return _tensor(name, {"const": "INT64"}, [], value, max_images)
+        case Normal():
+            low, high = -NORMAL_LIMIT, NORMAL_LIMIT
+        case _:
+            low, high = latent.low, latent.high
+    value = {"type": "number", "minimum": low, "maximum": high}
+    return _tensor(name, {"const": "FP32"}, [latent.size], value, max_images)
+
+
+def _tensor(name: str, datatype: Schema, row: list[int], value: Schema, max_images: int) -> Schema:
+    """Return the schema of an input tensor: n values, or n rows of them, flat or nested."""
+    size = row[0] if row else 1
+    data: Schema = {"type": "array", "items": value, "minItems": size, "maxItems": size * max_images}
+    if row:
+        inner = {"type": "array", "items": value, "minItems": size, "maxItems": size}
+        data = {"anyOf": [data, {"type": "array", "items": inner, "minItems": 1, "maxItems": max_images}]}
+    count = {"type": "integer", "minimum": 1, "maximum": max_images}
+    sizes = [count, *({"const": part} for part in row)]
+    shape = {"type": "array", "prefixItems": sizes, "items": False, "minItems": len(sizes)}
+    properties = {"name": {"const": name}, "shape": shape, "datatype": datatype, "parameters": ref("Ignored"), "data": data}
     return {
-        "Problem": problem(),
-        "Numbers": NESTED,
-        "Model": model_entry(),
-        "Sample": rows({"seed": SEED, "n": COUNT}),
-        "Walk": rows({"from": SEED, "to": SEED, "frames": COUNT}),
-        "Sum": rows({"a": SEED, "b": SEED, "c": SEED}),
-        "Mix": rows({"a": SEED, "b": SEED, "t": {"type": "number", "minimum": 0, "maximum": 1}}),
+        "type": "object",
+        "required": ["name", "shape", "datatype", "data"],
+        "properties": properties,
+        "additionalProperties": False,
     }

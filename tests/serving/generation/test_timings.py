@@ -15,7 +15,7 @@ from serving.app import create_app
 from serving.generation.generate import RequestHeaders, Service, generate
 from serving.http.asgi import ASGIApp
 from serving.observability.timings import Batch, Run, Timings
-from serving.openapi.operations import SERVER_TIMING
+from serving.openapi.document import SERVER_TIMING
 from serving.settings import Settings
 from tests.serving.client import ask, fetch, service_of
 

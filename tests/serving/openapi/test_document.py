@@ -14,8 +14,7 @@ from serving.encoding.formats import FORMATS
 from serving.http.asgi import ASGIApp
 from serving.http.routes import ROUTES
 from serving.model.load import Model
-from serving.openapi.document import split_route
-from serving.openapi.schemas import all_problems
+from serving.openapi.document import all_problems, split_route
 from serving.settings import Settings
 from tests.serving.client import ask
 
