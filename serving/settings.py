@@ -156,12 +156,8 @@ def _path(text: str) -> Path | None:
     return Path(text) if text else None
 
 
-def _token(text: str) -> str | None:
-    return text if re.fullmatch(r"[!-~]{16,256}", text, re.ASCII) else None
-
-
-def _host(text: str) -> str | None:
-    return text if re.fullmatch(r"[A-Za-z0-9.:_-]{1,255}", text) else None
+def _text(pattern: str, allowed: str) -> Field:
+    return lambda text: text if re.fullmatch(pattern, text, re.ASCII) else None, allowed
 
 
 _SECRETS = frozenset({"admin_token"})
@@ -169,7 +165,7 @@ _SECRETS = frozenset({"admin_token"})
 
 _FIELDS: dict[str, Field] = {
     "models": (_paths, "model files or folders, separated by commas"),
-    "host": (_host, "a host name or an IP address"),
+    "host": _text(r"[A-Za-z0-9.:_-]{1,255}", "a host name or an IP address"),
     "port": _integer(1, 65535),
     "workers": _integer(1, 1024),
     "threads": _integer(1, 4096),
@@ -191,7 +187,7 @@ _FIELDS: dict[str, Field] = {
     "cache_bytes": _integer(0, 2**40),
     "keep_models": _integer(0, 64),
     "watch_seconds": _seconds(0, 86400),
-    "admin_token": (_token, "16 to 256 visible ASCII characters"),
+    "admin_token": _text(r"[!-~]{16,256}", "16 to 256 visible ASCII characters"),
     "public_key": (_path, "a path"),
     "serials": (_path, "a path"),
     "downgrade": _choice(on=True, off=False),
