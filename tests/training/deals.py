@@ -1,4 +1,4 @@
-"""A deal small enough to work out by hand: two reals, two fakes, a discriminator whose logit is a multiple of the sample."""
+"""A batch small enough to work out by hand: two reals, two fakes, a discriminator whose logit is a multiple of the sample."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from training.data.pixels import prepare
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif"))
 """Files with other names, and hidden files and folders, are no part of a data set."""
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
-"""What a file may be, whatever its suffix says. Others of Pillow's many formats start programs or are not pictures."""
+"""Accepted formats, independent of a file's suffix. Others of Pillow's many formats start programs or are not pictures."""
 DEFAULT_SIZE = 64
 MOST_PIXELS = 89_478_485
 """A larger image is refused as a decompression bomb: Pillow's own bound, 256 MiB of RGB."""
@@ -44,10 +44,10 @@ class BadFile:
 def load_folder(request: Request) -> DataSet:
     """All images under a folder, uint8 [N,3,size,size], or [N,1,size,size] when none of them has a coloured pixel.
 
-    They are sorted by path. Where the folder has sub-folders, each is a class, whatever depth its images lie at.
+    They are sorted by path. Where the folder has sub-folders, each is a class, with images at any depth.
 
     Raises:
-        DataError: no images, images beside classes, an empty class, or files that are not right images, listed by name.
+        DataError: no images, images next to classes, an empty class, or files that are not right images, listed by name.
     """
     name = f"folder:{request.argument}"
     if request.split == "test":
@@ -143,7 +143,7 @@ def _decode(root: Path, path: PurePosixPath, into: NDArray[np.uint8]) -> BadFile
     file = root / path
     try:
         if file.exists() and not file.is_file():
-            return BadFile(path, "is not a regular file")  # a pipe would wait for ever
+            return BadFile(path, "is not a regular file")  # a pipe would block
         if os.stat(file).st_size == 0:
             return BadFile(path, "is empty")
         with Image.open(file, formats=FORMATS) as image:
@@ -152,7 +152,7 @@ def _decode(root: Path, path: PurePosixPath, into: NDArray[np.uint8]) -> BadFile
             into[:] = np.asarray(prepare(image, into.shape[-1])).transpose(2, 0, 1)
     except UnidentifiedImageError:
         return BadFile(path, f"is not an image of {', '.join(FORMATS)}")
-    except Exception as error:  # a decoder given garbage raises whatever it likes; each file must be listed, none may pass
+    except Exception as error:  # decoders raise any exception on garbage; each bad file must be listed
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
         return BadFile(path, f"cannot be read ({reason})")
     return None

@@ -48,7 +48,7 @@ def prepare(image: Image.Image, size: int) -> Image.Image:
     colours whose profile is broken.
 
     Raises:
-        ValueError: pixels of 32 bits, of which nobody says what white is, or a transparent colour that 8 bits cannot tell.
+        ValueError: pixels of 32 bits without a defined white, or a transparent colour that 8 bits cannot tell.
     """
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PPM", "PNG")):
         raise ValueError("its pixels have 32 bits, must be 8 or 16")

@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the layer beside it: the same function at inference, one layer fewer."""
+"""Batch normalisation folded into the neighbouring layer: the same function at inference, one layer fewer."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from training.game.step import StepContext
 
 
 def d_margin(scale: float, *, slope: float = 0.0) -> Loss:
-    """mean C(Delta + L(x) - L(G(z))), x and G(z) paired as dealt: arXiv:1701.06264, eq. 6 and its appendix D.
+    """mean C(Delta + L(x) - L(G(z))), x and G(z) paired as drawn: arXiv:1701.06264, eq. 6 and its appendix D.
 
     A fake's loss shall be greater than its partner's by the margin Delta = scale * mean |x - G(z)|, a constant of D.
     C is a leaky ReLU: ``slope`` 0 is LS-GAN, 1 is WGAN, between them GLS-GAN.

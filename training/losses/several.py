@@ -18,7 +18,7 @@ LAMBDA_PRICE = 0.001
 
 
 def on_shard(objective: Loss, number: int, of: int) -> Loss:
-    """The objective on one slice of the deal alone."""
+    """The objective on one shard of the batch."""
 
     def cut(term: Term) -> Term:
         return replace(term, value=lambda ctx: term.value(ctx.shard(number, of)))
@@ -37,7 +37,7 @@ def against(objective: Loss, adversaries: Sequence[str], *, role: Literal["D", "
         role: what the adversaries are.
         own: the net that takes the player's own role, such as ``D="D1"``.
     """
-    # G's role is cast first, so that every discriminator judges the same samples of one generator.
+    # G's role is cast first, so that every discriminator gets the same samples of one generator.
     casts = [{**own, role: name} for name in adversaries]
     parts = [with_roles(with_roles(objective, D=cast["D"]), G=cast["G"]) for cast in casts]
     named = [replace(t, name=f"{name} {t.name}") for p, name in zip(parts, adversaries, strict=True) for t in p.terms]

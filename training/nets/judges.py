@@ -1,4 +1,4 @@
-"""Discriminators made of others: samples judged in packs, logits that are only compared, nets without their batch norm."""
+"""Discriminators made of others: packs of samples, logits that are only compared, nets without their batch norm."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T", bound=nn.Module)
 
 
 class Packed(nn.Module):
-    """Judges ``size`` samples at once, joined along their first axis: [N,C,...] -> [N/size, size C,...]; arXiv:1712.04086."""
+    """Takes ``size`` samples at once, joined along their first axis: [N,C,...] -> [N/size, size C,...]; arXiv:1712.04086."""
 
     def __init__(self, inner: nn.Module, size: int) -> None:
         super().__init__()

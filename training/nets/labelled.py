@@ -1,4 +1,4 @@
-"""The labelled samples of a semi-supervised game: a net that nobody trains, so that a checkpoint holds what was labelled."""
+"""The labelled samples of a semi-supervised game: an untrained net, so that checkpoints hold the samples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Labelled(nn.Module):
-    """``per_class`` samples of each class, dealt in batches by number."""
+    """``per_class`` samples of each class, drawn in batches by number."""
 
     x: Tensor
     """[classes * per_class, *shape], as the nets see them."""

@@ -1,6 +1,6 @@
 """R3GAN's nets: residual blocks of grouped convolutions, bilinear resampling, no normalisation; Huang et al., arXiv:2501.05441.
 
-Read in brownvc/R3GAN (Networks.py, Resamplers.py). A net is told its stages, from the smallest map to the image's size.
+Read in brownvc/R3GAN (Networks.py, Resamplers.py). A net takes its stages, from the smallest map to the image's size.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def side(size: int, stages: int) -> int:
     """The side of the smallest map.
 
     Raises:
-        ValueError: so many halvings do not divide the size.
+        ValueError: the size is not divisible by that power of two.
     """
     halvings = 1 << (stages - 1)
     if size % halvings:

@@ -97,7 +97,7 @@ def cdcgan(name: str, summary: str, *, data: str, width: int, dense: int, steps:
 
 
 EPOCH = 60_000 // 256
-"""Steps in which MNIST is dealt once, half of it to D and half to G."""
+"""Steps of one epoch of MNIST, half of it for D and half for G."""
 
 RECIPES = (
     cgan("cgan", "the first conditional GAN, dense layers and maxout", steps=150_000),

@@ -83,7 +83,7 @@ def grid(count: int, *, seed: int = 0, steps: int = 2000, largest: int = 3200) -
     ``largest`` leaves out points whose G has wider layers: with 3,200 units a step takes seconds on one core.
 
     Raises:
-        ValueError: the grid has not so many points.
+        ValueError: the grid has fewer points.
     """
     points = [
         Size(g_layers=gl, g_size=gs, d_layers=dl, d_size=ds, has_dropout=drop)

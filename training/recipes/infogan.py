@@ -1,4 +1,4 @@
-"""InfoGAN: codes that nobody explained to the nets, and that D's neighbour Q can read off the samples again."""
+"""InfoGAN: codes learned without labels, which Q, sharing D's layers, recovers from the samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PacGAN and the plain GAN beside it on two mixtures of Gaussians: a discriminator that sees several samples at once."""
+"""PacGAN and the plain GAN on two mixtures of Gaussians: a discriminator that sees several samples at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def packing(data: str, degree: int, *, is_small: bool = False) -> Recipe:
 
     name = f"pacgan{degree}_{data}" if degree > 1 else f"gan_{data}"
     optimiser = adam(1e-4, (0.8, 0.999))
-    conditioning = f"D judges {degree} points at once" if degree > 1 else "the plain GAN that PacGAN is measured against"
+    conditioning = f"D takes {degree} points at once" if degree > 1 else "the plain GAN that PacGAN is measured against"
     return Recipe(
         name=f"{name}_small" if is_small else name,
         summary=f"{data}: {conditioning}{f', {SMALL_EPOCHS} epochs' if is_small else ''}",

@@ -39,7 +39,7 @@ def r3gan(
         data: its data set.
         size: side of the images.
         stages: of both nets, from the smallest map to the image; fewer where the images are smaller.
-        batch: reals a move; D and G are each dealt their own.
+        batch: reals an update; D and G each draw their own.
         images: how long, in reals shown to D.
         burn_in: until when settings glide, in the same count.
         rate: from and to which the rate glides.

@@ -38,7 +38,7 @@ def gman(
     steps: int = 25 * 600,
     summary: str,
 ) -> Recipe:
-    """``count`` discriminators, each on its own slice of the deal, against one generator; all move at once.
+    """``count`` discriminators, each on its own shard of the batch, against one generator; all move at once.
 
     Args:
         name: of the recipe.
@@ -87,8 +87,8 @@ def several_generators(name: str, *, g_count: int, d_count: int, width: int, ste
     """Every generator against every discriminator, each one's loss the mean over its adversaries.
 
     What is exported is the mixture of all generators, one of them chosen by the categorical latent ``g``: the discriminators
-    saw the mixture, so it is what the game drew towards the data. The best alone would need a judge from outside the game, and
-    would leave out what only the others make. A seed draws ``g``; a request may ask for one.
+    saw the mixture, so it is what the game drew towards the data. The best alone would need a classifier from outside the game,
+    and would leave out what only the others make. A seed draws ``g``; a request may ask for one.
     """
     gs = [f"G{number}" for number in range(1, g_count + 1)]
     ds = [f"D{number}" for number in range(1, d_count + 1)]
@@ -113,7 +113,7 @@ def several_generators(name: str, *, g_count: int, d_count: int, width: int, ste
         schedule=Schedule("all discriminators, then all generators", lambda step: moves),
         batch=64,
         steps=steps,
-        # In training every generator is dealt the same z; which one answers is the sampler's affair.
+        # In training every generator gets the same z; which one answers is the sampler's affair.
         sample_latents=lambda latents, n, device: from_priors({"z": latents["z"]}, n, device),
         sampler=lambda nets: Mixture([nets[role] for role in gs]),
     )

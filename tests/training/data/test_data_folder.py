@@ -38,7 +38,7 @@ def firsts(data: DataSet) -> list[int]:
 
 
 def test_images_come_in_the_order_of_their_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order is the sorted paths', whatever order the file system lists them in."""
+    """The order is that of the sorted paths, independent of the file system's."""
     for level in (3, 1, 2):
         put(tmp_path / f"{level}.png", colour(level))
     data = load_from(tmp_path)
@@ -49,7 +49,7 @@ def test_images_come_in_the_order_of_their_paths(tmp_path: Path, monkeypatch: py
 
 
 def test_sub_folders_are_classes(tmp_path: Path) -> None:
-    """Each sub-folder is a class by its name, blanks and letters of any script included, at whatever depth its images lie."""
+    """Each sub-folder is a class by its name, blanks and letters of any script included, with images at any depth."""
     put(tmp_path / "a cat" / "deep" / "er" / "1.png", colour(10))
     put(tmp_path / "a cat" / "2.jpg", colour(20))
     put(tmp_path / "Ζώα" / "3.PNG", colour(30))
@@ -123,7 +123,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
     ],
 )
 def test_a_folder_that_is_no_data_set_says_why(tmp_path: Path, argument: str, message: str) -> None:
-    """A missing path, a file, no images, images beside classes and an empty class are each one sentence."""
+    """A missing path, a file, no images, images next to classes and an empty class are each one sentence."""
     put(tmp_path / "file.png", colour(1))
     (tmp_path / "empty").mkdir()
     put(tmp_path / "mixed" / "loose.png", colour(1))
@@ -157,7 +157,7 @@ def saved(image: Image.Image, kind: str) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """The beginning of a PNG that promises so many pixels, and brings none."""
+    """The beginning of a PNG that declares that many pixels and has none."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     data = b"IDAT" + zlib.compress(b"")
     chunks = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (header, data))
@@ -206,7 +206,7 @@ def test_wrong_files_are_listed_together(tmp_path: Path) -> None:
 
 
 def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
-    """A file that links to itself, a dangling link and a pipe, which would wait for ever, are listed."""
+    """A file that links to itself, a dangling link and a pipe, which would block, are listed."""
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nothing.png")
     os.mkfifo(tmp_path / "pipe.png")

@@ -49,7 +49,7 @@ RIGHT = encode(np.zeros((2, 3, 4), np.uint8))
     ids=["empty", "png", "labels", "half a header", "truncated", "trailing", "huge"],
 )
 def test_a_wrong_file_says_what_is_wrong(content: bytes, message: str) -> None:
-    """A wrong magic, a truncated file and trailing bytes are each told with the wrong value and the right one."""
+    """A wrong magic, a truncated file and trailing bytes are each reported with the wrong value and the right one."""
     with pytest.raises(DataError, match=message):
         idx.parse(content, 3, "file")
 

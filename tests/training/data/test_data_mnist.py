@@ -39,7 +39,7 @@ def contents() -> dict[str, bytes]:
 
 
 def source_of(files: dict[str, bytes], mirror: str = "http://127.0.0.1:9/") -> IdxSource:
-    """A data set of other contents, which nobody answers for at its mirror unless one is given."""
+    """A data set of other contents, with an unreachable mirror unless one is given."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     return IdxSource(name="small", classes=("a", "b", "c"), licence="none", digests=digests, mirror=mirror)
 
@@ -193,7 +193,7 @@ def test_a_bad_answer_is_refused_and_not_kept(tmp_path: Path, mirror: tuple[str,
 
 
 def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mirror that nobody answers for raises DataError that says where to put the files."""
+    """An unreachable mirror raises DataError that says where to put the files."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with pytest.raises(DataError, match=r"by hand"):
         load_idx(source_of(contents()), Request(environ={"HOME": str(tmp_path)}))

@@ -116,7 +116,7 @@ EXACT: dict[str, tuple[Callable[[], bytes], Pixels]] = {
 
 @pytest.mark.parametrize("kind", EXACT)
 def test_every_kind_of_file_gives_its_pixels(kind: str) -> None:
-    """Whatever holds the image, its pixels are the reference's, to the one level that a rounding may differ by."""
+    """For every image format and mode the pixels are the reference's, to the one level of rounding."""
     make, expected = EXACT[kind]
     pixels = decoded(make())
     assert pixels.shape == expected.shape
@@ -200,7 +200,7 @@ def test_grey_keeps_its_pixels_whatever_its_profile() -> None:
     ids=["float", "int", "16-bit colour key"],
 )
 def test_what_cannot_be_told_is_refused(content: bytes, message: str) -> None:
-    """Pixels whose white nobody states, and a transparent colour finer than the pixels, are refused and not guessed."""
+    """Pixels without a defined white, and a transparent colour finer than the pixels, are refused and not guessed."""
     with pytest.raises(ValueError, match=message):
         decoded(content)
 

@@ -9,7 +9,7 @@ from training.game.burn_in import AdamTune, Cosine, HalfLife
 
 @pytest.mark.parametrize(("step", "value"), [(0, 1.0), (25, 0.8681981), (50, 0.55), (100, 0.1), (1000, 0.1)])
 def test_a_cosine_glides_and_then_stays(step: int, value: float) -> None:
-    """From 1 to .1 over 100 steps: half way in the middle, .1 for ever after; at a quarter .55 + .45 cos(45 degrees)."""
+    """From 1 to .1 over 100 steps: half way in the middle, .1 afterwards; at a quarter .55 + .45 cos(45 degrees)."""
     assert Cosine(1.0, 0.1, 100)(step) == pytest.approx(value)
 
 

@@ -35,7 +35,7 @@ def game_of(recipe: Recipe) -> Game:
 
 
 def test_a_player_makes_ready_before_it_states_its_loss() -> None:
-    """A critic that is clipped before its move is judged with clipped weights, and is left as its step leaves it."""
+    """A critic that is clipped before its update is evaluated with clipped weights, and keeps what its step makes of them."""
     seen: list[float] = []
 
     @loss
@@ -56,7 +56,7 @@ def test_a_player_makes_ready_before_it_states_its_loss() -> None:
 
 
 def test_fresh_nets_are_prepared_from_the_data_before_they_are_copied() -> None:
-    """``prepare`` is told the nets, the data and the seed; averages begin where it left the nets."""
+    """``prepare`` gets the nets, the data and the seed; averages begin where it left the nets."""
     conditioning: list[tuple[int, int]] = []
 
     def prepare(nets: Mapping[str, nn.Module], deck: SampleSource, seed: int) -> None:
@@ -98,7 +98,7 @@ def test_more_checkpoints_change_nothing_that_comes_out(tmp_path: Path) -> None:
 
 
 def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The numbers of ``examine`` on the test part are told and written beside the model."""
+    """The numbers of ``examine`` on the test part are printed and written next to the model."""
     recipe = replace(CATALOGUE["vanilla"], data="digits", examine=lambda nets, test: {"test-samples": float(len(test.x))})
     monkeypatch.setitem(CATALOGUE, "examined", replace(recipe, name="examined"))
     setting = replace(tiny_setting(tmp_path / "run"), console=Console(file=io.StringIO(), width=200))
@@ -119,7 +119,7 @@ def test_a_recipe_without_an_examination_has_none(tmp_path: Path) -> None:
 def test_score_of_a_run_directory_counts_the_errors_of_its_classifier(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``python -m training score RUN`` of a semi-supervised run tells D's errors on the test part beside G's scores."""
+    """``python -m training score RUN`` of a semi-supervised run prints D's errors on the test part with G's scores."""
     run = tmp_path / "run"
     assert train(RunConfig(recipe="salimans_small", data="digits", steps=2, batch=8), tiny_setting(run))
     monkeypatch.setenv("XDG_CACHE_HOME", os.environ["TEST_CACHE"])

@@ -48,7 +48,7 @@ def test_equilibrium_admits_everyone_until_both_costs_are_known() -> None:
 
 
 def test_equilibrium_refuses_a_game_whose_discriminator_tells_no_costs() -> None:
-    """A critic's answers are no logits: once it has moved, the gate says so rather than admitting everyone for ever."""
+    """A critic's answers are no logits: once it has moved, the gate raises an error instead of admitting every player."""
     with pytest.raises(TrainingError, match="needs cost/real and cost/fake"):
         equilibrium().admit(latest(D_loss=0.1), EVERYONE)
 
@@ -107,7 +107,7 @@ def test_the_command_line_offers_loss_ratio() -> None:
 
 @pytest.mark.parametrize("gate", ["worse-only", "equilibrium", "loss-ratio"])
 def test_a_gate_is_refused_where_nobody_is_called_d_or_g(gate: str) -> None:
-    """It would hold nobody back and say nothing: GMAN's discriminators are D1, D2 and so on, the VAE is one player."""
+    """It would hold no player back, silently: GMAN's discriminators are D1, D2 and so on, the VAE is one player."""
     with pytest.raises(TrainingError, match=f"the gate {gate} holds back D or G; gman_small has D1, D2, D3, D4, D5, G"):
         RunConfig(recipe="gman_small", gate=gate).resolve()
     with pytest.raises(TrainingError, match="vae_small has EG"):

@@ -1,4 +1,4 @@
-"""Discriminators that judge several samples at once."""
+"""Discriminators of several samples at once."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def test_averages_follow_their_nets() -> None:
 
 
 def test_an_average_may_follow_at_another_pace_each_step() -> None:
-    """With decay 0 at step 0 and 1 from then on, the average is the net after one step, for ever."""
+    """With decay 0 at step 0 and 1 from then on, the average stays the net after one step."""
     game = game_of(replace(CATALOGUE["toy1d"], ema=Ema(lambda step: float(step > 0))))
     list(play(game, 1))
     first = [p.detach().clone() for p in game.nets["G"].parameters()]

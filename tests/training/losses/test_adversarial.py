@@ -65,7 +65,7 @@ def test_the_clamped_logarithm_stops_at_one_hundred_thousandth() -> None:
 
 
 def test_r1_is_half_gamma_times_the_squared_gradient() -> None:
-    """The gradient of w x by x is w, whatever x: gamma/2 w^2, and its derivative by w is gamma w."""
+    """The gradient of w x by x is w for every x: gamma/2 w^2, and its derivative by w is gamma w."""
     ctx = sample_latents()
     value = r1(3.0)(ctx)
     assert value.item() == pytest.approx(1.5 * 1.5**2)
@@ -105,7 +105,7 @@ def test_fakes_are_constants_while_the_discriminator_moves() -> None:
 
 
 def test_an_objective_can_be_played_against_another_net() -> None:
-    """With D2 in D's role the logits are -x: the same fakes, another judge."""
+    """With D2 in D's role the logits are -x: the same fakes, another discriminator."""
     ctx = sample_latents(moving="G")
     value = with_roles(g_nonsaturating, D="D2")(ctx)
     assert value.item() == pytest.approx(F.softplus(torch.tensor([-2.0, 1.0])).mean().item())

@@ -32,7 +32,7 @@ def test_the_generator_lowers_the_energy_of_its_fakes() -> None:
     ],
 )
 def test_pulling_away_is_the_mean_squared_cosine_of_pairs(codes: list[list[float]], expected: float) -> None:
-    """At right angles 0, in line 1 whatever the direction, at 45 degrees 1/2; of three, one pair of three in line 1/3."""
+    """At right angles 0, in line 1 in either direction, at 45 degrees 1/2; of three, one pair of three in line 1/3."""
     assert mean_squared_cosine(torch.tensor(codes)).item() == pytest.approx(expected)
 
 

@@ -72,7 +72,7 @@ def test_the_generator_matches_the_mean_features() -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 4, 9])
 def test_labelled_batches_deal_each_sample_once_an_epoch(size: int) -> None:
-    """Batches one behind the other are whole permutations one behind the other, whatever their size."""
+    """Batches one behind the other are whole permutations one behind the other, for any batch size."""
     labelled = Labelled((1,), 4, 1)
     labelled.x.copy_(torch.arange(4.0)[:, None])
     dealt = torch.cat([labelled.batch(number, size)[0] for number in range(4)])[:, 0]
@@ -99,7 +99,7 @@ def test_too_few_samples_of_a_class_are_an_error_that_says_so() -> None:
 
 
 def test_a_fitted_layer_gives_outputs_of_mean_zero_and_deviation_one() -> None:
-    """On the samples that it was fitted to, whatever their scale; its weights' direction stays."""
+    """On the samples that it was fitted to, at any scale; its weights' direction stays."""
     x = 5 + 3 * torch.randn(400, 7, generator=torch.Generator().manual_seed(0))
     layer = WeightNormLinear(7, 4, weight=normal(0.1), is_scale_trained=False)
     before = layer.direction.clone()

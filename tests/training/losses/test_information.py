@@ -90,7 +90,7 @@ def test_codes_are_matched_one_to_one_as_well_as_can_be() -> None:
 
 
 def test_the_error_of_a_code_is_what_its_best_matching_gets_wrong() -> None:
-    """Codes 9 - label but for one sample of five: an error of .2, and each code's class is told."""
+    """Codes 9 - label but for one sample of five: an error of .2, and each code's class is named."""
 
     class Fixed(nn.Module):
         def forward(self, x: Tensor) -> DiscriminatorOutput:

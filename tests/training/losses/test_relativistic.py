@@ -18,7 +18,7 @@ LEADS = (1.5 + 3.0, 4.5 - 1.5)
 
 
 def test_only_the_lead_of_a_real_over_its_fake_counts() -> None:
-    """Leads 4.5 and 3: sp(-lead) for D, sp(lead) for G, and both pairs are told apart."""
+    """Leads 4.5 and 3: sp(-lead) for D, sp(lead) for G, and the two pairs differ."""
     ctx = sample_latents()
     assert d_relativistic(ctx).item() == pytest.approx(sum(softplus(-lead) for lead in LEADS) / 2)
     assert ctx.logged["accuracy/pair"].item() == 1.0
@@ -77,7 +77,7 @@ def test_a_size_that_cannot_be_halved_so_often_is_refused() -> None:
 
 
 def test_both_moves_have_reals_of_their_own() -> None:
-    """D's and G's moves are each dealt a new real batch."""
+    """D's and G's updates each get a new real batch."""
     assert [move.is_new_batch for move in CATALOGUE["r3gan"].schedule.moves(0)] == [True, True]
 
 

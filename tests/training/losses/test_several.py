@@ -39,7 +39,7 @@ def test_a_fooled_discriminator_comes_back() -> None:
 
 
 def test_a_discriminator_sees_its_own_slice() -> None:
-    """The second half of the deal is the real 3 and the fake 1."""
+    """The second half of the batch is the real 3 and the fake 1."""
     assert on_shard(d_nonsaturating, 1, 2)(sample_latents()).item() == pytest.approx(softplus(-4.5) + softplus(1.5))
 
 
@@ -80,7 +80,7 @@ def test_a_learned_lambda_starts_at_softplus_of_minus_two_and_has_a_price() -> N
 
 
 def test_the_player_of_the_generator_owns_lambda() -> None:
-    """GMAN*'s third net beside G; the others have none."""
+    """GMAN*'s third net, owned by G; the others have none."""
     owned = {name: CATALOGUE[name].players[-1].nets for name in ("gman", "gman_mean", "gman_max")}
     assert owned == {"gman": ("G", "mix"), "gman_mean": ("G",), "gman_max": ("G",)}
 

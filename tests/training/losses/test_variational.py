@@ -16,7 +16,7 @@ from training.recipes import CATALOGUE
 
 
 class Posterior(nn.Module):
-    """An encoder whose mean is x times a weight, and whose variance is next to nothing unless told."""
+    """An encoder whose mean is x times a weight, and whose variance is next to nothing unless given."""
 
     def __init__(self, log_variance: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where the label enters, and where it is told."""
+"""Where the label enters the nets."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_another_label_gives_another_image_and_another_verdict(kind: str) -> Non
 
 
 def test_the_first_conditional_generator_begins_at_the_mean_image() -> None:
-    """Whatever comes before it: with its last weights at 0, G gives the mean of the samples."""
+    """For any latents: with its last weights at 0, G gives the mean of the samples."""
     digits = load("digits", environ={})
     deck = Batches(digits, 100, seed=0, pixels="unit")
     g = conditional.joint_generator(100, 10, digits.shape)

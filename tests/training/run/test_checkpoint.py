@@ -169,7 +169,7 @@ def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None
 
 
 def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
-    """While one holds the lock, a second is told so and changes nothing."""
+    """While one process holds the lock, a second gets an error and changes nothing."""
     import fcntl
 
     with (tmp_path / "lock").open("w") as lock:

@@ -61,7 +61,7 @@ def test_twelve_steps_equal_six_a_kill_and_six_more(name: str, gate: str | None,
     steps = 12 if sum(len(CATALOGUE[name].schedule.moves(step)) for step in range(12)) <= MOST_MOVES else 2
     config = RunConfig(**{**vars(tiny_plan(name, picture_folder, steps=steps)), "gate": gate})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    unbroken = PROCESSES.Process(target=_train, args=(config, whole))  # beside the other: this is half of what takes long here
+    unbroken = PROCESSES.Process(target=_train, args=(config, whole))  # in parallel: it is half of the time of this test
     unbroken.start()
     assert _train_in_process(config, broken, kill_after=steps // 2) == -signal.SIGKILL
     assert not (broken / MODEL).exists()

@@ -61,7 +61,7 @@ def worker_of(launched: subprocess.Popen[str], run: Path) -> int:
 
 
 def is_worker(pid: int) -> bool:
-    """Whether it is the training program and nothing that it or torchrun keeps beside it."""
+    """Whether it is the training program, not a helper process of it or of torchrun."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2:5] == [b"-m", b"training", b"train"]
 
 
