@@ -37,7 +37,11 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Exit code: 0 equal, 1 pixels differ, 2 cannot be compared.",
     )
     verify.add_argument("file", metavar="FILE.png", help="a PNG written by the service")
-    verify.add_argument("--models", metavar="PATH[,PATH]", help="model files or folders of them, instead of GAN_MODELS")
+    verify.add_argument(
+        "--models",
+        metavar="PATH[,PATH]",
+        help="model files or folders of them; default: GAN_MODELS, or if unset models/*.onnx and runs/*/model.onnx",
+    )
     return parser
 
 

@@ -1,12 +1,10 @@
-"""``python -m serving verify FILE.png``: makes a picture again from the text inside it, and says whether it is the same."""
+"""``python -m serving verify FILE.png``: compute a picture again from the text inside it, and compare the two."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,27 +21,30 @@ from serving.generation.samples import sample_of
 from serving.latents.arithmetic import VectorSum
 from serving.latents.interpolation import Interpolation
 from serving.latents.sources import SeedSource
-from serving.model.load import Model, model_from_bytes
+from serving.model.files import read_file
+from serving.model.load import MAX_FILE_BYTES, Model, model_from_bytes
 from serving.model.runtime import resolve_provider
 from serving.settings import Settings, from_environ, model_files
 
 CANNOT_COMPARE = VerifyError.exit_code
-EVERY = {"model", "digest", "runtime", "scale", "parameters"}
-SHEET, MIXED, SUMMED = EVERY | {"seed", "n"}, EVERY | {"a", "b", "t"}, EVERY | {"a", "b", "c"}
-"""Names in a text chunk: of seeds one after the other, of one place between two, and of a sum of three."""
+COMMON = {"model", "digest", "runtime", "scale", "parameters"}
+SEEDS, INTERPOLATED, SUMMED = COMMON | {"seed", "n"}, COMMON | {"a", "b", "t"}, COMMON | {"a", "b", "c"}
+"""Names in the text chunk of consecutive seeds, of an interpolation of two seeds, and of a vector sum of three."""
 PARAMETER_LIMIT = 1e30
-"""No model allows a value beyond it."""
+"""No model allows a greater value."""
+MAX_LISTED = 10
+"""Model files that an error message lists, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """How a picture was made, as its text chunk says (``Sample.origin``); types and ranges are checked, the model is not."""
+    """How a picture was made, by its text chunk (``Sample.origin``). Types and ranges are checked, the model is not."""
 
     model: str
     digest: str
     runtime: str
     sources: Sequence[SeedSource]
-    """Seeds, one after the other, or one place between two, or one sum of three."""
+    """Consecutive seeds, or one interpolation, or one vector sum."""
     scale: int
     cols: int | None = None
     parameters: Mapping[str, float]
@@ -61,73 +62,73 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class DiscriminatorOutput:
-    """What the comparison showed, in one line."""
+class Comparison:
+    """The result of a comparison."""
 
     is_match: bool
     line: str
+    """The result in one line."""
 
 
 def main(file: str, models: str | None, environ: Mapping[str, str]) -> int:
-    """Print the verdict on a file; the exit code: 0 match, 1 pixel difference, 2 it cannot be compared.
+    """Compare a file and print the result.
 
     Args:
         file: path of a PNG that the service wrote.
-        models: what counts instead of ``GAN_MODELS``.
-        environ: where the service's settings are read.
+        models: model files or folders, in place of ``GAN_MODELS``.
+        environ: environment variables, the service's settings among them.
+
+    Returns:
+        The exit code: 0 match, 1 pixel difference, 2 the file cannot be compared.
     """
     name = ascii(file)[1:-1]
     try:
         settings = from_environ(environ if models is None else {**environ, "GAN_MODELS": models})
-        verdict = verify(read_file(Path(file), limit=4 * settings.max_pixels + 2**20), settings)
+        data = read_file(Path(file), 4 * settings.max_pixels + 2**20, by=" by GAN_MAX_PIXELS")
+        is_set = models is not None or "GAN_MODELS" in environ
+        comparison = verify(data, model_files(settings) if is_set else checkout_models(Path()), settings)
     except (VerifyError, StartError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return CANNOT_COMPARE
-    except Exception as error:  # the edge: whatever a stranger's file does to a library is told in one line, too
+    except Exception as error:  # a damaged file may make a library raise anything; the user gets one line
         print(f"{name}: cannot be compared: {type(error).__name__}: {cut(str(error))}", file=sys.stderr)
         return CANNOT_COMPARE
-    print(f"{name}: {verdict.line}")
-    return 0 if verdict.is_match else 1
+    print(f"{name}: {comparison.line}")
+    return 0 if comparison.is_match else 1
 
 
-def verify(data: bytes, settings: Settings) -> DiscriminatorOutput:
-    """Compare a PNG with what its model makes here of its seed and parameters.
+def checkout_models(root: Path) -> list[Path]:
+    """The model files of a checkout: where training and serving put them, ``runs/*/model.onnx`` and ``models/*.onnx``.
 
     Raises:
-        VerifyError: it is no PNG of the service, or is damaged, or its model is not among the settings' models.
+        VerifyError: there are none.
+    """
+    files = [*sorted(root.glob("models/*.onnx")), *sorted(root.glob("runs/*/model.onnx"))]
+    if not files:
+        raise VerifyError("no model to compare with in models/ and runs/*/: give --models FILE or set GAN_MODELS")
+    return files
+
+
+def verify(data: bytes, models: Sequence[Path], settings: Settings) -> Comparison:
+    """Compare a PNG with the output of its model here for the same seed and parameters.
+
+    Raises:
+        VerifyError: it is no PNG of the service, or is damaged, or its model is not among ``models``.
         StartError: a model or the device is wrong.
     """
     origin = read_origin(read_png(data).text(PNG_KEYWORD), settings)
-    model = find_model(origin, settings)
-    return compare(data, make_again(model, origin, settings), origin, model.runtime)
-
-
-def read_file(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file, opened once; a pipe or a device is refused without waiting for it.
-
-    Raises:
-        VerifyError: it cannot be read, or has more than ``limit`` bytes.
-    """
-    try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise VerifyError("it must be a regular file")
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise VerifyError(f"cannot be read: {error.strerror}") from None
-    if len(data) > limit:
-        raise VerifyError(f"it must have at most {limit} bytes, as GAN_MAX_PIXELS allows, has more")
-    return data
+    model = find_model(origin, models, settings)
+    return compare(data, compute_png(model, origin, settings), origin, model.runtime)
 
 
 def read_origin(text: str, settings: Settings) -> Origin:
-    """What the text chunk says, within the limits of the settings.
+    """Parse a text chunk and check it against the limits of the settings.
 
     Raises:
-        VerifyError: naming the wrong value and the right one.
+        VerifyError: a value is wrong; the message has the value and the right range.
     """
     value = _parse(text)
-    if not isinstance(value, dict) or value.keys() not in (SHEET, SHEET | {"cols"}, MIXED, SUMMED):
+    if not isinstance(value, dict) or value.keys() not in (SEEDS, SEEDS | {"cols"}, INTERPOLATED, SUMMED):
         found = ", ".join(map(cut, list(value)[:20])) if isinstance(value, dict) else type(value).__name__
         raise VerifyError(
             "the text chunk must be a JSON object of model, digest, runtime, seed and n or a, b and t or c, scale, "
@@ -138,7 +139,7 @@ def read_origin(text: str, settings: Settings) -> Origin:
             _refuse(name, "text", value[name])
     if not isinstance(value["digest"], str) or not re.fullmatch("[0-9a-f]{64}", value["digest"]):
         _refuse("digest", "64 hexadecimal digits", value["digest"])
-    sources = _place(value) if "a" in value else _seeds(value, settings)
+    sources = _interpolation_or_sum(value) if "a" in value else _seeds(value, settings)
     _check_count("scale", value["scale"], 1, settings.max_scale, " by GAN_MAX_SCALE")
     if "cols" in value:
         _check_count("cols", value["cols"], 1, len(sources), " for this n")
@@ -161,7 +162,7 @@ def _seeds(value: Mapping[str, Any], settings: Settings) -> Sequence[SeedSource]
     return range(value["seed"], value["seed"] + value["n"])
 
 
-def _place(value: Mapping[str, Any]) -> Sequence[SeedSource]:
+def _interpolation_or_sum(value: Mapping[str, Any]) -> Sequence[SeedSource]:
     for name in ("a", "b", "c"):
         if name in value:
             _check_count(name, value[name], 0, MAX_SEED, "")
@@ -198,16 +199,20 @@ def _refuse(name: str, right: str, value: object) -> NoReturn:
     raise VerifyError(f"the text chunk's {name} must be {right}, got {cut(json.dumps(value))}")
 
 
-def find_model(origin: Origin, settings: Settings) -> Model:
-    """The model whose file has the origin's digest, loaded and checked as the service does; the others are only hashed.
+def find_model(origin: Origin, models: Sequence[Path], settings: Settings) -> Model:
+    """The model file with the origin's digest, loaded and checked as in the service. The other files are only hashed.
 
     Raises:
-        VerifyError: it is not there; the message says what is.
-        StartError: it is refused, or the device is not there.
+        VerifyError: there is none; the message lists the files.
+        StartError: it is refused, or the device is missing.
     """
-    there: list[str] = []
-    for path in model_files(settings):
-        data = read_file(path, limit=2**31 - 1)
+    found: list[str] = []
+    for path in models:
+        try:
+            data = read_file(path, MAX_FILE_BYTES)
+        except ModelError as error:
+            found.append(f"{path} ({error})")
+            continue
         digest = hashlib.sha256(data).hexdigest()
         if digest == origin.digest:
             try:
@@ -219,19 +224,21 @@ def find_model(origin: Origin, settings: Settings) -> Model:
                 )
             except ModelError as error:
                 raise ModelError(f"{path}: {error}") from None
-        there.append(f"{path} {digest[:12]}")
-    raise VerifyError(f"other model: made by {cut(origin.model)} {origin.digest[:12]}, there are {', '.join(there)}")
+        found.append(f"{path} {digest[:12]}")
+    more = f" and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
+    listed = ", ".join(found[:MAX_LISTED])
+    raise VerifyError(f"model not found: made by {cut(origin.model)} {origin.digest[:12]}, found are {listed}{more}")
 
 
-def make_again(model: Model, origin: Origin, settings: Settings) -> bytes:
-    """The PNG that the service would answer here.
+def compute_png(model: Model, origin: Origin, settings: Settings) -> bytes:
+    """The PNG that the service would send here.
 
     Raises:
-        VerifyError: the model makes no picture of this.
+        VerifyError: the model has no PNG of this origin.
     """
     output = model.card.output
     if "png" not in FORMATS[output.kind]:
-        raise VerifyError(f"{cut(origin.model)} gives {output.kind}, of which there is no PNG")
+        raise VerifyError(f"{cut(origin.model)} generates {output.kind}, which have no PNG format")
     count = len(origin.sources)
     pixels = picture_pixels(output, count, origin.scale, origin.cols)
     if pixels > settings.max_pixels:
@@ -245,19 +252,19 @@ def make_again(model: Model, origin: Origin, settings: Settings) -> bytes:
     except DrawError as error:
         raise VerifyError(f"the text chunk's parameters: {error}") from None
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        raise VerifyError(f"{origin} is NaN or infinity here, of which there is no picture")
+        raise VerifyError(f"{origin} is NaN or infinity here and has no picture")
     sample = sample_of(model, rows, origin.sources[0], origin.parameters, scale=origin.scale, columns=origin.cols)
     return FORMATS[output.kind]["png"].encode(sample)
 
 
-def compare(data: bytes, again: bytes, origin: Origin, runtime: str) -> DiscriminatorOutput:
-    """What a file and the same picture made here have in common: the bytes, or else the pixels, or else how many differ.
+def compare(data: bytes, again: bytes, origin: Origin, runtime: str) -> Comparison:
+    """Compare a file with the picture computed here: by bytes, then by pixels.
 
     Raises:
-        VerifyError: they have not the same size, or the file's pixels are damaged.
+        VerifyError: their sizes differ, or the file's pixels are damaged.
     """
     if data == again:
-        return DiscriminatorOutput(True, f"match, bytes equal: {origin}")
+        return Comparison(True, f"match, bytes equal: {origin}")
     file, here = read_png(data), read_png(again)
     right, wrong = (f"{png.width}x{png.height} {'grey' if png.channels == 1 else 'RGB'}" for png in (here, file))
     if right != wrong:
@@ -267,8 +274,8 @@ def compare(data: bytes, again: bytes, origin: Origin, runtime: str) -> Discrimi
     by = f"written by {cut(origin.runtime)}, compared on {runtime}"
     if not count:
         why = by if origin.runtime != runtime else "another zlib or another program wrote the file"
-        return DiscriminatorOutput(True, f"match, pixels equal, bytes not: {origin}; {why}")
+        return Comparison(True, f"match, pixels equal, bytes not: {origin}; {why}")
     plural = "" if levels == 1 else "s"
-    return DiscriminatorOutput(
+    return Comparison(
         False, f"pixel difference: {count} of {off.size} pixels by at most {levels} grey level{plural}: {origin}; {by}"
     )

@@ -1,4 +1,4 @@
-"""Files that others put in place, read once and without trust in what they are."""
+"""Reading of untrusted files."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from pathlib import Path
 from serving.errors import ModelError
 
 
-def read_file(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file, opened once; a pipe or a device is refused without waiting for it.
+def read_file(path: Path, limit: int, *, by: str = "") -> bytes:
+    """The bytes of a regular file, opened once. A pipe or a device is refused without blocking.
+
+    Args:
+        path: the file.
+        limit: size in bytes, at most.
+        by: what sets the limit, for the error message.
 
     Raises:
-        ModelError: it cannot be read, is no regular file, or has not 1..``limit`` bytes.
+        ModelError: it cannot be read, is no regular file, or does not have 1..``limit`` bytes.
     """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise ModelError("not a regular file")
+                raise ModelError("it must be a regular file")
             if not 0 < status.st_size <= limit:
-                raise ModelError(f"the file must have 1..{limit} bytes, has {status.st_size}")
+                raise ModelError(f"the file must have 1..{limit} bytes{by}, has {status.st_size}")
             return file.read(limit)
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}") from None

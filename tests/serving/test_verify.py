@@ -201,7 +201,7 @@ def test_another_model_is_named_with_what_is_there(
     code, line = check(fetch("model=grey&seed=42"), models=f"{folder}/2-colour.onnx,{folder}/3-points.onnx")
     assert code == 2
     assert line == (
-        f"other model: made by grey {models['grey'].digest[:12]}, there are "
+        f"model not found: made by grey {models['grey'].digest[:12]}, found are "
         f"{folder}/2-colour.onnx {models['colour'].digest[:12]}, {folder}/3-points.onnx {models['points2'].digest[:12]}"
     )
 
@@ -224,8 +224,8 @@ def test_limits_are_the_services(fetch: Callable[[str], bytes], check: Check) ->
 
 
 REFUSED: list[tuple[str, Callable[[bytes], bytes], str]] = [
-    ("empty", lambda data: b"", "not a PNG: it must begin with the bytes 89504e470d0a1a0a, begins with none"),
-    ("HTML", lambda data: b"<!doctype html>", "not a PNG"),
+    ("empty", lambda data: b"", "the file must have 1..68157440 bytes by GAN_MAX_PIXELS, has 0"),
+    ("HTML", lambda data: b"<!doctype html>", "not a PNG: it must begin with the bytes 89504e470d0a1a0a, begins with 3c21"),
     ("signature alone", lambda data: data[:8], "truncated: it ends at byte 8 without an IEND"),
     ("cut in half", lambda data: data[: len(data) // 2], "truncated: the IDAT chunk at byte"),
     ("one byte short", lambda data: data[:-1], "truncated"),
@@ -369,4 +369,4 @@ def test_an_absurd_value_is_refused(
 def test_a_model_without_pictures_is_refused(fetch: Callable[[str], bytes], check: Check, models: dict[str, Model]) -> None:
     """A file that names a model of tokens is not compared: there is no PNG of them."""
     code, line = check(with_origin(fetch("seed=42"), model="tokens", digest=models["tokens"].digest))
-    assert (code, line) == (2, "tokens gives tokens, of which there is no PNG")
+    assert (code, line) == (2, "tokens generates tokens, which have no PNG format")

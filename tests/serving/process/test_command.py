@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,7 +94,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[s
     """A sparse file of a terabyte is refused after the maximum number of bytes of a picture."""
     with (tmp_path / "x.png").open("wb") as file:
         file.truncate(2**40)
-    assert "at most 1052576 bytes" in verify_error(capsys, str(tmp_path / "x.png"), GAN_MAX_PIXELS="1000")
+    assert "1..1052576 bytes by GAN_MAX_PIXELS" in verify_error(capsys, str(tmp_path / "x.png"), GAN_MAX_PIXELS="1000")
 
 
 def test_a_file_name_is_escaped_in_the_error_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +105,21 @@ def test_a_file_name_is_escaped_in_the_error_line(capsys: pytest.CaptureFixture[
 def test_missing_models_are_reported(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A path without models is the service's own error line, and exit code 2."""
     assert "GAN_MODELS must name .onnx files" in verify_error(capsys, str(picture), "--models", "nowhere")
+
+
+def test_without_settings_the_models_of_the_checkout_are_searched(
+    picture: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without GAN_MODELS and --models, ``models/*.onnx`` and ``runs/*/model.onnx`` are searched for the picture's model."""
+    monkeypatch.chdir(tmp_path)
+    assert "no model to compare with in models/ and runs/*/" in verify_error(capsys, str(picture))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "empty.onnx").touch()
+    assert "found are models/empty.onnx (the file must have 1.." in verify_error(capsys, str(picture))
+    (tmp_path / "runs" / "grey").mkdir(parents=True)
+    shutil.copy(folder / "1-grey.onnx", tmp_path / "runs" / "grey" / "model.onnx")
+    assert main(["verify", str(picture)], {"GAN_PROVIDER": "cpu"}) == 0
+    assert "match, bytes equal" in capsys.readouterr().out
 
 
 def test_a_refused_model_is_reported(
