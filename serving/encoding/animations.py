@@ -1,9 +1,9 @@
-"""Frames to moving pictures: WebP and APNG hold the very pixels, GIF those of grey frames and 256 colours a frame else.
+"""Encode frames as an animation: WebP, APNG or GIF.
 
-A frame of a WebP or an APNG is pixel-equal to the still picture of its row; so is a frame of a GIF whose row is grey or has no
-more than 256 colours. Other rows are reduced in a GIF to the 256 colours of a median cut, without dither. Equal neighbours may
-be stored as one frame that is shown for longer, and frames that are all equal as a still picture. A WebP or a GIF lasts as
-long as its frames should, to one tick of its clock.
+A frame of a WebP or an APNG is pixel-equal to the still picture of its row; so is a frame of a GIF whose row is grey or has at
+most 256 colours. A GIF reduces other rows to 256 colours by median cut, without dither. Equal neighbours may be stored as one
+frame of longer duration, and frames that are all equal as a still picture. The duration of a WebP or a GIF is exact to one tick
+of its clock.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from serving.encoding.png import write_apng
 Pixels = NDArray[np.uint8]
 
 WEBP_TICKS, GIF_TICKS = 1000, 100
-"""Ticks a second of the format's clock."""
+"""Ticks per second of the format's clock."""
 MAX_FPS = 50
-"""Frames a second, at most: readers take a GIF's delay of one tick for a tenth of a second."""
+"""Frames per second, at most: viewers show a GIF's delay of one tick as a tenth of a second."""
 MAX_LOOP = 65535
-"""How often an animation may be played, at most; a field of 16 bits."""
+"""Plays of an animation, at most; the field has 16 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Animation:
-    """Frames, and how they are shown."""
+    """Frames and how they are played."""
 
     frames: Pixels
     """uint8 [n, height, width, channels], two or more; 1 channel is grey, 3 are RGB."""
     fps: int
-    """Frames a second, 1..50."""
+    """Frames per second, 1..50."""
     loop: int = 0
-    """How often it is played; 0 is for ever."""
+    """Number of plays; 0 means endless."""
     scale: int = 1
-    """Each pixel becomes a square of so many."""
+    """Side of the square that each pixel becomes."""
     texts: Mapping[str, str] = field(default_factory=dict)
-    """ASCII texts by keyword, kept in APNG as texts and in GIF as a comment."""
+    """ASCII texts by keyword: text chunks in APNG, a comment in GIF."""
 
 
 @dataclass(frozen=True)
 class AnimationFormat:
-    """One way to write an animation."""
+    """An animation format."""
 
     media_type: str
     encode: Callable[[Animation], bytes]
@@ -56,7 +56,7 @@ class AnimationFormat:
 
 
 def there_and_back(frames: Pixels) -> Pixels:
-    """Frames followed by themselves in reverse, without either end twice: a loop without a jump.
+    """Append the frames in reverse without repeating either end: a loop without a jump.
 
     Args:
         frames: [n, ...], two or more; the result is [2n - 2, ...].
@@ -81,19 +81,19 @@ def encode_gif(animation: Animation) -> bytes:
     """A GIF, its delays in hundredths of a second."""
     pictures = [_with_palette(frame, animation.scale) for frame in animation.frames]
     delays = [10 * ticks for ticks in durations(len(pictures), animation.fps, GIF_TICKS)]
-    # GIF counts how often it is repeated after the first time, and is played once where it does not say
+    # GIF counts the repeats after the first play; without the field it is played once
     repeats = {0: {"loop": 0}, 1: {}}.get(animation.loop, {"loop": animation.loop - 1})
     comment = "\n".join(animation.texts.values()).encode("ascii")
     return _save(pictures, "GIF", delays, optimize=False, interlace=0, comment=comment, **repeats)
 
 
 def durations(count: int, fps: int, ticks: int) -> list[int]:
-    """Ticks for which each of some frames is shown, so that each begins at the tick nearest to its time.
+    """The duration of each frame in ticks, so that each begins at the tick nearest to its time.
 
     Args:
-        count: how many frames.
-        fps: frames a second.
-        ticks: ticks a second.
+        count: number of frames.
+        fps: frames per second.
+        ticks: ticks per second.
     """
     starts = [(2 * frame * ticks + fps) // (2 * fps) for frame in range(count + 1)]
     return [stop - start for start, stop in zip(starts, starts[1:], strict=False)]
@@ -104,10 +104,10 @@ def _enlarged(frames: Pixels, scale: int) -> Pixels:
 
 
 def _with_palette(frame: Pixels, scale: int) -> Pictures.Image:
-    """One frame of at most 256 colours, its own ones if they are no more; reduced first and enlarged then, which is cheaper."""
+    """A frame of at most 256 colours, unchanged if it has no more. It is reduced before it is enlarged, which is cheaper."""
     height, width, channels = frame.shape
-    places, palette = (frame[:, :, 0], None) if channels == 1 else _reduced(frame)
-    large = _enlarged(places[None, :, :, None], scale)
+    indices, palette = (frame[:, :, 0], None) if channels == 1 else _reduced(frame)
+    large = _enlarged(indices[None, :, :, None], scale)
     size = (width * scale, height * scale)
     if palette is None:
         return Pictures.frombytes("L", size, large.tobytes())
@@ -117,10 +117,10 @@ def _with_palette(frame: Pixels, scale: int) -> Pictures.Image:
 
 
 def _reduced(frame: Pixels) -> tuple[Pixels, bytes]:
-    """Places in a palette [height, width], and the palette as RGB bytes."""
-    colours, places = np.unique(frame.reshape(-1, 3), axis=0, return_inverse=True)
+    """Palette indices [height, width], and the palette as RGB bytes."""
+    colours, indices = np.unique(frame.reshape(-1, 3), axis=0, return_inverse=True)
     if len(colours) <= 256:
-        return places.reshape(frame.shape[:2]).astype(np.uint8), colours.tobytes()
+        return indices.reshape(frame.shape[:2]).astype(np.uint8), colours.tobytes()
     picture = Pictures.fromarray(frame).quantize(256, Pictures.Quantize.MEDIANCUT, dither=Pictures.Dither.NONE)
     return np.asarray(picture), bytes(picture.getpalette() or ())
 
@@ -141,7 +141,7 @@ ANIMATIONS: dict[str, AnimationFormat] = {
 
 
 def animation_fingerprints() -> dict[str, str]:
-    """By format, a hash of what this process's encoder makes of fixed frames; see ``encoders.fingerprints``."""
+    """By format, a hash of this process's encoding of fixed frames; see ``formats.fingerprints``."""
     ramp = np.arange(4 * 24 * 24 * 3, dtype=np.int64).reshape(4, 24, 24, 3)
     noise = (ramp * ramp * 2654435761 >> 13).astype(np.uint8)
     noise[:, 8:16] = 7

@@ -1,4 +1,4 @@
-"""From a model's output to the bytes that a client asked for: one table of formats for each kind of output."""
+"""Encode a model's output: one table of formats for each kind of output."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from serving.encoding.png import write_png
 from serving.encoding.tar import tar_blocks
 
 PNG_KEYWORD = "gan"
-"""Keyword of the text inside a PNG that says how to make it again."""
+"""Keyword of a PNG's text chunk, which holds ``Sample.origin``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Rows of a model's output, and all that is needed to make them again."""
+    """Rows of a model's output, and how they were computed."""
 
     output: Output
     rows: Array
@@ -36,20 +36,20 @@ class Sample:
     """The first row's seed; each of the others has the next one."""
     scale: int = 1
     columns: int | None = None
-    """Images that stand side by side in a contact sheet; None means ``sheet_columns``."""
+    """Columns of a contact sheet; None means ``sheet_columns``."""
     overrides: Mapping[str, float] = field(default_factory=dict)
     way: Mapping[str, object] | None = None
-    """Where the rows lie between two seeds, or which three were added, for rows that are no seed's own."""
+    """The fields of an ``Interpolation`` or a ``VectorSum``, in place of ``seed`` and ``n`` in the origin."""
 
     def origin(self) -> dict[str, object]:
-        """How to make it again, as JSON."""
-        which = {"seed": self.seed, "n": len(self.rows)} if self.way is None else self.way
+        """All that is needed to compute the rows again, as JSON."""
+        source = {"seed": self.seed, "n": len(self.rows)} if self.way is None else self.way
         columns = {} if self.columns is None else {"cols": self.columns}
         return {
             "model": self.model,
             "digest": self.digest,
             "runtime": self.runtime,
-            **which,
+            **source,
             "scale": self.scale,
             **columns,
             "parameters": dict(self.overrides),
@@ -58,16 +58,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write a sample."""
+    """A format of samples."""
 
     media_type: str
     encode: Callable[[Sample], bytes]
     is_picture: bool = False
-    """Whether ``scale`` means something."""
+    """Whether ``scale`` applies."""
     is_sheet: bool = False
-    """Whether ``cols`` means something: several images stand in one picture."""
+    """Whether ``cols`` applies: one picture holds several images."""
     is_bulk: bool = False
-    """Whether it is for programs, which may ask for more samples than a person can look at."""
+    """Whether the greater limit of ``GAN_MAX_BULK`` applies to ``n``."""
     is_slow: bool = False
     """Whether even a small picture takes long to encode."""
     max_side: int = 2**31 - 1
@@ -75,12 +75,12 @@ class Format:
 
 
 def contact_sheet(rows: NDArray[np.uint8], scale: int, columns: int | None = None) -> NDArray[np.uint8]:
-    """One picture of n, each pixel a square of ``scale``; what is left over is black.
+    """Arrange n images as one picture, each pixel enlarged ``scale`` times; unused cells are black.
 
     Args:
         rows: [n, height, width, channels].
         scale: from 1.
-        columns: images that stand side by side, 1..n; None means ``sheet_columns(n)``.
+        columns: images per line, 1..n; None means ``sheet_columns(n)``.
 
     Returns:
         [lines * height * scale, columns * width * scale, channels].
@@ -100,7 +100,7 @@ def contact_sheet(rows: NDArray[np.uint8], scale: int, columns: int | None = Non
 
 
 def sheet_columns(n: int) -> int:
-    """How many pictures stand side by side in a contact sheet of n, unless it is said."""
+    """The default number of columns of a contact sheet of n images."""
     return ceil(sqrt(n))
 
 
@@ -113,7 +113,7 @@ def picture_sides(output: Output, n: int, scale: int, columns: int | None = None
 
 
 def picture_pixels(output: Output, n: int, scale: int, columns: int | None = None) -> int:
-    """How many pixels a contact sheet or a plot has."""
+    """The number of pixels of a contact sheet or a plot."""
     height, width = picture_sides(output, n, scale, columns)
     return height * width
 
@@ -141,7 +141,7 @@ def _jpeg(sample: Sample) -> bytes:
 
 
 def _avif(sample: Sample) -> bytes:
-    """Grey exactly; colours within three levels, since Pillow writes them as luma and chroma."""
+    """Lossless for grey; colours change by at most three levels, since Pillow writes them as luma and chroma."""
     chroma = "4:0:0" if sample.rows.shape[3] == 1 else "4:4:4"
     return _by_pillow(sample, "AVIF", quality=100, subsampling=chroma, speed=8, max_threads=1)
 
@@ -160,7 +160,7 @@ def _npy(sample: Sample) -> bytes:
 
 
 def tar_of_images(sample: Sample) -> Iterator[bytes]:
-    """A tar of one PNG an image, ``<seed>.png``, each the very file that its seed gives alone; piece by piece."""
+    """A tar of one PNG per image, ``<seed>.png``, in pieces; each file is byte-equal to the seed's own PNG."""
     singles = (replace(sample, rows=sample.rows[i : i + 1], seed=sample.seed + i) for i in range(len(sample.rows)))
     yield from tar_blocks((f"{single.seed}.png", _image_png(single)) for single in singles)
 
@@ -171,8 +171,8 @@ def _tar(sample: Sample) -> bytes:
 
 def _json(sample: Sample) -> bytes:
     rows = sample.rows
-    what = {"kind": sample.output.kind, "dtype": str(rows.dtype), "shape": list(rows.shape), "data": rows.tolist()}
-    return json.dumps({**sample.origin(), **what}, separators=(",", ":")).encode() + b"\n"
+    content = {"kind": sample.output.kind, "dtype": str(rows.dtype), "shape": list(rows.shape), "data": rows.tolist()}
+    return json.dumps({**sample.origin(), **content}, separators=(",", ":")).encode() + b"\n"
 
 
 NPY = Format("application/octet-stream", _npy, is_bulk=True)
@@ -207,9 +207,9 @@ def fingerprints() -> dict[tuple[str, str], str]:
 
 
 def fingerprint(kind: str, name: str) -> str:
-    """A hash of what this process's encoder of a kind and format makes of fixed samples.
+    """A hash of this process's encoding of fixed samples in one kind and format.
 
-    Another version of Pillow or zlib may write other bytes for the same pixels; then this differs.
+    It differs where another version of Pillow or zlib writes other bytes for the same pixels.
     """
     encoded = b"".join(FORMATS[kind][name].encode(probe) for probe in _probes() if probe.output.kind == kind)
     return hashlib.sha256(encoded).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Points as a picture: one number as a histogram, two as a scatter, more as a curve over their index."""
+"""Plot points: one component as a histogram, two as a scatter plot, more as curves over the index."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plot_points(rows: NDArray[np.float32], low: Sequence[float], high: Sequence[
 
 
 class Chart:
-    """Axes with a grid over a region, drawn large and scaled down so that edges are smooth."""
+    """Axes with a grid over a region, drawn enlarged and scaled down for smooth edges."""
 
     def __init__(self, side: int, x: Range, y: Range) -> None:
         self.side, self.x, self.y = side, x, y
@@ -52,32 +52,32 @@ class Chart:
         self._axes()
 
     def across(self, x: Floats | float) -> Floats | float:
-        """Horizontal place of a value."""
+        """The horizontal coordinate of a value, in pixels."""
         return self.left + (x - self.x[0]) / (self.x[1] - self.x[0]) * (self.right - self.left)
 
     def down(self, y: Floats | float) -> Floats | float:
-        """Vertical place of a value."""
+        """The vertical coordinate of a value, in pixels."""
         return self.bottom - (y - self.y[0]) / (self.y[1] - self.y[0]) * (self.bottom - self.top)
 
     def pixels(self) -> NDArray[np.uint8]:
-        """The finished picture."""
+        """The picture, uint8 [side, side, 3]."""
         self.draw.rectangle((self.left, self.top, self.right, self.bottom), outline=GREY, width=round(self.unit))
         return np.asarray(self._image.reduce(OVERSAMPLING))
 
     def _axes(self) -> None:
         width = round(self.unit)
         for value in ticks(*self.x):
-            place = float(self.across(value))
-            self.draw.line((place, self.top, place, self.bottom), fill=GRID, width=width)
-            self.draw.text((place, self.bottom + 6 * self.unit), label(value), INK, self._font, anchor="mt")
+            x = float(self.across(value))
+            self.draw.line((x, self.top, x, self.bottom), fill=GRID, width=width)
+            self.draw.text((x, self.bottom + 6 * self.unit), label(value), INK, self._font, anchor="mt")
         for value in ticks(*self.y):
-            place = float(self.down(value))
-            self.draw.line((self.left, place, self.right, place), fill=GRID, width=width)
-            self.draw.text((self.left - 6 * self.unit, place), label(value), INK, self._font, anchor="rm")
+            y = float(self.down(value))
+            self.draw.line((self.left, y, self.right, y), fill=GRID, width=width)
+            self.draw.text((self.left - 6 * self.unit, y), label(value), INK, self._font, anchor="rm")
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """A few round values of a range."""
+    """Round values that divide a range into about five parts."""
     raw = (high - low) / 5
     power = 10.0 ** floor(log10(raw))
     step = power * min((s for s in (1, 2, 5, 10) if s * power >= raw * 0.999), default=10)
@@ -85,7 +85,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def label(value: float) -> str:
-    """A tick's text."""
+    """The text of a tick."""
     return f"{value:.6g}"
 
 
@@ -100,7 +100,7 @@ def _scatter(rows: Floats, x: Range, y: Range, side: int) -> Chart:
 
 
 def sqrt_count(rows: Floats) -> float:
-    """The square root of how many there are: what the size of a mark should follow."""
+    """The square root of the number of rows, to which the size of a mark is proportional."""
     return float(np.sqrt(len(rows)))
 
 
@@ -117,9 +117,9 @@ def _histogram(values: Floats, x: Range, side: int) -> Chart:
 
 def _curves(rows: Floats, y: Range, side: int) -> Chart:
     chart = Chart(side, (0.0, float(rows.shape[1] - 1)), y)
-    places = chart.across(np.arange(rows.shape[1], dtype=np.float64))
+    across = chart.across(np.arange(rows.shape[1], dtype=np.float64))
     strength = int(np.clip(255 * 4 / sqrt_count(rows), 50, 255))
     for row in np.clip(rows, *y):
-        line = [float(v) for pair in zip(places, chart.down(row), strict=True) for v in pair]  # type: ignore[arg-type]
+        line = [float(v) for pair in zip(across, chart.down(row), strict=True) for v in pair]  # type: ignore[arg-type]
         chart.draw.line(line, fill=(*ACCENT, strength), width=round(1.6 * chart.unit), joint="curve")
     return chart

@@ -1,6 +1,6 @@
-"""PNG, still and animated, by a few lines around zlib, two to four times as fast as a general library (W3C PNG, third edition).
+"""Write PNG and APNG with zlib, two to four times as fast as a general library (W3C PNG, third edition).
 
-zlib itself, since its deflate has no variants by processor: the same pixels are the same bytes on every machine that has it.
+zlib's deflate has no variants by processor: the same pixels give the same bytes on every machine with the same zlib.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ def write_png(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> bytes:
 
     Args:
         pixels: [height, width, channels], 1 channel is grey, 3 are RGB.
-        texts: ASCII texts by keyword, kept inside the file.
+        texts: ASCII texts by keyword, written as text chunks.
     """
     return b"".join([*_beginning(pixels, texts), write_chunk(b"IDAT", _deflated(pixels)), END])
 
 
 def write_apng(frames: NDArray[np.uint8], texts: Mapping[str, str], fps: int, plays: int) -> bytes:
-    """An animated PNG file; its first frame is the picture that a reader of still PNGs shows.
+    """An animated PNG file; a viewer without support for APNG shows the first frame.
 
     Args:
         frames: [n, height, width, channels], 1 channel is grey, 3 are RGB.
-        texts: ASCII texts by keyword, kept inside the file.
-        fps: frames a second, 1..65535.
-        plays: how often it is played; 0 is for ever.
+        texts: ASCII texts by keyword, written as text chunks.
+        fps: frames per second, 1..65535.
+        plays: number of plays; 0 means endless.
     """
     n, height, width, _ = frames.shape
     chunks = [*_beginning(frames[0], texts), write_chunk(b"acTL", struct.pack(">II", n, plays))]
-    numbers = itertools.count()  # control and data chunks are numbered together
-    for place, pixels in enumerate(frames):
+    numbers = itertools.count()  # control and data chunks share one sequence of numbers
+    for index, pixels in enumerate(frames):
         chunks.append(write_chunk(b"fcTL", struct.pack(">IIIIIHHBB", next(numbers), width, height, 0, 0, 1, fps, 0, 0)))
         data = _deflated(pixels)
-        chunks.append(write_chunk(b"fdAT", struct.pack(">I", next(numbers)) + data) if place else write_chunk(b"IDAT", data))
+        chunks.append(write_chunk(b"fdAT", struct.pack(">I", next(numbers)) + data) if index else write_chunk(b"IDAT", data))
     return b"".join([*chunks, END])
 
 
@@ -56,7 +56,7 @@ def _beginning(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> list[byte
 
 def _deflated(pixels: NDArray[np.uint8]) -> bytes:
     height, width, channels = pixels.shape
-    lines = np.zeros((height, 1 + width * channels), np.uint8)  # each line begins with its filter, 0: none
+    lines = np.zeros((height, 1 + width * channels), np.uint8)  # each line begins with its filter type, 0: none
     lines[:, 1:] = pixels.reshape(height, width * channels)
     return zlib.compress(lines.data, LEVEL)
 

@@ -9,10 +9,10 @@ BLOCK = tarfile.BLOCKSIZE
 
 
 def tar_blocks(members: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    """A tar archive, piece by piece: nothing waits for the last member but the end.
+    """A tar archive in pieces, so that it can be sent while members are computed.
 
-    Every member is a regular file that anybody may read, of nobody (ids 0, no names) and of the time 0, so that the same names
-    and contents are the same bytes.
+    Every member is a regular file with mode 0644, ids 0, no owner names and time 0: the same names and contents give the same
+    bytes.
 
     Args:
         members: names of up to 100 ASCII characters, and contents of less than 8 GiB.

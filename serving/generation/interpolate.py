@@ -18,7 +18,7 @@ from serving.generation.negotiation import choose_format
 from serving.generation.parameters import ARITHMETIC, MIX, WALK, Route
 from serving.generation.query import SampleQuery, read_overrides, read_query
 from serving.latents.arithmetic import VectorSum
-from serving.latents.interpolation import Interpolation, frame_places
+from serving.latents.interpolation import Interpolation, frame_positions
 from serving.model.load import Model
 from serving.settings import Settings
 
@@ -157,7 +157,7 @@ async def walk(service: Service, query_string: str, request_headers: RequestHead
         service,
         SampleRequest(
             entry=query.entry,
-            sources=[Interpolation(query.from_seed, query.to_seed, t) for t in frame_places(query.frames)],
+            sources=[Interpolation(query.from_seed, query.to_seed, t) for t in frame_positions(query.frames)],
             overrides=query.overrides,
             format=name,
             media_type=form.media_type,

@@ -1,4 +1,4 @@
-"""Rows of given latents and sums of seeds, beside rows that follow from seeds and places between them, in one batch."""
+"""Draw the latents of any mix of row sources in one batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serving.latents.arithmetic import VectorSum, combine
 
 
 class GivenLatents(NamedTuple):
-    """A row whose latents were given, wholly or in part; the others follow from the seed."""
+    """A row some or all of whose latents the request gives; the seed draws the others."""
 
     seed: int
     latents: Mapping[str, Any]
@@ -19,36 +19,32 @@ class GivenLatents(NamedTuple):
 
 
 SeedSource = interpolation.SeedOrInterpolation | VectorSum
-"""What a query makes a row from: seeds say it all, and so can a picture's text."""
+"""A source that consists of seeds and positions alone, so that a PNG's text chunk can name it."""
 RowSource = SeedSource | GivenLatents
-"""What a row is made from: a seed, a place between two, a sum of three, or given latents."""
+"""The source of a row: a seed, an interpolation of two, a vector sum of three, or given latents."""
 
 
 def draw_rows(latents: Latents, sources: Sequence[RowSource], overrides: Sequence[Overrides] = ()) -> Drawn:
-    """The latents of any sources, side by side; see ``interpolation.draw_sources``."""
-    rows = [(place, source) for place, source in enumerate(sources) if isinstance(source, GivenLatents | VectorSum)]
-    if not rows:
+    """The latents of any sources, one row each; see ``interpolation.draw_sources``."""
+    written = [(row, source) for row, source in enumerate(sources) if isinstance(source, GivenLatents | VectorSum)]
+    if not written:
         return interpolation.draw_sources(latents, sources, overrides)  # type: ignore[arg-type]
-    drawn = interpolation.draw_sources(latents, [_stand_in(source) for source in sources], overrides)
-    for place, row in rows:
-        values = (
-            row.latents
-            if isinstance(row, GivenLatents)
-            else _only_row(combine(latents, row, overrides[place] if overrides else None))
-        )
+    drawn = interpolation.draw_sources(latents, [_placeholder(source) for source in sources], overrides)
+    for row, source in written:
+        if isinstance(source, GivenLatents):
+            values = source.latents
+        else:
+            summed = combine(latents, source, overrides[row] if overrides else None)
+            values = {name: value[0] for name, value in summed.items()}
         for name, value in values.items():
-            drawn[name][place] = value
+            drawn[name][row] = value
     return drawn
 
 
-def _stand_in(source: RowSource) -> interpolation.SeedOrInterpolation:
-    """What is drawn first where a row is written over afterwards."""
+def _placeholder(source: RowSource) -> interpolation.SeedOrInterpolation:
+    """The seed drawn for a row that is overwritten afterwards; other sources as they are."""
     match source:
         case GivenLatents(seed=seed) | VectorSum(a=seed):
             return seed
         case _:
             return source
-
-
-def _only_row(drawn: Drawn) -> Mapping[str, Any]:
-    return {name: values[0] for name, values in drawn.items()}

@@ -14,7 +14,7 @@ from PIL import Image as Pictures
 from PIL import ImageSequence
 
 from serving.encoding.animations import ANIMATIONS, Animation, animation_fingerprints, durations, there_and_back
-from serving.latents.interpolation import between, frame_places
+from serving.latents.interpolation import between, frame_positions
 from serving.model.load import Model
 
 TICK_MS = {"webp": 1, "apng": 1, "gif": 10}
@@ -137,7 +137,7 @@ def test_an_apng_is_a_still_png_to_those_who_know_no_better() -> None:
 def test_a_walk_begins_and_ends_with_the_images_of_its_seeds(models: dict[str, Model], name: str) -> None:
     """Of a model's walk the first and the last frame are the images of the two seeds; neighbours differ."""
     model = models["conditional"]
-    frames = model.run(between(model.card.latents, 3, 4, frame_places(8)))
+    frames = model.run(between(model.card.latents, 3, 4, frame_positions(8)))
     found = shown(ANIMATIONS[name].encode(Animation(frames=frames, fps=12)), 8, 12)
     assert np.array_equal([found[0], found[-1]], enlarged(model.sample([3, 4]), 1))
     assert all((one != other).any() for one, other in pairwise(found))

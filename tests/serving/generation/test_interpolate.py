@@ -20,7 +20,7 @@ from serving.encoding.formats import PNG_KEYWORD
 from serving.generation.generate import Reply, RequestHeaders, Service, generate
 from serving.generation.interpolate import mix, walk
 from serving.http.asgi import ASGIApp
-from serving.latents.interpolation import between, frame_places
+from serving.latents.interpolation import between, frame_positions
 from serving.model.load import Model
 from tests.serving.client import ask, service_of
 from tests.serving.corpus import BAD, Case
@@ -148,7 +148,7 @@ def test_a_walk_is_the_same_in_any_company(make_service: Callable[..., Service])
 def test_the_frames_are_the_rows(make_service: Callable[..., Service], models: dict[str, Model], name: str, back: str) -> None:
     """Each frame of the file is the image at its place, enlarged; back and forth shows each but the ends twice."""
     model = models["conditional"]
-    frames = model.run(between(model.card.latents, 1, 2, frame_places(5), {"y": 3}))
+    frames = model.run(between(model.card.latents, 1, 2, frame_positions(5), {"y": 3}))
     assert all((one != other).any() for one, other in pairwise(frames))
     reply = get(walk, make_service(), f"from=1&to=2&frames=5&y=3&scale=2&back={back}&format={name}")
     with Pictures.open(io.BytesIO(reply.body)) as picture:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract import MAX_SEED, Categorical, DrawError, Latents, Normal, Uniform, digest_latents, draw
-from serving.latents.interpolation import Interpolation, angle_between, between, draw_sources, frame_places, sine
+from serving.latents.interpolation import Interpolation, angle_between, between, draw_sources, frame_positions, sine
 
 LATENTS: Latents = {"z": Normal(100), "y": Categorical(10), "c": Uniform(2), "x": Normal(1), "w": Normal(3)}
 SEEDS = st.integers(0, MAX_SEED)
@@ -128,16 +128,16 @@ def test_opposite_ends_are_joined_by_a_straight_line() -> None:
     assert angle_between(np.array([1.0, 2.0]), np.array([-2.0, -4.0])) == pytest.approx(math.pi)
     assert angle_between(np.zeros(2), np.ones(2)) == 0.0
     single: Latents = {"x": Normal(1)}
-    rows = between(single, 1, 5, frame_places(5))["x"]
+    rows = between(single, 1, 5, frame_positions(5))["x"]
     assert draw(single, [1, 5])["x"].prod() < 0
     assert np.diff(rows[:, 0]) == pytest.approx(np.diff(rows[:, 0])[0])
 
 
 def test_frames_are_evenly_apart() -> None:
     """Five frames are at 0, 1/4, 1/2, 3/4 and 1; one frame alone is refused."""
-    assert frame_places(5) == [0, 0.25, 0.5, 0.75, 1]
+    assert frame_positions(5) == [0, 0.25, 0.5, 0.75, 1]
     with pytest.raises(DrawError, match="frames must be 2 or more, got 1"):
-        frame_places(1)
+        frame_positions(1)
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.0000001, math.nan, math.inf])
@@ -158,11 +158,11 @@ def test_a_place_off_the_way_is_refused(t: float) -> None:
 def test_wrong_ends_are_refused(change: dict[str, Any], message: str) -> None:
     """A seed or a given value out of range, and an unknown parameter are named."""
     with pytest.raises(DrawError, match=message):
-        between(LATENTS, **{"a": 1, "b": 2, "places": [0, 1], **change})
+        between(LATENTS, **{"a": 1, "b": 2, "positions": [0, 1], **change})
 
 
 def test_golden_walk() -> None:
     """The latents of a walk are those that were computed once: no library and no processor changes a bit."""
-    rows = between(LATENTS, 42, 4294967295, frame_places(9), {"c1": -0.25})
+    rows = between(LATENTS, 42, 4294967295, frame_positions(9), {"c1": -0.25})
     digests = "".join(digest_latents(rows, row) for row in range(9))
     assert hashlib.sha256(digests.encode()).hexdigest() == "2960915ffe154bd579ab7ba1f8da754a75b76b74bd743b71b2ccb013ccf3759a"
