@@ -1,4 +1,4 @@
-"""The promises that training and serving keep word for word; it needs NumPy and the standard library only."""
+"""What training and serving must have in common; it needs only NumPy and the standard library."""
 
 from contract.card import METADATA_KEY, Card, Golden, card_from_metadata, card_to_json, digest_latents
 from contract.errors import CardError, ContractError, DrawError

@@ -1,4 +1,4 @@
-"""The card: what a model file says of itself, as one JSON text under one key of the ONNX ``metadata_props``."""
+"""The card: a model file's description, one JSON text under one key of the ONNX ``metadata_props``."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Golden:
-    """One row that the exporter computed, by which a reader knows the file and its own runtime."""
+    """One row that the exporter computed, by which a reader checks the file and its own runtime."""
 
     seed: int
     latents: str
-    """SHA-256 of the drawn latents (``digest_latents``): tells a change of NumPy or of ``draw``."""
+    """SHA-256 of the drawn latents (``digest_latents``): detects a change of NumPy or of ``draw``."""
     output: NDArray[Any]
-    """The graph's output for this seed, one row: tells a change of weights or of runtime."""
+    """The graph's output for this seed, one row: detects a change of weights or of runtime."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Golden):
@@ -46,7 +46,7 @@ class Card:
     """Everything about a model that is not weights. Nothing in it depends on the time or the machine of the export."""
 
     name: str
-    """What requests call it, ``<recipe>-<data>``."""
+    """The name in requests, ``<recipe>-<data>``."""
     recipe: str
     """The training recipe's name."""
     paper: str
@@ -56,7 +56,7 @@ class Card:
     output: Output
     """The graph's one output."""
     classes: tuple[str, ...] = ()
-    """What each value of the latent ``y`` shows; empty for an unconditional model."""
+    """The name of each value of the latent ``y``; empty for an unconditional model."""
     data: str
     """The data set's name."""
     data_licence: str
@@ -66,9 +66,9 @@ class Card:
     images: int
     """Real samples shown to the discriminator behind these weights."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Metric name to value; each name says by what it was measured."""
+    """Metric name to value; each name includes how it was measured."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Package name to version, of what made the file."""
+    """Package name to version, of the packages that made the file."""
     runtime: str
     """Runtime class on which the goldens were computed, ``onnxruntime-1.31-cpu-x86_64``."""
     goldens: tuple[Golden, ...] = ()
@@ -90,7 +90,7 @@ def card_from_metadata(metadata: Mapping[str, str]) -> Card:
     """The card in a model's metadata.
 
     Raises:
-        CardError: there is none, or a key is missing, unknown or says something impossible; the message names it.
+        CardError: there is none, or a key is missing, unknown or has an impossible value; the message names it.
     """
     if METADATA_KEY not in metadata:
         raise CardError(f"the model has no card: metadata key {METADATA_KEY!r} is missing")

@@ -1,4 +1,4 @@
-"""What can be wrong with a promise.
+"""The errors of the contract.
 
 ContractError
 ├── CardError       the card in a model file is missing, incomplete or false
@@ -11,8 +11,8 @@ class ContractError(ValueError):
 
 
 class CardError(ContractError):
-    """The card is missing, incomplete or says something impossible; the message names the key and the value."""
+    """The card is missing, incomplete or has an impossible value; the message names the key and the value."""
 
 
 class DrawError(ContractError):
-    """A seed or a given value is out of range; the message names it and the right range."""
+    """A seed or an override is out of range; the message names it and the right range."""

@@ -1,4 +1,4 @@
-"""What a generator is fed: latents are declared once, by the recipe, and everything else follows from the declaration.
+"""The inputs of a generator: the recipe declares its latents once, and everything else follows from the declaration.
 
 ``{"z": Normal(100), "y": Categorical(10), "c": Uniform(2)}`` drives sampling in training, the inputs of the ONNX graph, the
 card inside the model file, and the query parameters of ``/generate``.
@@ -65,7 +65,7 @@ NORMAL_LIMIT = 8.0
 
 
 def words(latent: Latent) -> int:
-    """How many 64-bit words of a seed's stream this latent takes."""
+    """The number of 64-bit words of a seed's stream that this latent takes."""
     return 1 if isinstance(latent, Categorical) else latent.size
 
 

@@ -1,4 +1,4 @@
-"""What a generator gives: the graph's output is what the client sees, so that the service never knows tanh from sigmoid."""
+"""The output of a generator: the graph's output is what the client sees, so the service need not know of tanh or sigmoid."""
 
 from __future__ import annotations
 

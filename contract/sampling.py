@@ -1,10 +1,10 @@
-"""How a seed becomes latents: the same numbers on every machine and in every version.
+"""Draw latents from a seed: the same numbers on every machine and in every release.
 
 Each seed owns one counter-based stream, the raw 64-bit words of ``numpy.random.Philox(key=seed)`` (Salmon et al., SC 2011;
 NumPy guarantees the bit stream of a BitGenerator, not the distributions of a Generator). The latents take words from it in
 declared order. The transforms below are ours and frozen: they use only the float64 operations that IEEE 754 rounds exactly
 (+ - * / sqrt) and integer arithmetic, so that no library's or processor's version of log or cos can change a bit. The result
-is rounded once, to float32. A row depends on its seed and its given values alone, never on its neighbours.
+is rounded once, to float32. A row depends only on its seed and its overrides, never on its neighbours.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def draw(latents: Latents, seeds: Sequence[int], overrides: Sequence[Overrides] 
     Args:
         latents: the declaration; it fixes which words of the stream each latent takes.
         seeds: n integers 0..4294967295.
-        given: nothing, or n mappings from parameter name (``y``, ``c0``) to the value that replaces the drawn one. A given
-            value moves no other component.
+        overrides: empty, or n mappings from parameter name (``y``, ``c0``) to the value that replaces the drawn one. No other
+            component changes.
 
     Returns:
         By latent name: float32 [n, size], or int64 [n] for a categorical one.
 
     Raises:
-        DrawError: a seed or a given value is out of range, or no such parameter is declared.
+        DrawError: a seed or an override is out of range, or no such parameter is declared.
     """
     raw = raw_words(seeds, sum(map(words, latents.values())))
     drawn: Drawn = {}
@@ -47,7 +47,7 @@ def draw(latents: Latents, seeds: Sequence[int], overrides: Sequence[Overrides] 
         drawn[name] = _transform(latent, raw[:, start:stop])
         start = stop
     if len(overrides) not in (0, len(seeds)):
-        raise DrawError(f"given must have {len(seeds)} rows, got {len(overrides)}")
+        raise DrawError(f"overrides must have {len(seeds)} rows, got {len(overrides)}")
     if any(overrides):
         _replace(drawn, latents, overrides)
     return drawn
@@ -151,8 +151,8 @@ def _replace(drawn: Drawn, latents: Latents, overrides: Sequence[Overrides]) -> 
             parameter = declared[name]
             if not parameter.low <= value <= parameter.high or (parameter.is_integer and value != int(value)):
                 raise DrawError(f"{name} must be {parameter.low:g}..{parameter.high:g}, got {value!r}")
-            place = (row,) if parameter.is_integer else (row, parameter.component)
-            drawn[parameter.latent][place] = value
+            index = (row,) if parameter.is_integer else (row, parameter.component)
+            drawn[parameter.latent][index] = value
 
 
 _ARTANH = tuple(1.0 / k for k in range(23, 0, -2))

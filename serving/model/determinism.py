@@ -1,4 +1,4 @@
-"""The proof, made anew for each model at load, that the same seed gives the same bytes: alone or in any company."""
+"""Checks at each load of a model that a seed gives the same bytes alone and in any batch, and that its goldens match."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from serving.model.runtime import Session
 PROBE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
 PROBE_SIZES = (2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64)
 POINT_TOLERANCE = 1e-4
-"""Difference from a golden that another processor may make: of the plotted region's size, and of the value."""
+"""Allowed difference from a golden on another processor: of the plotted region's size, and of the value."""
 
 ALLOWED = {Image.kind: "1 grey level", Points.kind: f"{POINT_TOLERANCE:g} of the region and of the value", Tokens.kind: "none"}
 
 
 @dataclass(frozen=True)
 class BatchingMode:
-    """How rows are run: as they come, padded to one fixed size, or (``rows=1``) one by one."""
+    """How rows are batched: at any size, padded to one fixed size, or (``rows=1``) one by one."""
 
     rows: int | None = None
-    """The only batch size that is run; None means any."""
+    """The only batch size; None means any."""
 
     def run(self, session: Session, drawn: Drawn) -> Array:
         """The outputs of drawn latents, one row a seed."""
@@ -41,7 +41,7 @@ class BatchingMode:
         return {None: "any", 1: "single"}.get(self.rows, "padded")
 
     def padding(self, count: int) -> int:
-        """How many rows are run for nothing when ``count`` are wanted."""
+        """The number of padding rows for ``count`` requested ones."""
         return 0 if self.rows is None else -count % self.rows
 
     def _run_padded(self, session: Session, drawn: Drawn, start: int) -> Array:
@@ -58,13 +58,13 @@ def _run(session: Session, drawn: object) -> Array:
 
 
 def find_batching_mode(session: Session, card: Card, max_batch: int, provider: Device = "cpu") -> BatchingMode:
-    """The first plan by which no row depends on its neighbours.
+    """The first batching mode in which no row depends on its neighbours.
 
     On CUDA batches have one size from the start: another size is another kernel, whose sums differ in their last bits (H100: 12
-    of 4,160 rows had another grey level), and the few seeds that are tried here need not be those where it shows.
+    of 4,160 rows had another grey level), which the few probe seeds need not show.
 
     Raises:
-        Nondeterministic: there is none.
+        Nondeterministic: no mode does.
         ModelError: an output has a wrong shape or is not finite.
     """
     modes = (BatchingMode(), BatchingMode(max_batch), BatchingMode(1))
@@ -83,16 +83,16 @@ def is_deterministic(session: Session, batching: BatchingMode, card: Card, max_b
 
 
 def _is_same_in_batch(session: Session, batching: BatchingMode, card: Card, alone: Array, size: int, shift: int) -> bool:
-    places = [(row + shift) % len(PROBE_SEEDS) for row in range(size)]
-    rows = batching.run(session, draw(card.latents, [PROBE_SEEDS[place] for place in places]))
-    return rows.tobytes() == alone[places].tobytes()
+    indices = [(row + shift) % len(PROBE_SEEDS) for row in range(size)]
+    rows = batching.run(session, draw(card.latents, [PROBE_SEEDS[index] for index in indices]))
+    return rows.tobytes() == alone[indices].tobytes()
 
 
 def check_output(rows: Array, card: Card, count: int) -> None:
-    """Compare an output's type and shape with the card, and see that it is finite.
+    """Check that an output has the card's type and shape and is finite.
 
     Raises:
-        ModelError: naming what is wrong.
+        ModelError: it does not; the message has both.
     """
     expected = (count, *card.output.shape)
     if rows.dtype != card.output.dtype or rows.shape != expected:
@@ -104,37 +104,38 @@ def check_output(rows: Array, card: Card, count: int) -> None:
 
 
 def probe_outputs(session: Session, batching: BatchingMode, card: Card) -> Array:
-    """Outputs of a few fixed seeds, by which two machines can be told apart."""
+    """Outputs of a few fixed seeds; they differ between machines that round differently."""
     return batching.run(session, draw(card.latents, PROBE_SEEDS))
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenReport:
-    """What became of a card's goldens here, told apart by what may have changed since the export."""
+    """How the goldens of a card compare here, by what may have changed since the export."""
 
     latents: Literal["exact", "none"]
-    """NumPy, or ``draw``: other latents are refused; ``none`` if the card has no goldens."""
+    """Drawn by NumPy: different latents are refused; ``none`` if the card has no goldens."""
     pixels: Literal["exact", "close", "none"]
-    """onnxruntime, or the processor: ``close`` is another rounding, anything worse is refused."""
+    """Computed by onnxruntime: ``close`` is another rounding; a greater difference is refused."""
     rows: Sequence[Array] = field(default=(), repr=False, compare=False)
-    """The golden seeds' outputs as computed here, one an entry of the card."""
+    """The outputs of the golden seeds as computed here, in the card's order."""
 
 
 def compare_goldens(session: Session, batching: BatchingMode, card: Card, runtime: str) -> GoldenReport:
-    """Compare what is drawn and computed here with what the exporter drew and computed, and write it as the service would.
+    """Compare the latents and outputs computed here with the exporter's.
 
-    Another processor may round differently, so one grey level (or 1e-4 of a point) is close enough; tokens must be equal.
+    Another processor may round differently, so one grey level (or 1e-4 of a point) is allowed; tokens must be equal.
 
     Raises:
-        ModelError: latents are drawn differently here, or the output is worse than close; the message says which.
+        ModelError: the latents differ, or the output differs by more than allowed; the message names which.
     """
     drawn = [_draw_golden(golden, card) for golden in card.goldens]
     rows = [batching.run(session, latents)[0] for latents in drawn]
     for golden, row in zip(card.goldens, rows, strict=True):
         if not _is_close(row, golden, card):
+            difference = np.abs(row.astype(float) - golden.output).max()
             raise ModelError(
                 f"golden seed {golden.seed}: the latents are right, but {runtime} gives another output than "
-                f"{cut(card.runtime)} gave the exporter, or the weights are damaged; {_difference(row, golden)}, "
+                f"{cut(card.runtime)} gave the exporter, or the weights are damaged; greatest difference {difference:g}, "
                 f"allowed is {ALLOWED[card.output.kind]}"
             )
     is_exact = all(row.tobytes() == golden.output.tobytes() for golden, row in zip(card.goldens, rows, strict=True))
@@ -151,7 +152,7 @@ def _draw_golden(golden: Golden, card: Card) -> Drawn:
     if found != golden.latents:
         raise ModelError(
             f"golden seed {golden.seed}: the latents must have the SHA-256 {cut(golden.latents)}, "
-            f"those drawn here have {found}: NumPy's Philox or our draw is not what it was, which must never be"
+            f"those drawn here have {found}: NumPy's Philox or contract.draw has changed, which must not happen"
         )
     return drawn
 
@@ -165,7 +166,3 @@ def _is_close(row: Array, golden: Golden, card: Card) -> bool:
             return bool((np.abs(row - golden.output) <= slack + POINT_TOLERANCE * np.abs(golden.output)).all())
         case _:
             return bool((row == golden.output).all())
-
-
-def _difference(row: Array, golden: Golden) -> str:
-    return f"greatest difference {np.abs(row.astype(float) - golden.output).max():g}"

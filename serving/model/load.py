@@ -1,4 +1,4 @@
-"""A model's way into the service: read once, hashed, checked against its card, proven on its goldens, and only then served."""
+"""Load a model: read the file once, hash it, check it against its card, and compare its goldens."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from serving.model.signatures import Trust
 
 MAX_FILE_BYTES = 2**31 - 1
 RESERVED = ("seed", "n", "format", "scale", "model")
-"""Parameters of every model; a latent must not be called so."""
+"""Parameters of every model; a latent must not have one of these names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A generator that has kept its promise at load."""
+    """A generator that has passed the checks of loading."""
 
     card: Card
     digest: str
-    """SHA-256 of the file: the model's version."""
+    """SHA-256 of the file, the model's version."""
     provider: Device
     runtime: str
-    """Runtime class, what computes."""
+    """Runtime class; see ``contract.runtime_class``."""
     session: Session
     batching: BatchingMode
-    """How rows are put into a batch so that a row never depends on its neighbours."""
+    """How rows are batched so that no row depends on its neighbours."""
     goldens: GoldenReport
     """How latents and outputs here compare with the exporter's."""
     fingerprint: str
-    """Hash of outputs computed here: two machines that differ in a bit have different ones."""
+    """Hash of outputs computed here; it differs between machines whose outputs differ in a bit."""
     parameters: dict[str, Parameter]
     """Query parameters that the latents give."""
 
@@ -48,18 +48,18 @@ class Model:
         """The outputs of drawn latents, one row a seed."""
         return self.batching.run(self.session, drawn)
 
-    def sample(self, seeds: Sequence[RowSource], overrides: Sequence[Overrides] = ()) -> Array:
-        """The outputs of seeds, of places between seeds, or of rows of latents, one row each."""
-        return self.run(draw_rows(self.card.latents, seeds, overrides))
+    def sample(self, sources: Sequence[RowSource], overrides: Sequence[Overrides] = ()) -> Array:
+        """The outputs of any row sources, one row each."""
+        return self.run(draw_rows(self.card.latents, sources, overrides))
 
 
 def load_model(
     path: Path, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64, trust: Trust | None = None
 ) -> Model:
-    """The model in a file; with ``trust`` only if it is signed.
+    """Load a model file; with ``trust`` only if it is signed.
 
     Raises:
-        ModelError: the file, its signature, its card or its outputs are not what they must be; the message names the file.
+        ModelError: the file, its signature, its card or its outputs are refused; the message names the file.
         ProviderError: the device cannot be used.
     """
     try:
@@ -74,11 +74,11 @@ def load_model(
 
 
 def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:
-    """The model in the bytes of a file; see ``load_model``."""
+    """Load a model from the bytes of a file; see ``load_model``."""
     digest = hashlib.sha256(data).hexdigest()
     contents = read_contents(data)
     if contents.has_external_data:
-        raise ModelError("weights lie in another file; a model must be one file")
+        raise ModelError("weights are in another file; a model must be one file")
     card = _card(contents.metadata)
     session = open_session(data, provider, intra_op_threads)
     check_interface(session, card)
@@ -97,7 +97,7 @@ def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1
         )
     except StartError:
         raise
-    except Exception as error:  # whatever onnxruntime raises when the graph cannot be run
+    except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelError(f"the model does not run: {str(error).strip().splitlines()[0][:300]}") from None
 
 
@@ -110,7 +110,9 @@ def _card(metadata: dict[str, str]) -> Card:
         raise ModelError(f"card.name must be 1..64 letters, digits, dots and dashes, got {card.name!r}")
     for name in parameters(card.latents):
         if name in RESERVED or not re.fullmatch(r"[A-Za-z0-9_]{1,32}", name):
-            raise ModelError(f"card.latents gives the parameter {name!r}, which every model has or no URL can name")
+            raise ModelError(
+                f"card.latents gives the parameter {name!r}, which is reserved or not 1..32 letters, digits and underscores"
+            )
     return card
 
 
@@ -118,7 +120,7 @@ def check_interface(session: Session, card: Card) -> None:
     """Compare the graph's inputs and output with the card.
 
     Raises:
-        ModelError: naming the input or output, what it is and what the card says.
+        ModelError: they differ; the message names the input or output and has both declarations.
     """
     expected = {
         name: ("tensor(int64)", []) if isinstance(latent, Categorical) else ("tensor(float)", [latent.size])
@@ -153,7 +155,7 @@ def _fingerprint(session: Session, batching: BatchingMode, card: Card, digest: s
 
 
 def load_models(files: Sequence[Path], load: Callable[[Path], Model]) -> dict[str, Model]:
-    """The models in files, by name, in order.
+    """Load model files: by name, in order.
 
     Raises:
         ModelError: one is refused, or two have the same name.
@@ -162,6 +164,6 @@ def load_models(files: Sequence[Path], load: Callable[[Path], Model]) -> dict[st
     for path in files:
         model = load(path)
         if model.card.name in models:
-            raise ModelError(f"{path}: another model is called {model.card.name!r} too")
+            raise ModelError(f"{path}: another model has the name {model.card.name!r}")
         models[model.card.name] = model
     return models

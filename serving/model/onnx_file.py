@@ -1,4 +1,4 @@
-"""As much of ONNX's protobuf as the service must read before onnxruntime does: the metadata, and what no model may have.
+"""Read an ONNX file's metadata, and refuse what no model may have, before onnxruntime parses the file.
 
 Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from serving.errors import ModelError, cut
 
 MAX_DEPTH = 64
-"""Messages inside messages, at most; a deeper file is a trap."""
+"""Nested messages, at most."""
 MAX_NODES = 20_000
 """Operations of a graph, at most; a generator has hundreds."""
 DOMAINS = frozenset({"", "ai.onnx"})
-"""Where operators may come from: ONNX's own, which need no library beside the model."""
+"""Allowed operator domains: ONNX's own, which need no other library."""
 ENDLESS = frozenset({"Loop"})
-"""Operators that may never return."""
+"""Operators that may run endlessly."""
 
 CHILDREN: dict[str, dict[int, str]] = {
     "model": {7: "graph", 14: "entry", 20: "training", 25: "function"},
@@ -30,7 +30,7 @@ CHILDREN: dict[str, dict[int, str]] = {
     "tensor": {},
     "entry": {},
 }
-"""By message type, the fields that hold messages worth entering."""
+"""By message type, the fields whose messages are read, with their types."""
 
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 OP_TYPE, DOMAIN = 4, 7
@@ -40,7 +40,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 @dataclass
 class Contents:
-    """What a model file holds besides the graph."""
+    """The properties of a model file that are checked before it is run."""
 
     metadata: dict[str, str]
     has_external_data: bool = False
@@ -48,10 +48,10 @@ class Contents:
 
 
 def read_contents(data: bytes) -> Contents:
-    """The metadata of a model file, and whether any of its tensors lies in another file.
+    """The metadata of a model file, and whether any tensor is stored in another file.
 
     Raises:
-        ModelError: the bytes are not a protobuf message of that shape, or hold an operation that no model may have.
+        ModelError: the bytes are no ONNX protobuf message, or hold a forbidden operator.
     """
     contents = Contents({})
     try:
@@ -85,41 +85,41 @@ def _check_node(number: int, value: str) -> None:
     if number == DOMAIN and value not in DOMAINS:
         raise ModelError(f"operators must be ONNX's own, got one of the domain {cut(value)!r}")
     if number == OP_TYPE and value in ENDLESS:
-        raise ModelError(f"the operator {value} may never return; a model must not have it")
+        raise ModelError(f"the operator {value} may run endlessly; a model must not have it")
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of one message: number, and an integer or the bytes.
+    """Iterate over the fields of one message: field number, and an integer or the bytes.
 
     Raises:
         IndexError: the message ends too early.
         ModelError: a field has a wire type that ONNX does not use.
     """
-    place = 0
-    while place < len(data):
-        key, place = _varint(data, place)
+    offset = 0
+    while offset < len(data):
+        key, offset = _varint(data, offset)
         number, wire = key >> 3, key & 7
         if wire == VARINT:
-            value, place = _varint(data, place)
+            value, offset = _varint(data, offset)
             yield number, value
         elif wire in (FIXED64, FIXED32):
-            place += 8 if wire == FIXED64 else 4
+            offset += 8 if wire == FIXED64 else 4
         elif wire == BYTES:
-            length, place = _varint(data, place)
-            if place + length > len(data):
-                raise IndexError(place + length)
-            yield number, data[place : place + length]
-            place += length
+            length, offset = _varint(data, offset)
+            if offset + length > len(data):
+                raise IndexError(offset + length)
+            yield number, data[offset : offset + length]
+            offset += length
         else:
             raise ModelError("the file is truncated or not an ONNX model")
 
 
-def _varint(data: memoryview, place: int) -> tuple[int, int]:
+def _varint(data: memoryview, offset: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
-        byte = data[place]
-        place += 1
+        byte = data[offset]
+        offset += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, place
-    raise IndexError(place)
+            return value, offset
+    raise IndexError(offset)

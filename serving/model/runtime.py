@@ -1,4 +1,4 @@
-"""onnxruntime as the service uses it: which device there is, a session from bytes, and the name of what computes."""
+"""The service's use of onnxruntime: choose the device, open a session, name the runtime class."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Session(Protocol):
 
 
 PROBE = base64.b64decode("CAg6QQoQCgF4EgF5IghJZGVudGl0eRIJZ2VuZXJhdG9yWhAKAXgSCwoJCAESBQoDEgFuYhAKAXkSCwoJCAESBQoDEgFuQgQKABAR")
-"""A model of one Identity node, by which a device is tried."""
+"""A model of one Identity node, run to try a device."""
 
 
 def resolve_provider(asked: Provider) -> Device:
-    """The device that will be used, ``cpu`` or ``cuda``, found by running something on it.
+    """The device to use, ``cpu`` or ``cuda``; CUDA is tried by running a model.
 
     Raises:
-        ProviderError: CUDA was asked for and is not there.
+        ProviderError: CUDA was requested and cannot be used.
     """
     if asked == "cpu":
         return "cpu"
@@ -54,7 +54,7 @@ def _why_no_cuda() -> str | None:
 
 
 def open_session(data: bytes, provider: Device, intra_op_threads: int) -> Session:
-    """A session on exactly the device that was asked for: a failure there is an error, never a quiet move to the CPU.
+    """Open a session on the requested device. A failure is an error; there is no fallback to the CPU.
 
     Raises:
         ModelError: onnxruntime refuses the model.
@@ -63,19 +63,16 @@ def open_session(data: bytes, provider: Device, intra_op_threads: int) -> Sessio
     options = onnxruntime.SessionOptions()
     set_options(options, intra_op_threads)
     if provider == "cuda":
-        onnxruntime.preload_dlls()  # CUDA and cuDNN as their wheels have them, which the dynamic linker does not find
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from their wheels, which the dynamic linker does not find
     providers = [(name, dict(values)) for name, values in PROVIDERS[provider].items()]
     try:
         session: Session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # onnxruntime has a class for each status and no common base below Exception
-        raise ModelError(f"onnxruntime refuses it: {_first_line(error)}") from None
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        first_line = str(error).strip().split("\n")[0][:300]
+        raise ModelError(f"onnxruntime refuses it: {first_line}") from None
     if session.get_providers()[0] != providers[0][0]:
         raise ProviderError(f"onnxruntime could not use {provider}; it offers {', '.join(session.get_providers())}")
     return session
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:300]
 
 
 def runtime_of(device: Device) -> str:

@@ -1,6 +1,6 @@
-"""Signed model files: who vouches for a file, under which name and serial; checked before anything inside it is looked at.
+"""Signed model files: the signature is checked before the file is parsed.
 
-Beside ``x.onnx`` stands ``x.onnx.sig``, five lines of text::
+The signature of ``x.onnx`` is ``x.onnx.sig``, five lines of text::
 
     gan-serve model 1
     name: cdcgan_r1-mnist5k
@@ -8,7 +8,7 @@ Beside ``x.onnx`` stands ``x.onnx.sig``, five lines of text::
     sha256: <64 hexadecimal digits>
     signature: <base64 of the ed25519 signature over the four lines before, each with its line feed>
 
-The package ``cryptography`` (the extra ``signed``) is imported only where a key is used.
+The package ``cryptography`` (the extra ``signed``) is imported only when a key is used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 HEADER = "gan-serve model 1"
-"""Says what is signed, so that no signature made for another purpose can pass for one of a model."""
+"""Names the purpose, so that a signature made for another purpose is not accepted for a model."""
 MAX_SERIAL = 10**15 - 1
 MAX_SIGNATURE_BYTES = 4096
 MAX_KEY_BYTES = 2**16
@@ -44,22 +44,22 @@ _PUBLIC_KEY = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY----
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What a signature vouches for."""
+    """The signed statement."""
 
     name: str
-    """The model's name, as its card has it."""
+    """The model's name, as in its card."""
     serial: int
-    """0..``MAX_SERIAL``; grows with every release of the model, so that an older one can be told from a newer one."""
+    """0..``MAX_SERIAL``; grows with every release of the model, so that a downgrade is detected."""
     digest: str
     """SHA-256 of the model file."""
 
     def text(self) -> str:
-        """The lines that are signed."""
+        """The signed lines."""
         return f"{HEADER}\nname: {self.name}\nserial: {self.serial}\nsha256: {self.digest}\n"
 
 
 def signature_file(model: Path) -> Path:
-    """Where a model file's signature stands."""
+    """The path of a model file's signature."""
     return model.with_name(f"{model.name}.sig")
 
 
@@ -70,10 +70,10 @@ def sign(statement: Statement, key: Ed25519PrivateKey) -> str:
 
 
 def read_keys(path: Path) -> list[Ed25519PublicKey]:
-    """The public keys in a PEM file, one after the other.
+    """Read the public keys of a PEM file.
 
     Raises:
-        SettingError: ``cryptography`` is not installed, or the file is not what it must be.
+        SettingError: ``cryptography`` is not installed, or the file holds anything but such keys.
     """
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
@@ -95,12 +95,12 @@ def read_keys(path: Path) -> list[Ed25519PublicKey]:
 
 
 class Trust:
-    """Which model files are let in: those that one of our keys signed, and that are no older than what was let in before.
+    """Accepts model files that are signed by a known key and not older than those accepted before.
 
     Args:
-        keys: a PEM file of public keys, read anew for every model file, so that keys can be added and revoked.
-        serials: a folder that remembers the highest serial of each name; without one this object does.
-        downgrade: whether an older model is let in, and its serial remembered instead.
+        keys: PEM file of public keys, read again for every model file, so that keys can be added and revoked.
+        serials: folder that stores the highest serial of each name; without one they are kept in memory.
+        downgrade: whether an older model is accepted; its serial is then stored instead.
 
     Raises:
         SettingError: the keys cannot be used.
@@ -113,10 +113,10 @@ class Trust:
         self._downgrade = downgrade
 
     def check(self, model: Path, data: bytes) -> Statement:
-        """What is vouched for about these bytes, which were read from this file.
+        """Check the signature of a file's bytes, and return the signed statement.
 
         Raises:
-            ModelError: there is no signature, it is nobody's whom we trust, or it is another file's.
+            ModelError: there is no signature, it was made by an unknown key, or it belongs to other bytes.
         """
         try:
             keys = read_keys(self._keys)
@@ -131,24 +131,24 @@ class Trust:
         return statement
 
     def admit(self, statement: Statement, name: str) -> None:
-        """Let a model of this name in, and remember its serial.
+        """Accept a model of this name, and store its serial.
 
         Raises:
-            ModelError: the signature names another model, or a newer one has been let in before.
+            ModelError: the signature names another model, or a newer one was accepted before.
         """
         if statement.name != name:
-            raise ModelError(f"the signature is for a model called {statement.name!r}, the card says {name!r}")
+            raise ModelError(f"the signature is for a model named {statement.name!r}, the card has the name {name!r}")
         highest = self._serials.highest(name)
         if statement.serial < highest and not self._downgrade:
             raise ModelError(
-                f"serial {statement.serial} is older than {highest}, which was let in before; GAN_DOWNGRADE=on allows it"
+                f"serial {statement.serial} is older than {highest}, which was accepted before; GAN_DOWNGRADE=on allows it"
             )
         if statement.serial != highest:
-            self._serials.remember(name, statement.serial)
+            self._serials.store(name, statement.serial)
 
 
 def trust_of(settings: Settings) -> Trust | None:
-    """What the settings ask for; None where any model file is let in.
+    """The trust that the settings require; None accepts any model file.
 
     Raises:
         SettingError: the keys cannot be used.
@@ -179,20 +179,20 @@ def _read_signed(path: Path, keys: Sequence[Ed25519PublicKey]) -> Statement:
 
 
 class Serials:
-    """The highest serial that was let in for each name; in a folder, where other workers and the next start see it, too."""
+    """The highest accepted serial of each name; in a folder, other workers and later starts read it, too."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._here: dict[str, int] = {}
+        self._in_memory: dict[str, int] = {}
 
     def highest(self, name: str) -> int:
-        """0 where nothing is known.
+        """The highest serial of a name; 0 if there is none.
 
         Raises:
-            ModelError: what the folder holds is no serial, or cannot be read.
+            ModelError: the stored serial is damaged or cannot be read.
         """
         if self._folder is None:
-            return self._here.get(name, 0)
+            return self._in_memory.get(name, 0)
         path = self._folder / f"{name}.serial"
         if not path.exists():
             return 0
@@ -201,14 +201,14 @@ class Serials:
             raise ModelError(f"{path} must hold a serial, got {shown(text)}")
         return int(text)
 
-    def remember(self, name: str, serial: int) -> None:
-        """From now on.
+    def store(self, name: str, serial: int) -> None:
+        """Store the serial of a name.
 
         Raises:
-            ModelError: the folder cannot be written; what cannot be remembered is not let in.
+            ModelError: the folder cannot be written; the model is then refused.
         """
         if self._folder is None:
-            self._here[name] = serial
+            self._in_memory[name] = serial
             return
         partial = self._folder / f".{name}.{os.getpid()}"
         try:

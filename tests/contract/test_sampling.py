@@ -195,7 +195,7 @@ def test_given_values_out_of_range_are_refused(name: str, value: float, message:
 def test_given_is_for_all_rows_or_none() -> None:
     """Given values for fewer or more rows than there are seeds are a mistake, never dropped in silence."""
     for count in (1, 3):
-        with pytest.raises(DrawError, match=f"given must have 2 rows, got {count}"):
+        with pytest.raises(DrawError, match=f"overrides must have 2 rows, got {count}"):
             draw(LATENTS, [1, 2], [{"y": 1}] * count)
 
 

@@ -1,4 +1,4 @@
-// Requests to the service: what came back, how long it took, and problems as sentences.
+// Requests to the service: responses, their durations, and problems as sentences.
 
 import { readTiming } from "./timing.js";
 
@@ -36,7 +36,7 @@ async function sentence(response, body) {
   try {
     told = JSON.parse(await body.text()).detail ?? told;
   } catch {
-    // Not a problem of the service's own: a proxy's page, say.
+    // Not a problem document of the service: a proxy's error page, for example.
   }
   const wait = response.headers.get("Retry-After");
   const words = told.charAt(0).toUpperCase() + told.slice(1) + (/[.?!]$/.test(told) ? "" : ".");

@@ -1,4 +1,4 @@
-// The controls of each view: its seeds, the place between two, the walk.
+// The controls of each view: seeds, interpolation position, walk.
 
 import { byId, element } from "./dom.js";
 import { seedField } from "./seed.js";
@@ -11,7 +11,7 @@ const FIELDS = {
   pins: {},
 };
 
-// Which field a tile of the wall fills: the one that was used last.
+// The field that a tile of the wall fills: the one used last.
 export function showControls(view, { change, play, problem }) {
   let target = Object.keys(FIELDS[view])[0];
   const fields = Object.entries(FIELDS[view]).map(([name, label]) => {

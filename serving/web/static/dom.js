@@ -1,4 +1,4 @@
-// Elements by one call; text is always text, never markup.
+// Create elements by one call; text is never parsed as markup.
 
 export function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);

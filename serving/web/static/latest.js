@@ -1,10 +1,10 @@
-// One request at a time: while it is under way only the newest further wish is kept, and asked for when it is back.
+// One request at a time: meanwhile only the newest further one is kept, and sent when the response is there.
 
 export class Latest {
   #controller = null;
   #next = null;
 
-  // place: what says aria-busy meanwhile; fail: what is told of an error.
+  // place: the element with aria-busy meanwhile; fail: called with an error.
   constructor(place, fail) {
     this.place = place;
     this.fail = fail;
@@ -16,7 +16,7 @@ export class Latest {
     if (!this.#controller) this.#run();
   }
 
-  // What is under way is of no use any more.
+  // The current request is no longer needed.
   cancel() {
     this.#next = null;
     this.#controller?.abort();

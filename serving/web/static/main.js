@@ -1,4 +1,4 @@
-// The page: reads the models, then shows what the address says, and again whenever it changes.
+// The page: read the models, then show the view of the address, and again whenever the address changes.
 
 import { ask, askJson, onAnswer } from "./api.js";
 import { showControls } from "./controls.js";
@@ -20,7 +20,7 @@ const problem = (text) => (byId("problem").textContent = text);
 const tell = (text) => (byId("result").textContent = text);
 const fail = (error) => refuse(error.message);
 const refuse = (text) => {
-  shown.isRefused = true; // the next answer takes it away
+  shown.isRefused = true; // the next response clears it
   problem(text);
 };
 const accept = () => {
@@ -28,7 +28,7 @@ const accept = () => {
   shown.isRefused = false;
 };
 const stage = new Latest(byId("picture"), (error) => {
-  shown.sample = null; // so that it is asked for again
+  shown.sample = null; // so that it is requested again
   stopPlaying();
   fail(error);
 });
@@ -100,7 +100,7 @@ function showStage(state, model) {
     return;
   }
   const url = shownUrl(state, model, { format: shownFormat(model) });
-  if (shown.sample === url) return accept(); // it is there, so what was refused since is taken back
+  if (shown.sample === url) return accept(); // already shown, so clear a refusal since then
   shown.sample = url;
   stopPlaying();
   const words = `${pinTitle(state)} of ${model.name}`;
@@ -140,7 +140,7 @@ function pin(state, model) {
   tell(addPin(state, model) ? "Pinned; it stays in this browser." : "This browser keeps nothing for this page.");
 }
 
-// The walk is asked for when it is played, and shown until anything changes.
+// The walk is requested when it is played, and shown until anything changes.
 function play() {
   const { state } = store;
   const model = modelOf(state);
@@ -167,8 +167,8 @@ function stopPlaying() {
 }
 
 // A model that was replaced while the page was open has another digest, and perhaps other parameters.
-// While processes are replaced, one may list the old one and another answer by the new one, or in turns: so the models are read
-// anew once for each thing that a person does.
+// While processes are replaced, one may list the old model and another answer by the new one, so the models are read again
+// once for each action of the user.
 async function noticeSwap(model, answer, signal) {
   const digest = answer.headers.get("X-Model-Digest");
   if (!digest || digest === model.digest || shown.isReread) return;
@@ -176,7 +176,7 @@ async function noticeSwap(model, answer, signal) {
   const { models: listed } = await askJson("/models", { signal });
   if (listed.find(({ name }) => name === model.name)?.digest === model.digest) return;
   takeModels(listed);
-  shown.news = ["the model was replaced by a newer one"]; // told with the answer that the new model gives
+  shown.news = ["the model was replaced by a newer one"]; // shown with the new model's response
   shown.wall = shown.model = null;
   render(store.state);
 }
@@ -209,7 +209,7 @@ async function start() {
 
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
 document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // or the address would say '#stage', and no more what is looked at
+  event.preventDefault(); // or '#stage' would replace the view in the address
   byId("stage").focus();
 });
 start().finally(() => byId("main").removeAttribute("aria-busy"));

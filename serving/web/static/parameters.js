@@ -1,8 +1,8 @@
-// The values that a request may fix, from what the model declares: classes to pick, a slider for each small latent.
+// Parameters of a request, from the model's declaration: classes to pick, a slider for each small latent.
 
 import { byId, element } from "./dom.js";
 
-const CHIPS = 30; // with more classes than these, a field is easier
+const CHIPS = 30; // with more classes, a field is easier
 
 export function showParameters(model, change) {
   const controls = Object.entries(model.parameters).map(([name, declared]) => control(model, name, declared, change));
@@ -35,7 +35,7 @@ function slider(name, { low, high }, change) {
   const reset = element("button", {
     type: "button", class: "quiet", "aria-label": `Let ${name} follow the seed`, onclick: () => {
       change(name, null);
-      range.focus(); // which this button loses, being disabled now
+      range.focus(); // a disabled button loses the focus
     },
   }, "reset");
   const read = () => Math.min(high, Math.max(low, range.valueAsNumber)).toFixed(decimals);

@@ -1,4 +1,4 @@
-// Favourites, kept in this browser alone: each says what was looked at and by which model, so that it can be asked for again.
+// Favourites, kept only in this browser: each holds the view and the model's digest, so that it can be requested again.
 
 import { ask } from "./api.js";
 import { element } from "./dom.js";
@@ -16,7 +16,7 @@ export function loadPins() {
     const isPin = (pin) => typeof pin?.hash === "string" && typeof pin?.model?.name === "string";
     return Array.isArray(found) ? found.filter(isPin) : [];
   } catch {
-    return []; // a browser that keeps nothing, or what another page left here
+    return []; // no storage, or data of another page
   }
 }
 
@@ -29,7 +29,7 @@ function keep(pins) {
   }
 }
 
-// Whether the browser keeps it.
+// Whether the browser stored it.
 export function addPin(state, model) {
   const at = state.view === "sample" ? (state.at ?? model.digest) : null;
   const { name, digest, parameters, card } = model;

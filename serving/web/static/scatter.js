@@ -1,4 +1,4 @@
-// Points as a picture: two numbers as a scatter, one as a histogram, more as curves; what is real lies below what is made.
+// Plots of points: two components as a scatter plot, one as a histogram, more as curves; real data lies below samples.
 
 import { drawn } from "./dom.js";
 

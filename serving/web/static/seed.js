@@ -1,4 +1,4 @@
-// A seed's field with a button that rolls one. What is not a seed is told, never sent.
+// A seed's field with a button for a random one. An invalid seed is reported, not sent.
 
 import { element } from "./dom.js";
 import { MAX_SEED, readSeed } from "./state.js";

@@ -1,4 +1,4 @@
-// What can be taken along: the curl line, the address that never changes, the files.
+// The ways to share a sample: curl command, permanent address, files.
 
 import { byId, element } from "./dom.js";
 import { kindOf } from "./models.js";
@@ -6,7 +6,7 @@ import { MAX_SEED } from "./state.js";
 import { immutableUrl, sampleUrl, shownUrl, walkUrl } from "./urls.js";
 
 const { maxScale, maxImages } = document.documentElement.dataset;
-const LARGE = 512; // pixels of a side that a file to look at should have
+const LARGE = 512; // side in pixels of a file for viewing
 
 export function showShare(state, model, pin, told) {
   const url = shownUrl(state, model);

@@ -1,4 +1,4 @@
-// One sample on the stage, whatever its kind: an image, a point among the real ones, or a sequence.
+// One sample on the stage, of any kind: an image, a point among the real ones, or a sequence.
 
 import { element } from "./dom.js";
 import { kindOf } from "./models.js";
@@ -11,7 +11,7 @@ const urls = new WeakMap();
 // The format in which a model's samples are shown.
 export const shownFormat = (model) => (kindOf(model) === "image" ? "png" : "json");
 
-// Once the signal is given, the container is left as it is.
+// After the signal, the container stays as it is.
 export async function show(container, model, answer, words, signal) {
   if (kindOf(model) === "image") return put(container, [await picture(answer.body, words, signal)]);
   const text = await answer.body.text();
@@ -19,7 +19,7 @@ export async function show(container, model, answer, words, signal) {
   put(container, rows(model, JSON.parse(text).data, words));
 }
 
-// Whatever may hold pictures is filled by this, since a picture's bytes are kept until its address is revoked.
+// Fill an element that may hold pictures: a picture's bytes stay in memory until its address is revoked.
 export function put(container, nodes) {
   for (const old of container.querySelectorAll("img")) URL.revokeObjectURL(urls.get(old));
   container.replaceChildren(...nodes);
@@ -50,7 +50,7 @@ function rows(model, data, words) {
   return [plot(output, parts, `${words}: ${told}`), element("p", { class: "numbers" }, told)];
 }
 
-// The card knows no alphabet, so a sequence is told by its tokens' numbers.
+// The card has no alphabet, so a sequence is shown as the numbers of its tokens.
 export const sequence = (tokens) => tokens.join(" ");
 
 function sequences(data) {

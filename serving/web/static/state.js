@@ -1,9 +1,9 @@
-// What is looked at, kept in the address after '#', so that a link shows it again and back and forward work.
+// The view, kept in the address after '#', so that links, back and forward work.
 
 export const MAX_SEED = 4294967295;
 export const VIEWS = { sample: "Sample", between: "Between two", arithmetic: "Arithmetic", pins: "Pinned" };
 const SEEDS = { seed: 42, a: 1, b: 2, c: 3, wall: 0 };
-const VALUE = "p."; // a model's own parameter may be called like a field of ours
+const VALUE = "p."; // a model's parameter may have the name of a field of the page
 
 export function readState(hash) {
   const found = new URLSearchParams(hash.replace(/^#/, ""));
@@ -40,7 +40,7 @@ export class Store {
     this.state = readState(location.hash);
     const follow = () => {
       const { hash } = location;
-      const isPlace = hash !== "" && !hash.includes("="); // '#stage', say: of the document, not of what is looked at
+      const isPlace = hash !== "" && !hash.includes("="); // '#stage', for example: an anchor, not a view
       if (isPlace || writeState(this.state) === hash) return;
       this.state = readState(hash);
       this.#tell();
@@ -52,7 +52,7 @@ export class Store {
     this.#listeners.push(listener);
   }
 
-  // Where a value is dragged the entry in the history is replaced, so that back leads to what was before.
+  // While a value is dragged the history entry is replaced, so that back leads to the view before.
   change(patch, { replace = false } = {}) {
     this.state = { ...this.state, ...patch };
     this.#remember(replace);

@@ -1,6 +1,6 @@
-// The real data of toy games, which is computed: points of the distribution that the card's data set names.
+// The real data of toy games: points computed from the distribution of the card's data set.
 
-function uniform(seed) { // mulberry32: the same points each time the page is opened
+function uniform(seed) { // mulberry32: the same points at each load of the page
   let s = seed;
   return () => {
     s = (s + 0x6d2b79f5) | 0;
@@ -33,7 +33,7 @@ const TOYS = {
   grid25: mixture(GRID, 0.05),
 };
 
-// n points, or null where the data set is none of these.
+// n points, or null for any other data set.
 export function realPoints(data, n) {
   if (!Object.hasOwn(TOYS, data)) return null;
   const u = uniform(1);

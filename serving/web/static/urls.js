@@ -1,5 +1,5 @@
-// The addresses that are asked, from what is looked at.
-// A model's parameter that is called like one of the route gives way to it.
+// The request addresses of a view.
+// A route's parameter wins over a model's parameter of the same name.
 
 const OWN = {
   generate: [],
@@ -21,7 +21,7 @@ export function sampleUrl(state, model, more = {}) {
   return state.at ? addressed(url, state.at) : url;
 }
 
-// The same at the address of the model's digest, which never changes.
+// The same at the permanent address by the model's digest.
 export function immutableUrl(state, model, more = {}) {
   return addressed(address("generate", state, model, { seed: state.seed, ...more }), state.at ?? model.digest);
 }
@@ -42,7 +42,7 @@ export function sumUrl(state, model, more = {}) {
   return address("arithmetic", state, model, { a: state.a, b: state.b, c: state.c, ...more });
 }
 
-// What a view shows as one sample; there is none where pinned ones are shown.
+// The single sample of a view; the view of pinned ones has none.
 export function shownUrl(state, model, more = {}) {
   return { sample: sampleUrl, between: mixUrl, arithmetic: sumUrl }[state.view](state, model, more);
 }

@@ -1,4 +1,4 @@
-// The wall: many seeds at once from one request. Tiles choose a seed; of points there is one cloud against the real ones.
+// The wall: many seeds at once from one request. A tile chooses a seed; points are one cloud over the real ones.
 
 import { ask, askJson } from "./api.js";
 import { byId, element } from "./dom.js";
@@ -11,7 +11,7 @@ import { realPoints } from "./toys.js";
 import { sampleUrl } from "./urls.js";
 
 const COUNTS = { image: 48, points: 256, tokens: 12 };
-const LARGE = 96; // pixels of a side from which half as many do
+const LARGE = 96; // side in pixels from which half as many suffice
 const MAX_IMAGES = Number(document.documentElement.dataset.maxImages);
 
 function count(model) {
@@ -30,12 +30,12 @@ function titleOf(model) {
   return realPoints(model.card.data, 1) ? "Made against real" : "Made";
 }
 
-// Title and buttons; the tiles come with the answer.
+// Title and buttons; the tiles come with the response.
 export function frameWall(model, state, change) {
   const n = count(model);
   const first = Math.min(state.wall, MAX_SEED - n + 1);
   const button = (label, wall, isLast = false) => {
-    const id = `turn-${label.toLowerCase()}`; // by which it keeps the focus, also at an end: what is disabled cannot have it
+    const id = `turn-${label.toLowerCase()}`; // keeps the focus, also at an end, where a button is disabled
     const onclick = () => isLast || change({ wall });
     return element("button", { type: "button", class: "quiet", "aria-disabled": isLast ? "true" : null, id, onclick }, label);
   };

@@ -47,7 +47,9 @@ def test_another_draw_is_refused_as_such(monkeypatch: pytest.MonkeyPatch) -> Non
     """With another NumPy under the draw the model is refused for its latents, although every pixel differs, too."""
     raw_words = sampling.raw_words
     monkeypatch.setattr(sampling, "raw_words", lambda seeds, count: raw_words(seeds, count) ^ np.uint64(1 << 60))
-    with pytest.raises(ModelError, match="golden seed 0: the latents must have the SHA-256 .*: NumPy's Philox or our draw"):
+    with pytest.raises(
+        ModelError, match="golden seed 0: the latents must have the SHA-256 .*: NumPy's Philox or contract.draw"
+    ):
         load()
 
 

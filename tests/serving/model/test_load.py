@@ -125,7 +125,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("nested too deep", nested, "deeper than 64"),
     ("unknown operator", lambda: tiny_onnx.exact().replace(b"Clip", b"Clop"), "onnxruntime refuses it"),
     ("an operator of another domain", lambda: with_nodes(text(4, "Gelu") + text(7, "com.microsoft")), "got one of the domain"),
-    ("a loop", lambda: with_nodes(text(4, "Loop")), "the operator Loop may never return"),
+    ("a loop", lambda: with_nodes(text(4, "Loop")), "the operator Loop may run endlessly"),
     ("a million nodes", lambda: with_nodes(*(1_000_000 * (text(4, "Abs"),))), "at most 20000 nodes"),
     ("another input", lambda: with_input("w", "float32", ["n", 20]), "inputs must be z by the card, got w"),
     ("input of integers", lambda: with_input("z", "int64", ["n", 20]), "input z must be tensor(float), got tensor(int64)"),
@@ -198,7 +198,7 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     """Names tell models apart, so no two may be the same."""
     for name in ("a", "b"):
         (tmp_path / f"{name}.onnx").write_bytes(tiny_onnx.grey())
-    with pytest.raises(ModelError, match="another model is called 'grey' too"):
+    with pytest.raises(ModelError, match="another model has the name 'grey'"):
         load_models([tmp_path / "a.onnx", tmp_path / "b.onnx"], partial(load_model, provider="cpu"))
 
 

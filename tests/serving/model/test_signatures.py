@@ -137,7 +137,7 @@ def test_an_older_model_is_not_let_in_again(home: Path, keys: Path) -> None:
     put(home, release(4), signature(release(4), serial=4))
     outcome = reload(app)
     assert outcome.result == "refused"
-    assert "serial 4 is older than 5, which was let in before; GAN_DOWNGRADE=on allows it" in str(outcome.reason)
+    assert "serial 4 is older than 5, which was accepted before; GAN_DOWNGRADE=on allows it" in str(outcome.reason)
     assert ask(app, "seed=42") == before
     for serial in (5, 6):
         put(home, release(serial), signature(release(serial), serial=serial))
