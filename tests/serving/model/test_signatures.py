@@ -86,7 +86,7 @@ WRONG: dict[str, tuple[Callable[[bytes], str | None], str]] = {
     "of another file": (lambda data: signature(data + b"x", serial=9), "the signature is for a file with SHA-256"),
     "of another model": (
         lambda data: signature(data, name="other", serial=9),
-        "for a model called 'other', the card says 'grey'",
+        "for a model named 'other', the card has the name 'grey'",
     ),
     "of a changed serial": (lambda data: signature(data, serial=8).replace("serial: 8", "serial: 9"), "or was changed since"),
     "empty": (lambda data: "", "the file must have 1..4096 bytes, has 0"),
