@@ -20,7 +20,7 @@ from serving.observability.metrics import Metrics
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; two are equal if what is answered is, whichever way each took and whatever each is called."""
+    """A response. Server-Timing and the request id do not count in a comparison."""
 
     status: int
     headers: Headers
@@ -39,7 +39,7 @@ def service_of(app: ASGIApp | Flask) -> Service:
 
 
 class Breakable:
-    """A session that works until it is told to fail."""
+    """A session that works until its failure is switched on."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -78,7 +78,7 @@ def ask(
 
 
 async def ask_on_the_loop(app: ASGIApp, query: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-    """The same for whoever is on the application's event loop already."""
+    """The same for callers on the application's event loop."""
     messages: list[dict[str, Any]] = []
     requests = iter([{"type": "http.request", "body": body, "more_body": False}])
 
@@ -124,7 +124,7 @@ def fetch(service: Service, query: str, request_headers: RequestHeaders | None =
 
 
 def wait_for_depth(metrics: Metrics, depth: int) -> None:
-    """Return when so many rows wait."""
+    """Return when this number of rows waits."""
     pause = threading.Event()
     for _ in range(30_000):
         if metrics.registry.get_sample_value("gan_queue_depth") == depth:

@@ -81,7 +81,7 @@ def retry(ask: Callable[[], T]) -> T:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -113,7 +113,7 @@ def running(root: Path, **settings: object) -> Iterator[Server]:
 
 
 def wait_for_workers(process: subprocess.Popen[str], port: int, count: int) -> None:
-    """Return when so many workers listen; each has a socket of its own once its models are loaded."""
+    """Return when this number of workers listens; each has a socket of its own once its models are loaded."""
     pause = threading.Event()
     for _ in range(TIMEOUT * 20):
         if process.poll() is not None:

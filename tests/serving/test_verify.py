@@ -153,7 +153,7 @@ def test_the_verdict_says_of_what(fetch: Callable[[str], bytes], check: Check, m
 
 
 def test_deflated_anew_the_pixels_match(fetch: Callable[[str], bytes], check: Check) -> None:
-    """The same pixels in another deflate stream are told as equal pixels in other bytes."""
+    """The same pixels in another deflate stream are reported as equal pixels in other bytes."""
     data = fetch("model=grey&seed=42")
     inflated = zlib.decompress(read_png(data).deflated)
     code, line = check(with_lines(data, zlib.compress(inflated, 9)))
@@ -190,7 +190,7 @@ def test_pixels_that_differ_are_counted(fetch: Callable[[str], bytes], check: Ch
 
 
 def test_another_seeds_picture_is_a_pixel_difference(fetch: Callable[[str], bytes], check: Check) -> None:
-    """A file that names another seed than its own is found out."""
+    """A file that names another seed than its own differs in pixels."""
     assert check(with_origin(fetch("seed=42"), seed=43))[0] == 1
 
 
@@ -360,7 +360,7 @@ WRONG_VALUES: list[tuple[dict[str, object], str]] = [
 def test_an_absurd_value_is_refused(
     fetch: Callable[[str], bytes], check: Check, changes: dict[str, object], reason: str
 ) -> None:
-    """A text chunk's value that no service writes is told beside the right one, before anything of its size is made."""
+    """A value that no service writes is refused with the right range, before anything of its size is allocated."""
     code, line = check(with_origin(fetch("seed=42"), **changes))
     assert code == 2
     assert reason in line

@@ -21,7 +21,7 @@ TICK_MS = {"webp": 1, "apng": 1, "gif": 10}
 
 
 def frames_of(data: bytes) -> list[tuple[Any, float]]:
-    """Each stored frame's RGB pixels and milliseconds, by Pillow; a file without a second frame has one for ever."""
+    """Each stored frame's RGB pixels and milliseconds, by Pillow; a file of one frame has no end."""
     with Pictures.open(io.BytesIO(data)) as picture:
         # an argument list is evaluated in order, and WebP's duration is known once the frame is loaded
         return [(np.asarray(f.convert("RGB")), f.info.get("duration") or np.inf) for f in ImageSequence.Iterator(picture)]
@@ -63,7 +63,7 @@ def test_every_frame_is_shown_at_its_time_pixel_for_pixel(name: str, channels: i
 @settings(max_examples=60, deadline=None)
 @given(animation=animations(3, colours=6))
 def test_a_gif_of_few_colours_is_exact(animation: Animation) -> None:
-    """A colour frame of up to 256 colours comes back pixel for pixel, whatever colours the others have."""
+    """A colour frame of up to 256 colours comes back pixel for pixel, for any colours of the other frames."""
     found = shown(ANIMATIONS["gif"].encode(animation), len(animation.frames), animation.fps)
     assert np.array_equal(found, enlarged(animation.frames, animation.scale))
 
@@ -97,7 +97,7 @@ def test_no_frame_is_late_by_more_than_half_a_tick(count: int, fps: int, ticks: 
 @pytest.mark.parametrize("name", ANIMATIONS)
 @pytest.mark.parametrize("loop", [0, 1, 2, 65535])
 def test_it_is_played_as_often_as_asked(name: str, loop: int) -> None:
-    """``loop`` is how often it is played, 0 for ever; GIF's own count is of repeats, and none is said for once."""
+    """``loop`` is the number of plays, 0 endless; GIF counts repeats, and omits the count for one play."""
     frames = np.arange(2 * 16, dtype=np.uint8).reshape(2, 4, 4, 1)
     with Pictures.open(io.BytesIO(ANIMATIONS[name].encode(Animation(frames=frames, fps=5, loop=loop)))) as picture:
         assert picture.info.get("loop") == (loop if name != "gif" else {0: 0, 1: None, 2: 1, 65535: 65534}[loop])

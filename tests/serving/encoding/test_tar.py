@@ -16,7 +16,7 @@ MEMBERS = st.lists(st.tuples(st.from_regex(r"[0-9]{1,10}\.png", fullmatch=True),
 
 @given(members=MEMBERS)
 def test_a_tar_brings_back_its_members(members: list[tuple[str, bytes]]) -> None:
-    """Names and contents come back in order from the standard library's reader, as files of nobody and of the time 0."""
+    """Names and contents come back in order from the standard library's reader, as files without an owner and of time 0."""
     with tarfile.open(fileobj=io.BytesIO(b"".join(tar_blocks(members)))) as archive:
         found = archive.getmembers()
         assert [(m.name, archive.extractfile(m).read()) for m in found] == members

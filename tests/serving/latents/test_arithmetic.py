@@ -129,7 +129,7 @@ def test_a_wrong_seed_is_refused(wrong: int) -> None:
 
 
 def test_sums_seeds_and_places_share_a_batch() -> None:
-    """In any company a sum's row is the one that is made alone, and so are its neighbours'."""
+    """In any batch a sum's row is bit-equal to the one computed alone, and so are its neighbours."""
     found = draw_rows(LATENTS, [7, VectorSum(1, 2, 3), Interpolation(1, 2, 0.5), VectorSum(1, 2, 3)], [{}, {}, {}, {"y": 4}])
     alone = [draw_rows(LATENTS, [source]) for source in (7, VectorSum(1, 2, 3), Interpolation(1, 2, 0.5))]
     alone.append(combine(LATENTS, VectorSum(1, 2, 3), {"y": 4}))
@@ -175,9 +175,9 @@ def test_sums_asked_together_bring_what_they_bring_alone(make_service: Callable[
 
 def test_the_picture_says_how_to_make_it_again(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
     """The text in the PNG names the three seeds, the scale, the given values, the model and its digest."""
-    told = json.loads(read_png(get(arithmetic, make_service(), f"{ALL}&scale=2&y=3").body).text(PNG_KEYWORD))
+    origin = json.loads(read_png(get(arithmetic, make_service(), f"{ALL}&scale=2&y=3").body).text(PNG_KEYWORD))
     model = models["conditional"]
-    assert told == {
+    assert origin == {
         "model": "conditional",
         "digest": model.digest,
         "runtime": model.runtime,

@@ -64,7 +64,7 @@ SOURCES = SEEDS | st.builds(Interpolation, st.integers(0, 3), st.integers(0, 3),
 
 @given(rows=st.lists(st.tuples(SOURCES, VALUES), min_size=1, max_size=9))
 def test_seeds_and_places_share_a_batch(rows: list[tuple[int | Interpolation, dict[str, float]]]) -> None:
-    """In any company a seed's row is that of ``draw`` and a place's row that of ``between``, each with its own given values."""
+    """In any batch a seed's row is that of ``draw`` and an interpolation's that of ``between``, each with its own overrides."""
     found = draw_sources(LATENTS, [source for source, _ in rows], [values for _, values in rows])
     for row, (source, values) in enumerate(rows):
         if isinstance(source, Interpolation):
@@ -118,7 +118,7 @@ def test_the_sine_is_the_sine(x: float) -> None:
 
 @given(angle=st.floats(1e-7, math.pi - 1e-7), size=st.floats(1e-3, 1e3))
 def test_the_angle_is_the_angle(angle: float, size: float) -> None:
-    """The angle of two vectors is found to 15 digits, whatever their lengths, nearly parallel and nearly opposite ones too."""
+    """The angle of two vectors is exact to 15 digits for any lengths, nearly parallel and nearly opposite ones too."""
     found = angle_between(np.array([size, 0.0]), np.array([math.cos(angle), math.sin(angle)]))
     assert found == pytest.approx(angle, rel=1e-15, abs=1e-15)
 

@@ -54,7 +54,7 @@ def test_another_draw_is_refused_as_such(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_latents_are_looked_at_before_pixels() -> None:
-    """Where the first golden's pixels and the second one's latents are wrong, the latents are told."""
+    """Where the first golden's pixels and the second one's latents are wrong, the message names the latents."""
     first, second = model_from_bytes(FILE, "cpu").card.goldens
     wrong = (replace(first, output=255 - first.output), replace(second, latents="0" * 64))
     with pytest.raises(ModelError, match=f"golden seed 42: the latents must have the SHA-256 {'0' * 64}"):
@@ -127,7 +127,7 @@ def test_files_are_what_a_client_gets(make_service: Callable[..., Service], name
 
 
 def test_models_shows_what_differs(app: ASGIApp, models: dict[str, Model]) -> None:
-    """``/models/<name>`` tells latents, pixels, encoder and files, each by itself."""
+    """``/models/<name>`` reports latents, pixels, encoder and files separately."""
     shown: dict[str, Any] = json.loads(ask(app, path="/models/grey").body)["goldens"]
     assert shown == {"latents": "exact", "pixels": "exact"} | asdict(hash_golden_files(models["grey"]))
     assert (list(shown), shown["latents"], shown["pixels"]) == (["latents", "pixels", "encoder", "files"], "exact", "exact")

@@ -195,7 +195,7 @@ def test_a_path_that_is_no_file_is_refused_without_waiting(make: Callable[[Path]
 
 
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
-    """Names tell models apart, so no two may be the same."""
+    """Two models with the same name are refused."""
     for name in ("a", "b"):
         (tmp_path / f"{name}.onnx").write_bytes(tiny_onnx.grey())
     with pytest.raises(ModelError, match="another model has the name 'grey'"):

@@ -183,7 +183,7 @@ def test_what_cannot_be_remembered_is_not_let_in(home: Path, keys: Path, tmp_pat
 
 
 def test_each_of_several_keys_is_trusted_until_it_is_taken_out(home: Path, keys: Path) -> None:
-    """S-30: keys are read at every load: a new one counts at once beside the old, and a revoked one counts no more."""
+    """S-30: keys are read at every load: a new one is accepted at once along with the old, and a revoked one is refused."""
     app = make_app(home, keys)
     keys.write_bytes(pem(OTHER_KEY, KEY))
     for serial, key in ((6, KEY), (7, OTHER_KEY)):
