@@ -98,7 +98,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class RouteParameter:
-    """A query parameter of a route, whatever the model.
+    """A query parameter of a route, the same for every model.
 
     Args:
         name: as it stands in the query.

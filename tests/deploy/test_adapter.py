@@ -63,7 +63,7 @@ def _series(suffix: str, labels: str, a_second: int) -> Document:
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")
 def test_the_metric_is_the_wait_of_each_pod_and_nought_without_requests(tmp_path: Path) -> None:
-    """By Prometheus itself: a pod whose samples wait .025 s, one where most wait .25 s, and one that nobody asks."""
+    """By Prometheus itself: a pod whose samples wait .025 s, one where most wait .25 s, and one without requests."""
     test = {
         "evaluation_interval": "15s",
         "tests": [

@@ -81,7 +81,7 @@ def test_our_images_are_built_from_the_repository(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVE)
 def test_settings_are_ones_that_the_service_takes(name: str) -> None:
-    """Every variable is a setting with a right value; the provider is named, so that a GPU's absence is told."""
+    """Every variable is a setting with a right value; the provider is named, so that a GPU's absence is an error."""
     given = {variable.lower().removeprefix("gan_") for variable in SERVICES[name]["environment"]}
     assert given <= set(vars(Settings()))
     assert settings(name).provider == ("cuda" if "gpu" in name else "cpu")

@@ -35,7 +35,7 @@ def test_what_is_committed_is_what_the_code_makes(tmp_path: Path) -> None:
 
 
 def test_check_sees_a_change_by_hand(tmp_path: Path) -> None:
-    """One byte more, or a file less, is told by the exit code."""
+    """One byte more, or a file less, is shown by the exit code."""
     main([], tmp_path)
     (tmp_path / "service.json").write_text((tmp_path / "service.json").read_text() + " ")
     assert main(["--check"], tmp_path) == 1

@@ -22,7 +22,7 @@ def test_no_program_lends_its_owners_rights(dockerfile: str) -> None:
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_no_instruction_holds_a_secret(dockerfile: str) -> None:
-    """No argument or variable is one that a secret or somebody's package index could be written into."""
+    """No argument or variable is one that a secret or a private package index could be written into."""
     named = [rest for keyword, rest in instructions(dockerfile) if keyword in ("ARG", "ENV", "LABEL")]
     assert [rest for rest in named if SECRET.search(rest)] == []
     assert not re.search(r"https?://(?!127\.0\.0\.1)", "\n".join(rest for _, rest in instructions(dockerfile)))

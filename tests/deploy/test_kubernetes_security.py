@@ -72,7 +72,7 @@ def test_images_are_this_projects_version(folder: str, name: str, dockerfile: st
 
 
 def test_namespace_enforces_the_restricted_standard() -> None:
-    """Whatever else is put there meets it, too."""
+    """It holds for anything else that is put there."""
     labels = written("ground/namespace.yaml")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
@@ -100,7 +100,7 @@ def test_everything_is_in_one_namespace() -> None:
 
 
 def test_every_file_is_built_into_something() -> None:
-    """No manifest lies beside a kustomization that does not name it."""
+    """Each manifest in a kustomization's folder is named by it."""
     for path in KUBERNETES.rglob("kustomization.yaml"):
         named = path.read_text()
         beside = {other.name for other in path.parent.glob("*.yaml")} - {"kustomization.yaml"}

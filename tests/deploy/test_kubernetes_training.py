@@ -1,4 +1,4 @@
-"""The training manifests: one run, told in two ways, that writes where its checkpoints last."""
+"""The training manifests: one run, declared in two ways, that writes where its checkpoints last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus is given: accepted by its own tools, right about given series, and nothing in it that nobody can act upon."""
+"""What Prometheus is given: accepted by its own tools, right about given series, and every alert has an action."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_each_alert_says_how_bad_it_is_and_where_its_page_is(name: str) -> None:
 
 
 def test_no_alert_is_described_that_there_is_not() -> None:
-    """A heading that was left behind sends somebody looking for nothing."""
+    """A heading without an alert is out of date."""
     text = (ROOT / "docs" / "OPERATIONS.md").read_text()
     alerts = text.partition("## Alerts")[2].partition("\n## ")[0]
     assert re.findall(r"^### (\w+)$", alerts, re.MULTILINE) == list(ALERTS)

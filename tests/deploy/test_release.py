@@ -35,7 +35,7 @@ PINS = [Pin("numpy", "2.4.6", "a" * 64), Pin("torch", "2.13.0+cpu", "b" * 64)]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, and beside it ``key.pem`` and ``key.pub.pem``."""
+    """A model, and next to it ``key.pem`` and ``key.pub.pem``."""
     folder = tmp_path_factory.mktemp("model")
     key = Ed25519PrivateKey.generate()
     (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -63,7 +63,7 @@ def released(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_release_is_whole_and_its_sums_are_true(released: Path) -> None:
-    """Wheel, contexts, pins, bill and model are there, each with its SHA-256; nothing else is, not even beside the folder."""
+    """Wheel, contexts, pins, bill and model are there, each with its SHA-256; nothing else is, not even next to the folder."""
     found = sorted(str(path.relative_to(released)) for path in released.rglob("*") if path.is_file())
     assert found == [
         "SHA256SUMS",
@@ -94,7 +94,7 @@ def test_two_releases_are_the_same_bytes(released: Path, model: Path, tmp_path: 
 
 @pytest.mark.slow
 def test_the_bundle_is_served_and_told(released: Path, model: Path) -> None:
-    """A service pointed at the folder trusts it by the public key, and the card beside it is the card inside."""
+    """A service pointed at the folder trusts it by the public key, and the card next to it is the card inside."""
     models = [load_model(released / "model/model.onnx", "cpu", trust=Trust(model.parent / "key.pub.pem"))]
     card = json.loads((released / "model/card.json").read_text())
     assert [card["name"]] == [model.card.name for model in models] == ["grey"]
@@ -202,7 +202,7 @@ def put_audit(folder: Path, said: str, code: int, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("case", AUDITS)
 def test_an_audit_says_whether_it_was_run(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """S-28: a service that cannot be reached is told as such, and is no clean audit."""
+    """S-28: a service that cannot be reached is reported as such, and is no clean audit."""
     said, code, line = AUDITS[case]
     put_audit(tmp_path, said, code, monkeypatch)
     assert audit(tmp_path / "requirements.txt") == line
@@ -234,7 +234,7 @@ def test_a_key_needs_a_serial(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_release_is_not_replaced(model: Path, tmp_path: Path) -> None:
-    """Somebody's files in the way stay."""
+    """Other files in the way stay."""
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist/thesis.txt").write_text("years of work")
     done = make_release("--model", model, "--out", tmp_path / "dist")

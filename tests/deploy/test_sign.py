@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs opens
 
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
-    """A private key, and ``key.pub.pem`` beside it, by the commands of docs/RELEASING.md."""
+    """A private key, and ``key.pub.pem`` next to it, by the commands of docs/RELEASING.md."""
     openssl("genpkey", "-algorithm", "ed25519", "-out", str(tmp_path / "key.pem"))
     openssl("pkey", "-in", str(tmp_path / "key.pem"), "-pubout", "-out", str(tmp_path / "key.pub.pem"))
     return tmp_path / "key.pem"
@@ -68,7 +68,7 @@ def test_openssl_agrees(key: Path, tmp_path: Path) -> None:
 
 
 def test_a_wrong_key_signs_nothing(key: Path, tmp_path: Path) -> None:
-    """A missing key, a public one and one of another kind are told in one line, with exit code 1."""
+    """A missing key, a public one and one of another kind are reported in one line, with exit code 1."""
     model = tmp_path / "m.onnx"
     model.write_bytes(tiny_onnx.grey())
     openssl("genpkey", "-algorithm", "x25519", "-out", str(tmp_path / "other.pem"))

@@ -39,7 +39,7 @@ def too_much(server: Server) -> None:
 
 @contextmanager
 def asking(server: Server, ask: Callable[[Server], None], threads: int, pause_s: float) -> Iterator[None]:
-    """Ask again and again from so many threads, with a pause after each time, until the block ends."""
+    """Send requests from that many threads, with a pause after each time, until the block ends."""
     is_over = threading.Event()
 
     def run() -> None:

@@ -46,13 +46,13 @@ def models(folder: Path) -> dict[str, Model]:
 
 @pytest.fixture(scope="session")
 def app(settings: Settings) -> ASGIApp:
-    """The application as it is shipped, with the lane."""
+    """The application as it is shipped, with the fast path."""
     return create_app(settings, log=lambda event, **facts: None)
 
 
 @pytest.fixture(scope="session")
 def flask_only(settings: Settings) -> Flask:
-    """The application without the lane."""
+    """The application without the fast path."""
     return create_app(replace(settings, fast_path=False), log=lambda event, **facts: None).flask
 
 

@@ -283,7 +283,7 @@ REFUSED: list[tuple[str, Callable[[bytes], bytes], str]] = [
 def test_a_damaged_or_hostile_file_is_refused(
     fetch: Callable[[str], bytes], check: Check, change: Callable[[bytes], bytes], reason: str
 ) -> None:
-    """Whatever is wrong with a file, the exit code is 2 and one line says what is wrong and what would be right."""
+    """For any damaged file the exit code is 2 and one line says what is wrong and what would be right."""
     code, line = check(change(fetch("model=grey&seed=42")))
     assert code == 2
     assert reason in line

@@ -70,7 +70,7 @@ class TorchServe:
         return self.send(f"/predictions/{model}", query.encode("latin-1"), headers)
 
     def announce(self, model: str, length: int) -> int:
-        """The status that a body of so many bytes is answered with before any of it is sent."""
+        """The status of a body of that many bytes, answered before any of it is sent."""
         connection = HTTPConnection("127.0.0.1", self.ports["8080"], timeout=60)
         try:
             connection.putrequest("POST", f"/predictions/{model}")

@@ -1,4 +1,4 @@
-"""Many samples at once, for programs; and where answers are encoded, so that nobody else waits for them."""
+"""Bulk answers, and where answers are encoded, so that other requests do not wait for them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class CountingThreads(ThreadPoolExecutor):
 def test_what_takes_long_is_encoded_in_a_thread(
     make_service: Callable[..., Service], make: Any, query: str, is_threaded: bool
 ) -> None:
-    """Animations, plots, AVIF, and whatever has many rows or pixels leave the event loop free; small answers do not."""
+    """Animations, plots, AVIF, and answers of many rows or pixels leave the event loop free; small answers do not."""
     with CountingThreads(1) as threads:
         service = replace(make_service(), threads=threads)
         assert service.portal.run(make(service, query, RequestHeaders())).status == 200

@@ -76,7 +76,7 @@ def test_a_random_seed_is_never_kept(held: tuple[Service, HeldSession]) -> None:
 
 
 def test_equal_requests_in_flight_are_one_inference(held: tuple[Service, HeldSession]) -> None:
-    """Whoever asks for what is being made waits for it and gets the same bytes."""
+    """A request equal to one in flight waits for it and gets the same bytes."""
     service, session = held
 
     async def play() -> list[Any]:
@@ -156,7 +156,7 @@ def test_a_client_that_leaves_takes_its_work_along(held: tuple[Service, HeldSess
 
 
 def test_a_failed_flight_fails_for_all_and_is_forgotten(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
-    """O-09: an error is told to all who wait for it, is not kept, and the next request is right."""
+    """O-09: an error reaches every request that waits for it, is not cached, and the next request is right."""
     session = HeldSession(models["grey"].session)
     service = make_service({"grey": replace(models["grey"], session=session)}, cache_bytes=2**20)
     run, is_broken = session._session.run, True
@@ -214,7 +214,7 @@ def test_a_cache_of_nothing_keeps_nothing() -> None:
 
 
 def test_a_digests_address_is_immutable_and_gives_the_same(make_service: Callable[..., Service]) -> None:
-    """``/models/<digest>/generate`` gives the bytes of ``/generate``, to be kept for ever; a seed that was drawn is not."""
+    """``/models/<digest>/generate`` gives the bytes of ``/generate``, immutable; a random seed's are not cached."""
     service = make_service()
     digest = service.registry["grey"].model.digest
     named = fetch(service, "model=grey&seed=5")

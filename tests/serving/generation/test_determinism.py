@@ -1,4 +1,4 @@
-"""The promise itself: the same seed gives the same bytes, alone, in any company, at any place, and in years to come."""
+"""The promise itself: the same seed gives the same bytes, alone, in any batch, at any position, in any version."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_seed_gives_the_same_among_others(make_service: Callable[..., Service]
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 33, 64])
 def test_a_seed_gives_the_same_at_every_place_of_a_batch(models: dict[str, Model], name: str, size: int) -> None:
-    """D-03: in every slot of a batch, whatever stands beside it, a seed's row is bit-equal to the row alone."""
+    """D-03: in every slot of a batch, with any other rows, a seed's row is bit-equal to the row alone."""
     model = models[name]
     alone = model.sample([42]).tobytes()
     for slot in range(size):
@@ -209,7 +209,7 @@ def sha(data: bytes) -> str:
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Any]:
-    """What was computed once, and must be the same for ever: the model ``exact`` sums small integers only."""
+    """Values computed once that must never change: the model ``exact`` sums small integers only."""
     loaded: dict[str, Any] = json.loads(GOLDEN.read_text())
     return loaded
 

@@ -1,4 +1,4 @@
-"""One client's share: told apart by address, refused when it is used up, bounded in memory."""
+"""One client's bucket: by address, refused when it is empty, bounded in memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Clock:
 
 
 def admitted(bucket: TokenBucket, client: str, count: int) -> int:
-    """How many of so many requests for one row are admitted."""
+    """How many of a number of requests for one row are admitted."""
     done = 0
     for _ in range(count):
         try:
@@ -65,7 +65,7 @@ def test_a_large_request_is_paid_off() -> None:
 
 
 def test_clients_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """S-06: however many addresses ask, so many are remembered."""
+    """S-06: the number of remembered addresses is bounded."""
     monkeypatch.setattr(token_bucket, "MAX_CLIENTS", 100)
     bucket = TokenBucket(10, burst=20, clock=Clock())
     for client in range(10_000):
@@ -74,7 +74,7 @@ def test_clients_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_rate_nobody_is_counted() -> None:
-    """The default admits everything and remembers nobody; so does a rate for whoever has no address."""
+    """The default admits everything and remembers no client; so does a rate for a client without an address."""
     bucket = TokenBucket(None, burst=0)
     assert admitted(bucket, "a", 100) == 100
     assert len(bucket) == 0

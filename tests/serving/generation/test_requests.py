@@ -1,4 +1,4 @@
-"""Requests to ``/generate``: every case of the corpus, methods, paths, and whatever Hypothesis thinks of."""
+"""Requests to ``/generate``: every case of the corpus, methods, paths, and generated queries."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_each_request_is_answered_as_the_table_says(app: ASGIApp, case: Case) ->
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_the_lane_and_flask_answer_the_same(app: ASGIApp, flask_only: Flask, case: Case, method: str) -> None:
-    """With and without the lane, status, headers in their order, and body are the same."""
+    """With and without the fast path, status, headers in their order, and body are the same."""
     assert ask_case(app, case, method) == ask_case(flask_only, case, method)
 
 
 def test_the_lane_and_flask_agree_on_304(app: ASGIApp, flask_only: Flask) -> None:
-    """A conditional request is answered the same way with and without the lane."""
+    """A conditional request is answered the same way with and without the fast path."""
     headers = {"If-None-Match": ask(app, "seed=1").headers["ETag"]}
     answers = [ask(one, "seed=1", headers=headers) for one in (app, flask_only)]
     assert answers[0] == answers[1]
@@ -143,7 +143,7 @@ NAMES = st.sampled_from(["seed", "n", "format", "scale", "model", "y", "c0", "c1
     pairs=st.lists(st.tuples(NAMES, TEXT), max_size=5), accept=st.none() | st.text(st.characters(codec="latin-1"), max_size=30)
 )
 def test_any_text_gets_200_or_400_or_406(app: ASGIApp, pairs: list[tuple[str, str]], accept: str | None) -> None:
-    """Whatever text stands in whatever parameter, the answer is a sample or a problem that the client can mend."""
+    """For any text in any parameter the answer is a sample or a 4xx problem."""
     query = "&".join(f"{name}={value}" for name, value in pairs).encode().decode("latin-1")
     clean = None if accept is None or "\n" in accept or "\r" in accept else {"Accept": accept}
     assert ask(app, query, headers=clean).status in (200, 400, 406)

@@ -1,4 +1,4 @@
-"""The same bytes whatever the process is like: cold or warm, of more threads or workers, busy, or with another model's tags."""
+"""The same bytes from any process: cold or warm, of more threads or workers, busy, or with another model's tags."""
 
 from __future__ import annotations
 

@@ -29,13 +29,13 @@ def shape(value: str | None) -> str | None:
 
 @pytest.fixture
 def both(settings: Settings) -> list[ASGIApp]:
-    """The application as shipped, and without the lane; neither has answered anything yet."""
+    """The application as shipped, and without the fast path; neither has answered a request yet."""
     return [create_app(replace(settings, fast_path=fast_path), log=lambda event, **facts: None) for fast_path in (True, False)]
 
 
 @pytest.mark.parametrize(("path", "query"), ASKED)
 def test_each_way_to_a_sample_tells_the_same(both: list[ASGIApp], path: str, query: str) -> None:
-    """Made, kept, and not changed: with the lane and without it the header has one shape."""
+    """Made, kept, and not changed: with the fast path and without it the header has one shape."""
     for app in both:
         rows = "3" if path == "/walk" else "1"
         made = f"cache;desc=miss, batch;desc={rows}, queue;dur=#, inference;dur=#, encode;dur=#"
@@ -107,7 +107,7 @@ def test_the_times_of_several_batches_are_added() -> None:
 
 
 def test_a_replys_headers_are_those_of_what_is_answered(make_service: Callable[..., Service]) -> None:
-    """Whoever passes on a reply's headers, as the archive for TorchServe does, passes on nothing of one request alone."""
+    """A reply's headers, which the archive for TorchServe passes on, hold nothing of one request alone."""
     reply = fetch(make_service(), "seed=1")
     assert "Server-Timing" not in dict(reply.headers)
 

@@ -139,7 +139,7 @@ def test_sums_seeds_and_places_share_a_batch() -> None:
 
 @pytest.mark.parametrize("case", REQUESTS, ids=[case.name for case in REQUESTS])
 def test_each_request_is_answered_as_the_table_says(app: ASGIApp, flask_only: Flask, case: Case) -> None:
-    """A request gets the table's status, with the lane and without; an error is problem+json with its code and its words."""
+    """A request gets the table's status, on the fast path and off; an error is problem+json with its code and its words."""
     headers = {"Accept": case.accept} if case.accept else {}
     answer = ask(app, case.query, path="/arithmetic", headers=headers)
     assert answer == ask(flask_only, case.query, path="/arithmetic", headers=headers)

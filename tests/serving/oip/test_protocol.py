@@ -265,7 +265,7 @@ def test_a_full_queue_and_a_deadline_are_told_and_counted(
 
 
 def test_rows_and_seeds_share_a_batch(models: dict[str, Model]) -> None:
-    """A row of given latents changes no seed's row beside it."""
+    """A row of given latents changes no seed's row in the same batch."""
     model = replace(models["conditional"])
     drawn = draw(model.card.latents, [5, 6])
     row = GivenLatents(0, {name: values[1] for name, values in drawn.items()})

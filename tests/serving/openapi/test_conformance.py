@@ -83,7 +83,7 @@ def failures(event: Any) -> Iterator[str]:
 
 
 def is_unsaid(label: str, check: Any, response: Any) -> bool:
-    """Whether a refusal follows a rule that no schema of one value can express, or a header that nobody knows was let pass."""
+    """Whether a refusal follows a rule that no schema of one value can express, or an unknown header was accepted."""
     if check.name == "negative_data_rejection":
         return "in header - object with unexpected properties" in str(check.failure_info.failure)
     if check.name != "positive_data_acceptance":

@@ -82,7 +82,7 @@ def test_every_format_is_told(document: Document, models: dict[str, Model]) -> N
 
 @pytest.fixture(scope="module")
 def admins(settings: Settings) -> Document:
-    """The document of a service that can be told to reload."""
+    """The document of a service with the reload route."""
     app = create_app(replace(settings, admin_token="0123456789abcdef"), log=lambda event, **facts: None)
     document: Document = json.loads(ask(app, path="/openapi.json").body)
     return document
