@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from contract import Card, Image, Latents, Uniform
+from training.data import Pixels
 from training.export.samplers import ImageSampler
 from training.export.to_onnx import export, package_versions
-from training.game.recipe import Pixels
 from training.nets import conv, mlp
 from training.nets.layers import initialise, uniform
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from training.data import mnist, packaged, stacked, toys
-from training.data.dataset import DataSet, Request, Split
+from training.data.dataset import DataSet, Pixels, Request, Split
 from training.data.errors import DataError
 from training.data.folder import load_folder
 
-__all__ = ["CATALOGUE", "DataError", "DataSet", "Entry", "load", "names"]
+__all__ = ["CATALOGUE", "DataError", "DataSet", "Entry", "Pixels", "load", "names"]
 
 FOLDER = "folder:PATH"
 LARGEST = 1024

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 Split = Literal["train", "test"]
+Pixels = Literal["unit", "tanh"]
+"""Range in which the nets see images: ``unit`` is [0,1], ``tanh`` is [-1,1]."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from contract import Image, Output, Points
-from training.data import DataSet
-from training.game.recipe import Pixels
+from training.data import DataSet, Pixels
 
 
 class ImageSampler(nn.Module):

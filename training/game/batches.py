@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.data import DataError, DataSet
-from training.game.recipe import Pixels
+from training.data import DataError, DataSet, Pixels
 from training.game.step import Batch
 
 

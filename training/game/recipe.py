@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from contract import Latents
+from training.data import Pixels
+from training.game.batches import Batches
 from training.game.gates import Gate, always
 from training.game.objective import Loss
 from training.game.optimisers import Optimiser
@@ -17,28 +18,13 @@ from training.game.priors import from_priors
 from training.game.schedules import Schedule, alternate
 from training.game.step import Batch
 
-Pixels = Literal["unit", "tanh"]
 Nets = dict[str, nn.Module]
 Hyperparameters = Callable[[int, int], Mapping[str, float | tuple[float, float]]]
 Deal = Callable[[Latents, int, torch.device], dict[str, Tensor]]
-Prepare = Callable[[Mapping[str, nn.Module], "SampleSource", int], None]
+Prepare = Callable[[Mapping[str, nn.Module], Batches, int], None]
 """From the nets by role, the training data and the run's seed, to the nets changed in place."""
 Examine = Callable[[Mapping[str, nn.Module], Batch], dict[str, float]]
 """From the nets that samples are drawn from, in evaluation mode, and all test samples, to named numbers."""
-
-
-class SampleSource(Protocol):
-    """Real samples as the nets see them, dealt by number."""
-
-    def __len__(self) -> int:
-        """How many samples there are."""
-
-    def rows(self, places: Tensor) -> Batch:
-        """The samples at these places of the data set, int64 [N]."""
-
-    @property
-    def labels(self) -> Tensor | None:
-        """Class of every sample, int64 [N]; None where the data has no labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

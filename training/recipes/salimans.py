@@ -10,8 +10,9 @@ from torch import nn
 
 from contract import Latents, Uniform
 from training.errors import TrainingError
+from training.game.batches import Batches
 from training.game.optimisers import adam_inside
-from training.game.recipe import Ema, Nets, Player, Recipe, SampleSource
+from training.game.recipe import Ema, Nets, Player, Recipe
 from training.game.schedules import alternate, simultaneous
 from training.game.step import Batch
 from training.losses.feature_matching import d_labelled, d_unlabelled, g_feature_matching
@@ -61,19 +62,19 @@ def salimans(
     )
 
 
-def label(per_class: int) -> Callable[[Mapping[str, nn.Module], SampleSource, int], None]:
+def label(per_class: int) -> Callable[[Mapping[str, nn.Module], Batches, int], None]:
     """A recipe's ``prepare``: chooses the labelled samples by the run's seed, and fits D's weights to 500 real samples."""
 
-    def prepare(nets: Mapping[str, nn.Module], deck: SampleSource, seed: int) -> None:
-        if deck.labels is None or int(deck.labels.max()) + 1 != CLASSES:
+    def prepare(nets: Mapping[str, nn.Module], batches: Batches, seed: int) -> None:
+        if batches.labels is None or int(batches.labels.max()) + 1 != CLASSES:
             raise TrainingError(f"this recipe learns {CLASSES} classes, and the data has other ones or none")
-        known = deck.rows(choose(deck.labels, per_class, seed=seed))
+        known = batches.rows(choose(batches.labels, per_class, seed=seed))
         assert known.y is not None
         labelled = cast(Labelled, nets["labelled"])
         labelled.x.copy_(known.x)
         labelled.y.copy_(known.y)
-        some = torch.randperm(len(deck), generator=torch.Generator().manual_seed(seed))[:FITTED_ON]
-        cast(weight_norm.Classifier, nets["D"]).fit(deck.rows(some.to(deck.labels.device)).x)
+        some = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed))[:FITTED_ON]
+        cast(weight_norm.Classifier, nets["D"]).fit(batches.rows(some.to(batches.labels.device)).x)
 
     return prepare
 

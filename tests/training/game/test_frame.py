@@ -20,7 +20,7 @@ from training.data import load
 from training.game.batches import Batches
 from training.game.loop import Game, play
 from training.game.objective import loss
-from training.game.recipe import Ema, Recipe, SampleSource
+from training.game.recipe import Ema, Recipe
 from training.game.step import Batch, DiscriminatorOutput, StepContext
 from training.nets.mlp import Discriminator
 from training.recipes import CATALOGUE
@@ -59,10 +59,10 @@ def test_fresh_nets_are_prepared_from_the_data_before_they_are_copied() -> None:
     """``prepare`` gets the nets, the data and the seed; averages begin where it left the nets."""
     conditioning: list[tuple[int, int]] = []
 
-    def prepare(nets: Mapping[str, nn.Module], deck: SampleSource, seed: int) -> None:
-        conditioning.append((len(deck), seed))
+    def prepare(nets: Mapping[str, nn.Module], batches: Batches, seed: int) -> None:
+        conditioning.append((len(batches), seed))
         with torch.no_grad():
-            next(nets["G"].parameters()).fill_(deck.rows(torch.tensor([3])).x[0, 0].item())
+            next(nets["G"].parameters()).fill_(batches.rows(torch.tensor([3])).x[0, 0].item())
 
     recipe = CATALOGUE["parabola"]
     game = game_of(replace(recipe, prepare=prepare, ema=Ema(0.5)))
