@@ -3,6 +3,9 @@
 RECIPE ?= cdcgan_r1
 DATA   ?= $(if $(filter cdcgan_r1,$(RECIPE)),mnist5k)
 STEPS  ?=
+BATCH  ?=
+SIZE   ?=
+SEED   ?=
 OUT    ?= runs/$(RECIPE)$(if $(DATA),-$(subst /,-,$(subst :,-,$(DATA))))
 MODEL  ?= $(OUT)/model.onnx
 PORT   ?= $(or $(GAN_PORT),8000)
@@ -39,7 +42,10 @@ help: ## Explain every target (this text)
 	@printf '    %-7s %-38s %s\n' \
 	  RECIPE '$(RECIPE)' 'which game to play; `$(BIN)/python -m training list` shows all' \
 	  DATA   '$(or $(DATA),as the recipe says)' 'what to learn; `folder:PATH` takes your own images' \
-	  STEPS  '$(or $(STEPS),as the recipe says)' 'how long to train' \
+	  STEPS  '$(or $(STEPS),as the recipe says)' 'training steps' \
+	  BATCH  '$(or $(BATCH),as the recipe says)' 'real samples per batch' \
+	  SIZE   '$(or $(SIZE),as the recipe says)' 'side of the images in pixels' \
+	  SEED   '$(or $(SEED),0)' 'random seed of the training' \
 	  OUT    '$(OUT)'    'where a run puts everything it makes' \
 	  MODEL  '$(MODEL)'  'what is served and scored' \
 	  PORT   '$(PORT)'   'where the service listens' \
@@ -68,8 +74,9 @@ $(STAMP):
 	@touch $@
 	@echo 'Everything is installed in $(VENV).'
 
-train: setup ## Train RECIPE on DATA (for STEPS) into OUT; the model is OUT/model.onnx
-	@$(BIN)/python -m training train '$(RECIPE)' $(if $(DATA),--data '$(DATA)') $(if $(STEPS),--steps $(STEPS)) --out '$(OUT)'
+train: setup ## Train RECIPE on DATA (STEPS, BATCH, SIZE, SEED) into OUT; the model is OUT/model.onnx
+	@$(BIN)/python -m training train '$(RECIPE)' $(if $(DATA),--data '$(DATA)') $(if $(STEPS),--steps $(STEPS)) \
+	  $(if $(BATCH),--batch $(BATCH)) $(if $(SIZE),--size $(SIZE)) $(if $(SEED),--seed $(SEED)) --out '$(OUT)'
 
 serve: setup ## Serve MODEL on PORT; trains it first if there is none yet
 	@test -f '$(MODEL)' || { \

@@ -19,42 +19,45 @@ from training.errors import TrainingError
 from training.recipes import CATALOGUE, DEFAULT
 from training.recipes.page import fill
 from training.run.config import RunConfig, find_config, read_config
-from training.run.context import CHECKPOINTS, JobContext
+from training.run.context import CHECKPOINT_SECONDS, CHECKPOINTS, JobContext
 from training.run.job import examine_run, export_run
-from training.run.launch import Device, Page, device_of, launch
+from training.run.launch import Device, Page, Saving, device_of, launch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Play a recipe and export its generator. A run that was interrupted goes on where it stopped."""
+    """Train a recipe and export its generator. An interrupted run continues from its newest checkpoint."""
 
     recipe: Annotated[str, tyro.conf.Positional] = DEFAULT
-    """Name of the recipe; `list` shows them."""
+    """Recipe; `list` shows all."""
     data: str | None = None
-    """Data set, or folder:PATH; the recipe's own unless given."""
+    """Data set, or folder:PATH; by default the recipe's own."""
     size: int | None = None
-    """Side of the images."""
+    """Side of the images in pixels; by default the recipe's own."""
     steps: int | None = None
-    """Training steps."""
+    """Training steps; by default the recipe's own number."""
     batch: int | None = None
-    """Real samples a step."""
+    """Real samples per batch; by default the recipe's own number."""
     gate: Literal["always", "worse-only", "equilibrium", "loss-ratio"] | None = None
-    """Who may move: everyone, only the player that is doing worse, all but one that is too good
-    or too bad (equilibrium) or ten times ahead (loss-ratio)."""
+    """Which players may update: all (always), only the one with the greater loss (worse-only), all but a D that is
+    too strong or a G that is too weak (equilibrium), or all but one whose loss is ten times less (loss-ratio).
+    By default the recipe's own gate."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     out: Path | None = None
-    """Run directory; runs/RECIPE-DATA unless given."""
+    """Run directory; by default runs/RECIPE-DATA."""
     device: Device = "auto"
-    """auto takes CUDA where there is a GPU."""
+    """Device; auto is CUDA where there is a GPU."""
     fresh: bool = False
-    """Throw away what the run directory holds."""
+    """Delete the run that the directory holds."""
     checkpoints: int = CHECKPOINTS
-    """How many over the run, each after a look at samples; what comes out is the same with any number."""
+    """Evaluations of the samples over the run; a checkpoint follows each. The model is the same with any number."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """Least time between two checkpoints; the last step and a stop save one in any case."""
     metrics_port: int | None = None
-    """Show the run to Prometheus at http://METRICS_ADDRESS:METRICS_PORT/metrics while it lasts."""
+    """Serve Prometheus metrics of the run at http://METRICS_ADDRESS:METRICS_PORT/metrics."""
     metrics_address: str = "127.0.0.1"
-    """Where that page listens; a container needs 0.0.0.0."""
+    """Address of the metrics page; a container needs 0.0.0.0."""
 
     def __call__(self, console: Console) -> int:
         config = RunConfig(
@@ -68,32 +71,34 @@ class Train:
         )
         recipe = config.resolve()
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"
-        page = Page(self.metrics_address, self.metrics_port)
-        return launch(config, run, self.device, console, page=page, checkpoints=self.checkpoints, is_fresh=self.fresh)
+        page, saving = Page(self.metrics_address, self.metrics_port), Saving(self.checkpoints, self.checkpoint_seconds)
+        return launch(config, run, self.device, console, page=page, saving=saving, is_fresh=self.fresh)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resume:
-    """Go on with an interrupted run."""
+    """Continue an interrupted run, or train a finished one longer."""
 
     run: tyro.conf.Positional[Path]
     """Run directory."""
     steps: int | None = None
-    """Play to this step instead of the one that was planned."""
+    """Last step; by default the one that the run was started with."""
     device: Device = "auto"
-    """auto takes CUDA where there is a GPU."""
+    """Device; auto is CUDA where there is a GPU."""
     checkpoints: int = CHECKPOINTS
-    """As of train."""
+    """Same as for `train`."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """Same as for `train`."""
     metrics_port: int | None = None
-    """As of train."""
+    """Same as for `train`."""
     metrics_address: str = "127.0.0.1"
-    """As of train."""
+    """Same as for `train`."""
 
     def __call__(self, console: Console) -> int:
         config = read_config(self.run)
-        page = Page(self.metrics_address, self.metrics_port)
+        page, saving = Page(self.metrics_address, self.metrics_port), Saving(self.checkpoints, self.checkpoint_seconds)
         longer = config if self.steps is None else replace(config, steps=self.steps)
-        return launch(longer, self.run, self.device, console, page=page, checkpoints=self.checkpoints)
+        return launch(longer, self.run, self.device, console, page=page, saving=saving)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,19 +117,19 @@ class Export:
 class Score:
     """Measure an exported model: KID, FID, class histogram, Parzen log-likelihood, or what suits a toy game.
 
-    Of a run directory it also examines the other nets where the recipe says how: a classifier's errors, a code's.
+    For a run directory it also measures the other nets where the recipe says how: the errors of a classifier or of a code.
     """
 
     model: tyro.conf.Positional[Path]
-    """The model.onnx, or the run directory that holds it."""
+    """Model file, or the run directory that holds it."""
     data: str | None = None
-    """Data set to compare with; the model's own unless given."""
+    """Data set to compare with; by default the model's own."""
     judge: str | None = None
-    """Data set whose classifier judges; the same unless given."""
+    """Data set whose classifier is used; by default the one to compare with."""
     samples: int | None = None
-    """How many samples are drawn; 10,000 unless given, 26,000 for stackedmnist."""
+    """Number of samples; by default 10,000, and 26,000 for stackedmnist."""
     nearest: int | None = None
-    """How many samples the 1-NN classifier is fitted on; as many as samples unless given."""
+    """Number of samples that the 1-NN classifier is fitted on; by default all."""
 
     def __call__(self, console: Console) -> int:
         from training.metrics.command import run_score
@@ -147,56 +152,56 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Gmam:
-    """Compare two runs by letting each one's discriminators judge the other's generator; positive: the second is better."""
+    """Compare two runs by applying each one's discriminators to the other's generator; positive: the second is better."""
 
     first: tyro.conf.Positional[Path]
     """Run directory."""
     second: tyro.conf.Positional[Path]
-    """Run directory; the figure is written there."""
+    """Run directory, to which the result is written."""
     samples: int = 10_000
-    """Samples of each, and at most so many real ones."""
+    """Samples of each run, and the greatest number of real ones."""
     first_lambda: float | None = None
-    """How the first's discriminators are weighted: 0 their mean, inf the greatest value; as the game learned unless given."""
+    """Weighting of the first run's discriminators: 0 is their mean, inf the greatest value; by default as learned."""
     second_lambda: float | None = None
-    """The same of the second's."""
+    """Weighting of the second run's discriminators."""
     device: Device = "auto"
-    """auto takes CUDA where there is a GPU."""
+    """Device; auto is CUDA where there is a GPU."""
 
     def __call__(self, console: Console) -> int:
         from training.run.compare import Weights, run_gmam
 
-        setting = JobContext(run=self.second, device=device_of(self.device), environ=os.environ, console=console)
-        run_gmam(self.first, setting, samples=self.samples, weights=Weights(first=self.first_lambda, second=self.second_lambda))
+        context = JobContext(run=self.second, device=device_of(self.device), environ=os.environ, console=console)
+        run_gmam(self.first, context, samples=self.samples, weights=Weights(first=self.first_lambda, second=self.second_lambda))
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruct:
-    """Measure how near a run's generator comes to images that it never saw, by gradient descent on the latents."""
+    """Measure how near a run's generator comes to unseen images, by gradient descent on the latents."""
 
     run: tyro.conf.Positional[Path]
     """Run directory."""
     images: int = 200
-    """How many test images."""
+    """Number of test images."""
     steps: int = 300
-    """Moves from each start."""
+    """Gradient steps from each start."""
     restarts: int = 2
-    """Starts an image; the best counts."""
+    """Starts per image; the best counts."""
     device: Device = "auto"
-    """auto takes CUDA where there is a GPU."""
+    """Device; auto is CUDA where there is a GPU."""
 
     def __call__(self, console: Console) -> int:
         from training.metrics.reconstruction import Search
         from training.run.compare import run_reconstruction
 
-        setting = JobContext(run=self.run, device=device_of(self.device), environ=os.environ, console=console)
-        run_reconstruction(setting, images=self.images, search=Search(steps=self.steps, restarts=self.restarts))
+        context = JobContext(run=self.run, device=device_of(self.device), environ=os.environ, console=console)
+        run_reconstruction(context, images=self.images, search=Search(steps=self.steps, restarts=self.restarts))
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """Show every recipe with its paper, and every data set."""
+    """List the recipes with their papers, and the data sets."""
 
     markdown: Path | None = None
     """Markdown page; write both tables between its markers instead of printing them."""
@@ -216,7 +221,7 @@ class List:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command line; the answer is the exit code, as ``training.errors`` lists them."""
+    """Run the command line; returns the exit code, as listed in ``training.errors``."""
     console = Console(width=None if sys.stdout.isatty() else 132)
     command = tyro.extras.subcommand_cli_from_dict(
         {

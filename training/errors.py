@@ -1,9 +1,10 @@
-"""What can stop a training job, each with the exit code that tells it apart.
+"""Errors that end a training job, each with its exit code.
 
 TrainingError           2   asked for something impossible
+├── RecipeError         2   a recipe's parts do not fit together
 ├── NonFinite           3   a loss became infinite or NaN
 ├── CheckpointError     4   no checkpoint can be continued from
-└── ExportError         5   the exported file does not do what the nets do
+└── ExportError         5   the exported file does not compute what the nets compute
 """
 
 from __future__ import annotations
@@ -13,6 +14,14 @@ class TrainingError(Exception):
     """The job cannot go on; the message is one sentence for the person who started it."""
 
     exit_code = 2
+
+
+class RecipeError(TrainingError):
+    """A recipe's parts do not fit together; the message names the recipe, the player and the net."""
+
+    def __init__(self, recipe: str, mistake: str, *, player: str | None = None, net: str | None = None) -> None:
+        parts = [("recipe", recipe), ("player", player), ("net", net)]
+        super().__init__(f"{', '.join(f'{kind} {name}' for kind, name in parts if name)}: {mistake}")
 
 
 class NonFinite(TrainingError):
@@ -34,6 +43,6 @@ class CheckpointError(TrainingError):
 
 
 class ExportError(TrainingError):
-    """The exported file does not do what the nets do."""
+    """The exported file does not compute what the nets compute."""
 
     exit_code = 5

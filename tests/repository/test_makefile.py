@@ -43,6 +43,10 @@ def test_help_shows_every_variable() -> None:
     [
         ([], "'cdcgan_r1' --data 'mnist5k' --out 'runs/cdcgan_r1-mnist5k'"),
         (["RECIPE=dcgan"], "'dcgan' --out 'runs/dcgan'"),
+        (
+            ["RECIPE=dcgan", "STEPS=5", "BATCH=8", "SIZE=32", "SEED=7"],
+            "'dcgan' --steps 5 --batch 8 --size 32 --seed 7 --out 'runs/dcgan'",
+        ),
         (["RECIPE=dcgan", "DATA=mnist", "STEPS=5"], "'dcgan' --data 'mnist' --steps 5 --out 'runs/dcgan-mnist'"),
         (["DATA=folder:my/cats"], "'cdcgan_r1' --data 'folder:my/cats' --out 'runs/cdcgan_r1-folder-my-cats'"),
         (["OUT=here"], "'cdcgan_r1' --data 'mnist5k' --out 'here'"),
@@ -50,8 +54,8 @@ def test_help_shows_every_variable() -> None:
     ids=str,
 )
 def test_train_hands_its_variables_on(variables: list[str], arguments: str) -> None:
-    """RECIPE, DATA, STEPS and OUT reach the command line; what is not given is left to the recipe."""
-    assert f"-m training train {arguments}" in re.sub(" +", " ", make("-n", "train", *variables))
+    """RECIPE, DATA, STEPS, BATCH, SIZE, SEED and OUT reach the command line; what is not given is left to the recipe."""
+    assert f"-m training train {arguments}" in re.sub(r"[ \\\n]+", " ", make("-n", "train", *variables))
 
 
 def test_clean_takes_only_what_the_project_made(tmp_path: Path) -> None:

@@ -39,7 +39,15 @@ def tiny_setting(run: Path) -> JobContext:
     """A run on the CPU whose words go nowhere; all tests of a session share its cache of classifiers."""
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
     console = Console(file=io.StringIO())
-    return JobContext(run=run, device=torch.device("cpu"), environ=environ, console=console, grids=4, checkpoints=4)
+    return JobContext(
+        run=run,
+        device=torch.device("cpu"),
+        environ=environ,
+        console=console,
+        grids=4,
+        checkpoints=4,
+        checkpoint_seconds=0,
+    )
 
 
 @pytest.fixture(scope="session")

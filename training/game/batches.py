@@ -1,4 +1,4 @@
-"""Which real samples a batch holds: a function of its number alone, so that a resumed run repeats an unbroken one."""
+"""Real batches: each is a function of its number alone, so that a resumed run sees the batches of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from training.game.step import Batch
 
 
 class Batches:
-    """A data set resident on its device, dealt in full batches of a fresh permutation each epoch."""
+    """A data set on its device, cut into full batches of a fresh permutation each epoch."""
 
     def __init__(self, data: DataSet, size: int, *, seed: int, pixels: Pixels) -> None:
         """Args:
-            data: on the device where batches are wanted.
-            size: samples a batch.
-            seed: of the permutations.
-            pixels: range of images, ``unit`` for [0,1], ``tanh`` for [-1,1]; points stay as they are.
+            data: data set, on the device where batches are wanted.
+            size: samples per batch.
+            seed: seed of the permutations.
+            pixels: range of images, ``unit`` for [0,1], ``tanh`` for [-1,1]; points are not scaled.
 
         Raises:
             DataError: the data set holds fewer samples than one batch.
@@ -32,12 +32,12 @@ class Batches:
         self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def at(self, number: int) -> Batch:
-        """Batch ``number``, counted from 0 at the run's start; the same batch for the same number, always."""
-        epoch, place = divmod(number, self.per_epoch)
-        return self.rows(self._permutation(epoch)[place * self.size : (place + 1) * self.size])
+        """Batch ``number``, counted from 0 at the start of the run."""
+        epoch, index = divmod(number, self.per_epoch)
+        return self.rows(self._permutation(epoch)[index * self.size : (index + 1) * self.size])
 
     def __len__(self) -> int:
-        """How many samples the data set holds."""
+        """Number of samples in the data set."""
         return len(self.data)
 
     @property
@@ -45,24 +45,24 @@ class Batches:
         """Class of every sample, int64 [N]; None where the data has no labels."""
         return self.data.labels
 
-    def rows(self, places: Tensor) -> Batch:
-        """The samples at these places of the data set, int64 [N]."""
-        return Batch(self.scale(self.data.items[places]), None if self.labels is None else self.labels[places])
+    def rows(self, indices: Tensor) -> Batch:
+        """Samples of the data set by index, int64 [N]."""
+        return Batch(self.scale(self.data.items[indices]), None if self.labels is None else self.labels[indices])
 
     def scale(self, items: Tensor) -> Tensor:
-        """Stored samples as the nets see them, float32."""
+        """Stored samples in the range that the nets expect, float32."""
         if not self.data.is_image:
             return items
         return items.float() / 255 if self._pixels == "unit" else items.float() / 127.5 - 1
 
     def _permutation(self, epoch: int) -> Tensor:
         if self._epoch[0] != epoch:
-            generator = torch.Generator().manual_seed(mix(self._seed, epoch))
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, epoch))
             order = torch.randperm(len(self.data.items), generator=generator)
             self._epoch = (epoch, order.to(self.data.items.device))
         return self._epoch[1]
 
 
-def mix(seed: int, counter: int) -> int:
-    """A 32-bit seed for the counter-th event of a run; no two events of one run share theirs (below 2**32 events)."""
+def derive_seed(seed: int, counter: int) -> int:
+    """A 32-bit seed for the counter-th event of a run; distinct for counters below 2**32."""
     return (seed * 0x9E3779B1 + counter) % 2**32

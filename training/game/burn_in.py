@@ -1,4 +1,4 @@
-"""Settings that glide from one value to another over the first part of a game."""
+"""Hyperparameters that change over the first part of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cosine:
-    """From ``start`` to ``end`` along half a wave of the cosine over ``over`` steps, then ``end``: brownvc/R3GAN."""
+    """From ``start`` to ``end`` along half a cosine over ``over`` steps, then ``end``: brownvc/R3GAN."""
 
     start: float
     end: float
@@ -23,10 +23,10 @@ class Cosine:
 
 @dataclass(frozen=True)
 class HalfLife:
-    """An average's decay from its half-life in images: a weight counts half after so many; Karras et al., arXiv:1912.04958."""
+    """An average's decay from its half-life in images: Karras et al., arXiv:1912.04958."""
 
     images: Callable[[int], float]
-    """Half-life at a step; 0 keeps nothing of the past."""
+    """Half-life at a step; 0 means the average is the net itself."""
     batch: int
     """Images a step."""
 
@@ -37,13 +37,13 @@ class HalfLife:
 
 
 @dataclass(frozen=True)
-class AdamTune:
-    """A player's ``tune``: rate and beta2 as functions of the step, beta1 as it is."""
+class AdamSchedule:
+    """A player's ``hyperparameters``: rate and beta2 as functions of the step, beta1 constant."""
 
     rate: Callable[[int], float]
     beta1: float
     beta2: Callable[[int], float]
 
     def __call__(self, step: int, steps: int) -> dict[str, float | tuple[float, float]]:
-        """Adam's settings for the step after ``step``; ``steps`` does not matter."""
+        """Adam's settings for the step after ``step``; ``steps`` is not used."""
         return {"lr": self.rate(step), "betas": (self.beta1, self.beta2(step))}

@@ -1,4 +1,4 @@
-"""Who is allowed to move: a gate looks at the latest losses and lets players act on theirs, or not."""
+"""Which players may update: a gate reads the latest losses and admits players, or not."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from training.errors import TrainingError
 
 Latest = Mapping[str, Tensor]
-"""The latest value of every note, ``D/loss`` and ``G/loss`` among them."""
+"""The latest value of every logged scalar, ``D/loss`` and ``G/loss`` among them."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """A named function from the standing and a move's players to those of them that may act."""
+    """A named function from the latest scalars and an update's players to the players that may update."""
 
     name: str
     admit: Callable[[Latest, tuple[str, ...]], tuple[str, ...]]
@@ -25,15 +25,15 @@ class Gate:
 
 
 always = Gate("always", lambda latest, players: players)
-"""Everyone moves."""
+"""Every player updates."""
 
 
 def worse_only(margin: float = 0.3, *, scale: Mapping[str, float] | None = None) -> Gate:
-    """Only the player that is doing worse moves; within ``margin`` of each other both do.
+    """Update only the player with the greater loss; both within ``margin`` of each other.
 
-    Losses are compared after ``scale``: a discriminator's loss is two cross entropies and a generator's one, so the first
-    counts half, and at the equilibrium both stand at ln 2. The idea is the seed document's ("only update the current worst
-    of the two networks"); the same rule with other thresholds stands in Larsen et al. 2016, arXiv:1512.09300's code.
+    Losses are compared after ``scale``: a discriminator's loss is the sum of two cross entropies and a generator's is one, so
+    the first counts half, and at the equilibrium both are ln 2. The idea is the seed document's ("only update the current worst
+    of the two networks"); Larsen et al. 2016, arXiv:1512.09300, use the same rule with other thresholds in their code.
     """
     weights = {"D": 0.5, "G": 1.0} if scale is None else scale
 
@@ -46,24 +46,25 @@ def worse_only(margin: float = 0.3, *, scale: Mapping[str, float] | None = None)
 
 
 def equilibrium(target: float = 0.68, margin: float = 0.35) -> Gate:
-    """D rests while it is too good, G while it is too bad, and if both would rest, neither does; whoever else plays moves.
+    """Skip D's update while D is too strong and G's while G is too weak; if both would be skipped, update both.
 
-    Too good: D's cost of either kind of sample, ``cost/real`` or ``cost/fake`` (the mean of -log of the probability given to
-    the truth), is below target - margin. Too bad: either is above target + margin. Larsen et al. 2016, arXiv:1512.09300, by
-    their code (andersbll/autoencoding_beyond_pixels, model/aegan.py). Until D has moved, everyone moves.
+    D is too strong when its cost of either kind of sample, ``cost/real`` or ``cost/fake`` (the mean of -log of the probability
+    given to the truth), is below target - margin. G is too weak when either is above target + margin. Other players always
+    update, and all update until D has updated once. Larsen et al. 2016, arXiv:1512.09300, by their code
+    (andersbll/autoencoding_beyond_pixels, model/aegan.py).
 
-    The gate raises TrainingError where D has moved and its costs are not known: its answers are no logits, a critic's for one.
+    The gate raises TrainingError where D has updated and logs no costs: its outputs are not logits, for example a critic's.
     """
 
     def admit(latest: Latest, players: tuple[str, ...]) -> tuple[str, ...]:
         costs = [float(latest[name]) for name in ("cost/real", "cost/fake") if name in latest]
         if len(costs) < 2:
             if "D/loss" in latest:
-                raise TrainingError("the gate equilibrium needs cost/real and cost/fake, which this recipe's D does not tell")
+                raise TrainingError("the gate equilibrium needs cost/real and cost/fake, which this recipe's D does not log")
             return players
-        resting = {"D"} if min(costs) < target - margin else set()
-        resting |= {"G"} if max(costs) > target + margin else set()
-        return tuple(p for p in players if p not in resting or resting == {"D", "G"})
+        skipped = {"D"} if min(costs) < target - margin else set()
+        skipped |= {"G"} if max(costs) > target + margin else set()
+        return tuple(p for p in players if p not in skipped or skipped == {"D", "G"})
 
     return Gate(f"equilibrium({target:g} +- {margin:g})", admit)
 
@@ -71,8 +72,8 @@ def equilibrium(target: float = 0.68, margin: float = 0.35) -> Gate:
 def loss_ratio(low: float = 0.1, high: float = 10.0, *, d_back: float = 0.5, g_back: float = 0.1) -> Gate:
     """Skip D from L_D / L_G < ``low`` until > ``d_back``, and G from > ``high`` until < ``g_back``.
 
-    The training program of DeePSiM and of PPGN, Nguyen et al. 2017, arXiv:1612.00005, decides so. Which player rested at the
-    last update is read from ``rests/D`` and ``rests/G``, which the loop logs.
+    The training program of DeePSiM and of PPGN, Nguyen et al. 2017, arXiv:1612.00005, decides so. Which player was skipped at
+    the last update is read from ``rests/D`` and ``rests/G``, which the loop logs.
     """
 
     def admit(latest: Latest, players: tuple[str, ...]) -> tuple[str, ...]:
@@ -80,9 +81,9 @@ def loss_ratio(low: float = 0.1, high: float = 10.0, *, d_back: float = 0.5, g_b
             return players
         d, g = float(latest["D/loss"]), float(latest["G/loss"])
         rested = {p for p in ("D", "G") if f"rests/{p}" in latest and latest[f"rests/{p}"]}
-        resting = {"D"} if d < (d_back if "D" in rested else low) * g else set()
-        resting |= {"G"} if d > (g_back if "G" in rested else high) * g else set()
-        return tuple(p for p in players if p not in resting or resting == {"D", "G"})
+        skipped = {"D"} if d < (d_back if "D" in rested else low) * g else set()
+        skipped |= {"G"} if d > (g_back if "G" in rested else high) * g else set()
+        return tuple(p for p in players if p not in skipped or skipped == {"D", "G"})
 
     return Gate(f"loss_ratio({low:g}, {high:g})", admit)
 

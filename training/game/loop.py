@@ -1,4 +1,4 @@
-"""A game under way: the recipe's nets, optimisers and averages, and the one function that plays it."""
+"""The training loop: a recipe's nets, optimisers and averages, and the one function that trains them."""
 
 from __future__ import annotations
 
@@ -11,56 +11,63 @@ from torch import Tensor, nn
 
 from contract import Latents
 from training.errors import NonFinite
-from training.game.batches import Batches, mix
+from training.game.batches import Batches, derive_seed
+from training.game.check import check_parts
 from training.game.gates import always
 from training.game.recipe import Player, Recipe
 from training.game.schedules import Update
-from training.game.step import Batch, StepContext
+from training.game.step import StepContext
 
 
 class Game:
-    """Everything that changes while a recipe is played; ``state`` and ``restore`` are all that a resume needs."""
+    """Everything that changes while a recipe is trained; ``state`` and ``restore`` suffice for a resume."""
 
     def __init__(self, recipe: Recipe, latents: Latents, batches: Batches, *, seed: int) -> None:
-        """Nets are initialised from ``seed``, on the device of the data."""
+        """Initialise the nets from ``seed``, on the device of the data.
+
+        Raises:
+            RecipeError: the recipe's parts do not fit together.
+        """
         self.recipe = recipe
         self.latents = latents
         self.batches = batches
         self.seed = seed
         self.device = batches.data.items.device
         torch.manual_seed(seed)
-        self.nets = {name: _placed(net, self.device) for name, net in recipe.nets(batches.data.shape, latents).items()}
+        self.nets = {name: _on_device(net, self.device) for name, net in recipe.nets(batches.data.shape, latents).items()}
+        check_parts(recipe, self.nets, latents)
         if recipe.prepare:
             recipe.prepare(self.nets, batches, seed)
         self.averages = {name: copy.deepcopy(self.nets[name]) for name in (recipe.ema.nets if recipe.ema else ())}
-        self.parameters = {p.name: _trained(p, self.nets) for p in recipe.players}
+        self.parameters = {p.name: [w for net in p.nets for w in self.nets[net].parameters()] for p in recipe.players}
         self.optimisers = {p.name: p.optimiser.make(self.parameters[p.name]) for p in recipe.players}
         self.step = 0
         self.batch = 0
-        """Real batches dealt so far."""
+        """Number of real batches used."""
         self.noise = 0
-        """Draws of latents so far."""
+        """Number of draws of latents."""
         self.latest: dict[str, Tensor] = {}
-        """The latest value of every note."""
+        """The latest value of every logged scalar."""
         self.running_means: dict[str, tuple[Tensor, int]] = {}
-        """Sum and count of every note since the last ``record``."""
+        """Sum and count of every scalar logged since the last ``record``."""
 
     @property
     def images(self) -> int:
-        """Real samples dealt so far."""
+        """Number of real samples used."""
         return self.batch * self.recipe.batch
 
     def sampling_nets(self) -> dict[str, nn.Module]:
-        """The nets to draw samples from: the averages where there are any. In their present mode, not copies."""
+        """The nets to draw samples from: averages where the recipe has them. They are not copies; their mode is kept."""
         return {**self.nets, **self.averages}
 
     def log(self, name: str, value: Tensor) -> None:
         """Count a scalar towards the next record."""
         total, count = self.running_means.get(name, (torch.zeros_like(value), 0))
         self.running_means[name] = (total + value, count + 1)
+        self.latest[name] = value
 
     def record(self) -> dict[str, float]:
-        """The mean of every note since the last record, which it empties."""
+        """The mean of every scalar logged since the last call."""
         means = {name: float(total) / count for name, (total, count) in self.running_means.items()}
         self.running_means = {}
         return means
@@ -82,7 +89,7 @@ class Game:
         """Continue from ``state``.
 
         Raises:
-            RuntimeError: the state is of other nets; the message names the keys.
+            RuntimeError: the state belongs to other nets; the message names the keys.
         """
         for group in ("nets", "averages", "optimisers"):
             for name, part in getattr(self, group).items():
@@ -97,57 +104,54 @@ class Game:
 
 
 def play(game: Game, until: int) -> Iterator[int]:
-    """Play until step ``until``, giving control back after each step with the number of steps done.
+    """Train until step ``until``; yield the number of steps done after each step.
 
     Raises:
-        NonFinite: a loss is not finite; nothing was updated in that move.
+        NonFinite: a loss is not finite; that update changed nothing.
     """
     recipe = game.recipe
     while game.step < until:
-        # Who moves, and in what order, is the schedule's.
-        for move in recipe.schedule.moves(game.step):
-            players = [p for p in recipe.players if p.name in move.players]
-            # Whoever moves makes ready; real samples and latents are dealt; randomness is a function of progress.
-            _make_ready(game, players)
-            ctx = _deal(game, move, players)
-            # Every player states its loss; the gate says who may act on it.
-            losses = {p.name: _state_loss(game, p, ctx) for p in players}
-            admitted = _admit(game, move)
-            # The gradients of all are taken before anyone moves.
+        # The schedule names the players of each update, in order.
+        for update in recipe.schedule.updates(game.step):
+            players = [p for p in recipe.players if p.name in update.players]
+            # Run pre-update hooks, then draw a real batch and latents. The RNG seed depends only on (run seed, draw counter),
+            # so a resumed run is bit-identical.
+            for player in players:
+                if player.before:
+                    player.before(game.nets)
+            ctx = _draw(game, update, players)
+            # Compute every player's loss; the gate decides from the latest losses which players may update.
+            losses = {p.name: _compute_loss(game, p, ctx) for p in players}
+            admitted = _admit(game, update)
+            # Take all gradients before any weight changes: players of one update are simultaneous.
             acting = [p for p in players if p.name in admitted]
-            gradients = [_gradient(losses[p.name], game.parameters[p.name], keep=p is not acting[-1]) for p in acting]
+            gradients = [
+                torch.autograd.grad(losses[p.name], game.parameters[p.name], retain_graph=p is not acting[-1]) for p in acting
+            ]
             for player, gradient in zip(acting, gradients, strict=True):
-                _step(game, player, gradient)
-        # The averages follow.
+                _apply(game, player, gradient)
+        # Move the averages towards the new weights.
         _average(game)
         game.step += 1
         yield game.step
 
 
 def _admit(game: Game, update: Update) -> tuple[str, ...]:
-    """The players that the gate lets act; it logs which ones rest, for the curves and for gates that remember."""
+    """The players that may update; logs which ones are skipped, for the curves and for gates that depend on it."""
     gate = game.recipe.gate
     admitted = gate.admit(game.latest, update.players)
     if gate is not always:
         for name in update.players:
-            rests = torch.tensor(float(name not in admitted))
-            game.latest[f"rests/{name}"] = rests
-            game.log(f"rests/{name}", rests)
+            game.log(f"rests/{name}", torch.tensor(float(name not in admitted)))
     return admitted
 
 
-def _make_ready(game: Game, players: list[Player]) -> None:
-    for player in players:
-        if player.before:
-            player.before(game.nets)
-
-
-def _deal(game: Game, move: Update, players: list[Player]) -> StepContext:
-    game.batch += move.is_new_batch
-    game.noise += move.is_new_noise
+def _draw(game: Game, update: Update, players: list[Player]) -> StepContext:
+    game.batch += update.is_new_batch
+    game.noise += update.is_new_noise
     recipe = game.recipe
-    _seed(game.device, mix(game.seed, game.noise))
-    real: Batch = game.batches.at(game.batch - 1)
+    _seed(game.device, derive_seed(game.seed, game.noise))
+    real = game.batches.at(game.batch - 1)
     latents = recipe.sample_latents(game.latents, recipe.batch, game.device)
     return StepContext(
         game.nets,
@@ -170,7 +174,7 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _state_loss(game: Game, player: Player, ctx: StepContext) -> Tensor:
+def _compute_loss(game: Game, player: Player, ctx: StepContext) -> Tensor:
     parts = player.loss.parts(ctx)
     loss = player.loss(ctx)
     if not loss.isfinite():
@@ -179,18 +183,13 @@ def _state_loss(game: Game, player: Player, ctx: StepContext) -> Tensor:
     if len(parts) > 1:
         for name, value in parts:
             ctx.log(f"{player.name}/{name}", value)
-    game.latest.update(ctx.logged)
     for name, value in ctx.logged.items():
         game.log(name, value)
     ctx.logged.clear()
     return loss
 
 
-def _gradient(loss: Tensor, parameters: list[nn.Parameter], *, keep: bool) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(loss, parameters, retain_graph=keep)
-
-
-def _step(game: Game, player: Player, gradient: tuple[Tensor, ...]) -> None:
+def _apply(game: Game, player: Player, gradient: tuple[Tensor, ...]) -> None:
     optimiser = game.optimisers[player.name]
     if player.hyperparameters:
         for group in optimiser.param_groups:
@@ -233,23 +232,19 @@ def _average(game: Game) -> None:
             kept.copy_(current)
 
 
-def _placed(net: nn.Module, device: torch.device) -> nn.Module:
-    """On the device; on the CPU with the channels last, in which oneDNN's float32 convolutions take a quarter less time."""
+def _on_device(net: nn.Module, device: torch.device) -> nn.Module:
+    """Move a net; on the CPU to channels last, in which oneDNN's float32 convolutions take a quarter less time."""
     if device.type == "cpu":
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net.to(device)
 
 
-def _trained(player: Player, nets: Mapping[str, nn.Module]) -> list[nn.Parameter]:
-    return [parameter for name in player.nets for parameter in nets[name].parameters()]
-
-
 def _first_non_finite(ctx: StepContext, parts: Mapping[str, Tensor]) -> str:
-    """Where it began, as far as one can see: a weight, else a sample, else a verdict, else a term of the loss."""
+    """Name of the first tensor that is not finite, in the order of computation: weights, samples, logits, terms of the loss."""
     weights = ((f"{role}.{name}", p) for role, net in ctx.nets.items() for name, p in net.named_parameters())
-    made = ((name, cast(Tensor, getattr(ctx._made.get(name), "logit", None))) for name in ("on_real", "on_fake"))
-    samples = (("real", ctx.real.x), ("fake", cast(Tensor, ctx._made.get("fake"))))
-    for name, tensor in (*weights, *samples, *made, *parts.items()):
+    outputs = ((name, cast(Tensor, getattr(ctx._cache.get(name), "logit", None))) for name in ("on_real", "on_fake"))
+    samples = (("real", ctx.real.x), ("fake", cast(Tensor, ctx._cache.get("fake"))))
+    for name, tensor in (*weights, *samples, *outputs, *parts.items()):
         if tensor is not None and not torch.isfinite(tensor).all():
             return name
     return "the sum of the terms"

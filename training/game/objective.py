@@ -17,22 +17,22 @@ class Term:
 
     name: str
     value: Callable[[StepContext], Tensor]
-    """From a round to a scalar."""
+    """Function from a step context to a scalar."""
     weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A weighted sum of terms, what one player minimises."""
+    """A weighted sum of terms that one player minimises."""
 
     terms: tuple[Term, ...]
 
     def __call__(self, ctx: StepContext) -> Tensor:
-        """The scalar loss of this round."""
+        """The scalar loss of this update."""
         return torch.stack([value for _, value in self.parts(ctx)]).sum() if len(self.terms) > 1 else self.parts(ctx)[0][1]
 
     def parts(self, ctx: StepContext) -> list[tuple[str, Tensor]]:
-        """Each term's name and weighted value, computed once a round."""
+        """Each term's name and weighted value, computed once per update."""
         return ctx.cached(f"loss:{id(self)}", lambda: [(t.name, t.weight * t.value(ctx)) for t in self.terms])
 
     def __add__(self, other: Loss) -> Loss:
@@ -46,14 +46,14 @@ class Loss:
 
 
 def loss(value: Callable[[StepContext], Tensor]) -> Loss:
-    """A function from a round to a scalar, as a loss of one term named after it."""
+    """Decorator: make a function from a step context to a scalar a loss of one term, named after the function."""
     return Loss((Term(value.__name__, value),))
 
 
 def with_roles(objective: Loss, **roles: str) -> Loss:
-    """An objective with other nets in the roles: ``playing(d_nonsaturating, D="D1")``."""
-    return Loss(tuple(replace(t, value=_recast(t.value, roles)) for t in objective.terms))
+    """An objective with other nets in the roles: ``with_roles(d_nonsaturating, D="D1")``."""
+    return Loss(tuple(replace(t, value=_with_roles(t.value, roles)) for t in objective.terms))
 
 
-def _recast(value: Callable[[StepContext], Tensor], roles: dict[str, str]) -> Callable[[StepContext], Tensor]:
+def _with_roles(value: Callable[[StepContext], Tensor], roles: dict[str, str]) -> Callable[[StepContext], Tensor]:
     return lambda ctx: value(ctx.with_roles(**roles))

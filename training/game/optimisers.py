@@ -1,4 +1,4 @@
-"""How a player moves: optimisers as values, made when the player's parameters are known."""
+"""Optimisers as values: each is made when its player's parameters are known."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sgd(rate: float, momentum: float) -> Optimiser:
 
 @dataclass(frozen=True)
 class GeometricDecay:
-    """A player's ``tune``: the rate divided by ``divisor`` after every step down to ``least``, the momentum rising in a line.
+    """A player's ``hyperparameters``: divide the rate by ``divisor`` each step down to ``least``, raise the momentum linearly.
 
     pylearn2's schedule in goodfeli/adversarial, mnist.yaml.
     """
@@ -47,10 +47,10 @@ class GeometricDecay:
     least: float
     momentum: tuple[float, float]
     rise: int
-    """Steps in which the momentum goes from the first to the second."""
+    """Steps over which the momentum goes from the first value to the second."""
 
     def __call__(self, step: int, steps: int) -> dict[str, float]:
-        """Rate and momentum of the step that comes after ``step``."""
+        """Rate and momentum of the step after ``step``."""
         low, high = self.momentum
         rate = max(self.least, self.rate * self.divisor**-step)
         return {"lr": rate, "momentum": low + (high - low) * min(1.0, step / self.rise)}
@@ -58,51 +58,51 @@ class GeometricDecay:
 
 @dataclass(frozen=True)
 class LinearDecay:
-    """A player's ``tune``: ``rate`` until ``hold`` of all steps are done, then in a straight line to zero at the last."""
+    """A player's ``hyperparameters``: ``rate`` for a share ``hold`` of the steps, then linearly to zero at the last."""
 
     rate: float
     hold: float = 0.5
 
     def __call__(self, step: int, steps: int) -> dict[str, float]:
-        """The rate of the step that comes after ``step`` of ``steps``."""
+        """The rate of the step after ``step`` of ``steps``."""
         left = (steps - step) / (steps * (1 - self.hold))
         return {"lr": self.rate * min(1.0, max(0.0, left))}
 
 
 def rmsprop(rate: float, *, decay: float = 0.99, epsilon: float = 1e-8) -> Optimiser:
-    """RMSProp as torch has it: the gradient over the root of its mean square, plus ``epsilon``."""
+    """RMSProp as torch has it: g / (sqrt(v) + epsilon)."""
     return Optimiser(f"rmsprop({rate:g}, {decay:g})", lambda p: torch.optim.RMSprop(p, rate, alpha=decay, eps=epsilon))
 
 
 @dataclass(frozen=True)
 class PowerDecay:
-    """A player's ``tune``: the rate falls from ``start`` to ``stop`` by the ``power`` of the share of steps that are done."""
+    """A player's ``hyperparameters``: start - progress ** power * (start - stop), progress the share of steps done."""
 
     start: float
     stop: float
     power: float
 
     def __call__(self, step: int, steps: int) -> dict[str, float]:
-        """The rate of the step that comes after ``step`` of ``steps``."""
+        """The rate of the step after ``step`` of ``steps``."""
         return {"lr": self.start - min(1.0, step / steps) ** self.power * (self.start - self.stop)}
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A player's ``before`` or ``after``: keeps every weight of a net within ``bound`` of zero."""
+    """A player's ``before`` or ``after`` hook: clip every weight of a net to [-bound, bound]."""
 
     bound: float
     net: str = "D"
 
     def __call__(self, nets: Mapping[str, nn.Module]) -> None:
-        """In place, batch normalisation's gains and biases among them."""
+        """Clip in place, batch normalisation's gains and biases too."""
         with torch.no_grad():
             for parameter in nets[self.net].parameters():
                 parameter.clamp_(-self.bound, self.bound)
 
 
 def rmsprop_tf(rate: float, *, decay: float = 0.9, epsilon: float = 1e-10) -> Optimiser:
-    """RMSProp as TensorFlow 1 has it: epsilon inside the root, mean square starting at one."""
+    """RMSProp as TensorFlow 1 has it: epsilon inside the root, mean square starting at 1."""
     return Optimiser(f"rmsprop_tf({rate:g}, {decay:g})", lambda p: RMSpropTF(p, rate, decay, epsilon))
 
 
@@ -144,12 +144,12 @@ class RMSpropTF(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update from the gradients that the parameters hold."""
+        """Update the parameters from their gradients."""
         for group in self.param_groups:
-            moving: list[Tensor] = [p for p in group["params"] if p.grad is not None]
-            gradients: list[Tensor] = [p.grad for p in moving if p.grad is not None]
-            squares = [self.state[p].setdefault("mean_square", torch.ones_like(p)) for p in moving]
+            updated: list[Tensor] = [p for p in group["params"] if p.grad is not None]
+            gradients: list[Tensor] = [p.grad for p in updated if p.grad is not None]
+            squares = [self.state[p].setdefault("mean_square", torch.ones_like(p)) for p in updated]
             torch._foreach_mul_(squares, group["decay"])
             torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["decay"])
             roots = torch._foreach_sqrt(torch._foreach_add(squares, group["epsilon"]))
-            torch._foreach_addcdiv_(moving, gradients, roots, -group["lr"])
+            torch._foreach_addcdiv_(updated, gradients, roots, -group["lr"])

@@ -1,4 +1,4 @@
-"""How latents are drawn while training: from the declared priors, by torch, on the device."""
+"""Latents in training: drawn from the declared priors, by torch, on the device."""
 
 from __future__ import annotations
 

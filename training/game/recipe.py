@@ -1,4 +1,4 @@
-"""A game as data: what a recipe names, and nothing of how it is played."""
+"""A recipe: a GAN system as data. The loop that trains it is in ``training.game.loop``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from training.game.step import Batch
 
 Nets = dict[str, nn.Module]
 Hyperparameters = Callable[[int, int], Mapping[str, float | tuple[float, float]]]
-Deal = Callable[[Latents, int, torch.device], dict[str, Tensor]]
+SampleLatents = Callable[[Latents, int, torch.device], dict[str, Tensor]]
 Prepare = Callable[[Mapping[str, nn.Module], Batches, int], None]
-"""From the nets by role, the training data and the run's seed, to the nets changed in place."""
+"""From the nets by role, the training data and the run's seed; it changes the nets in place."""
 Examine = Callable[[Mapping[str, nn.Module], Batch], dict[str, float]]
-"""From the nets that samples are drawn from, in evaluation mode, and all test samples, to named numbers."""
+"""From the nets that samples are drawn from, in evaluation mode, and all test samples, to numbers by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,27 +32,27 @@ class Player:
     """One side of the game."""
 
     name: str
-    """``D``, ``G``, or what the paper calls it."""
+    """``D``, ``G``, or the paper's name for it."""
     nets: tuple[str, ...]
-    """Names of the nets that it owns; its gradient is taken by their parameters alone."""
+    """Names of the nets that it trains; no other player may train them."""
     loss: Loss
-    """What it minimises."""
+    """Loss that it minimises."""
     optimiser: Optimiser
-    """How it moves."""
+    """Optimiser of its nets."""
     hyperparameters: Hyperparameters | None = None
-    """Optimiser settings as a function of the step and of how many there will be; None keeps them."""
+    """Optimiser settings as a function of the step and of the number of steps; None keeps them constant."""
     before: Callable[[Mapping[str, nn.Module]], None] | None = None
-    """What happens before the losses of a move of its, to the nets in place (weight clipping); None does nothing."""
+    """Hook before the losses of its update, which may change the nets in place (weight clipping)."""
     after: Callable[[Mapping[str, nn.Module]], None] | None = None
-    """What happens after its step, to the nets in place; None does nothing."""
+    """Hook after its update, which may change the nets in place."""
 
 
 @dataclass(frozen=True)
 class Ema:
-    """An exponential moving average of some nets, from which samples are drawn: theta' <- decay theta' + (1-decay) theta."""
+    """Exponential moving average of some nets, from which samples are drawn: theta' <- decay theta' + (1-decay) theta."""
 
     decay: float | Callable[[int], float]
-    """One number, or a function of the step."""
+    """A number, or a function of the step."""
     nets: tuple[str, ...] = ("G",)
 
     def at(self, step: int) -> float:
@@ -65,45 +65,45 @@ class Recipe:
     """Everything that defines a GAN system, named part by part."""
 
     name: str
-    """What the command line calls it."""
+    """Name on the command line."""
     summary: str
     """One line for the list of recipes."""
     paper: str
-    """Where it stands: authors, year, arXiv id or code."""
+    """Source: authors, year, arXiv id or code."""
     data: str
-    """The data set that it is played on unless told otherwise."""
+    """Default data set."""
     size: int | None = None
-    """Side to which images are brought; None leaves them as they are."""
+    """Side of the images; None keeps the data's own."""
     latents: Callable[[int], Latents]
-    """What G is fed, given the number of classes of the data."""
+    """G's inputs, given the number of classes of the data."""
     nets: Callable[[tuple[int, ...], Latents], Nets]
-    """The nets by role, freshly initialised, given the shape of one sample and the latents; needs a ``G``."""
+    """The nets by role, freshly initialised, given a sample's shape and the latents: ``G`` (or ``G1``, ``G2``), ``D`` ..."""
     prepare: Prepare | None = None
-    """What the fresh nets take from the training data before the first step: statistics for weights, a labelled subset."""
+    """What the new nets take from the training data before the first step: statistics for weights, a labelled subset."""
     players: tuple[Player, ...]
-    """Who plays."""
+    """The players."""
     schedule: Schedule = alternate()
-    """Who moves when."""
+    """Which players update at each step, in which order."""
     gate: Gate = always
-    """Who is allowed to."""
+    """Which of them may update, given the latest losses."""
     ema: Ema | None = None
-    """What is averaged; None samples from the nets themselves."""
+    """Average of nets; None samples from the nets themselves."""
     batch: int
-    """Real samples a deal."""
+    """Real samples per batch."""
     steps: int
-    """How long, in rounds of the schedule."""
+    """Number of training steps; each is one pass of the schedule."""
     pixels: Pixels = "tanh"
-    """Range in which nets see images: ``unit`` is [0,1], ``tanh`` is [-1,1]."""
+    """Range in which the nets see images: ``unit`` is [0,1], ``tanh`` is [-1,1]."""
     conditions: tuple[str, ...] = ()
-    """Latents that D is told too, and that real samples' labels stand in for."""
-    sample_latents: Deal = from_priors
+    """Names of the latents that D receives too; for real samples it receives their labels instead."""
+    sample_latents: SampleLatents = from_priors
     """How latents are drawn in training."""
     transform_real: Callable[[Batch], Batch] | None = None
-    """What happens to a real batch before the nets see it; None leaves it."""
+    """Applied to a real batch before the nets see it; None changes nothing."""
     sampler: Callable[[Mapping[str, nn.Module]], nn.Module] = lambda nets: nets["G"]
     """The module from latents to a sample, in the nets' own range, that is exported."""
     examine: Examine | None = None
-    """What nets other than G are worth, by name, on test samples; None examines nothing."""
+    """Measures of nets other than G on test samples; None measures nothing."""
     log_every: int = 50
     """Steps between two records, each the mean over them."""
 

@@ -1,4 +1,4 @@
-"""What a loss may look at: one deal of real samples and latents, and everything computed from them, once."""
+"""What a loss may use: one batch of real samples and latents, and everything computed from them, once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Batch:
-    """Real samples as the nets see them."""
+    """Real samples in the range that the nets expect."""
 
     x: Tensor
     """[N,C,H,W] in the recipe's pixel range, or [N,k] points."""
@@ -25,23 +25,23 @@ class Batch:
 
 @dataclass(frozen=True)
 class DiscriminatorOutput:
-    """A discriminator's answer."""
+    """Output of a discriminator."""
 
     logit: Tensor
     """[N], or [N,K] for K classes; greater means more real."""
     features: Tensor
-    """[N,F], what the last layer looked at."""
+    """[N,F], the input of the last layer."""
     heads: Mapping[str, Tensor] = field(default_factory=dict)
-    """Further answers by name: a code, a reconstruction, the parameters of a posterior."""
+    """Further outputs by name: a code, a reconstruction, the parameters of a posterior."""
     threshold: float | None = 0.0
-    """The logit from which a sample is taken for real; None where only differences between logits mean anything."""
+    """The logit from which a sample counts as real; None where only differences between logits have a meaning."""
 
 
 class StepContext:
-    """One move's deal. Losses ask it for fakes and verdicts; each is computed when first asked for, and once.
+    """The samples of one update. Losses ask it for fakes and discriminator outputs; each is computed once, on demand.
 
-    The graph is kept only through the nets that ``moving`` names: while the discriminator moves alone, fakes are constants.
-    Real and fake samples are leaves that require a gradient, so that a penalty may differentiate a verdict by its input.
+    The graph is kept only through the nets that ``moving`` names: in an update of the discriminator alone, fakes are constants.
+    Real and fake samples are leaves that require a gradient, so that a penalty can differentiate a logit by its input.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class StepContext:
         conditions: tuple[str, ...] = (),
     ) -> None:
         """Args:
-        nets: by role; ``G`` takes the latents by name, ``D`` samples and the conditions by name.
-        real: the real batch, N samples.
+        nets: nets by role; ``G`` takes the latents by name, ``D`` takes samples, and the conditions by name.
+        real: real batch, N samples.
         latents: N rows of each declared latent.
         step: training step, from 0.
-        moving: names of the nets that this move trains.
-        conditions: latents that the discriminator is told too; for real samples it is told the label instead.
+        moving: names of the nets that this update trains.
+        conditions: names of the latents that D receives too; for real samples it receives the label instead.
         """
         self.nets = nets
         self.real = Batch(real.x.detach().requires_grad_(real.x.is_floating_point()), real.y)
@@ -69,25 +69,25 @@ class StepContext:
         self.moving = moving
         self.logged: dict[str, Tensor] = {}
         self._conditions = conditions
-        self._made: dict[str, object] = {}
+        self._cache: dict[str, object] = {}
 
     @property
     def fake(self) -> Tensor:
-        """G's samples for this round's latents, shaped as the real ones."""
+        """G's samples for this update's latents, shaped as the real ones."""
         return self.cached("fake", self._generate)
 
     @property
     def on_real(self) -> DiscriminatorOutput:
-        """D's verdict on the real batch."""
-        return self.cached("on_real", lambda: self._judge("real", self.real.x))
+        """D's output on the real batch."""
+        return self.cached("on_real", lambda: self._discriminate("real", self.real.x))
 
     @property
     def on_fake(self) -> DiscriminatorOutput:
-        """D's verdict on the fakes."""
-        return self.cached("on_fake", lambda: self._judge("fake", self.fake))
+        """D's output on the fakes."""
+        return self.cached("on_fake", lambda: self._discriminate("fake", self.fake))
 
     def conditioning(self, kind: str) -> dict[str, Tensor]:
-        """What the discriminator is told beside the samples, by name; ``kind`` is ``real`` or ``fake``."""
+        """The discriminator's inputs other than the samples, by name; ``kind`` is ``real`` or ``fake``."""
         if kind == "fake":
             return {name: self.latents[name] for name in self._conditions}
         if self._conditions and self.real.y is None:
@@ -95,25 +95,34 @@ class StepContext:
         return {name: cast(Tensor, self.real.y) for name in self._conditions}
 
     def cached(self, key: str, make: Callable[[], T]) -> T:
-        """``make()``, computed at the first call with this key; for what several losses of one paper share."""
-        if key not in self._made:
-            self._made[key] = make()
-        return cast(T, self._made[key])
+        """``make()``, computed at the first call with this key; for values that several losses share."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return cast(T, self._cache[key])
 
     def log(self, name: str, value: Tensor) -> None:
         """Keep a scalar for the records and the gate."""
         self.logged[name] = value.detach()
 
     def with_roles(self, **roles: str) -> StepContext:
-        """This round with other nets in the roles: ``recast(D="D1")`` judges by the second discriminator."""
-        key = "recast:" + ",".join(f"{role}={name}" for role, name in sorted(roles.items()))
-        return self.cached(key, lambda: self._recast(roles))
+        """This context with other nets in the roles: ``with_roles(D="D1")`` uses D1 as the discriminator."""
+        key = "roles:" + ",".join(f"{role}={name}" for role, name in sorted(roles.items()))
+        return self.cached(key, lambda: self._with_roles(roles))
 
     def shard(self, number: int, of: int) -> StepContext:
-        """One of ``of`` slices of this round, as even as can be: its reals, its latents, and its share of the same fakes."""
-        return self.cached(f"part:{number}/{of}", lambda: self._part(number, of))
+        """One of ``of`` nearly equal slices of this context: its reals, its latents, and its part of the same fakes."""
+        return self.cached(f"shard:{number}/{of}", lambda: self._shard(number, of))
 
-    def _part(self, number: int, of: int) -> StepContext:
+    def _with_roles(self, roles: Mapping[str, str]) -> StepContext:
+        nets = {**self.nets, **{role: self.nets[name] for role, name in roles.items()}}
+        moving = self.moving | {role for role, name in roles.items() if name in self.moving}
+        other = StepContext(nets, self.real, self.latents, step=self.step, moving=moving, conditions=self._conditions)
+        other.logged = self.logged
+        if "G" not in roles:
+            other._cache["fake"] = self.fake
+        return other
+
+    def _shard(self, number: int, of: int) -> StepContext:
         def cut(rows: Tensor) -> Tensor:
             return rows.tensor_split(of)[number]
 
@@ -121,16 +130,7 @@ class StepContext:
         latents = {name: cut(rows) for name, rows in self.latents.items()}
         other = StepContext(self.nets, real, latents, step=self.step, moving=self.moving, conditions=self._conditions)
         other.logged = self.logged
-        other._made["fake"] = cut(self.fake)
-        return other
-
-    def _recast(self, roles: Mapping[str, str]) -> StepContext:
-        nets = {**self.nets, **{role: self.nets[name] for role, name in roles.items()}}
-        moving = self.moving | {role for role, name in roles.items() if name in self.moving}
-        other = StepContext(nets, self.real, self.latents, step=self.step, moving=moving, conditions=self._conditions)
-        other.logged = self.logged
-        if "G" not in roles:
-            other._made["fake"] = self.fake
+        other._cache["fake"] = cut(self.fake)
         return other
 
     def _generate(self) -> Tensor:
@@ -140,11 +140,11 @@ class StepContext:
             fake = cast(Tensor, self.nets["G"](**self.latents))
         return fake.detach().requires_grad_()
 
-    def _judge(self, kind: str, x: Tensor) -> DiscriminatorOutput:
+    def _discriminate(self, kind: str, x: Tensor) -> DiscriminatorOutput:
         output = cast(DiscriminatorOutput, self.nets["D"](x, **self.conditioning(kind)))
         if "D" in self.moving and output.logit.ndim == 1 and output.threshold is not None:
             is_right = output.logit >= output.threshold if kind == "real" else output.logit < output.threshold
             self.log(f"accuracy/{kind}", is_right.float().mean())
-            likelier = output.logit.detach() - output.threshold
-            self.log(f"cost/{kind}", F.softplus(-likelier if kind == "real" else likelier).mean())
+            margin = output.logit.detach() - output.threshold
+            self.log(f"cost/{kind}", F.softplus(-margin if kind == "real" else margin).mean())
         return output

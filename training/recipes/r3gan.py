@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contract import Latents, Normal
-from training.game.burn_in import AdamTune, Cosine, HalfLife
+from training.game.burn_in import AdamSchedule, Cosine, HalfLife
 from training.game.objective import Loss
 from training.game.optimisers import adam
 from training.game.recipe import Ema, Nets, Player, Recipe
@@ -51,9 +51,9 @@ def r3gan(
     over = burn_in // batch
     optimiser = adam(rate[0], (0.0, 0.9))
 
-    def hyperparameters(share: float) -> AdamTune:
+    def hyperparameters(share: float) -> AdamSchedule:
         start, end = rate
-        return AdamTune(Cosine(share * start, share * end, over), 0.0, Cosine(0.9, 0.99, over))
+        return AdamSchedule(Cosine(share * start, share * end, over), 0.0, Cosine(0.9, 0.99, over))
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         fitting = tuple(stage for number, stage in enumerate(stages) if shape[-1] >= 4 << number)

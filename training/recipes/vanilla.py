@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from contract import Latents, Uniform
+from training.game.batches import Batches
 from training.game.objective import Loss
 from training.game.optimisers import GeometricDecay, adam, sgd
-from training.game.recipe import Nets, Player, Recipe, SampleSource
+from training.game.recipe import Nets, Player, Recipe
 from training.game.schedules import alternate, simultaneous
 from training.losses.adversarial import (
     d_cross_entropy,
@@ -120,10 +121,10 @@ def goodfellow(name: str, *, steps: int, summary: str) -> Recipe:
     )
 
 
-def begin_at_the_mean(nets: Mapping[str, nn.Module], source: SampleSource, seed: int) -> None:
+def begin_at_the_mean(nets: Mapping[str, nn.Module], batches: Batches, seed: int) -> None:
     """A recipe's ``prepare``: G's last bias starts at the logit of each pixel's mean over the data, pixels in 0..1."""
-    some = torch.randperm(len(source), generator=torch.Generator().manual_seed(seed))[:MEANT]
-    mean = source.rows(some.to(source.rows(some[:1]).x.device)).x.flatten(1).mean(0).clamp(1e-7, 1 - 1e-7)
+    some = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed))[:MEANT]
+    mean = batches.rows(some.to(batches.rows(some[:1]).x.device)).x.flatten(1).mean(0).clamp(1e-7, 1 - 1e-7)
     last = [module for module in nets["G"].modules() if isinstance(module, nn.Linear)][-1]
     last.bias.data.copy_(torch.logit(mean))
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent. The newest whole one is continued from; the one before it is kept until then."""
+"""Checkpoints: each is whole or absent. The newest two are kept; a run continues from the newest whole one."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NAME = re.compile(r"checkpoint-(\d{9})\.pt")
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> Path:
-    """Write ``state`` as the checkpoint of its step: a temporary file, fsync, rename; then drop all but the newest two.
+    """Write ``state`` as the checkpoint of its step: a temporary file, fsync, rename; then delete all but the newest two.
 
-    The file is what ``torch.save`` writes, followed by its SHA-256 (32 bytes), so that a flipped bit is seen.
+    The file is what ``torch.save`` writes, followed by its SHA-256 (32 bytes), so that a flipped bit is detected.
 
     Raises:
-        CheckpointError: a tensor in it is not finite; nothing was written.
-        OSError: the disk is full or read-only; earlier checkpoints stand.
+        CheckpointError: a tensor is not finite; nothing was written.
+        OSError: the disk is full or read-only; earlier checkpoints are kept.
     """
     bad = [name for name, tensor in _tensors("", state) if tensor.is_floating_point() and not tensor.isfinite().all()]
     if bad:
@@ -41,19 +41,19 @@ def save(folder: Path, state: Mapping[str, Any]) -> Path:
 
 
 def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest whole checkpoint and why any newer one was passed over; None where there is no checkpoint at all.
+    """The newest whole checkpoint, or None where there is none; and why each newer one was skipped.
 
     Raises:
         CheckpointError: there are checkpoints and none is whole.
     """
-    passed_over: list[str] = []
+    damaged: list[str] = []
     for path in _found(folder):
         try:
-            return _read(path, device), passed_over
+            return _read(path, device), damaged
         except (OSError, ValueError, RuntimeError, EOFError) as error:
-            passed_over.append(f"{path.name}: {error}")
-    if passed_over:
-        raise CheckpointError(f"no checkpoint in {folder} is whole: {'; '.join(passed_over)}")
+            damaged.append(f"{path.name}: {error}")
+    if damaged:
+        raise CheckpointError(f"no checkpoint in {folder} is whole: {'; '.join(damaged)}")
     return None, []
 
 

@@ -1,4 +1,4 @@
-"""The look at a game's samples at each checkpoint: a sentence when they have lost their variety, and their KID."""
+"""Evaluation of a run's samples at each checkpoint: a warning when they have lost their variety, and their KID."""
 
 from __future__ import annotations
 
@@ -15,30 +15,48 @@ from training.report.meters import KID
 from training.run.context import JobContext
 
 SEEDS = range(1000)
-"""The seeds that are looked at."""
+"""Seeds of the samples that are evaluated."""
+EARLY = 0.25
+"""Share of a recipe's own number of steps before which a lack of variety is no collapse, unless there was variety before."""
 
 CheckpointEvaluator = Callable[[Tensor, Tensor | None], tuple[str | None, dict[str, float]]]
-"""From samples shaped as the data's items, and the class asked of each or None, to a sentence or None, and scores by name."""
+"""From samples shaped as the data's items, and the class of each or None, to a warning or None, and scores by name."""
 
 
-def make_evaluator(data: DataSet, setting: JobContext) -> CheckpointEvaluator:
-    """The look at samples of a data set: by a classifier where there are labels, else at the spread of the samples alone."""
-    judge = None
+def make_evaluator(data: DataSet, context: JobContext) -> CheckpointEvaluator:
+    """The evaluator for a data set: by a classifier where the images have labels, else by the spread of the samples alone."""
+    classifier = None
     if data.is_image and data.labels is not None and min(data.shape[1:]) >= 8:
-        say = partial(setting.console.print, markup=False, highlight=False)
-        judge = classifier_for(data, cache=cache_folder(setting.environ), device=setting.device, say=say)
-    return evaluator_by(judge, data)
+        say = partial(context.console.print, markup=False, highlight=False)
+        classifier = classifier_for(data, cache=cache_folder(context.environ), device=context.device, say=say)
+    return evaluator_by(classifier, data)
 
 
-def evaluator_by(judge: Classifier | None, data: DataSet) -> CheckpointEvaluator:
-    """The look with a classifier's eyes: KID is against as many real samples, each taken once; without one there is none."""
-    if judge is None:
+def evaluator_by(classifier: Classifier | None, data: DataSet) -> CheckpointEvaluator:
+    """The evaluator by a classifier, with KID against as many real samples; without a classifier there is no KID."""
+    if classifier is None:
         return lambda samples, asked: (describe_collapse(samples, data, asked=asked), {})
     stride = max(1, len(data) // len(SEEDS))
-    real = judge.see(data.items[::stride][: len(SEEDS)])
+    real = classifier.see(data.items[::stride][: len(SEEDS)])
 
-    def look(samples: Tensor, asked: Tensor | None) -> tuple[str | None, dict[str, float]]:
-        seen = judge.see(samples)
+    def evaluate(samples: Tensor, asked: Tensor | None) -> tuple[str | None, dict[str, float]]:
+        seen = classifier.see(samples)
         return describe_collapse(samples, data, seen=seen, asked=asked), {KID: kid(real, seen, subsets=1)[0]}
 
-    return look
+    return evaluate
+
+
+def has_collapsed(sign: str | None, *, is_known: bool, progress: float) -> bool | None:
+    """Whether a generator has collapsed; None while the lack of variety may only mean that training has just begun.
+
+    A generator can lose only the variety that it had. So a sign of collapse counts once an evaluation of the run found no
+    sign, or after a quarter of the recipe's own number of steps, by which a healthy generator has variety.
+
+    Args:
+        sign: description of the lack of variety; None if the samples vary.
+        is_known: an earlier evaluation gave True or False.
+        progress: step over the recipe's own number of steps, which may differ from the run's.
+    """
+    if sign is None or is_known or progress >= EARLY:
+        return sign is not None
+    return None

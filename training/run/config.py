@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,36 +24,36 @@ OLD_FILE = "recipe.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Which recipe is played, on what, for how long."""
+    """Recipe, data and length of a run."""
 
     recipe: str
-    """A name of the catalogue."""
+    """Name of a recipe in the catalogue."""
     data: str | None = None
-    """Data set; None is the recipe's own."""
+    """Data set; None for the recipe's own."""
     size: int | None = None
-    """Side of the images; None is the recipe's own."""
+    """Side of the images; None for the recipe's own."""
     steps: int | None = None
-    """Training steps; None is the recipe's own number."""
+    """Training steps; None for the recipe's own number."""
     batch: int | None = None
-    """Real samples a step; None is the recipe's own number."""
+    """Real samples per batch; None for the recipe's own number."""
     gate: str | None = None
-    """``always``, ``worse-only``, ``equilibrium`` or ``loss-ratio``; None is the recipe's own gate."""
+    """``always``, ``worse-only``, ``equilibrium`` or ``loss-ratio``; None for the recipe's own gate."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
 
     def resolve(self) -> Recipe:
-        """The recipe with the choices of this configuration.
+        """The recipe with the overrides of this configuration.
 
         Raises:
-            TrainingError: no such recipe or gate, a gate for other players, or a number below 1.
+            TrainingError: the recipe or gate is unknown, the gate is for other players, or a number is out of range.
         """
         if self.recipe not in CATALOGUE:
-            raise TrainingError(f"the recipe must be one of {', '.join(CATALOGUE)}, got {self.recipe!r}")
+            raise TrainingError(unknown_name("recipe", self.recipe, CATALOGUE, hint="`python -m training list` shows all"))
         if self.gate is not None and self.gate not in GATES:
             raise TrainingError(f"the gate must be one of {', '.join(GATES)}, got {self.gate!r}")
         players = [player.name for player in CATALOGUE[self.recipe].players]
         if self.gate not in (None, "always") and not {"D", "G"} <= set(players):
-            raise TrainingError(f"the gate {self.gate} holds back D or G; {self.recipe} has {', '.join(players)}")
+            raise TrainingError(f"the gate {self.gate} needs players D and G; {self.recipe} has {', '.join(players)}")
         for name in ("steps", "batch", "size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -62,6 +63,13 @@ class RunConfig:
         chosen: dict[str, Any] = {name: getattr(self, name) for name in ("data", "size", "steps", "batch")}
         chosen["gate"] = None if self.gate is None else GATES[self.gate]
         return replace(CATALOGUE[self.recipe], **{name: value for name, value in chosen.items() if value is not None})
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str) -> str:
+    """A sentence that answers an unknown name with the nearest known ones."""
+    nearest = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+    guess = f"; did you mean {' or '.join(nearest)}?" if nearest else ";"
+    return f"there is no {kind} {name!r}{guess} {hint}"
 
 
 def write_config(run: Path, config: RunConfig, recipe: Recipe, data: DataSet, versions: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Where a job runs, and who may stop it."""
+"""Where a job runs, how often it saves, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from rich.console import Console
 from training.report.meters import MetricsSink, null_sink
 
 CHECKPOINTS = 10
-"""A run, unless somebody wants more."""
+CHECKPOINT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobContext:
-    """What a job is given by its caller."""
+    """What a job receives from its caller."""
 
     run: Path
-    """The run directory; everything that comes out is written there."""
+    """Run directory, where all output is written."""
     device: torch.device
-    """Where nets and data lie."""
+    """Device of nets and data."""
     environ: Mapping[str, str]
-    """``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME`` are looked at."""
+    """Environment; ``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME`` are read."""
     console: Console
-    """What the person sees."""
+    """Terminal output."""
     grids: int = 40
-    """Sample grids a run, and so frames of the time-lapse."""
+    """Sample grids per run, each a frame of the time-lapse."""
     checkpoints: int = CHECKPOINTS
-    """Checkpoints a run, each after a look whether the samples have collapsed."""
+    """Evaluations of the samples per run; a checkpoint may follow each."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """Least time between two checkpoints; the last step and a stop save one in any case."""
     watch: MetricsSink = null_sink
-    """Told of each step that is recorded."""
+    """Receives each step that is recorded."""
     is_stopped: Callable[[], bool] = lambda: False
-    """Asked after each step; True saves a checkpoint and ends the job."""
+    """Called after each step; True saves a checkpoint and ends the job."""

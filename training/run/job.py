@@ -1,7 +1,8 @@
-"""The training job: the one place that knows everyone. Data, game, records, checkpoints and the exported file."""
+"""The training job, which connects data, game, records, checkpoints and the exported file."""
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,15 @@ from training.export.samplers import output_of
 from training.export.to_onnx import export, package_versions
 from training.files import locked, remove_leftovers, write_json
 from training.game.batches import Batches
+from training.game.check import check_shapes
 from training.game.loop import Game, play
 from training.game.recipe import Recipe
 from training.game.step import Batch
+from training.recipes import CATALOGUE
 from training.report import Progress, Recorder
 from training.report.meters import COLLAPSE
 from training.run import checkpoint
-from training.run.collapse import SEEDS, CheckpointEvaluator, make_evaluator
+from training.run.collapse import SEEDS, CheckpointEvaluator, has_collapsed, make_evaluator
 from training.run.config import FILE, OLD_FILE, RunConfig, find_config, read_config, write_config
 from training.run.context import JobContext
 
@@ -31,33 +34,37 @@ MODEL = "model.onnx"
 EXAMINATION = "examination.json"
 
 
-def train(config: RunConfig, setting: JobContext, *, is_fresh: bool = False) -> bool:
-    """Play the plan's recipe to its end, from the newest checkpoint if the run directory holds one, and export.
+def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> bool:
+    """Train a recipe to its last step, from the newest checkpoint if the run directory holds one, and export.
 
     Args:
-        plan: what to play.
-        setting: where.
-        is_fresh: throw away what the run directory holds.
+        config: configuration of the run.
+        context: where it runs.
+        is_fresh: delete the run that the directory holds.
 
     Returns:
-        False when it was stopped before the end.
+        False when it was stopped before the last step.
 
     Raises:
-        TrainingError: the directory holds another plan's run, or a loss is not finite, or the export is not faithful.
-        DataError: the data set is not to be had.
+        TrainingError: the directory holds a run of another configuration, the recipe's parts do not fit, a loss is not
+            finite, or the exported file differs from the nets.
+        DataError: the data set cannot be loaded.
     """
-    setting.run.mkdir(parents=True, exist_ok=True)
-    with locked(setting.run), repeatable():
+    context.run.mkdir(parents=True, exist_ok=True)
+    with locked(context.run), repeatable():
         if is_fresh:
-            _forget(setting.run)
-        _refuse_other_plan(config, setting.run)
-        remove_leftovers(setting.run)
-        game, data = _set_up(config, setting)
-        write_config(setting.run, config, game.recipe, data, package_versions())
-        _continue(game, setting)
-        if not _play(game, data, setting):
+            _forget(context.run)
+        _refuse_other_config(config, context.run)
+        remove_leftovers(context.run)
+        game, data = _set_up(config, context)
+        write_config(context.run, config, game.recipe, data, package_versions())
+        if _restore(game, context):
+            context.console.print(f"going on from step {game.step} of {game.recipe.steps}")
+        else:
+            check_shapes(game.recipe, game.nets, game.latents, game.batches)
+        if not _play(game, data, context):
             return False
-        _export(game, data, setting)
+        _export(game, data, context)
         return True
 
 
@@ -69,120 +76,125 @@ def repeatable() -> AbstractContextManager[None]:
     return cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32)
 
 
-def export_run(setting: JobContext) -> Path:
+def export_run(context: JobContext) -> Path:
     """Export the newest checkpoint of a run again.
 
     Raises:
-        TrainingError: the run has no checkpoint, or the export is not faithful.
+        TrainingError: the run has no checkpoint, or the exported file differs from the nets.
     """
-    game, data = open_run(setting)
-    return _export(game, data, setting)
+    game, data = open_run(context)
+    context.console.print(f"exporting the checkpoint of step {game.step}")
+    return _export(game, data, context)
 
 
-def open_run(setting: JobContext) -> tuple[Game, DataSet]:
-    """The game as a run's newest checkpoint has it, and the data that it is played on.
+def open_run(context: JobContext) -> tuple[Game, DataSet]:
+    """The game of a run's newest checkpoint, and its data.
 
     Raises:
         TrainingError: the run has no checkpoint, or one of other nets.
-        DataError: the data set is not to be had.
+        DataError: the data set cannot be loaded.
     """
-    game, data = _set_up(read_config(setting.run), setting)
-    _continue(game, setting)
-    if not game.step:
-        raise TrainingError(f"{setting.run} has no checkpoint yet")
+    game, data = _set_up(read_config(context.run), context)
+    if not _restore(game, context):
+        raise TrainingError(f"{context.run} has no checkpoint yet")
     return game, data
 
 
-def examine_run(setting: JobContext) -> dict[str, float] | None:
-    """What the recipe's examination of the newest checkpoint says on the data's test part, printed and in examination.json.
+def examine_run(context: JobContext) -> dict[str, float] | None:
+    """Run the recipe's examination of the newest checkpoint on the data's test part; print it, and write examination.json.
 
     Returns:
-        The numbers by name; None where the recipe examines nothing, or the data has no labelled test part here.
+        Numbers by name; None where the recipe examines nothing, or the data has no labelled test part here.
 
     Raises:
         TrainingError: the run has no checkpoint.
     """
-    game, data = open_run(setting)
+    game, data = open_run(context)
     recipe = game.recipe
     if recipe.examine is None:
         return None
     try:
-        test = load(recipe.data, split="test", size=recipe.size, environ=setting.environ).to(setting.device)
+        test = load(recipe.data, split="test", size=recipe.size, environ=context.environ).to(context.device)
     except DataError as error:
-        setting.console.print(f"not examined: {error}", markup=False, highlight=False)
+        context.console.print(f"not examined: {error}", markup=False, highlight=False)
         return None
     nets = {name: net.eval() for name, net in game.sampling_nets().items()}
     with torch.no_grad():
         values = recipe.examine(nets, Batch(game.batches.scale(test.items), test.labels))
-    said = ", ".join(f"{name} {value:g}" for name, value in values.items())
-    setting.console.print(f"on {len(test):,} test samples of {data.name}: {said}", markup=False, highlight=False)
+    listed = ", ".join(f"{name} {value:g}" for name, value in values.items())
+    context.console.print(f"on {len(test):,} test samples of {data.name}: {listed}", markup=False, highlight=False)
     written = {"step": game.step, "data": data.name, "samples": len(test), "values": values}
-    write_json(setting.run / EXAMINATION, written)
+    write_json(context.run / EXAMINATION, written)
     return values
 
 
-def _set_up(config: RunConfig, setting: JobContext) -> tuple[Game, DataSet]:
+def _set_up(config: RunConfig, context: JobContext) -> tuple[Game, DataSet]:
     recipe = config.resolve()
-    data = load(recipe.data, size=recipe.size, environ=setting.environ)
+    data = load(recipe.data, size=recipe.size, environ=context.environ)
     if recipe.is_conditional and not data.classes:
         raise TrainingError(f"the recipe {recipe.name} needs labelled data, and {data.name} has no classes")
-    data = data.to(setting.device)
+    data = data.to(context.device)
     batches = Batches(data, recipe.batch, seed=config.seed, pixels=recipe.pixels)
     return Game(recipe, recipe.latents(len(data.classes)), batches, seed=config.seed), data
 
 
-def _continue(game: Game, setting: JobContext) -> None:
-    state, passed_over = checkpoint.load_newest(setting.run, device=setting.device)
-    for reason in passed_over:
-        setting.console.print(f"passed over a damaged checkpoint: {reason}", style="bold yellow", markup=False)
+def _restore(game: Game, context: JobContext) -> bool:
+    """Load the newest whole checkpoint; False where there is none."""
+    state, damaged = checkpoint.load_newest(context.run, device=context.device)
+    for reason in damaged:
+        context.console.print(f"skipped a damaged checkpoint: {reason}", style="bold yellow", markup=False)
     if state is None:
-        return
+        return False
     try:
         game.restore(state)
     except (RuntimeError, KeyError, ValueError) as error:
-        raise TrainingError(f"the checkpoint in {setting.run} is of other nets: {error}") from None
+        raise TrainingError(f"the checkpoint in {context.run} is of other nets: {error}") from None
     if game.step > game.recipe.steps:
         raise TrainingError(
-            f"{setting.run} is at step {game.step} already, past {game.recipe.steps}; use --fresh to start over"
+            f"{context.run} is at step {game.step} already, past {game.recipe.steps}; use --fresh to start over"
         )
-    setting.console.print(f"going on from step {game.step} of {game.recipe.steps}")
+    return True
 
 
-def _play(game: Game, data: DataSet, setting: JobContext) -> bool:
-    """To the last step; False when stopped before it."""
-    look = make_evaluator(data, setting)
+def _play(game: Game, data: DataSet, context: JobContext) -> bool:
+    """Train to the last step; False when stopped before it."""
+    evaluate = make_evaluator(data, context)
     points = None if data.is_image else data.items[:2000].cpu().numpy()
-    recorder = Recorder(setting.run, from_step=game.step, backdrop=points, region=data.region, watch=setting.watch)
-    title = f"{game.recipe.name} on {data.name} ({setting.device.type})"
+    recorder = Recorder(context.run, from_step=game.step, backdrop=points, region=data.region, watch=context.watch)
+    title = f"{game.recipe.name} on {data.name} ({context.device.type})"
     try:
-        with Progress(game.recipe.steps, start=game.step, title=title, console=setting.console) as progress:
-            return _play_recorded(game, data, setting, recorder, progress, look)
+        with Progress(game.recipe.steps, start=game.step, title=title, console=context.console) as progress:
+            return _play_recorded(game, data, context, recorder, progress, evaluate)
     finally:
         recorder.finish()
 
 
 def _play_recorded(
-    game: Game, data: DataSet, setting: JobContext, recorder: Recorder, progress: Progress, look: CheckpointEvaluator
+    game: Game, data: DataSet, context: JobContext, recorder: Recorder, progress: Progress, evaluate: CheckpointEvaluator
 ) -> bool:
     steps = game.recipe.steps
-    sampled_every, saved_every = max(1, steps // setting.grids), max(1, steps // setting.checkpoints)
+    sampled_every, evaluated_every = max(1, steps // context.grids), max(1, steps // context.checkpoints)
+    saved_s = time.monotonic()
     if game.step == 0:
         recorder.samples(0, make_sample_grid(game, data))
     for step in play(game, steps):
         is_last = step == steps
-        is_saved = step % saved_every == 0 or is_last
-        if is_saved:
-            _look(look, game, data, progress)
+        is_evaluated = step % evaluated_every == 0 or is_last
+        is_stopped = context.is_stopped()
+        if is_evaluated:
+            _evaluate(evaluate, game, data, progress)
         if step % game.recipe.log_every == 0 or is_last:
             scalars = game.record()
             recorder.log(step, game.images, scalars)
             progress.update(step, game.images, scalars)
         if step % sampled_every == 0 or is_last:
             recorder.samples(step, make_sample_grid(game, data))
-        if is_saved:
-            checkpoint.save(setting.run, game.state())
-        if setting.is_stopped() and not is_last:
-            checkpoint.save(setting.run, game.state())
+        # A resumed run repeats the steps since its checkpoint bit for bit: saving less often changes no result.
+        is_due = is_evaluated and time.monotonic() - saved_s >= context.checkpoint_seconds
+        if is_due or is_last or is_stopped:
+            checkpoint.save(context.run, game.state())
+            saved_s = time.monotonic()
+        if is_stopped and not is_last:
             progress.say(f"stopped at step {step}; it goes on from there when it is started again")
             return False
     for name, images in traversals(game, data).items():
@@ -190,32 +202,36 @@ def _play_recorded(
     return True
 
 
-def _look(look: CheckpointEvaluator, game: Game, data: DataSet, progress: Progress) -> None:
+def _evaluate(evaluate: CheckpointEvaluator, game: Game, data: DataSet, progress: Progress) -> None:
     samples = torch.from_numpy(sample(game, data, SEEDS))
     samples = samples.permute(0, 3, 1, 2).contiguous() if data.is_image else samples
     asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if game.recipe.is_conditional else None
-    sentence, scores = look(samples, asked)
-    for name, value in {COLLAPSE: float(sentence is not None), **scores}.items():
+    sign, scores = evaluate(samples, asked)
+    usual_steps = CATALOGUE[game.recipe.name].steps
+    collapse = has_collapsed(sign, is_known=COLLAPSE in game.latest, progress=game.step / usual_steps)
+    if collapse is not None:
+        scores = {COLLAPSE: float(collapse), **scores}
+    for name, value in scores.items():
         game.log(name, torch.tensor(value))
-    if sentence:
-        progress.say(f"step {game.step}: {sentence}")
+    if collapse:
+        progress.say(f"step {game.step}: {sign}")
 
 
 def model_name(recipe: Recipe, data: DataSet) -> str:
-    """What requests call the model."""
+    """Name of the model in requests."""
     return f"{recipe.name}-{data.name.replace(':', '-')}"
 
 
-def _export(game: Game, data: DataSet, setting: JobContext) -> Path:
-    path = setting.run / MODEL
+def _export(game: Game, data: DataSet, context: JobContext) -> Path:
+    path = context.run / MODEL
     difference = export(sampler_of(game, data), card_of(game, data), path)
     size, off = path.stat().st_size, difference["float"]
-    setting.console.print(f"exported {path}, {size:,} bytes; torch and onnxruntime differ by {off:.1g}", highlight=False)
+    context.console.print(f"exported {path}, {size:,} bytes; torch and onnxruntime differ by {off:.1g}", highlight=False)
     return path
 
 
 def card_of(game: Game, data: DataSet) -> Card:
-    """The card of what the game is now, without goldens."""
+    """The card of the game's present state, without goldens."""
     return Card(
         name=model_name(game.recipe, data),
         recipe=game.recipe.name,
@@ -232,10 +248,10 @@ def card_of(game: Game, data: DataSet) -> Card:
     )
 
 
-def _refuse_other_plan(config: RunConfig, run: Path) -> None:
-    """A run directory belongs to one plan; only how long it is played may change."""
+def _refuse_other_config(config: RunConfig, run: Path) -> None:
+    """A run directory belongs to one configuration; only its number of steps may change."""
     if find_config(run) and (before := read_config(run)) != replace(config, steps=before.steps):
-        raise TrainingError(f"{run} holds a run of another plan ({before}); use another --out, or --fresh to replace it")
+        raise TrainingError(f"{run} holds another run ({before}); use another --out, or --fresh to replace it")
 
 
 def _forget(run: Path) -> None:

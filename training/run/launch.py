@@ -1,4 +1,4 @@
-"""How a run is started from the command line: where it plays, who may look at it, how it is stopped, and that it is alone."""
+"""Start a run from the command line: its device, its metrics page, its signals, and the check that it is one process."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 class Page(NamedTuple):
-    """Where Prometheus may look; nowhere without a port."""
+    """Address of the metrics page; without a port there is none."""
 
     address: str
     port: int | None
 
-    def show(self, run: Path, steps: int) -> AbstractContextManager[MetricsSink]:
-        """Raises TrainingError when nobody can listen there."""
+    def serve(self, run: Path, steps: int) -> AbstractContextManager[MetricsSink]:
+        """Serve the page during the run; raises TrainingError when the address cannot be listened on."""
         return (
             nullcontext(null_sink)
             if self.port is None
@@ -37,62 +37,74 @@ class Page(NamedTuple):
         )
 
 
+class Saving(NamedTuple):
+    """How often a run saves."""
+
+    checkpoints: int
+    """Evaluations per run, each of which a checkpoint may follow."""
+    seconds: float
+    """Least time between two checkpoints."""
+
+
 def launch(
-    config: RunConfig, run: Path, device: Device, console: Console, *, page: Page, checkpoints: int, is_fresh: bool = False
+    config: RunConfig, run: Path, device: Device, console: Console, *, page: Page, saving: Saving, is_fresh: bool = False
 ) -> int:
-    """Play a plan to its end, or until SIGTERM or SIGINT, which a checkpoint follows.
+    """Train to the last step, or until SIGTERM or SIGINT, after which a checkpoint is saved.
 
     Args:
-        plan: what is played.
-        run: its directory.
-        device: where.
-        console: where it says how far it is.
-        page: where Prometheus may look.
-        checkpoints: how many over the run.
-        is_fresh: throw away what the directory holds.
+        config: configuration of the run.
+        run: run directory.
+        device: device of nets and data.
+        console: terminal output.
+        page: address of the metrics page.
+        saving: number and least distance of checkpoints.
+        is_fresh: delete the run that the directory holds.
 
     Returns:
-        The exit code: 0, or 128 and the signal's number.
+        Exit code: 0, or 128 + the signal's number.
 
     Raises:
-        TrainingError: it cannot be played.
+        TrainingError: the run cannot start or go on.
     """
     require_single_process(os.environ)
-    if checkpoints < 1:
-        raise TrainingError(f"--checkpoints must be at least 1, got {checkpoints}")
+    if saving.checkpoints < 1:
+        raise TrainingError(f"--checkpoints must be at least 1, got {saving.checkpoints}")
+    if not saving.seconds >= 0:
+        raise TrainingError(f"--checkpoint-seconds must be at least 0, got {saving.seconds}")
     stop = _Stop()
-    with page.show(run, config.resolve().steps) as watch:
-        setting = JobContext(
+    with page.serve(run, config.resolve().steps) as watch:
+        context = JobContext(
             run=run,
             device=device_of(device),
             environ=os.environ,
             console=console,
-            checkpoints=checkpoints,
+            checkpoints=saving.checkpoints,
+            checkpoint_seconds=saving.seconds,
             watch=watch,
-            is_stopped=stop.is_asked,
+            is_stopped=stop.is_requested,
         )
-        return 0 if train(config, setting, is_fresh=is_fresh) else 128 + stop.signal
+        return 0 if train(config, context, is_fresh=is_fresh) else 128 + stop.signal
 
 
 @dataclass
 class _Stop:
-    """Turns SIGTERM and SIGINT into a question that the loop asks after each step."""
+    """Records SIGTERM and SIGINT for the loop, which polls after each step."""
 
     signal: int = 0
 
     def __post_init__(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
+            signal.signal(number, self._on_signal)
 
-    def _ask(self, number: int, frame: object) -> None:
+    def _on_signal(self, number: int, frame: object) -> None:
         self.signal = number
 
-    def is_asked(self) -> bool:
+    def is_requested(self) -> bool:
         return self.signal != 0
 
 
 def device_of(name: Device) -> torch.device:
-    """``auto`` is CUDA where there is a GPU; raises TrainingError when CUDA is asked for and not there."""
+    """``auto`` is CUDA where there is a GPU; raises TrainingError for ``cuda`` without one."""
     has_cuda = torch.cuda.is_available()
     if name == "cuda" and not has_cuda:
         raise TrainingError("--device cuda: torch sees no CUDA device here; use cpu or auto")
@@ -100,16 +112,16 @@ def device_of(name: Device) -> torch.device:
 
 
 def require_single_process(environ: Mapping[str, str]) -> None:
-    """Refuse to be one of several processes: each would play the whole game by itself, in one run directory.
+    """Refuse to be one of several processes: each would train the whole game by itself, in one run directory.
 
     Args:
-        environ: torchrun sets ``WORLD_SIZE`` in it, to the number of processes on all nodes together.
+        environ: environment, in which torchrun sets ``WORLD_SIZE`` to the number of processes on all nodes.
 
     Raises:
-        TrainingError: there are more processes than this one.
+        TrainingError: there are several processes.
     """
     size = environ.get("WORLD_SIZE", "1")
     if size != "1":
         raise TrainingError(
-            f"WORLD_SIZE must be 1, got {size!r}: a run is played by one process; use torchrun --nnodes=1 --nproc-per-node=1"
+            f"WORLD_SIZE must be 1, got {size!r}: a run is one process; use torchrun --nnodes=1 --nproc-per-node=1"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.game.burn_in import AdamTune, Cosine, HalfLife
+from training.game.burn_in import AdamSchedule, Cosine, HalfLife
 
 
 @pytest.mark.parametrize(("step", "value"), [(0, 1.0), (25, 0.8681981), (50, 0.55), (100, 0.1), (1000, 0.1)])
@@ -22,5 +22,5 @@ def test_a_decay_from_a_half_life() -> None:
 
 def test_adam_is_told_both_settings() -> None:
     """Rate and beta2 of the step, beta1 as it was."""
-    hyperparameters = AdamTune(Cosine(2.0, 1.0, 10), 0.0, Cosine(0.9, 0.99, 10))
+    hyperparameters = AdamSchedule(Cosine(2.0, 1.0, 10), 0.0, Cosine(0.9, 0.99, 10))
     assert hyperparameters(10, 999) == {"lr": 1.0, "betas": (0.0, 0.99)}

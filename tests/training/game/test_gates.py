@@ -107,8 +107,8 @@ def test_the_command_line_offers_loss_ratio() -> None:
 
 @pytest.mark.parametrize("gate", ["worse-only", "equilibrium", "loss-ratio"])
 def test_a_gate_is_refused_where_nobody_is_called_d_or_g(gate: str) -> None:
-    """It would hold no player back, silently: GMAN's discriminators are D1, D2 and so on, the VAE is one player."""
-    with pytest.raises(TrainingError, match=f"the gate {gate} holds back D or G; gman_small has D1, D2, D3, D4, D5, G"):
+    """It would have no effect: GMAN's discriminators are D1, D2 and so on, the VAE is one player."""
+    with pytest.raises(TrainingError, match=f"the gate {gate} needs players D and G; gman_small has D1, D2, D3, D4, D5, G"):
         RunConfig(recipe="gman_small", gate=gate).resolve()
     with pytest.raises(TrainingError, match="vae_small has EG"):
         RunConfig(recipe="vae_small", gate=gate).resolve()

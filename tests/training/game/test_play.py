@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training.data import DataError, load
 from training.errors import NonFinite
-from training.game.batches import Batches, mix
+from training.game.batches import Batches, derive_seed
 from training.game.gates import Gate, always, worse_only
 from training.game.loop import Game, play
 from training.game.objective import Loss, loss
@@ -74,7 +74,7 @@ def test_phases_follow_one_another() -> None:
     """Two steps of D alone, then alternation, each part counting from its own start."""
     alone = Schedule("alone", lambda step: (Update(("D",)),))
     schedule = phases((2, alone), last=alternate())
-    assert [[m.players for m in schedule.moves(step)] for step in range(3)] == [[("D",)], [("D",)], [("D",), ("G",)]]
+    assert [[u.players for u in schedule.updates(step)] for step in range(3)] == [[("D",)], [("D",)], [("D",), ("G",)]]
 
 
 def test_only_the_worse_player_moves() -> None:
@@ -198,7 +198,7 @@ def test_fewer_samples_than_a_batch_is_an_error_that_says_so() -> None:
 
 def test_events_of_a_run_have_seeds_of_their_own() -> None:
     """Ten thousand draws, no seed twice."""
-    assert len({mix(7, counter) for counter in range(10_000)}) == 10_000
+    assert len({derive_seed(7, counter) for counter in range(10_000)}) == 10_000
 
 
 def test_plans_name_what_is_wrong() -> None:
@@ -207,7 +207,7 @@ def test_plans_name_what_is_wrong() -> None:
     from training.run.config import RunConfig
 
     for config, message in (
-        (RunConfig(recipe="dgan"), "recipe must be one of cdcgan_r1, dcgan.*got 'dgan'"),
+        (RunConfig(recipe="dgan"), "no recipe 'dgan'; did you mean .*dcgan"),
         (
             RunConfig(recipe="vanilla", gate="best"),
             "gate must be one of always, worse-only, equilibrium, loss-ratio, got 'best'",

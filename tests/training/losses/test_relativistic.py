@@ -78,7 +78,7 @@ def test_a_size_that_cannot_be_halved_so_often_is_refused() -> None:
 
 def test_both_moves_have_reals_of_their_own() -> None:
     """D's and G's updates each get a new real batch."""
-    assert [move.is_new_batch for move in CATALOGUE["r3gan"].schedule.moves(0)] == [True, True]
+    assert [update.is_new_batch for update in CATALOGUE["r3gan"].schedule.updates(0)] == [True, True]
 
 
 def test_settings_glide_over_the_burn_in_of_two_million_images() -> None:

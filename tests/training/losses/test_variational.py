@@ -118,7 +118,7 @@ def test_each_of_the_three_owns_one_net_and_moves_on_one_deal() -> None:
     """Which gradient reaches whom is who owns which net."""
     recipe = CATALOGUE["vaegan"]
     assert [(p.name, p.nets) for p in recipe.players] == [("E", ("E",)), ("G", ("G",)), ("D", ("D",))]
-    assert [move.players for move in recipe.schedule.moves(0)] == [("E", "G", "D")]
+    assert [update.players for update in recipe.schedule.updates(0)] == [("E", "G", "D")]
     assert str(recipe.gate) == "equilibrium(0.68 +- 0.3)"
 
 

@@ -95,7 +95,7 @@ def test_clipping_cuts_the_critic_alone() -> None:
 @pytest.mark.parametrize(("step", "moves"), [(0, 100), (24, 100), (25, 5), (499, 5), (500, 100), (501, 5), (1000, 100)])
 def test_the_critic_moves_often_at_first_and_now_and_then(step: int, moves: int) -> None:
     """A hundred times in each of the first 25 steps and in every five hundredth, else five times; then G once."""
-    played = [move.players for move in critic_first().moves(step)]
+    played = [update.players for update in critic_first().updates(step)]
     assert played == [("D",)] * moves + [("G",)]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from training.data import DataSet, load
 from training.game.batches import Batches
 from training.game.loop import Game
+from training.game.schedules import Schedule
 from training.game.step import DiscriminatorOutput
 from training.metrics.errors import ScoreError
 from training.metrics.gmam import Contestant, aggregated, compare, gmam, value_of
@@ -63,8 +64,13 @@ class Seven(nn.Module):
 def contestant(data: DataSet, place: float, *judges: float, lam: float | None = None) -> Contestant:
     """A game whose G stands at a place, with discriminators at others."""
     discriminators = {f"D{i}": Near(judge) for i, judge in enumerate(judges)}
+    nets = nn.ModuleDict({"G": Shift(place), **discriminators}).requires_grad_(False)
     recipe = replace(
-        CATALOGUE["toy1d"], nets=lambda shape, latents: {"G": Shift(place), **discriminators}, players=(), transform_real=None
+        CATALOGUE["toy1d"],
+        nets=lambda shape, latents: dict(nets.items()),
+        players=(),
+        schedule=Schedule("finished", lambda step: ()),
+        transform_real=None,
     )
     batches = Batches(data, 8, seed=0, pixels="tanh")
     return Contestant(game=Game(recipe, recipe.latents(0), batches, seed=0), data=data, lam=lam)

@@ -73,9 +73,9 @@ def test_another_label_gives_another_image_and_another_verdict(kind: str) -> Non
 def test_the_first_conditional_generator_begins_at_the_mean_image() -> None:
     """For any latents: with its last weights at 0, G gives the mean of the samples."""
     digits = load("digits", environ={})
-    deck = Batches(digits, 100, seed=0, pixels="unit")
+    batches = Batches(digits, 100, seed=0, pixels="unit")
     g = conditional.joint_generator(100, 10, digits.shape)
-    begin_at_the_mean({"G": g}, deck, 0)
+    begin_at_the_mean({"G": g}, batches, 0)
     nn.init.zeros_(cast(nn.Linear, g.joint[-2]).weight)
     made = g.eval()(torch.zeros(1, 100), torch.tensor([3]))
     assert torch.allclose(made[0], (digits.items / 255).mean(0), atol=1e-3)

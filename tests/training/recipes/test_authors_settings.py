@@ -62,7 +62,7 @@ def test_goodfellow_is_the_net_of_the_papers_table() -> None:
 @pytest.mark.parametrize("name", ["goodfellow", "cgan", "renom"])
 def test_both_players_are_updated_at_once(name: str) -> None:
     """AdversaryCost2 and ReNom's tutorial take both gradients from one forward pass."""
-    assert [update.players for update in CATALOGUE[name].schedule.moves(0)] == [("D", "G")]
+    assert [update.players for update in CATALOGUE[name].schedule.updates(0)] == [("D", "G")]
 
 
 @pytest.mark.parametrize("name", ["goodfellow", "cgan"])

@@ -31,7 +31,7 @@ def read(port: int) -> dict[str, float]:
 
 
 def test_a_run_is_seen_while_it_lasts(tmp_path: Path) -> None:
-    """The page tells the last record: step, images, their rate, each player's loss, the accuracies, alarm and checkpoint."""
+    """The page shows the last record: step, images, their rate, each player's loss, the accuracies and the checkpoint."""
     port, plan = free_port(), tiny_plan("gan_ring8_small", tmp_path, steps=12)
     with serve_metrics(PrometheusMetrics(tmp_path, 12), "127.0.0.1", port) as watch:
         before = read(port)
@@ -43,7 +43,7 @@ def test_a_run_is_seen_while_it_lasts(tmp_path: Path) -> None:
     assert after["gan_training_images_per_second"] > 0
     assert {name for name in after if name.startswith("gan_training_loss ")} == {"gan_training_loss D", "gan_training_loss G"}
     assert 0 <= after["gan_training_accuracy real"] <= 1
-    assert after["gan_training_collapse"] == 1
+    assert "gan_training_collapse" not in after  # twelve steps are too few to tell
     assert after["gan_training_checkpoint_timestamp_seconds"] <= after["gan_training_logged_timestamp_seconds"] + 60
     assert after["process_resident_memory_bytes"] > 0
 
@@ -60,11 +60,11 @@ def test_a_resumed_run_begins_where_it_was(tmp_path: Path) -> None:
 def test_what_was_recorded_stands_until_it_is_recorded_again(tmp_path: Path) -> None:
     """KID and the alarm are noted at checkpoints only; the records between leave them as they are."""
     meters = PrometheusMetrics(tmp_path, 9)
-    meters.watch(1, 8, {"score/kid": 0.25, "alarm/collapse": 0.0, "D/loss": 1.0, "D/r1": 2.0}, None)
+    meters.watch(1, 8, {"score/kid": 0.25, "alarm/collapse": 1.0, "D/loss": 1.0, "D/r1": 2.0}, None)
     meters.watch(2, 16, {"D/loss": 3.0}, 40.0)
     found = {s.name: s.value for family in meters.collect() for s in family.samples}
     assert found["gan_training_kid"] == 0.25
-    assert found["gan_training_collapse"] == 0
+    assert found["gan_training_collapse"] == 1
     assert (found["gan_training_loss"], found["gan_training_scalar"]) == (3, 2)
     assert found["gan_training_images_per_second"] == 40
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from tests.training.conftest import PROCESSES, tiny_setting
 from training.errors import CheckpointError, TrainingError
 from training.files import remove_leftovers, write_whole
+from training.report.journal import read_rows
 from training.run.checkpoint import load_newest, save
+from training.run.collapse import has_collapsed
 from training.run.config import RunConfig
 from training.run.job import MODEL, train
 
@@ -183,7 +189,7 @@ def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     """A run directory belongs to one plan, until it is replaced on purpose."""
     setting = tiny_setting(tmp_path)
     train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
-    with pytest.raises(TrainingError, match="another plan.*--fresh"):
+    with pytest.raises(TrainingError, match="another run.*--fresh"):
         train(RunConfig(recipe="toy1d", steps=2, batch=4), setting)
     assert train(RunConfig(recipe="toy1d", steps=2, batch=4), setting, is_fresh=True)
 
@@ -226,12 +232,6 @@ def test_a_signal_saves_at_the_next_step_and_tells_by_its_exit_code(number: sign
 
 def test_a_collapse_is_told_and_recorded(tmp_path: Path) -> None:
     """A generator that gives one point for every seed sounds the alarm, on the console and in stats.jsonl."""
-    import io
-    import json
-    from dataclasses import replace
-
-    from rich.console import Console
-
     said = io.StringIO()
     setting = replace(tiny_setting(tmp_path), console=Console(file=said, width=200))
     config = RunConfig(recipe="toy1d", steps=2, batch=8, seed=1)
@@ -245,3 +245,47 @@ def test_a_collapse_is_told_and_recorded(tmp_path: Path) -> None:
     last = json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])
     assert "collapse" in said.getvalue()
     assert last["alarm/collapse"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("sign", "is_known", "progress", "expected"),
+    [
+        ("narrow", False, 0.1, None),
+        ("narrow", False, 0.25, True),
+        ("narrow", True, 0.1, True),
+        (None, False, 0.1, False),
+        (None, True, 0.9, False),
+    ],
+)
+def test_a_run_that_has_just_begun_has_not_collapsed(
+    sign: str | None, is_known: bool, progress: float, expected: bool | None
+) -> None:
+    """A lack of variety counts after variety was there once, or after a quarter of the recipe's steps."""
+    assert has_collapsed(sign, is_known=is_known, progress=progress) is expected
+
+
+def test_a_healthy_run_of_few_steps_raises_no_alarm(tmp_path: Path) -> None:
+    """Noise at the first steps lacks variety too: nothing is printed, and no alarm is recorded."""
+    said = io.StringIO()
+    context = replace(tiny_setting(tmp_path), console=Console(file=said, width=200))
+    train(RunConfig(recipe="vanilla", data="digits", steps=8, batch=8), context)
+    assert "collapse" not in said.getvalue()
+    rows = read_rows(tmp_path / "stats.jsonl")
+    assert any("score/kid" in row for row in rows)
+    assert not any("alarm/collapse" in row for row in rows)
+
+
+def test_fewer_checkpoints_change_no_result(tmp_path: Path) -> None:
+    """Within the least time between checkpoints only the last step saves one, and all results are the same bytes."""
+    often, seldom = tmp_path / "often", tmp_path / "seldom"
+    saved: list[int] = []
+    for run in (often, seldom):
+        run.mkdir()
+        context = tiny_setting(run)
+        if run == seldom:
+            context = replace(context, checkpoint_seconds=1e9)
+        train(RunConfig(recipe="toy1d", steps=8, batch=8), context)
+        saved.append(len(list(run.glob("checkpoint-*.pt"))))
+    assert saved == [2, 1]
+    for name in (MODEL, "stats.jsonl", "samples.webp"):
+        assert (often / name).read_bytes() == (seldom / name).read_bytes(), name

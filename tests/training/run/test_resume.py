@@ -58,7 +58,7 @@ def test_twelve_steps_equal_six_a_kill_and_six_more(name: str, gate: str | None,
 
     Two steps, a kill between them, where twelve are more than 300 moves: WGAN's critic moves a hundred times a step at first.
     """
-    steps = 12 if sum(len(CATALOGUE[name].schedule.moves(step)) for step in range(12)) <= MOST_MOVES else 2
+    steps = 12 if sum(len(CATALOGUE[name].schedule.updates(step)) for step in range(12)) <= MOST_MOVES else 2
     config = RunConfig(**{**vars(tiny_plan(name, picture_folder, steps=steps)), "gate": gate})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     unbroken = PROCESSES.Process(target=_train, args=(config, whole))  # in parallel: it is half of the time of this test

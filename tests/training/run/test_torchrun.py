@@ -17,7 +17,7 @@ from training.run.job import MODEL
 ROOT = Path(__file__).resolve().parents[3]
 JOB = ROOT / "deploy/kubernetes/training/job/job.yaml"
 STEPS = 100
-RECIPE = ("train", "toy1d", "--device", "cpu", "--steps", str(STEPS))
+RECIPE = ("train", "toy1d", "--device", "cpu", "--steps", str(STEPS), "--checkpoint-seconds", "0")
 CONTROLLER = {
     "PET_NNODES": "1",
     "PET_NPROC_PER_NODE": "auto",
@@ -102,5 +102,5 @@ def test_more_than_one_process_is_refused(tmp_path: Path) -> None:
     launched = start([option.replace("--max-restarts=3", "--max-restarts=0") for option in options], tmp_path / "run")
     said = launched.communicate(timeout=120)[0]
     assert launched.returncode != 0
-    assert "WORLD_SIZE must be 1, got '2': a run is played by one process" in said
+    assert "WORLD_SIZE must be 1, got '2': a run is one process" in said
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,154 @@
+"""A recipe whose parts do not fit is refused before the first step, with one sentence that says where the mistake is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from training.data import load
+from training.errors import RecipeError
+from training.game.batches import Batches
+from training.game.check import check_shapes
+from training.game.loop import Game
+from training.game.objective import Loss
+from training.game.recipe import Ema, Recipe
+from training.game.schedules import Schedule, Update, alternate, phases, simultaneous
+from training.game.step import DiscriminatorOutput, StepContext
+from training.recipes import CATALOGUE
+
+RIGHT = CATALOGUE["parabola"]
+D, G = RIGHT.players
+
+
+def mistake(recipe: Recipe) -> str:
+    """The sentence with which a recipe on the points of ring8 is refused; empty for a right one."""
+    batches = Batches(load("ring8", environ={}), 4, seed=0, pixels="tanh")
+    recipe = replace(recipe, batch=4)
+    try:
+        game = Game(recipe, recipe.latents(0), batches, seed=0)
+        check_shapes(recipe, game.nets, game.latents, batches)
+    except RecipeError as error:
+        return str(error)
+    return ""
+
+
+def with_net(name: str, net: Callable[[nn.Module], nn.Module]) -> Recipe:
+    """The right recipe with one net changed."""
+
+    def nets(shape: tuple[int, ...], latents: Any) -> dict[str, nn.Module]:
+        made = RIGHT.nets(shape, latents)
+        return {**made, name: net(made.get(name, nn.Linear(2, 2)))}
+
+    return replace(RIGHT, nets=nets)
+
+
+class Around(nn.Module):
+    """A net whose output is changed by a function."""
+
+    def __init__(self, inner: nn.Module, change: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.inner, self.change = inner, change
+
+    def forward(self, *args: Tensor, **named: Tensor) -> object:
+        return self.change(self.inner(*args, **named))
+
+
+def around(name: str, change: Callable[[Any], Any]) -> Recipe:
+    return with_net(name, lambda net: Around(net, change))
+
+
+def undecorated(ctx: StepContext) -> Tensor:
+    return ctx.on_real.logit.mean()
+
+
+MISTAKES = {
+    "a tensor": (
+        around("D", lambda output: output.logit),
+        "recipe parabola, player D, net D: its forward must return a DiscriminatorOutput, got Tensor",
+    ),
+    "logit [N,1]": (
+        around("D", lambda output: replace(output, logit=output.logit[:, None])),
+        "recipe parabola, player D, net D: its logit must be [N], or [N,K] for K > 1 classes, got [4, 1]: use logit.flatten()",
+    ),
+    "sample shape": (
+        around("G", lambda x: torch.cat([x, x], 1)),
+        "recipe parabola, player G, net G: its samples must have the shape of a real batch, [4, 2], got [4, 4]",
+    ),
+    "no decorator": (
+        replace(RIGHT, players=(replace(D, loss=cast(Loss, undecorated)), G)),
+        "recipe parabola, player D: its loss must be a Loss, got the function undecorated: put @loss above it",
+    ),
+    "missing net": (
+        replace(RIGHT, players=(replace(D, nets=("D", "E")), G)),
+        "recipe parabola, player D: nets must make its net E, got G, D",
+    ),
+    "no generator": (
+        replace(RIGHT, nets=lambda shape, latents: {"D": nn.Linear(2, 2)}),
+        "recipe parabola: nets must make a net named G, or G1, G2, ..., got D",
+    ),
+    "untrained net": (
+        with_net("Q", lambda net: net),
+        "recipe parabola, net Q: no player trains it: name it in a player's nets, or freeze its weights",
+    ),
+    "two owners": (
+        replace(RIGHT, players=(D, replace(G, nets=("G", "D")))),
+        "recipe parabola, net D: one player must train it, got D, G",
+    ),
+    "unknown player": (
+        replace(RIGHT, schedule=simultaneous("D", "G", "E")),
+        "recipe parabola: the schedule must name players (D, G), got E",
+    ),
+    "idle player": (
+        replace(RIGHT, schedule=simultaneous("D")),
+        "recipe parabola, player G: the schedule simultaneous never updates it",
+    ),
+    "averaged net": (
+        replace(RIGHT, ema=Ema(0.9, nets=("H",))),
+        "recipe parabola: ema averages the net H, which nets must make, got G, D",
+    ),
+    "condition": (
+        replace(RIGHT, conditions=("y",)),
+        "recipe parabola: conditions must be names of latents (z), got y",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_sentence(name: str) -> None:
+    """It names the recipe, the player and the net, what is wrong and what would be right."""
+    recipe, sentence = MISTAKES[name]
+    assert mistake(recipe) == sentence
+
+
+def test_a_net_that_cannot_take_its_inputs_is_named_with_them() -> None:
+    """The inputs' names and shapes, then the first line of the net's own error."""
+    found = mistake(with_net("D", lambda net: nn.Linear(3, 1)))
+    assert found.startswith("recipe parabola, player D, net D: its forward must take x [4, 2], got RuntimeError: mat1 and mat2")
+    found = mistake(with_net("G", lambda net: nn.Linear(2, 2)))
+    assert found.startswith("recipe parabola, player G, net G: its forward must take the latents z [4, 2], got TypeError: ")
+
+
+def test_right_recipes_pass() -> None:
+    """Several phases, a frozen net that no player trains, and logits of several classes are no mistakes."""
+    assert mistake(RIGHT) == ""
+    assert (
+        mistake(replace(RIGHT, schedule=phases((10, simultaneous("D")), last=Schedule("g", lambda step: (Update(("G",)),)))))
+        == ""
+    )
+    assert mistake(with_net("features", lambda net: net.requires_grad_(False))) == ""
+    assert mistake(around("D", lambda output: replace(output, logit=torch.zeros(4, 3)))) == ""
+    assert mistake(replace(RIGHT, schedule=alternate(2))) == ""
+
+
+def test_the_check_changes_no_weight_and_no_statistic() -> None:
+    """It runs on copies: batch normalisation's statistics are as initialised afterwards."""
+    norm = nn.BatchNorm1d(2)
+    recipe = with_net("D", lambda net: Around(norm, lambda x: DiscriminatorOutput(x.sum(1), x)))
+    assert mistake(recipe) == ""
+    assert norm.num_batches_tracked is not None
+    assert int(norm.num_batches_tracked) == 0
