@@ -204,10 +204,8 @@ async def _body(
 ) -> tuple[bytes, str, Timings | None]:
     """Return the body, its cache status, and the timings if it was computed for this request."""
     key = request.etag if request.is_repeatable else None
-    if key is not None:
-        kept = service.cache.find(key)
-        if kept is not None:
-            return kept, "hit", None
+    if key is not None and (body := service.cache.find(key)) is not None:
+        return body, "hit", None
     in_flight = service.coalescer.find(key)
     is_shared = in_flight is not None
     if in_flight is None:

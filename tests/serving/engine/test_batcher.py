@@ -210,6 +210,43 @@ async def test_a_withdrawn_job_is_never_run_and_makes_room() -> None:
 
 
 @on_a_loop
+async def test_more_rows_than_a_batch_leave_room_for_others() -> None:
+    """Ten rows of one request are three batches with another request's row in between, and come back in order."""
+    model = HeldModel()
+    batcher, _ = make_batcher(model, max_batch=4)
+    timings = Timings()
+    many = asyncio.create_task(batcher.sample(range(100, 110), {}, timings))
+    await model.wait_started()
+    other = put(batcher, [1])
+    model.release(4)
+    assert (await many).tolist() == list(range(100, 110))
+    assert await other == [1]
+    assert model.batches == [[100, 101, 102, 103], [1], [104, 105, 106, 107], [108, 109]]
+    assert [run.batch.rows for run in timings.runs] == [4, 4, 2]
+
+
+@on_a_loop
+async def test_cancelling_withdraws_what_waits() -> None:
+    """O-07: a cancelled request's rows leave the queue; those that run already are dropped when the batch ends."""
+    model = HeldModel()
+    batcher, metrics = make_batcher(model)
+    running = asyncio.create_task(batcher.sample([1], {}, Timings()))
+    await model.wait_started()
+    waiting = asyncio.create_task(batcher.sample([2], {}, Timings()))
+    await asyncio.sleep(0)
+    assert depth(metrics) == 1
+    for task in (running, waiting):
+        task.cancel()
+    ends = await asyncio.gather(running, waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [asyncio.CancelledError] * 2
+    assert depth(metrics) == 0
+    last = put(batcher, [3])
+    model.release(2)
+    assert await last == [3]
+    assert model.batches == [[1], [3]]
+
+
+@on_a_loop
 async def test_close_finishes_accepted_jobs_and_refuses_new_ones() -> None:
     """``close`` returns when running and waiting jobs are delivered; later jobs are refused."""
     model = HeldModel()
