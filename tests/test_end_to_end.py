@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -18,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.harness.processes import free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = [
@@ -49,32 +50,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def service(run: Path) -> Iterator[str]:
     """The address of ``make serve``, once it is ready; Ctrl-C ends it without a stack trace."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = make("serve", f"MODEL={run / 'model.onnx'}", f"PORT={port}")
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        assert process.stdout is not None
-        while not _is_ready(address):
-            assert process.poll() is None, process.stdout.read()
+        wait_for(lambda: urllib.request.urlopen(f"{address}/readyz", timeout=5).close(), process)
         yield address
     finally:
         os.killpg(process.pid, signal.SIGINT)
         output = process.communicate(timeout=60)[0]
     assert "Traceback" not in output
-    assert not _is_ready(address)
-
-
-def _is_ready(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"{address}/readyz", timeout=5)
 
 
 def curl(*arguments: str) -> bytes:

@@ -1,6 +1,6 @@
 """How much the service adds to its parts, and how many images a second it gives: one connection and 64, both with wrk.
 
-    python benchmarks/serving/bench.py MODEL.onnx --out figures.json
+    python -m benchmarks.serving.bench MODEL.onnx --out figures.json
 
 Every round measures the parts in this process (latents, inference, PNG), then one connection, then 64, each asking for seeds
 that nobody asked for before; the table shows the median round, so that a round that something else disturbed does not count.
@@ -14,17 +14,15 @@ import os
 import platform
 import re
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.serving.service import service
 from contract import draw
 from serving.encoding.formats import FORMATS, Sample
 from serving.model.load import Model, load_model
@@ -42,9 +40,10 @@ def main() -> None:
     model = load_model(arguments.model, "cpu")
     rounds: dict[str, list[Figures]] = {}
     with ExitStack() as servers:
-        ports = {fast_path: arguments.port + place for place, fast_path in enumerate(arguments.fast_path)}
-        for fast_path, port in ports.items():
-            servers.enter_context(server(arguments.model, port, fast_path, arguments.workers))
+        ports = {}
+        for fast_path in arguments.fast_path:
+            settings = {"workers": arguments.workers, "fast_path": fast_path}
+            ports[fast_path] = servers.enter_context(service(arguments.model, **settings)).port
         for turn in range(arguments.rounds):
             measure_round(model, ports, arguments, turn, rounds)
     report = summarise(rounds, arguments, model)
@@ -62,10 +61,10 @@ def measure_round(
     for fast_path, port in ports.items():
         one = measure_wrk(port, 1, arguments.seconds, 10**9 + turn * 10**7)
         one["ratio"] = one["p50"] / parts["total"]
-        rounds.setdefault(f"one, lane {fast_path}", []).append(one)
+        rounds.setdefault(f"one, fast path {fast_path}", []).append(one)
     for fast_path, port in ports.items():
         many = measure_wrk(port, arguments.connections, arguments.seconds, 2 * 10**9 + turn * 10**8)
-        rounds.setdefault(f"many, lane {fast_path}", []).append(many)
+        rounds.setdefault(f"many, fast path {fast_path}", []).append(many)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -76,47 +75,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=2000, help="times that the parts are measured a round")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=int, default=5, help="length of a round with many connections")
-    parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument("--lane", nargs="+", choices=("on", "off"), default=["on"], help="with both, they take turns")
+    parser.add_argument("--fast-path", nargs="+", choices=("on", "off"), default=["on"], help="with both, they take turns")
     return parser.parse_args()
-
-
-@contextmanager
-def server(model: Path, port: int, fast_path: str, workers: int) -> Iterator[None]:
-    """The real server process, ready, and stopped at the end."""
-    settings = {
-        "GAN_MODELS": str(model),
-        "GAN_PORT": str(port),
-        "GAN_PROVIDER": "cpu",
-        "GAN_FAST_PATH": fast_path,
-        "GAN_WORKERS": str(workers),
-        "GAN_DRAIN_SECONDS": "0",
-    }
-    process = subprocess.Popen([sys.executable, "-m", "serving"], env=os.environ | settings, stdout=subprocess.DEVNULL)
-    try:
-        wait_until_ready(process, port)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
-    """Return when the port answers; each worker listens once it is ready.
-
-    Raises:
-        RuntimeError: the server ended.
-    """
-    pause = threading.Event()
-    while process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            pause.wait(2)  # the other workers
-            return
-        except ConnectionRefusedError:
-            pause.wait(0.05)
-    raise RuntimeError(f"the server ended with exit code {process.returncode}")
 
 
 def measure_parts(model: Model, count: int, turn: int) -> Figures:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from urllib.request import urlopen
 
-from benchmarks.serving.bench import server
+from benchmarks.serving.service import service
 from contract import draw
 from serving.model.load import Model, load_model
 from serving.settings import usable_cores
@@ -28,12 +28,12 @@ def main() -> None:
     arguments = parse_arguments()
     model = load_model(arguments.model, "cpu")
     rounds: dict[str, list[float]] = {name: [] for name in ("raw", *FORMATS)}
-    with server(arguments.model, arguments.port, "on", 1):
+    with service(arguments.model) as server:
         for turn in range(arguments.rounds):
             rounds["raw"].append(arguments.n / run_raw(model, turn * arguments.n, arguments.n))
             for place, name in enumerate(FORMATS):
                 seed = 10**9 + (turn * len(FORMATS) + place) * arguments.n
-                rounds[name].append(arguments.n / ask(arguments.port, seed, arguments.n, name))
+                rounds[name].append(arguments.n / ask(server.port, seed, arguments.n, name))
     print(
         f"{model.card.name} on {model.runtime}, {usable_cores()} cores, n={arguments.n}; medians of {arguments.rounds} rounds"
     )
@@ -47,7 +47,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("model", type=Path, help="an ONNX file")
     parser.add_argument("--n", type=int, default=1024, help="samples of one answer")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--port", type=int, default=8766)
     return parser.parse_args()
 
 

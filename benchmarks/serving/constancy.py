@@ -16,7 +16,7 @@ SETTLED_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointEvaluator:
+class Snapshot:
     """What was seen at one moment."""
 
     at: float
@@ -36,11 +36,11 @@ class Course:
 
     seconds: float
     """How long the load lasted."""
-    before: CheckpointEvaluator
+    before: Snapshot
     """Before any client came."""
-    looks: Sequence[CheckpointEvaluator]
+    looks: Sequence[Snapshot]
     """While they were there."""
-    after: CheckpointEvaluator
+    after: Snapshot
     """When the last one had gone."""
     wrong: Sequence[str]
     """Answers that were not what the model makes of their seed."""
@@ -77,6 +77,6 @@ def complaints(course: Course) -> list[str]:
     return found
 
 
-def _third(course: Course, number: int) -> list[CheckpointEvaluator]:
+def _third(course: Course, number: int) -> list[Snapshot]:
     begin, end = number * course.seconds / 3, (number + 1) * course.seconds / 3
     return [look for look in course.looks if begin <= look.at < end]

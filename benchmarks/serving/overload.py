@@ -23,10 +23,8 @@ from typing import Any
 from benchmarks.serving.contender import ROOT
 from benchmarks.serving.loader import Mix, Step, Trace, measure_capacity, offer, own_process
 from benchmarks.serving.probes import Probe, probe_until
-from benchmarks.serving.processes import adopt_orphans
 from benchmarks.serving.service import find_model, service
 from benchmarks.serving.steps import bound_seconds, recovery_seconds, summarise, write_table
-from benchmarks.serving.visit import free_ports
 from serving.model.load import load_model
 from serving.settings import Settings, from_environ, usable_cores
 
@@ -39,11 +37,9 @@ def main() -> None:
     file = find_model(arguments.model)
     model = load_model(file, "cpu")
     settings = from_environ(os.environ)
-    port = free_ports(1)[0]
-    adopt_orphans()
-    with service(file, port, arguments.workers, {"GAN_CACHE_BYTES": "0"}):
-        capacity = arguments.capacity or find_capacity(port, arguments.capacity_seconds)
-        trace, probes = load(port, capacity, arguments)
+    with service(file, workers=arguments.workers, cache_bytes=0) as server:
+        capacity = arguments.capacity or find_capacity(server.port, arguments.capacity_seconds)
+        trace, probes = load(server.port, capacity, arguments)
     report: dict[str, Any] = {
         "model": model.card.name,
         "digest": model.digest,

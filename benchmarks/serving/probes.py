@@ -1,4 +1,4 @@
-"""What a load balancer and Prometheus would meet meanwhile: two routes asked every second, each on a new connection."""
+"""What a load balancer and Prometheus would see: two routes requested every second, each on a new connection."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import threading
 import time
 from dataclasses import dataclass
 
-from benchmarks.serving.service import ask
+from tests.harness.service import ask
 
 PATHS = ("/healthz", "/metrics")
 PERIOD_SECONDS = 1.0
 GOOD_SECONDS = 1.0
-"""Both have to answer within so long."""
+"""Longest time for a good answer."""
 TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One look at one route."""
+    """One request of one route."""
 
     path: str
     at: float
-    """When it began, by ``time.monotonic``."""
+    """When it was sent, by ``time.monotonic``."""
     status: int
     """0 if there was no answer."""
     seconds: float
@@ -34,17 +34,17 @@ class Probe:
 
 
 def probe_until(is_over: threading.Event, port: int, found: list[Probe]) -> None:
-    """Add what is found to the list, until the event."""
+    """Probe all paths once a second and append the results to ``found``, until the event is set."""
     at = time.monotonic()
     while not is_over.wait(max(0.0, at - time.monotonic())):
-        found.extend(_look(port, path) for path in PATHS)
+        found.extend(_probe(port, path) for path in PATHS)
         at += PERIOD_SECONDS
 
 
-def _look(port: int, path: str) -> Probe:
+def _probe(port: int, path: str) -> Probe:
     at = time.monotonic()
     try:
-        answer = ask(port, path, timeout=TIMEOUT_SECONDS)
+        status = ask(port, path, timeout=TIMEOUT_SECONDS).status
     except (OSError, http.client.HTTPException):
-        return Probe(path, at, 0, time.monotonic() - at)
-    return Probe(path, at, answer.status, answer.seconds)
+        status = 0
+    return Probe(path, at, status, time.monotonic() - at)

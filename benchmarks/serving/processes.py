@@ -1,24 +1,18 @@
-"""A server with all of its processes: started, weighed, and ended to the last one (Linux)."""
+"""A contender with all of its processes: started, measured, and stopped to the last one (Linux)."""
 
 from __future__ import annotations
 
 import ctypes
-import os
-import signal
 import subprocess
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 PR_SET_CHILD_SUBREAPER = 36
 STOP_SECONDS = 15.0
-
-
-class StartError(Exception):
-    """A server did not come up; the message says what it said last."""
 
 
 @dataclass(frozen=True)
@@ -27,28 +21,35 @@ class Server:
 
     process: subprocess.Popen[bytes]
     log: Path
-    others: frozenset[int]
-    """What this process had for descendants before."""
+    others: frozenset[psutil.Process]
+    """This process's descendants before the start."""
 
-    def pids(self) -> list[int]:
+    def family(self) -> list[psutil.Process]:
         """All processes that the start has left, daemons too."""
-        return [pid for pid in descendants() if pid not in self.others]
+        return [one for one in psutil.Process().children(recursive=True) if one not in self.others]
 
-    def last_words(self, lines: int = 3) -> str:
-        """The end of what it has printed."""
-        text = self.log.read_text(errors="replace")
-        return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])[-400:]
+    def memory(self) -> int:
+        """Bytes that its processes hold together: the sum of proportional set sizes, which counts a shared page once."""
+        total = 0
+        for one in self.family():
+            with suppress(psutil.Error):
+                total += one.memory_full_info().pss
+        return total
+
+    def output(self) -> str:
+        """What it has printed."""
+        return self.log.read_text(errors="replace")
 
 
 def adopt_orphans() -> None:
-    """Become the parent of whatever a server's processes leave behind, so that it is weighed and ended with the rest."""
+    """Become the parent of every process whose parent ends, so that a contender's daemons are measured and stopped too."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Server]:
-    """The command at work in a folder, everything it wrote in ``log.txt`` there; ended when the block ends."""
-    others = frozenset(descendants())
+    """Run a command in a folder, with its output in ``log.txt`` there; stop it and all it started when the block ends."""
+    others = frozenset(psutil.Process().children(recursive=True))
     log = folder / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -58,52 +59,13 @@ def running(command: Sequence[str], environment: Mapping[str, str], folder: Path
     try:
         yield server
     finally:
-        _end(server)
-
-
-def _end(server: Server) -> None:
-    if server.process.poll() is None:
-        server.process.send_signal(signal.SIGTERM)
+        process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            server.process.wait(STOP_SECONDS)
-    pause = threading.Event()
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + STOP_SECONDS / 3
-        for pid in server.pids():
-            with suppress(ProcessLookupError):
-                os.kill(pid, sign)
-        while time.monotonic() < deadline and server.pids():
-            _reap(server)
-            pause.wait(0.05)
-    server.process.wait()
-
-
-def _reap(server: Server) -> None:
-    server.process.poll()
-    for pid in server.pids():
-        if pid != server.process.pid:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-
-
-def descendants(of: int | None = None) -> list[int]:
-    """Every process below one, or below this one."""
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = status.read_text().rpartition(")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(status.parent.name))
-    found = list(children.get(os.getpid() if of is None else of, []))
-    for pid in found:  # grows as it is walked
-        found.extend(children.get(pid, []))
-    return found
-
-
-def memory(pids: Sequence[int]) -> int:
-    """Bytes that processes hold together: the sum of proportional set sizes, a shared page counted once."""
-    total = 0
-    for pid in pids:
-        with suppress(OSError):
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
+            process.wait(STOP_SECONDS)
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            family = server.family()
+            for one in family:
+                with suppress(psutil.Error):
+                    end(one)
+            psutil.wait_procs(family, STOP_SECONDS / 3)
+        process.wait()

@@ -15,7 +15,7 @@ import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.serving.bench import server
+from benchmarks.serving.service import service
 
 LUA = Path(__file__).with_name("repeated_seeds.lua")
 
@@ -28,16 +28,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--port", type=int, default=8775)
     given = parser.parse_args()
     with ExitStack() as servers:
-        for place, size in enumerate((2**25, 0)):
-            os.environ["GAN_CACHE_BYTES"] = str(size)
-            servers.enter_context(server(given.model, given.port + place, "on", given.workers))
+        kept, anew = (
+            servers.enter_context(service(given.model, workers=given.workers, cache_bytes=size)).port for size in (2**25, 0)
+        )
+        loads = (("zipf, kept", kept, 10_000), ("zipf, made anew", anew, 10_000), ("100 seeds, kept", kept, 100))
         rates: dict[str, list[float]] = {}
         for turn in range(given.rounds):
-            for name, port, seeds in (("zipf, kept", 0, 10_000), ("zipf, made anew", 1, 10_000), ("100 seeds, kept", 0, 100)):
-                rates.setdefault(name, []).append(load(given.port + port, seeds, turn, given.connections, given.seconds))
+            for name, port, seeds in loads:
+                rates.setdefault(name, []).append(load(port, seeds, turn, given.connections, given.seconds))
     medians = {name: statistics.median(values) for name, values in rates.items()}
     for name, rate in medians.items():
         print(f"{name:<20}{rate:>10.0f} requests/s")

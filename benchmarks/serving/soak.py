@@ -28,15 +28,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serving.clients import LEFT, LOST, UNANSWERED
-from benchmarks.serving.constancy import MIB, SETTLED_SECONDS, CheckpointEvaluator, Course, complaints, slope
+from benchmarks.serving.constancy import MIB, SETTLED_SECONDS, Course, Snapshot, complaints, slope
 from benchmarks.serving.contender import ROOT
 from benchmarks.serving.loader import Mix, Step, Trace, measure_capacity, offer, own_process
-from benchmarks.serving.processes import Server, adopt_orphans
-from benchmarks.serving.service import MODELS_FOLDER, ask, descriptors, find_model, processes_of, resident, service, threads
-from benchmarks.serving.visit import free_ports
+from benchmarks.serving.service import MODELS_FOLDER, descriptors, find_model, processes_of, resident, service, threads
 from serving.encoding.formats import FORMATS, Sample
 from serving.model.load import Model, load_model
 from serving.settings import usable_cores
+from tests.harness.processes import free_port
+from tests.harness.service import Server, ask
 
 CACHE_BYTES = 2**18
 """A worker keeps so little that it is full, and throws away what is old, soon after the beginning."""
@@ -74,18 +74,13 @@ SOAK = Mix(
 def main() -> int:
     """Measure, print what came of it, and write it; the exit code."""
     arguments = parse_arguments()
-    port, token = free_ports(1)[0], secrets.token_hex()
-    adopt_orphans()
+    port, token = free_port(), secrets.token_hex()
     with tempfile.TemporaryDirectory(prefix="gan-soak-") as folder:
         models = Alternation(Path(folder) / "models", arguments.models, port, token)
-        settings = {
-            "GAN_CACHE_BYTES": str(CACHE_BYTES),
-            "GAN_THREADS": str(THREADS),
-            "GAN_ADMIN_TOKEN": token,
-            "LEAK_BYTES": str(arguments.leak),
-        }
+        os.environ["LEAK_BYTES"] = str(arguments.leak)
         entry = "benchmarks.serving.leaking" if arguments.leak else "serving"
-        with service(models.folder, port, arguments.workers, settings, entry) as server:
+        settings = {"workers": arguments.workers, "cache_bytes": CACHE_BYTES, "threads": THREADS}
+        with service(models.folder, entry=entry, port=port, admin_token=token, **settings) as server:
             find_capacity(port, FLASK)
             rate = arguments.rate or arguments.load * find_capacity(port)
             course, trace = watch(server, models, rate, arguments)
@@ -137,7 +132,7 @@ class Alternation:
         """Put the other model there and have it loaded; what went wrong."""
         self.reloads += 1
         self._put()
-        answer = ask(self.port, "/admin/reload", method="POST", headers={"Authorization": f"Bearer {self._token}"})
+        answer = ask(self.port, "/admin/reload", "POST", headers={"Authorization": f"Bearer {self._token}"})
         return None if answer.status == 200 else f"a reload must be answered 200, was {answer.status}: {answer.body[:200]!r}"
 
     def check(self) -> list[str]:
@@ -145,7 +140,7 @@ class Alternation:
         wrong = []
         for seed in CHECKED_SEEDS:
             answer = ask(self.port, f"/generate?seed={seed}&format=png")
-            expected = self._expected.get(answer.headers.get("X-Model-Digest", ""), {})
+            expected = self._expected.get(answer.headers.get("x-model-digest", ""), {})
             if answer.body != expected.get(seed):
                 wrong.append(f"seed {seed} must give what its model makes of it, gave {answer.status} with other bytes")
         return wrong
@@ -186,7 +181,7 @@ def watch(server: Server, models: Alternation, rate: float, arguments: argparse.
     pause.wait(QUIET_SECONDS)
     wrong += models.check()
     before = look(server, 0.0)
-    looks: list[CheckpointEvaluator] = []
+    looks: list[Snapshot] = []
     measured: Future[Trace]
     with own_process(offer, models.port, [Step(rate=rate, seconds=seconds)], mix=SOAK) as measured:
         start = time.monotonic()
@@ -210,12 +205,17 @@ def schedule(seconds: float, every: float, reload_every: float) -> list[tuple[fl
     return sorted(moment for moment in looks + reloads if moment[0] <= seconds)
 
 
-def look(server: Server, at: float) -> CheckpointEvaluator:
+def look(server: Server, at: float) -> Snapshot:
     """The service's processes now."""
-    pids = processes_of(server)
-    files, sockets = descriptors(pids)
-    return CheckpointEvaluator(
-        at=at, pids=tuple(pids), resident=resident(pids), threads=threads(pids), files=files, sockets=sockets
+    processes = processes_of(server)
+    files, sockets = descriptors(processes)
+    return Snapshot(
+        at=at,
+        pids=tuple(one.pid for one in processes),
+        resident=resident(processes),
+        threads=threads(processes),
+        files=files,
+        sockets=sockets,
     )
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sysconfig
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +17,11 @@ from benchmarks.serving.answers import AnswerError, ask, check
 from benchmarks.serving.bench import measure_wrk
 from benchmarks.serving.contender import ROOT, Contender, fill
 from benchmarks.serving.environments import InstallError, python_for
-from benchmarks.serving.processes import Server, StartError, memory, running
+from benchmarks.serving.processes import Server, running
 from benchmarks.serving.standings import Run
 from serving.model.load import Model
 from serving.settings import usable_cores
+from tests.harness.processes import StartError, free_ports, last_lines, wait_for
 
 BUILD = ROOT / ".build" / "bench-serve"
 START_SECONDS = 120
@@ -75,17 +73,6 @@ def names_for(contender: Contender, model: Path, work: Path, python: Path) -> di
     return {name: str(value) for name, value in {**places, **numbers}.items()}
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def environment_for(contender: Contender, names: dict[str, str]) -> dict[str, str]:
     """What a contender's processes find in their environment: this project's code, the model, its own programs first."""
     shared = {
@@ -117,7 +104,13 @@ def prepare(contender: Contender, names: dict[str, str], environment: dict[str, 
 
 def measure(contender: Contender, server: Server, port: int, start: float, model: Model, load: Load, repeat: int) -> Run:
     """What one visit finds."""
-    first = wait_for_answer(server, lambda: ask(contender, port, CHECKED_SEEDS[0]))
+    first = wait_for(
+        lambda: ask(contender, port, CHECKED_SEEDS[0]),
+        server.process,
+        seconds=START_SECONDS,
+        errors=(OSError, AnswerError),
+        output=server.output,
+    )
     startup = time.monotonic() - start
     check(contender, first, row_of(model, CHECKED_SEEDS[0]))
     for seed in CHECKED_SEEDS[1:]:
@@ -129,10 +122,10 @@ def measure(contender: Contender, server: Server, port: int, start: float, model
         first_seed = (2 + repeat * len(load.connections) + place) * SEEDS_A_LOAD
         loads[str(connections)] = measure_wrk(port, connections, load.seconds, first_seed, contender.request)
     if server.process.poll() is not None:
-        raise StartError(f"it ended under load: {server.last_words()}")
+        raise StartError(f"it ended under load: {last_lines(server.output())}")
     return {
         "startup_s": startup,
-        "memory_bytes": memory(server.pids()),
+        "memory_bytes": server.memory(),
         "png_bytes": len(first),
         "loads": loads,
         "load_average": os.getloadavg()[0],
@@ -143,23 +136,3 @@ def row_of(model: Model, seed: int) -> NDArray[np.uint8]:
     """The pixels that a seed must give."""
     pixels: NDArray[np.uint8] = model.sample([seed])[0]
     return pixels
-
-
-def wait_for_answer(server: Server, request: Callable[[], bytes]) -> bytes:
-    """The first answer, asked for until it comes.
-
-    Raises:
-        StartError: the server ended, or did not answer in time.
-    """
-    pause = threading.Event()
-    last: Exception | None = None
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            raise StartError(f"it ended with exit code {server.process.returncode}: {server.last_words()}")
-        try:
-            return request()
-        except (OSError, AnswerError) as error:
-            last = error
-            pause.wait(0.05)
-    raise StartError(f"no answer within {START_SECONDS} s: {last}; {server.last_words()}")

@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from benchmarks.serving.constancy import MIB, CheckpointEvaluator, Course, complaints, slope
+from benchmarks.serving.constancy import MIB, Course, Snapshot, complaints, slope
 from benchmarks.serving.soak import schedule
 from tests.serving import tiny_onnx
 
-CALM = CheckpointEvaluator(at=0.0, pids=(1, 2), resident=300 * MIB, threads=20, files=70, sockets=6)
+CALM = Snapshot(at=0.0, pids=(1, 2), resident=300 * MIB, threads=20, files=70, sockets=6)
 
 
-def course(looks: Sequence[CheckpointEvaluator], **changes: Any) -> Course:
+def course(looks: Sequence[Snapshot], **changes: Any) -> Course:
     """Half an hour with these looks."""
     parts: dict[str, Any] = {"seconds": 1800.0, "before": CALM, "looks": looks, "after": CALM, "wrong": []}
     return Course(**parts | changes)
 
 
-def every_ten_seconds(**growth: float) -> list[CheckpointEvaluator]:
+def every_ten_seconds(**growth: float) -> list[Snapshot]:
     """Looks at a service of which something grows by so much a second."""
     looks = []
     for at in range(10, 1801, 10):

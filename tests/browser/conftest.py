@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.harness.service import Server, running
 from tests.serving import tiny_onnx
-from tests.serving.service_process import Server, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

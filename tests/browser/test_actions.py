@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import RequestContext, Visitor, fill, slide
-from tests.serving.service_process import Server
+from tests.harness.service import Server
 
 FIRST = "/generate?model=conditional&seed=42&format=png"
 

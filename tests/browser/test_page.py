@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import RequestContext, Visitor
+from tests.harness.service import running
 from tests.serving import tiny_onnx
-from tests.serving.service_process import running
 
 LINKS = {
     "sample": "#seed=11&p.y=3&p.c0=0.50",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.conftest import RequestContext, Visitor, slide
+from tests.harness.service import Server, running
 from tests.serving import tiny_onnx
-from tests.serving.service_process import Server, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route

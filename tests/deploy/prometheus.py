@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from tests.deploy.rules import FOLDER, write_scaled
+from tests.harness.processes import wait_for
 
 Targets = Mapping[str, Sequence[int]]
 """Ports of this machine by the job's name."""
@@ -69,7 +70,7 @@ def prometheus(home: Path, port: int, targets: Targets, factor: int) -> Iterator
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         running = Prometheus(process, port, home)
-        wait_until(lambda: _answers(running), "Prometheus answers")
+        wait_for(lambda: running.query("vector(1)"), process)
         yield running
     finally:
         process.terminate()
@@ -84,13 +85,6 @@ def wait_until(is_so: Callable[[], bool], what: str, tries: int = 300) -> None:
             return
         pause.wait(0.2)
     raise AssertionError(f"it never came about that {what}")
-
-
-def _answers(running: Prometheus) -> bool:
-    try:
-        return running.query("vector(1)") != []
-    except OSError:
-        return False
 
 
 def _configure(home: Path, targets: Targets) -> None:

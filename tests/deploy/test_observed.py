@@ -25,8 +25,9 @@ from deploy.grafana.__main__ import FOLDER
 from tests.deploy.prometheus import Prometheus, prometheus, wait_until
 from tests.deploy.rules import rules
 from tests.deploy.traffic import asking, slowly, too_much, trickle
+from tests.harness.processes import free_port
+from tests.harness.service import Server, running
 from tests.serving import tiny_onnx
-from tests.serving.service_process import Server, free_port, running
 
 pytestmark = [
     pytest.mark.slow,

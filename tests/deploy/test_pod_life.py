@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.manifests import container_of, settings_of, written
+from tests.harness.processes import wait_for
+from tests.harness.service import running
 from tests.repository.files import ROOT
 from tests.serving import tiny_onnx
-from tests.serving.service_process import retry, running
 
 SERVE = container_of(written("base/deployment.yaml"))
 PROBES = {name: SERVE[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
@@ -29,7 +30,7 @@ def test_a_pod_that_leaves_is_alive_and_not_ready(tmp_path: Path) -> None:
             if server.get(PROBES["readinessProbe"])[0] != 503:
                 raise OSError("it has not heard of it yet")
 
-        retry(leaving)
+        wait_for(leaving)
         assert server.get(PROBES["livenessProbe"])[0] == 200
         assert server.get("/generate?seed=1")[0] == 200
         assert server.process.wait(60) == 0

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.serving.service_process import Server
+from tests.harness.service import Server
 
 SEEDS = itertools.count(1000)
 """Never asked for before."""

@@ -8,10 +8,8 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 from deploy.release.lock import resolve
 from deploy.release.sbom import components, sbom
+from tests.harness.processes import free_port, wait_for
 from tests.repository.files import ROOT, commands, environment, instructions, last_stage
 from tests.serving import tiny_onnx
 
@@ -163,14 +162,11 @@ def service(image: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str]
     (tmp_path / "home").mkdir()
     (tmp_path / "models/tiny.onnx").write_bytes(tiny_onnx.grey())
     stage = last_stage("Dockerfile.serve")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     given = {name: value for name, value in environment(stage).items() if name != "PATH"}
     env = given | {
         "GAN_MODELS": str(tmp_path / "models"),
         "GAN_HOST": "127.0.0.1",
-        "GAN_PORT": str(port),
+        "GAN_PORT": str(free_port()),
         "GAN_WORKERS": "1",
         "PATH": f"{image / 'venv/bin'}:/usr/bin:/bin",
         "TMPDIR": str(tmp_path / "tmp"),
@@ -192,25 +188,12 @@ def get(env: dict[str, str], path: str) -> tuple[int, bytes]:
         return reply.status, reply.read()
 
 
-def wait_until_ready(process: subprocess.Popen[str], env: dict[str, str], patience_s: float = 60) -> None:
-    """Until /readyz answers; a process that ends before that fails the test with what it printed."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        assert process.poll() is None, process.communicate()[0]
-        try:
-            get(env, "/readyz")
-            return
-        except (urllib.error.URLError, ConnectionError):
-            assert time.monotonic() < deadline, "the service did not become ready"
-            time.sleep(0.1)
-
-
 @pytest.mark.slow
 def test_image_serves(image: Path, service: tuple[subprocess.Popen[str], dict[str, str]]) -> None:
     """Its command answers /generate with a PNG, its health check passes, SIGTERM ends it with 0 and nothing is left behind."""
     process, env = service
     before = sorted(path for path in (image / "app").rglob("*"))
-    wait_until_ready(process, env)
+    wait_for(lambda: get(env, "/readyz"), process)
     status, body = get(env, "/generate?seed=42")
     assert (status, body[:8]) == (200, b"\x89PNG\r\n\x1a\n")
     (check,) = [rest for keyword, rest in last_stage("Dockerfile.serve") if keyword == "HEALTHCHECK"]

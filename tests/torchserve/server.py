@@ -1,4 +1,4 @@
-"""The real TorchServe as a process of its own, started by the project's command, and a client that speaks to it."""
+"""The real TorchServe as a process of its own, started by the project's command, and a client that talks to it."""
 
 from __future__ import annotations
 
@@ -8,33 +8,24 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from deploy.torchserve.contents import HERE
-from tests.serving.service_process import free_port
+from tests.harness.processes import free_ports, wait_for
+from tests.harness.service import Answer, ask
 
 psutil: Any = pytest.importorskip("psutil", reason="torchserve is not installed (the extra torchserve)")
 
 START_SECONDS = 180
 PORTS = ("8080", "8081", "8082", "7070", "7071")
 """Inference, management, metrics, gRPC inference, gRPC management."""
-
-
-class Answer(NamedTuple):
-    """What came back."""
-
-    status: int
-    headers: Mapping[str, str]
-    """By name in small letters."""
-    body: bytes
 
 
 @dataclass
@@ -47,20 +38,14 @@ class TorchServe:
     """By the port of config.properties, the one that is used here."""
 
     def key(self, which: str = "inference") -> str:
-        """What a client must say who is allowed to ask; ``which`` may be ``management``, too."""
+        """The key of the inference API, or of the management API."""
         return str(json.loads((self.folder / "key_file.json").read_text())[which]["key"])
 
     def send(
         self, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, method: str = "POST", port: str = "8080"
     ) -> Answer:
         """One request on a connection of its own, exactly as it is written."""
-        connection = HTTPConnection("127.0.0.1", self.ports[port], timeout=60)
-        try:
-            connection.request(method, path, body, {"Connection": "close", **(headers or {})})
-            response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-        finally:
-            connection.close()
+        return ask(self.ports[port], path, method, headers, body)
 
     def ask(self, model: str, query: str, accept: str | None = None) -> Answer:
         """A sample, as docs/TORCHSERVE.md says to ask for one."""
@@ -68,6 +53,16 @@ class TorchServe:
             {"Accept": accept} if accept else {}
         )
         return self.send(f"/predictions/{model}", query.encode("latin-1"), headers)
+
+    def check(self, model: str) -> None:
+        """See that a worker of a model answers.
+
+        Raises:
+            OSError: there is none yet.
+        """
+        status = self.ask(model, "seed=0").status
+        if status != 200:
+            raise OSError(f"{model}: status {status}")
 
     def announce(self, model: str, length: int) -> int:
         """The status of a body of that many bytes, answered before any of it is sent."""
@@ -99,7 +94,7 @@ class TorchServe:
 @contextmanager
 def running(files: list[Path], models: list[str], work: Path, root: Path) -> Iterator[TorchServe]:
     """TorchServe with every model ready, on ports of its own and with one worker a model; ended by SIGTERM."""
-    ports = {port: free_port() for port in PORTS}
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     text = (HERE / "config.properties").read_text()
     config = work / "config.properties"
     config.write_text(re.sub("|".join(PORTS), lambda m: str(ports[m[0]]), text) + "default_workers_per_model=1\n")
@@ -119,7 +114,9 @@ def running(files: list[Path], models: list[str], work: Path, root: Path) -> Ite
         server = TorchServe(process, work / "run", ports)
         started = []
         try:
-            wait_until_ready(server, models)
+            for model in models:
+                # The key file may be missing or half written at first.
+                wait_for(lambda: server.check(model), process, seconds=START_SECONDS, errors=(OSError, ValueError))  # noqa: B023
             started = server.processes()
             yield server
         finally:
@@ -139,21 +136,3 @@ def environment() -> dict[str, Any]:
     """This process's environment with what must reach neither TorchServe nor a worker: with that token none would start."""
     wrong = {"TS_INFERENCE_ADDRESS": "http://0.0.0.0:8080", "TS_ALLOWED_URLS": ".*", "PYTHONPATH": "/nowhere"}
     return os.environ | wrong | {"GAN_ADMIN_TOKEN": "too short"}
-
-
-def wait_until_ready(server: TorchServe, models: list[str]) -> None:
-    """Return when a worker of every model answers."""
-    pause = threading.Event()
-    waiting = list(models)
-    for _ in range(START_SECONDS * 4):
-        if server.process.poll() is not None:
-            raise AssertionError(f"it ended with exit code {server.process.returncode}")
-        try:
-            while waiting and server.ask(waiting[0], "seed=0").status == 200:
-                waiting.pop(0)
-        except (OSError, ValueError):  # it does not listen yet, or the key file is half written
-            pass
-        if not waiting:
-            return
-        pause.wait(0.25)
-    raise AssertionError(f"never ready: {waiting}")

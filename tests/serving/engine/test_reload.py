@@ -19,9 +19,10 @@ from serving.errors import TooManyTries, Unauthorised
 from serving.http.asgi import ASGIApp
 from serving.model.load import load_model
 from serving.settings import Settings
+from tests.harness.processes import TIMEOUT
+from tests.harness.service import running
 from tests.serving import tiny_onnx
 from tests.serving.client import ask, service_of
-from tests.serving.service_process import TIMEOUT, running
 
 TOKEN = "CANARY-0123456789"  # of this test
 

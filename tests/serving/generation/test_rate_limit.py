@@ -13,7 +13,7 @@ from serving.generation import rate_limit as token_bucket
 from serving.generation.generate import RequestHeaders, Service
 from serving.generation.rate_limit import TokenBucket
 from serving.generation.service import answer
-from tests.serving.service_process import running
+from tests.harness.service import running
 
 
 class Clock:

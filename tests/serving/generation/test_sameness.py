@@ -15,9 +15,9 @@ from contract import Image, Normal, digest_latents, draw
 from serving.generation.generate import RequestHeaders, Service
 from serving.model.load import Model, model_from_bytes
 from serving.model.runtime import Session, open_session
+from tests.harness.service import running
 from tests.serving import tiny_onnx
 from tests.serving.client import fetch, wait_for_depth
-from tests.serving.service_process import running
 
 LATENTS = {"z": Normal(20)}
 
@@ -52,7 +52,7 @@ def first_answers(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @pytest.mark.parametrize("settings", [{}, {"workers": 2}, {"intra_op_threads": 2}, {"fast_path": "off"}], ids=str)
 def test_a_server_started_anew_gives_the_same(
-    root: Path, first_answers: tuple[Path, list[bytes]], settings: dict[str, object]
+    root: Path, first_answers: tuple[Path, list[bytes]], settings: dict[str, Any]
 ) -> None:
     """D-04: after a restart, as before or with two workers, two threads or no lane: the same bytes, at first and later."""
     path, expected = first_answers

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.service_process import TIMEOUT, Server, running
+from tests.harness.processes import TIMEOUT
+from tests.harness.service import Server, running
 
 GET = b"GET /generate?seed=42 HTTP/1.1\r\nHost: x\r\n"
 CLOSE = b"Connection: close\r\n\r\n"

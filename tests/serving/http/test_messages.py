@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.service_process import Server, running
+from tests.harness.service import Server, running
 
 INFER = b"POST /v2/models/conditional/infer HTTP/1.1\r\nHost: x\r\n"
 

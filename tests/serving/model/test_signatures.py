@@ -21,9 +21,10 @@ from serving.http.asgi import ASGIApp
 from serving.model.load import load_model
 from serving.model.signatures import Statement, Trust, sign, signature_file
 from serving.settings import Settings
+from tests.harness.processes import TIMEOUT, free_port
+from tests.harness.service import environment, running
 from tests.serving import tiny_onnx
 from tests.serving.client import ask, service_of
-from tests.serving.service_process import TIMEOUT, environment, free_port, running
 
 KEY, OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32)), Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 

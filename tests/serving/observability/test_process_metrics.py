@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from serving.observability.process_metrics import ProcessCollector
-from tests.serving.service_process import Server, retry, running
+from tests.harness.processes import wait_for
+from tests.harness.service import Server, running
 
 if not Path("/proc/self/stat").exists():
     pytest.skip("compares with Linux's /proc", allow_module_level=True)
@@ -45,7 +46,7 @@ def test_cpu_time_never_decreases(root: Path, folder: Path) -> None:
         os.kill(killed, signal.SIGKILL)
         seen = [before]
         while killed in server.workers() or len(server.workers()) < 2:
-            seen.append(retry(lambda: read_metrics(server)).get("gan_process_cpu_seconds_total", seen[-1]))
+            seen.append(wait_for(lambda: read_metrics(server)).get("gan_process_cpu_seconds_total", seen[-1]))
         assert seen == sorted(seen)
         assert before > 0.1
         assert read_metrics(server)["gan_worker_crashes_total"] == 1

@@ -18,8 +18,9 @@ from serving.http.asgi import ASGIApp
 from serving.observability.log_writer import ATOMIC_WRITE_BYTES, LogWriter
 from serving.observability.request_context import parse_traceparent
 from serving.settings import Settings
+from tests.harness.processes import TIMEOUT
+from tests.harness.service import running
 from tests.serving.client import ask, break_model, service_of
-from tests.serving.service_process import TIMEOUT, running
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"

@@ -26,8 +26,9 @@ from serving.app import create_app
 from serving.observability.log_writer import LogWriter
 from serving.observability.tracing import Tracing
 from serving.settings import Settings
+from tests.harness.processes import free_port
+from tests.harness.service import environment, running
 from tests.serving.client import Answer, ask, ask_on_the_loop, break_model, service_of
-from tests.serving.service_process import environment, free_port, running
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

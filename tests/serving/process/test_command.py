@@ -13,8 +13,9 @@ import pytest
 
 from serving.__main__ import main
 from serving.generation.generate import Service
+from tests.harness.processes import TIMEOUT
+from tests.harness.service import environment
 from tests.serving.client import fetch
-from tests.serving.service_process import TIMEOUT, environment
 
 
 def run(root: Path, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:

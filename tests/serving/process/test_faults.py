@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.service_process import TIMEOUT, Server, environment, free_port, retry, running, wait_for_workers
+from tests.harness.processes import TIMEOUT, free_port, wait_for
+from tests.harness.service import Server, environment, running, wait_for_workers
 
 
 def metrics_directory(server: Server) -> Path:
@@ -105,7 +106,7 @@ def test_few_file_descriptors_cost_connections_and_no_worker(root: Path, folder:
         assert clients[0].recv(15) == b"HTTP/1.1 200 OK"
         for client in clients:
             client.close()
-        assert retry(lambda: status(port, "/generate?seed=1")) == 200  # a connection that comes too early is closed as well
+        assert wait_for(lambda: status(port, "/generate?seed=1")) == 200  # a connection that comes too early is closed as well
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT) == 0

@@ -20,10 +20,11 @@ from flask import Flask
 
 from contract import Image, Normal
 from serving.process.launcher import local_url
+from tests.harness.processes import TIMEOUT, free_port, wait_for
+from tests.harness.service import Server, environment, running
 from tests.serving import tiny_onnx
 from tests.serving.client import ask
 from tests.serving.corpus import CASES, Case
-from tests.serving.service_process import TIMEOUT, Server, environment, free_port, retry, running
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_a_killed_worker_comes_back(root: Path, folder: Path) -> None:
         before = server.get("/generate?seed=42")[2]
         (worker,) = server.workers()
         os.kill(worker, signal.SIGKILL)
-        assert retry(lambda: server.get("/generate?seed=42")[2]) == before
+        assert wait_for(lambda: server.get("/generate?seed=42")[2]) == before
         text = server.get("/metrics")[2].decode()
         assert metric(text, "gan_http_requests_total") >= 2
         assert f'pid="{worker}"' not in text

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from contract import Image, Normal
+from tests.harness.processes import TIMEOUT, listeners
+from tests.harness.service import running
 from tests.serving import tiny_onnx
 from tests.serving.process.test_faults import launch
-from tests.serving.service_process import TIMEOUT, listeners, running
 
 
 class Client(threading.Thread):

@@ -10,8 +10,9 @@ import textwrap
 import threading
 from pathlib import Path
 
+from tests.harness.processes import TIMEOUT, wait_for
+from tests.harness.service import running
 from tests.serving.process.test_faults import metrics_directory
-from tests.serving.service_process import TIMEOUT, retry, running
 
 PROGRAM = """
 import multiprocessing, os, sys, time
@@ -126,7 +127,7 @@ def test_a_restarted_worker_continues_the_counters(root: Path, folder: Path) -> 
     with running(root, models=folder / "1-grey.onnx", workers=1) as server:
         files = {}
         for count in range(1, 6):
-            assert retry(lambda: server.get("/generate?seed=42"))[0] == 200
+            assert wait_for(lambda: server.get("/generate?seed=42"))[0] == 200
             text = server.get("/metrics")[2].decode()
             assert f'gan_http_requests_total{{code="200",method="GET",route="/generate"}} {count}.0' in text
             assert "gan_ready 1.0" in text
@@ -136,5 +137,5 @@ def test_a_restarted_worker_continues_the_counters(root: Path, folder: Path) -> 
             while worker in server.workers():
                 threading.Event().wait(0.01)
         assert files[5] == files[1]
-        assert retry(lambda: server.get("/healthz"))[0] == 200
+        assert wait_for(lambda: server.get("/healthz"))[0] == 200
         assert server.stop() == 0

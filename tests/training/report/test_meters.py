@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving.service_process import free_port
+from tests.harness.processes import free_port
 from tests.training.conftest import tiny_plan, tiny_setting
 from training.errors import TrainingError
 from training.report.meters import COLLAPSE, KID, PrometheusMetrics, serve_metrics

@@ -1,0 +1,81 @@
+"""What every harness of a server needs: a free port, a wait until the server answers, and its listening sockets (Linux)."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+TIMEOUT = 60
+"""Seconds."""
+LISTEN = "0A"
+"""TCP_LISTEN in /proc/net/tcp."""
+
+
+class StartError(Exception):
+    """A server did not start; the message says why and ends with what it printed last."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports of 127.0.0.1 without a listener."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 without a listener."""
+    return free_ports(1)[0]
+
+
+def wait_for(
+    ask: Callable[[], T],
+    process: subprocess.Popen[str] | subprocess.Popen[bytes] | None = None,
+    *,
+    seconds: float = TIMEOUT,
+    errors: tuple[type[Exception], ...] = (OSError,),
+    output: Callable[[], str] = str,
+) -> T:
+    """Call a function until it returns, and return its answer.
+
+    Args:
+        ask: raises one of ``errors`` while there is no answer yet.
+        process: the server; the wait fails when it ends.
+        seconds: longest wait.
+        errors: exceptions that mean "not yet".
+        output: what the server has printed.
+
+    Raises:
+        StartError: the server ended, or there was no answer in time.
+    """
+    pause = threading.Event()
+    deadline = time.monotonic() + seconds
+    while True:
+        if process is not None and process.poll() is not None:
+            raise StartError(f"it ended with exit code {process.returncode}: {last_lines(output())}")
+        try:
+            return ask()
+        except errors as error:
+            if time.monotonic() > deadline:
+                raise StartError(f"no answer within {seconds} s: {error!r}; {last_lines(output())}") from None
+        pause.wait(0.05)
+
+
+def last_lines(text: str, count: int = 3) -> str:
+    """The last lines of a text that are not blank, in one line."""
+    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-count:])[-400:]
+
+
+def listeners(port: int) -> int:
+    """Number of sockets of this machine that listen on a port."""
+    fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(line[1].rpartition(":")[2], 16) == port and line[3] == LISTEN for line in fields)
