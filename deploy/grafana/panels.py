@@ -1,4 +1,4 @@
-"""A board as data, and what Grafana reads of it: rows of panels, each a title, a unit and its queries by their legends."""
+"""A dashboard as data, and its JSON: rows of panels, each with a title, a unit and queries by legend."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 COLUMNS = 24
-"""Of a board."""
-ABREAST = 3
-"""Panels that stand side by side, at most."""
+"""Width of a dashboard in Grafana's units."""
+PANELS_A_ROW = 3
+"""Largest number of panels in a row."""
 
 Kind = Literal["lines", "heatmap", "number", "table"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One picture."""
+    """One panel."""
 
     title: str
     queries: Mapping[str, str]
@@ -36,11 +36,11 @@ class Panel:
     unit: str = "short"
     """As Grafana calls it: ``s``, ``bytes``, ``reqps``, ``percentunit``."""
     kind: Kind = "lines"
-    about: str = ""
+    description: str = ""
     low: float | None = 0
-    """The least value that is always shown; None where values may be on either side of nothing."""
+    """Lower end of the axis; None where values may be negative."""
     top: float | None = None
-    """The greatest value there can be."""
+    """Largest possible value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,22 +49,22 @@ class Board:
 
     uid: str
     title: str
-    about: str
+    description: str
     rows: Mapping[str, Sequence[Panel]]
     """Panels by the row's title."""
-    choices: Mapping[str, str]
-    """By variable, the query of its values; ``All`` is the first."""
+    variables: Mapping[str, str]
+    """The query of a variable's values, by its name; ``All`` comes first."""
 
 
 Builder = timeseries.Panel | heatmap.Panel | stat.Panel | table.Panel
 
 
 def to_json(board: Board) -> str:
-    """The board as Grafana's file provider reads it."""
+    """The dashboard as Grafana's file provider reads it."""
     builder = (
         boards.Dashboard(board.title)
         .uid(board.uid)
-        .description(board.about)
+        .description(board.description)
         .tags(["gan-serve"])
         .readonly()
         .refresh("5s")
@@ -72,19 +72,19 @@ def to_json(board: Board) -> str:
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .with_variable(boards.DatasourceVariable("datasource").type("prometheus"))
     )
-    for name, query in board.choices.items():
-        builder = builder.with_variable(_choice(name, query))
+    for name, query in board.variables.items():
+        builder = builder.with_variable(_variable(name, query))
     for title, panels in board.rows.items():
         builder = builder.with_row(boards.Row(title))
         for panel in panels:
-            builder = builder.with_panel(_build(panel).span(COLUMNS // min(len(panels), ABREAST)))
+            builder = builder.with_panel(_build(panel).span(COLUMNS // min(len(panels), PANELS_A_ROW)))
     built = builder.build()
     for number, shown in enumerate(built.panels or []):
         shown.id_val = number + 1
     return json.dumps(built, cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
 
 
-def _choice(name: str, query: str) -> boards.QueryVariable:
+def _variable(name: str, query: str) -> boards.QueryVariable:
     return (
         boards.QueryVariable(name)
         .datasource(SOURCE)
@@ -99,10 +99,10 @@ def _choice(name: str, query: str) -> boards.QueryVariable:
 
 def _build(panel: Panel) -> Builder:
     builder = _MAKERS[panel.kind](panel).title(panel.title).datasource(SOURCE).height(7)
-    if panel.about:
-        builder = builder.description(panel.about)
-    for place, (legend, expr) in enumerate(panel.queries.items()):
-        query = Dataquery().expr(expr).legend_format(legend).ref_id(chr(ord("A") + place)).datasource(SOURCE)
+    if panel.description:
+        builder = builder.description(panel.description)
+    for index, (legend, expr) in enumerate(panel.queries.items()):
+        query = Dataquery().expr(expr).legend_format(legend).ref_id(chr(ord("A") + index)).datasource(SOURCE)
         if panel.kind == "heatmap":
             query = query.format(PromQueryFormat.HEATMAP)
         elif panel.kind == "table":

@@ -1,11 +1,11 @@
-"""The service's board."""
+"""The dashboard of the service."""
 
 from __future__ import annotations
 
 from deploy.grafana.panels import Board, Panel
 
 HERE = 'job=~"$job", instance=~"$instance"'
-"""The instances that are looked at; recorded series know jobs only."""
+"""Selector of the chosen instances; recorded series have the label job only."""
 NOT_PROBES = 'route!~"/healthz|/readyz|/metrics|/v2/health/.*|/static/.*|none"'
 RATE = "[$__rate_interval]"
 
@@ -16,7 +16,7 @@ def _rate(metric: str, by: str, selector: str = "") -> str:
 
 
 def _quantile(share: float, metric: str, by: str = "", selector: str = "") -> str:
-    """Series without an observation have no quantile, and are left out."""
+    """``>= 0`` drops series without an observation, whose quantile is NaN."""
     return f"histogram_quantile({share}, {_rate(f'{metric}_bucket', f'le, {by}' if by else 'le', selector)}) >= 0"
 
 
@@ -28,7 +28,7 @@ SECONDS, BURN = "gan_http_request_duration_seconds", "{{job}}, the last "
 
 TRAFFIC = [
     Panel(title="Requests by route", unit="reqps", queries={"{{route}}": _rate("gan_http_requests_total", "route")}),
-    Panel(title="Answers by code", unit="reqps", queries={"{{code}}": _rate("gan_http_requests_total", "code")}),
+    Panel(title="Responses by code", unit="reqps", queries={"{{code}}": _rate("gan_http_requests_total", "code")}),
     Panel(
         title="5xx of valid requests",
         unit="percentunit",
@@ -36,20 +36,20 @@ TRAFFIC = [
         queries={"{{route}}": 'job_route:gan_http_errors:ratio5m{job=~"$job"}'},
     ),
     Panel(
-        title="Refused, and left by their clients",
+        title="Rejected and cancelled requests",
         unit="reqps",
         queries={"{{reason}}": _rate("gan_rejected_total", "reason"), "client gone": _rate("gan_cancelled_total", "job")},
     ),
     Panel(
-        title="Error budget burnt",
-        about="1 uses up in thirty days what the service level allows; 14.4 and 6 call somebody.",
+        title="Error budget burn rate",
+        description="1 spends in thirty days what the service level allows; 14.4 and 6 page.",
         queries={BURN + window: f'job:gan_slo_errors:ratio{window}{{job=~"$job"}} / 0.005' for window in ("1h", "6h", "3d")},
     ),
 ]
 
 LATENCY = [
     Panel(
-        title="How long answers take",
+        title="Latency",
         kind="heatmap",
         unit="s",
         queries={"{{le}}": f"sum by (le) (increase({SECONDS}_bucket{{{HERE}, {NOT_PROBES}}}{RATE}))"},
@@ -60,45 +60,45 @@ LATENCY = [
         unit="s",
         queries={"{{route}} {{model}}": f'job_route_model:{SECONDS}:p95_5m{{job=~"$job"}}'},
     ),
-    Panel(title="p95 by where it came from", unit="s", queries={"{{cache}}": _quantile(0.95, SECONDS, "cache", NOT_PROBES)}),
+    Panel(title="p95 by cache result", unit="s", queries={"{{cache}}": _quantile(0.95, SECONDS, "cache", NOT_PROBES)}),
     Panel(
-        title="Longer than 250 ms",
+        title="Slower than 250 ms",
         unit="percentunit",
-        about="Of the answers from a model; the service level allows .01.",
+        description="Share of responses from a model; the service level allows .01.",
         queries={BURN + window: f'job:gan_slo_slow:ratio{window}{{job=~"$job"}}' for window in ("5m", "1h", "6h", "3d")},
     ),
 ]
 
 QUEUE = [
-    Panel(title="Images that wait", queries={"{{instance}}": f"sum by (instance) (gan_queue_depth{{{HERE}}})"}),
-    Panel(title="Wait for an inference", unit="s", queries=_quantiles("gan_queue_wait_seconds")),
+    Panel(title="Queued images", queries={"{{instance}}": f"sum by (instance) (gan_queue_depth{{{HERE}}})"}),
+    Panel(title="Queue wait", unit="s", queries=_quantiles("gan_queue_wait_seconds")),
     Panel(
-        title="Images of an inference",
+        title="Batch size",
         kind="heatmap",
         queries={"{{le}}": f"sum by (le) (increase(gan_batch_size_bucket{{{HERE}}}{RATE}))"},
     ),
-    Panel(title="Images of an inference, mean", queries={"{{job}}": 'job:gan_batch_size:mean5m{job=~"$job"}'}),
+    Panel(title="Batch size, mean", queries={"{{job}}": 'job:gan_batch_size:mean5m{job=~"$job"}'}),
     Panel(
-        title="Rows that somebody wanted",
+        title="Batch fill",
         unit="percentunit",
         top=1,
-        about="The rest filled batches of a fixed size.",
+        description="Share of rows that were requested; the rest pads batches of a fixed size.",
         queries={"{{job}}": 'job:gan_batch_fill:ratio5m{job=~"$job"}'},
     ),
     Panel(
-        title="Refused by a full queue", unit="percentunit", queries={"{{job}}": 'job:gan_queue_refusals:ratio5m{job=~"$job"}'}
+        title="Rejected by a full queue", unit="percentunit", queries={"{{job}}": 'job:gan_queue_refusals:ratio5m{job=~"$job"}'}
     ),
 ]
 
 CACHE = [
     Panel(
-        title="Kept answers that were asked for",
+        title="Cache hit ratio",
         unit="percentunit",
         top=1,
         queries={"{{job}}": 'job:gan_cache_hits:ratio5m{job=~"$job"}'},
     ),
-    Panel(title="Where samples came from", unit="reqps", queries={"{{result}}": _rate("gan_cache_requests_total", "result")}),
-    Panel(title="Kept answers", unit="bytes", queries={"{{instance}}": f"sum by (instance) (gan_cache_bytes{{{HERE}}})"}),
+    Panel(title="Samples by cache result", unit="reqps", queries={"{{result}}": _rate("gan_cache_requests_total", "result")}),
+    Panel(title="Cache size", unit="bytes", queries={"{{instance}}": f"sum by (instance) (gan_cache_bytes{{{HERE}}})"}),
 ]
 
 WORK = [
@@ -120,32 +120,32 @@ WORK = [
     Panel(title="Cores busy with encoding", queries={"{{format}}": _rate("gan_encode_duration_seconds_sum", "format")}),
 ]
 
-LIFE = [
+HEALTH = [
     Panel(title="Ready", kind="number", top=1, queries={"{{instance}}": f"min by (instance) (gan_ready{{{HERE}}})"}),
     Panel(
-        title="The same bytes",
+        title="Determinism check",
         kind="number",
         top=1,
-        about="0: the file loaded last gives a seed other bytes each time.",
+        description="0: the file loaded last gives different bytes for the same seed.",
         queries={"{{model}}": f"min by (model) (gan_determinism_check_ok{{{HERE}}})"},
     ),
     Panel(
-        title="Models and their versions",
+        title="Model versions",
         kind="table",
         queries={"": f"max by (instance, model, digest, runtime, batching, goldens, encoder) (gan_model_info{{{HERE}}} == 1)"},
     ),
     Panel(
-        title="Model files loaded anew",
+        title="Model reloads",
         queries={"{{result}}": f"sum by (result) (increase(gan_model_swaps_total{{{HERE}}}{RATE}))"},
     ),
     Panel(
-        title="Workers that fell",
+        title="Worker crashes",
         queries={"{{instance}}": f"sum by (instance) (increase(gan_worker_crashes_total{{{HERE}}}{RATE}))"},
     ),
-    Panel(title="Log lines that nobody read in time", queries={"{{instance}}": _rate("gan_log_dropped_total", "instance")}),
-    Panel(title="Alerts that fire", kind="number", queries={"": 'count(ALERTS{alertstate="firing"}) or vector(0)'}),
+    Panel(title="Dropped log lines", queries={"{{instance}}": _rate("gan_log_dropped_total", "instance")}),
+    Panel(title="Firing alerts", kind="number", queries={"": 'count(ALERTS{alertstate="firing"}) or vector(0)'}),
     Panel(
-        title="Up for",
+        title="Uptime",
         kind="number",
         unit="s",
         queries={"{{instance}}": f"time() - max by (instance) (gan_process_start_time_seconds{{{HERE}}})"},
@@ -166,7 +166,10 @@ MACHINE = [
 
 GPU = [
     Panel(
-        title="GPU busy", unit="percentunit", top=1, queries={"{{instance}} {{gpu}}": f"gan_gpu_utilisation_ratio{{{HERE}}}"}
+        title="GPU utilisation",
+        unit="percentunit",
+        top=1,
+        queries={"{{instance}} {{gpu}}": f"gan_gpu_utilisation_ratio{{{HERE}}}"},
     ),
     Panel(
         title="GPU memory",
@@ -182,15 +185,15 @@ GPU = [
 BOARD = Board(
     uid="gan-service",
     title="gan-serve: the service",
-    about="What clients get, what it costs, and what is served.",
-    choices={"job": "label_values(gan_ready, job)", "instance": 'label_values(gan_ready{job=~"$job"}, instance)'},
+    description="Requests, latency, cost and models of the service.",
+    variables={"job": "label_values(gan_ready, job)", "instance": 'label_values(gan_ready{job=~"$job"}, instance)'},
     rows={
         "Traffic and errors": TRAFFIC,
         "Latency": LATENCY,
         "Queue and batches": QUEUE,
         "Cache": CACHE,
         "Inference and encoding": WORK,
-        "Life": LIFE,
+        "Health": HEALTH,
         "Processes": MACHINE,
         "GPU": GPU,
     },

@@ -1,4 +1,4 @@
-"""The training job's board."""
+"""The dashboard of the training job."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ HERE = 'job=~"$job", instance=~"$instance"'
 BOARD = Board(
     uid="gan-training",
     title="gan-serve: training",
-    about="How a run stands, while it lasts.",
-    choices={
+    description="The state of a run while it trains.",
+    variables={
         "job": "label_values(gan_training_step, job)",
         "instance": 'label_values(gan_training_step{job=~"$job"}, instance)',
     },
     rows={
         "Progress": [
             Panel(
-                title="Played",
+                title="Steps done",
                 kind="number",
                 unit="percentunit",
                 top=1,
@@ -43,13 +43,13 @@ BOARD = Board(
                 top=1,
                 queries={"{{instance}} {{of}}": f"gan_training_accuracy{{{HERE}}}"},
             ),
-            Panel(title="Other numbers", low=None, queries={"{{instance}} {{name}}": f"gan_training_scalar{{{HERE}}}"}),
+            Panel(title="Other scalars", low=None, queries={"{{instance}} {{name}}": f"gan_training_scalar{{{HERE}}}"}),
         ],
         "The samples": [
             Panel(
                 title="KID at the checkpoints",
                 low=None,
-                about="1,000 samples against 1,000 real images; around 0 where they are alike.",
+                description="1,000 samples against 1,000 real images; around 0 where they are alike.",
                 queries={"{{instance}}": f"gan_training_kid{{{HERE}}}"},
             ),
             Panel(title="Collapse", kind="number", top=1, queries={"{{instance}}": f"gan_training_collapse{{{HERE}}}"}),

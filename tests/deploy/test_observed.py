@@ -194,9 +194,9 @@ def play(scene: Scene, watcher: Prometheus, one: Server, other: Server, folder: 
         other.process.send_signal(signal.SIGTERM)
         with asking(other, ask_readiness, 1, 0.3):
             wait_for(scene, watcher, {"GanNotReady"})
-        wait_for(scene, watcher, set(ALERTS) - {"GanWorkersFall", "GanAbsent"})
+        wait_for(scene, watcher, set(ALERTS) - {"GanWorkersCrash", "GanAbsent"})
     kill_workers(one, times=4)
-    wait_for(scene, watcher, {"GanWorkersFall"})
+    wait_for(scene, watcher, {"GanWorkersCrash"})
     watcher.scrape({"gan": [], "gan-training": []})
     wait_for(scene, watcher, {"GanAbsent"})
 

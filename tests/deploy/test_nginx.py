@@ -1,0 +1,124 @@
+"""The nginx server block fits the service's settings, and works in the real nginx."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import pytest
+
+from serving.settings import Settings
+from tests.harness.processes import free_port, wait_for
+from tests.harness.service import Answer, Server, ask, running
+from tests.repository.files import ROOT
+from tests.serving import tiny_onnx
+
+TEXT = (ROOT / "deploy/nginx/gan.conf").read_text()
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+TOKEN = "x" * 16
+
+
+def directive(name: str) -> str:
+    """The value of a directive that stands once in the file."""
+    (value,) = re.findall(rf"^\s*{name} ([^;]+);", TEXT, re.MULTILINE)
+    return str(value)
+
+
+def test_times_fit_the_service() -> None:
+    """The service's own deadline comes first; nginx closes an idle connection before the service does."""
+    settings = Settings()
+    assert int(directive("proxy_read_timeout").removesuffix("s")) > settings.deadline_seconds
+    assert int(directive("keepalive_timeout").removesuffix("s")) < settings.keep_alive_seconds
+    assert f"    server {settings.host}:{settings.port};" in TEXT
+
+
+def test_a_client_cannot_choose_its_address() -> None:
+    """nginx is the first proxy: it replaces the header instead of adding to it."""
+    assert directive("proxy_set_header X-Forwarded-For") == "$remote_addr"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service that trusts nginx, with a token so that /admin/reload exists."""
+    folder = tmp_path_factory.mktemp("nginx-models")
+    (folder / "tiny.onnx").write_bytes(tiny_onnx.grey())
+    with running(ROOT, models=folder, trusted_proxies="127.0.0.1", client_rate=0.001, max_batch=1, admin_token=TOKEN) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def proxy(service: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of the real nginx with the server block in front of the service."""
+    if NGINX is None:
+        pytest.skip("nginx is not installed (Debian: nginx)")
+    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
+    block = TEXT.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}").replace("listen 80;", f"listen 127.0.0.1:{port};")
+    places = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log;events {{}} http {{ access_log off; {places}\n{block}\n}}"
+    )
+    process = subprocess.Popen([NGINX, "-c", folder / "nginx.conf", "-e", folder / "error.log"])
+    try:
+        wait_for(lambda: ask(port, "/healthz"), process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def get(port: int, path: str, source: str, **headers: str) -> Answer:
+    """Ask from an address of this machine; the path goes out as it is written."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60, source_address=(source, 0))
+    try:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return Answer(response.status, dict(response.getheaders()), response.read())
+    finally:
+        connection.close()
+
+
+@pytest.mark.slow
+def test_the_same_bytes_come_through_with_the_prefix_and_without(service: Server, proxy: int) -> None:
+    """A sample, the page and a problem; the prefix is removed on the way."""
+    sample = get(proxy, "/generate?seed=42", "127.0.0.11")
+    assert (sample.status, sample.body[:4]) == (200, b"\x89PNG")
+    assert get(proxy, "/gan/generate?seed=42", "127.0.0.12").body == sample.body == service.get("/generate?seed=42").body
+    assert get(proxy, "/", "127.0.0.11").status == 200
+    assert json.loads(get(proxy, "/gan/generate?seed=x", "127.0.0.11").body)["status"] == 400
+
+
+SHUT = [
+    "/metrics",
+    "/admin/reload",
+    "/gan/metrics",
+    "/gan/admin/reload",
+    "/gan//metrics",
+    "/%6detrics",
+    "/x/../metrics",
+    "//metrics",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SHUT)
+def test_metrics_and_admin_are_shut(service: Server, proxy: int, path: str) -> None:
+    """Written in any way, with the token too: nginx answers, not the service."""
+    answer = get(proxy, path, "127.0.0.13", Authorization=f"Bearer {TOKEN}")
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "text/html")
+    assert service.get("/metrics").status == 200
+
+
+@pytest.mark.slow
+def test_each_client_has_its_own_rate(proxy: int) -> None:
+    """A client that has used up its share is refused whatever address it claims; another one is not."""
+    statuses = [
+        get(proxy, f"/generate?seed={seed}&n=64", "127.0.0.14", **{"X-Forwarded-For": f"10.0.0.{seed}"}).status
+        for seed in range(9)
+    ]
+    assert statuses[0] == 200
+    assert statuses[-1] == 429
+    assert get(proxy, "/generate?seed=100", "127.0.0.15").status == 200
