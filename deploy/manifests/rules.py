@@ -10,8 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.manifests.kubectl import ROOT
-from deploy.manifests.kustomize import Document
+from deploy.manifests.kustomize import ROOT, Document
 
 CONFIG = ROOT / "deploy/prometheus/prometheus.yml"
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.manifests.kubectl import find_kubectl
-from deploy.manifests.kustomize import Document, build, unfolded
+from deploy.manifests.kustomize import Document, build, find_kubectl
 from tests.repository.files import ROOT
 
 KUBERNETES = ROOT / "deploy/kubernetes"
@@ -27,9 +26,7 @@ def written(path: str) -> Document:
 def built(folder: str) -> dict[str, Document]:
     """By kind and name the objects of a folder, the Jobs of a TrainingRuntime among them."""
     assert KUBECTL is not None
-    documents = build(folder, KUBECTL)
-    found = [*documents, *(job for document in documents for job in unfolded(document))]
-    return {f"{document['kind']}/{document['metadata']['name']}": document for document in found}
+    return {f"{document['kind']}/{document['metadata']['name']}": document for document in build(folder, KUBECTL)}
 
 
 def pod_of(document: Document) -> Document:

