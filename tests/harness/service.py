@@ -130,7 +130,7 @@ def running(
         finally:
             process.kill()
             process.communicate()
-            print(server.errors())
+            sys.stderr.write(server.errors())
 
 
 def wait_for_workers(process: subprocess.Popen[str], port: int, count: int, server: Server | None = None) -> None:
