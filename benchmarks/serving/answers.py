@@ -27,7 +27,7 @@ def ask(contender: Contender, port: int, seed: int) -> bytes:
     """The PNG of a seed.
 
     Raises:
-        OSError: nobody listens or speaks HTTP there yet.
+        OSError: no server listens or speaks HTTP there yet.
         AnswerError: another status than 200, or no PNG.
     """
     connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)

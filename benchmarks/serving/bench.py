@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving.bench MODEL.onnx --out figures.json
 
-Every round measures the parts in this process (latents, inference, PNG), then one connection, then 64, each asking for seeds
-that nobody asked for before; the table shows the median round, so that a round that something else disturbed does not count.
+Every round measures the parts in this process (latents, inference, PNG), then one connection, then 64, each requesting new
+seeds; the table shows the median round, so that a round that something else disturbed does not count.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m benchmarks.serving.bulk MODEL.onnx --n 1024
 
 Every round runs onnxruntime in this process, with latents drawn before, in batches as large as the service's; then it asks a
-server of one worker once a format, for seeds that nobody asked for before. The table shows medians in images a second.
+server of one worker once a format, for new seeds. The table shows medians in images a second.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         self.is_open = True
 
     def send(self, ask: Ask) -> None:
-        """Send a request; who does not stay to hear the answer closes at once."""
+        """Send a request; a client that does not wait for the answer closes at once."""
         self.ask = ask
         ask.tries += 1
         self._transport.write(ask.head())

@@ -26,7 +26,7 @@ class Contender:
     advice: str
     """Whose advice the settings follow, and which."""
     start: tuple[str, ...]
-    """The command that serves until it is told to end."""
+    """The command that serves until SIGTERM."""
     path: str
     """Where it is asked, up to the seed; for a POST the whole path."""
     body: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Contender:
     templates: tuple[str, ...] = ()
     """Files of the folder that are copied to ``$work``, their ``$names`` filled in."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables beside those that all get."""
+    """Variables in addition to those of all contenders."""
     venv: str
     """The contender whose requirements.txt it runs in; the project's own environment where that has none."""
     role: Literal["contender", "extra", "limit"] = "contender"

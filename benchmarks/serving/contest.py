@@ -2,9 +2,9 @@
 
     python -m benchmarks.serving.contest --only ours,gunicorn --seconds 5
 
-Every repeat visits every contender: start, one answer checked pixel by pixel, a second to warm up, then wrk at each number of
-connections, every seed a new one; then it is ended. The report is written after each visit, and a contest that was interrupted
-goes on from there; what failed is tried again. Nothing listens but on 127.0.0.1.
+Every repeat measures every contender once: start, one answer checked pixel by pixel, a second to warm up, then wrk at each
+number of connections, every seed a new one; then it is ended. The report is written after each of them, and an interrupted
+contest continues; what failed is tried again. Servers listen on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
         sys.exit(f"contest: {error}")
     load = Load(arguments.seconds, tuple(arguments.connections), arguments.warm)
     adopt_orphans()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever runs is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the running server is ended
     for repeat in range(arguments.repeats):
         for model_name, (path, model) in models.items():
             if arguments.limits and not is_done(report["limits"], model=model_name, repeat=repeat):

@@ -23,7 +23,7 @@ TOLD = "({ 'anything': performance.getEntriesByName('first-contentful-paint')[0]
 
 
 def main(url: str) -> None:
-    """Print medians and ranges in ms over visits of browsers that have kept nothing, each with another seed."""
+    """Print medians and ranges in ms over page loads with an empty cache, each with another seed."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         found = [visit(browser, f"{url}/#seed={1000 + i}") for i in range(VISITS)]
@@ -34,7 +34,7 @@ def main(url: str) -> None:
 
 
 def visit(browser: Browser, address: str) -> dict[str, float]:
-    """Milliseconds from the start of one visit until each thing was shown."""
+    """Milliseconds from the start of one page load until each thing was shown."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.add_init_script(WATCH)

@@ -1,4 +1,4 @@
-"""The models that are served: seeded weights nobody trained, through the project's own exporter, so that all have the same."""
+"""The models that are served: seeded, untrained weights, through the project's own exporter, so that all have the same."""
 
 from __future__ import annotations
 

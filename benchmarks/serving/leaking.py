@@ -19,7 +19,7 @@ _run_worker = serving.process.worker.run_worker
 
 
 class Leaking:
-    """An application that keeps something of each request for ever."""
+    """An application that leaks some bytes of each request."""
 
     def __init__(self, app: Any, many: int) -> None:
         self._app = app

@@ -44,8 +44,7 @@ class Step:
 class Mix:
     """What is asked, by chance.
 
-    Each target is a way of asking and how often it is chosen beside the others; ``{seed}`` in it is a seed that nobody asked
-    for before.
+    Each target is a request and its relative frequency; ``{seed}`` in it is a new seed.
     """
 
     targets: tuple[tuple[float, Kind, str, str], ...] = ((1.0, "stay", "GET", "/generate?seed={seed}"),)
@@ -53,7 +52,7 @@ class Mix:
     first_seed: int = 10**9
 
     def draw(self, rng: np.random.Generator, many: int) -> Iterable[tuple[Kind, str, str]]:
-        """So many requests: kind, method and target of each."""
+        """That many requests: kind, method and target of each."""
         weights = np.array([weight for weight, *_ in self.targets])
         for place, number in enumerate(rng.choice(len(weights), many, p=weights / weights.sum())):
             _, kind, method, target = self.targets[number]
@@ -80,14 +79,14 @@ class Trace:
 
 @contextmanager
 def own_process(work: Callable[..., T], *arguments: object, **named: object) -> Any:
-    """Run it beside this process, in another; gives the future of what it returns."""
+    """Run it in another process; gives the future of what it returns."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         future: Future[T] = process.submit(work, *arguments, **named)
         yield future
 
 
 def measure_capacity(port: int, *, seconds: float, connections: int = 64, mix: Mix | None = None) -> float:
-    """Answers of 200 a second that so many clients get, each asking again as soon as it has its answer."""
+    """Answers of 200 a second that this number of clients gets, each asking again as soon as it has its answer."""
     return _run(_saturate(port, seconds, connections, mix or Mix()))
 
 
@@ -101,7 +100,7 @@ def offer(
     tries: int = 1,
     mix: Mix | None = None,
 ) -> Trace:
-    """Offer one step after the other, without a pause, whatever is answered."""
+    """Offer one step after the other, without a pause, independent of the answers."""
     return _run(_offer(port, steps, np.random.default_rng(seed), mix or Mix(), limit, again, tries))
 
 
@@ -159,7 +158,7 @@ async def _offer(
         clients.send(ask)
         asks.append(ask)
     if asks:
-        with suppress(TimeoutError):  # what is not answered then is told as unanswered
+        with suppress(TimeoutError):  # what is not answered then counts as unanswered
             await asyncio.wait_for(all_done.wait(), PATIENCE_SECONDS)
     await all_marked.wait()
     clients.close()

@@ -2,10 +2,10 @@
 
     python -m benchmarks.serving.overload --seconds 60 --steps 1,2,5,10
 
-The capacity C is what 64 clients get who ask again at once, every seed a new one, nothing kept. Then requests arrive at random
-moments, C times each step a second, whatever is answered, and at last at the first step's rate again. Meanwhile /healthz and
-/metrics are asked every second. Client and service share the cores; the client's part of one core stands beside each step.
-With ``--retry`` whoever is refused asks again at once, on the same connection (``kept``) or on a new one (``new``).
+The capacity C is the rate of 64 clients in a closed loop, every seed a new one, nothing cached. Then requests arrive at random
+moments, C times each step a second, independent of the answers, and at last at the first step's rate again. Meanwhile /healthz
+and /metrics are requested every second. Client and service share the cores; each step shows the client's share of one core.
+With ``--retry`` a refused client asks again at once, on the same connection (``kept``) or on a new one (``new``).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Every minute another model file is renamed into the place of the served one and ``/admin/reload`` is asked. Every ten seconds
 memory, threads and open files of all processes are looked at, and some seeds' bytes compared with what this process makes of
-them. The exit code is 1 when something is not constant. ``--leak 1024`` is the control: a service that loses so many bytes a
+them. The exit code is 1 when something is not constant. ``--leak 1024`` is the control: a service that leaks that many bytes a
 request must fail.
 """
 
@@ -50,7 +50,7 @@ QUIET_SECONDS = 3.0
 FIRST_RELOADS = 10
 """Before the load: a replaced model stays at hand, and the allocator keeps what loading one takes at most."""
 SPREAD_SECONDS = 1.0
-"""From one of them to the next: the other workers hear of a reload a little later."""
+"""From one of them to the next: the other workers notice a reload a little later."""
 SOAK = Mix(
     first_seed=10**9,
     targets=(

@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks.serving.contender import OURS, Contender
 
 Run = dict[str, Any]
-"""One visit to a contender: model, contender, repeat; then either failed, or startup_s, memory_bytes, png_bytes and, by number
-of connections, loads with rate, p50, p99, requests, errors; load_average is the machine's at its end."""
+"""One measurement of a contender: model, contender, repeat; then either failed, or startup_s, memory_bytes, png_bytes and, by
+number of connections, loads with rate, p50, p99, requests, errors; load_average is the machine's at its end."""
 
 Report = dict[str, Any]
 """plan, machine, digests by model, runs, limits (model, repeat, rates), and the summary by model."""
@@ -40,7 +40,7 @@ def read_report(path: Path, plan: dict[str, Any], machine: dict[str, Any], diges
 
 
 def write_report(report: Report, contenders: dict[str, Contender], path: Path) -> str:
-    """The report as JSON and, beside it, its tables in Markdown, which are returned."""
+    """The report as JSON and, next to it, its tables in Markdown, which are returned."""
     report["summary"] = {name: summarise(report, name) for name in report["digests"]}
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(".half")

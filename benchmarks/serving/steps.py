@@ -72,7 +72,7 @@ def _probed(trace: Trace, probes: Sequence[Probe], begin: float, seconds: float)
 def recovery_seconds(trace: Trace, steps: int, seconds: float) -> float | None:
     """How long after the heaviest step the last one's latencies were normal again; None if they never were.
 
-    Normal is a window in which nobody was refused and the median is at most the 99th percentile of the first step.
+    Normal is a window in which no request was refused and the median is at most the 99th percentile of the first step.
     """
     first, last = trace.step == 0, trace.step == steps - 1
     took = trace.done - trace.due

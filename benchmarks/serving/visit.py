@@ -1,4 +1,4 @@
-"""One visit to a contender: installed if need be, started, its answers checked, warmed up, loaded, weighed, ended."""
+"""One measurement of a contender: installed if need be, started, its answers checked, warmed up, loaded, weighed, ended."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def prepare(contender: Contender, names: dict[str, str], environment: dict[str, 
 
 
 def measure(contender: Contender, server: Server, port: int, start: float, model: Model, load: Load, repeat: int) -> Run:
-    """What one visit finds."""
+    """The result of one measurement."""
     first = wait_for(
         lambda: ask(contender, port, CHECKED_SEEDS[0]),
         server.process,

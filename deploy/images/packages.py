@@ -24,7 +24,7 @@ PLAIN = ("no-index", "trusted-host", "proxy", "timeout", "retries")
 
 
 def pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the caller's pip is told about packages by its files and by variables, which win; certificates are ``cert``."""
+    """The caller's pip configuration from its files and from variables, which win; certificates are ``cert``."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     lines = subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=True).stdout.splitlines()
     return settings_in(lines, environ)
@@ -64,7 +64,7 @@ def _inside(folder: Path, stack: ExitStack, place: str, is_index: bool) -> str:
     path = local_path(place)
     if path is None:
         return place
-    base = path.parent if is_index or path.is_file() else path  # the pages of an index link to files beside it
+    base = path.parent if is_index or path.is_file() else path  # the pages of an index link to files next to it
     target = folder / f"local{len(list(folder.glob('local*')))}"
     target.mkdir()
     subprocess.run(["mount", "--bind", "-o", "ro", str(base), str(target)], check=True)

@@ -177,7 +177,7 @@ def train(store: Store, root: Path, scratch: Path, models: Path) -> None:
 
 
 def sign_model(models: Path) -> None:
-    """A key of this proof signs the model; its public half lies beside it."""
+    """A key of this proof signs the model; its public half is next to it."""
     key = Ed25519PrivateKey.generate()
     sign_file(models / "model.onnx", key, 1)
     (models / "keys.pem").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))

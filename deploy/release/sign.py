@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def sign_file(model: Path, key: Ed25519PrivateKey, serial: int) -> Path:
-    """Write a model's signature beside it; where it is.
+    """Write a model's signature next to it; return its path.
 
     Raises:
         SigningError: it is no model with a card, or the serial is out of its range.

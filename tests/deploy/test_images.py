@@ -44,7 +44,7 @@ def test_variables_win_over_files() -> None:
 
 
 def test_certificates_come_from_variables_too() -> None:
-    """SSL_CERT_FILE is what a build trusts, unless pip was told otherwise."""
+    """SSL_CERT_FILE is what a build trusts, unless pip is configured otherwise."""
     assert settings_in([], {"SSL_CERT_FILE": "/a.pem"}) == {"cert": "/a.pem"}
     assert settings_in(["global.cert='/b.pem'"], {"SSL_CERT_FILE": "/a.pem"}) == {"cert": "/b.pem"}
 
@@ -63,7 +63,7 @@ def test_pip_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_build_finds_the_callers_index_and_certificates(tmp_path: Path) -> None:
-    """They are in the folder's pip.conf, and the certificates beside it under the name they have in the build."""
+    """They are in the folder's pip.conf, and the certificates next to it under the name they have in the build."""
     (tmp_path / "ca").write_text("certificates")
     (tmp_path / "folder").mkdir()
     settings = {"index-url": "https://me@index.example/simple", "cert": str(tmp_path / "ca")}
@@ -81,7 +81,7 @@ def can_mount() -> bool:
 
 @pytest.mark.skipif(not can_mount(), reason="needs root and the right to mount")
 def test_a_build_finds_the_callers_local_packages(tmp_path: Path) -> None:
-    """Folders are mounted read-only, an index with the files beside it, and are whole and unmounted afterwards."""
+    """Folders are mounted read-only, an index with the files next to it, and are whole and unmounted afterwards."""
     for name in ("wheels", "index/simple", "index/files", "folder"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "wheels/a.whl").write_text("a")
@@ -145,7 +145,7 @@ def install(packages: Path, name: str, version: str) -> None:
 
 
 def test_a_clean_image_has_no_fault(root: Path) -> None:
-    """Nothing is found where nothing is; what is installed is told by name and version."""
+    """Nothing is found where nothing is; what is installed is listed by name and version."""
     assert serving_faults(root) == faults(root, "RUN true", ["index.example"]) == []
     assert installed(root) == {"flask": "3.1.3"}
 
@@ -171,7 +171,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("spoil", SPOILED)
 def test_each_fault_of_an_image_is_found(spoil: str, root: Path) -> None:
-    """Alone, and told by one line."""
+    """Each alone, reported by one line."""
     make, line = SPOILED[spoil]
     make(root)
     found = serving_faults(root) + [fault.removeprefix(f"{root}/") for fault in faults(root, "RUN true", ["index.example"])]
@@ -179,7 +179,7 @@ def test_each_fault_of_an_image_is_found(spoil: str, root: Path) -> None:
 
 
 def test_an_index_in_the_history_is_found(root: Path) -> None:
-    """A build argument that holds one would be told to everyone who has the image."""
+    """A build argument that holds one would be readable in the image."""
     assert faults(root, "ARG x=https://index.example", ["index.example"]) == ["the history says 'index.example'"]
 
 

@@ -114,7 +114,7 @@ def test_metrics_and_admin_are_shut(service: Server, proxy: int, path: str) -> N
 
 @pytest.mark.slow
 def test_each_client_has_its_own_rate(proxy: int) -> None:
-    """A client that has used up its share is refused whatever address it claims; another one is not."""
+    """A client that has used up its share is refused for any address it claims; another one is not."""
     statuses = [
         get(proxy, f"/generate?seed={seed}&n=64", "127.0.0.14", **{"X-Forwarded-For": f"10.0.0.{seed}"}).status
         for seed in range(9)

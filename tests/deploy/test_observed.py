@@ -147,7 +147,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def hang(run: Path) -> None:
-    """The disk of the run stops answering: its journal becomes a pipe that nobody reads."""
+    """The disk of the run stops answering: its journal becomes a pipe without a reader."""
     os.mkfifo(run / "pipe")
     (run / "pipe").replace(run / "stats.jsonl")
 

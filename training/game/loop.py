@@ -206,7 +206,7 @@ def _with_strides_of(parameter: Tensor, value: Tensor) -> Tensor:
     """The same numbers with the parameter's strides.
 
     Fused optimisers walk a parameter, its gradient and its moments in the order of memory: on the CPU they ignore strides, on
-    CUDA they refuse unequal ones. ``torch.autograd.grad`` returns whatever strides the backward pass made; behind a gradient
+    CUDA they refuse unequal ones. ``torch.autograd.grad`` returns the strides that the backward pass made; behind a gradient
     penalty they differ from the parameter's.
     """
     return value if value.stride() == parameter.stride() else torch.empty_like(parameter).copy_(value)

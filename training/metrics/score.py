@@ -73,7 +73,7 @@ def score(
         train: what the model may have seen; the floor's stand-ins are taken from it.
         test: what it has not seen, the reference; None takes two disjoint halves of ``train`` for the two roles.
         samples: how many seeds, from 0.
-        judge: a classifier of such images, for StackedMNIST of one channel; None leaves out what needs one.
+        judge: classifier of such images, for StackedMNIST of one channel; None leaves out what needs one.
         examination: labelled images on which the classifier is examined; None takes the reference.
         nearest: how many seeds, from 0, the 1-NN classifier is fitted on; None takes ``samples``.
         device: where distances between pixels are computed; the classifier has its own.

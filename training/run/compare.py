@@ -38,7 +38,7 @@ class Weights:
 
 
 def run_gmam(first: Path, setting: JobContext, *, samples: int, weights: Weights) -> Row:
-    """GMAM of the setting's run over a first one, printed and kept beside its checkpoints.
+    """GMAM of the setting's run over a first one, printed and stored next to its checkpoints.
 
     Raises:
         TrainingError, DataError: as ``open_run``; ScoreError: the two cannot be compared.

@@ -27,7 +27,7 @@ def several() -> Iterable[Row]:
 
 
 def together() -> Iterable[Row]:
-    """GMAN's games by KID: several discriminators beside one."""
+    """GMAN's games by KID: several discriminators against one."""
     for recipe in GMAN:
         claim = None
         if recipe in ("gman", "gman_mean"):

@@ -26,7 +26,7 @@ OTHERS = {"twin": [4.0, 6.0, 8.0], "unrun": []}
     ids=str,
 )
 def test_a_bar_decides_by_its_statistic(bar: Bar, values: list[float], holds: bool) -> None:
-    """Median, mean, best or worst of the seeds, beside a number or beside another row."""
+    """Median, mean, best or worst of the seeds, against a number or another row."""
     claim = Claim(system="a system", text="a claim", bar=bar)
     assert decide(claim, 3, values, OTHERS.__getitem__) == ("shown" if holds else "not shown")
 

@@ -33,7 +33,7 @@ class Images:
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until a signal."""
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["BENCH_PORT"])}, logging_config=QUIET)
     replicated = serve.deployment(
