@@ -65,6 +65,8 @@ class Card:
     """Training steps behind these weights."""
     images: int
     """Real samples shown to the discriminator behind these weights."""
+    precision: str = "float32"
+    """Numbers in which the nets computed while they were trained, ``float32`` or ``bfloat16``; the graph is float32."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Metric name to value; each name includes how it was measured."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -108,10 +110,11 @@ def _card_from_json(value: dict[str, Any]) -> Card:
     if schema != SCHEMA:
         raise CardError(f"card.schema must be {SCHEMA}, got {schema!r}")
     known = {f.name for f in fields(Card)}
+    value.setdefault("precision", "float32")  # files from before the key
     for problem, names in (("lacks", known - value.keys()), ("has unknown", value.keys() - known)):
         if names:
             raise CardError(f"the card {problem} {', '.join(sorted(names))}")
-    for name in ("name", "recipe", "paper", "data", "data_licence", "runtime"):
+    for name in ("name", "recipe", "paper", "data", "data_licence", "precision", "runtime"):
         if not isinstance(value[name], str):
             raise CardError(f"card.{name} must be text, got {value[name]!r}")
     for name in ("steps", "images"):

@@ -44,6 +44,9 @@ class Train:
     By default the recipe's own gate."""
     seed: int = 0
     """Random seed."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Numbers in which the nets compute. auto is bfloat16 where the hardware has it and the recipe was shown to lose
+    nothing by it, else float32; a run keeps what it began with."""
     out: Path | None = None
     """Run directory; by default runs/RECIPE-DATA."""
     device: Device = "auto"
@@ -68,6 +71,7 @@ class Train:
             batch=self.batch,
             gate=self.gate,
             seed=self.seed,
+            precision=self.precision,
         )
         recipe = config.resolve()
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"

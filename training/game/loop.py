@@ -14,6 +14,7 @@ from training.errors import NonFinite
 from training.game.batches import Batches, derive_seed
 from training.game.check import check_parts
 from training.game.gates import always
+from training.game.precision import Precision, in_precision
 from training.game.recipe import Player, Recipe
 from training.game.schedules import Update
 from training.game.step import StepContext
@@ -22,7 +23,9 @@ from training.game.step import StepContext
 class Game:
     """Everything that changes while a recipe is trained; ``state`` and ``restore`` suffice for a resume."""
 
-    def __init__(self, recipe: Recipe, latents: Latents, batches: Batches, *, seed: int) -> None:
+    def __init__(
+        self, recipe: Recipe, latents: Latents, batches: Batches, *, seed: int, precision: Precision = "float32"
+    ) -> None:
         """Initialise the nets from ``seed``, on the device of the data.
 
         Raises:
@@ -32,12 +35,15 @@ class Game:
         self.latents = latents
         self.batches = batches
         self.seed = seed
+        self.precision = precision
         self.device = batches.data.items.device
         torch.manual_seed(seed)
         self.nets = {name: _on_device(net, self.device) for name, net in recipe.nets(batches.data.shape, latents).items()}
         check_parts(recipe, self.nets, latents)
         if recipe.prepare:
             recipe.prepare(self.nets, batches, seed)
+        self.callable_nets = in_precision(self.nets, precision, self.device)
+        """The nets as losses call them."""
         self.averages = {name: copy.deepcopy(self.nets[name]) for name in (recipe.ema.nets if recipe.ema else ())}
         self.parameters = {p.name: [w for net in p.nets for w in self.nets[net].parameters()] for p in recipe.players}
         self.optimisers = {p.name: p.optimiser.make(self.parameters[p.name]) for p in recipe.players}
@@ -154,7 +160,7 @@ def _draw(game: Game, update: Update, players: list[Player]) -> StepContext:
     real = game.batches.at(game.batch - 1)
     latents = recipe.sample_latents(game.latents, recipe.batch, game.device)
     return StepContext(
-        game.nets,
+        game.callable_nets,
         recipe.transform_real(real) if recipe.transform_real else real,
         latents,
         step=game.step,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +105,8 @@ class Recipe:
     """The module from latents to a sample, in the nets' own range, that is exported."""
     examine: Examine | None = None
     """Measures of nets other than G on test samples; None measures nothing."""
+    bfloat16: Literal["untested", "equal", "forbidden"] = "untested"
+    """What computing its nets in bfloat16 does: nothing that its measure sees over three seeds (equal), or harm."""
     log_every: int = 50
     """Steps between two records, each the mean over them."""
 

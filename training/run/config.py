@@ -40,6 +40,8 @@ class RunConfig:
     """``always``, ``worse-only``, ``equilibrium`` or ``loss-ratio``; None for the recipe's own gate."""
     seed: int = 0
     """Random seed."""
+    precision: str = "float32"
+    """``float32`` or ``bfloat16``; ``auto`` only until the run begins."""
 
     def resolve(self) -> Recipe:
         """The recipe with the overrides of this configuration.

@@ -20,6 +20,7 @@ from training.files import locked, remove_leftovers, write_json
 from training.game.batches import Batches
 from training.game.check import check_shapes
 from training.game.loop import Game, play
+from training.game.precision import resolve_precision
 from training.game.recipe import Recipe
 from training.game.step import Batch
 from training.recipes import CATALOGUE
@@ -54,6 +55,7 @@ def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> 
     with locked(context.run), repeatable():
         if is_fresh:
             _forget(context.run)
+        config = _with_precision(config, context)
         _refuse_other_config(config, context.run)
         remove_leftovers(context.run)
         game, data = _set_up(config, context)
@@ -135,7 +137,8 @@ def _set_up(config: RunConfig, context: JobContext) -> tuple[Game, DataSet]:
         raise TrainingError(f"the recipe {recipe.name} needs labelled data, and {data.name} has no classes")
     data = data.to(context.device)
     batches = Batches(data, recipe.batch, seed=config.seed, pixels=recipe.pixels)
-    return Game(recipe, recipe.latents(len(data.classes)), batches, seed=config.seed), data
+    precision = resolve_precision(config.precision, recipe, context.device)
+    return Game(recipe, recipe.latents(len(data.classes)), batches, seed=config.seed, precision=precision), data
 
 
 def _restore(game: Game, context: JobContext) -> bool:
@@ -243,9 +246,19 @@ def card_of(game: Game, data: DataSet) -> Card:
         data_licence=data.licence,
         steps=game.step,
         images=game.images,
+        precision=game.precision,
         versions=package_versions(),
         runtime="",
     )
+
+
+def _with_precision(config: RunConfig, context: JobContext) -> RunConfig:
+    """The configuration with its precision decided: by the run that the directory holds, else by recipe and hardware."""
+    if config.precision != "auto":
+        return config
+    if find_config(context.run):
+        return replace(config, precision=read_config(context.run).precision)
+    return replace(config, precision=resolve_precision("auto", config.resolve(), context.device))
 
 
 def _refuse_other_config(config: RunConfig, run: Path) -> None:
