@@ -128,7 +128,7 @@ class Score:
     """Model file, or the run directory that holds it."""
     data: str | None = None
     """Data set to compare with; by default the model's own."""
-    judge: str | None = None
+    classifier: str | None = None
     """Data set whose classifier is used; by default the one to compare with."""
     samples: int | None = None
     """Number of samples; by default 10,000, and 26,000 for stackedmnist."""
@@ -143,7 +143,7 @@ class Score:
         run_score(
             model,
             data=self.data,
-            judge_data=self.judge,
+            classifier_data=self.classifier,
             samples=self.samples,
             nearest=self.nearest,
             environ=os.environ,

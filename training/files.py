@@ -1,4 +1,4 @@
-"""Files that are complete or absent, even if writing is interrupted."""
+"""Files that are complete or absent, even if writing is interrupted; the lock of a run; the cache folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.errors import TrainingError
 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
-    """The file with these bytes, or, if interrupted at any point, the file as it was before.
+    """Replace a file by these bytes; if interrupted at any point, the file stays as it was.
 
     Raises:
         OSError: the disk is full or read-only; the file is as it was before.
@@ -33,8 +33,14 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
         os.close(folder)
 
 
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Folder of downloaded data and trained classifiers: $XDG_CACHE_HOME/gan-serve, by default ~/.cache/gan-serve."""
+    home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
+    return Path(home) / "gan-serve"
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """A whole file of indented JSON.
+    """Replace a file by indented JSON.
 
     Raises:
         ValueError: a number is not finite.
@@ -43,17 +49,17 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what interrupted writes left behind in a folder and below it."""
+    """Delete the partial files of interrupted writes in a folder and below it."""
     for path in folder.rglob("*.partial"):
         path.unlink()
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One job a folder; the lock goes with the process, however it ends.
+    """Hold the lock of a folder; the operating system releases it when the process ends.
 
     Raises:
-        TrainingError: another job has it.
+        TrainingError: another process holds it.
     """
     descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
     try:

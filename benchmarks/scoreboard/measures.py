@@ -192,7 +192,7 @@ class Against(Measure):
         return Measurement(
             measure=f"gmam, {agreed} of {len(rows)} agreed",
             value=sum(row["value"] for row in rows),
-            floor=0.0,
+            real=0.0,
             samples=self.samples,
             by=f"sum against {', '.join(self.opponents)}",
             others={f"{row['by']}, {half}": row[half] for row in rows for half in ("by_first", "by_second")},

@@ -16,14 +16,14 @@ HEAD = """\
 # Scoreboard
 
 Published figures beside ours. `python -m benchmarks.scoreboard` makes this page from the rows in `benchmarks/scoreboard/rows/`
-and the results in `docs/scoreboard/`, one file a row, with every seed's value, floor, machine, command and commit; a test
-compares. `benchmarks/scoreboard.sh` runs what has no result yet.
+and the results in `docs/scoreboard/`, one file a row, with every seed's value, real data's value, machine, command and
+commit; a test compares. `benchmarks/scoreboard.sh` runs what has no result yet.
 
 A claim is what a paper says of its system, in kind. Its bar was written down before the run; with all seeds of the row it
 decides the verdict. *Inside the spread*: a published figure lies within the 95 % prediction interval of our seeds.
 
 "Ours" is mean ± standard deviation over seeds, with the median and the best of three and more; of one seed, ± is its own
-error. "Floor" is what real data score in the model's place. A row without a run says "not run" and what a seed would cost:
+error. "Real data" is what real data scores in the samples' place. A row without a run says "not run" and the cost of a seed:
 minutes of one H200 where full, of two cores where scaled. *Scaled* rows are smaller or shorter than what was published and are
 not comparable with it. Figures marked *unverified* were quoted from memory. What the measures are: [MEASURES.md](MEASURES.md).
 """
@@ -36,7 +36,7 @@ COLUMNS = (
     "measure",
     "published",
     "ours",
-    "floor",
+    "real data",
     "seeds",
     "steps",
     "seconds",
@@ -148,11 +148,11 @@ def _not_run(effort: Protocol_) -> list[str]:
 def _ours(row: Row, effort: Protocol_, found: list[Result]) -> list[str]:
     mean, spread = mean_and_spread([result.value for result in found])
     error = spread if spread is not None else found[0].error
-    floors = [result.floor for result in found if result.floor is not None]
+    real_values = [result.real for result in found if result.real is not None]
     seconds = [result.seconds for result in found if result.seconds is not None]
     return [
         f"**{_figure(row, mean, error)}**{_median_and_best(row, found)}",
-        _figure(row, mean_and_spread(floors)[0], found[0].floor_error) if floors else "-",
+        _figure(row, mean_and_spread(real_values)[0], found[0].real_error) if real_values else "-",
         f"{len(found)} of {effort.seeds}" if len(found) < effort.seeds else str(len(found)),
         _each(f"{result.steps:,}" for result in found),
         f"{mean_and_spread(seconds)[0]:,.0f}" if seconds else "not written down",

@@ -27,9 +27,9 @@ class Measurement:
     value: float
     error: float | None = None
     """Standard error within the run."""
-    floor: float | None = None
+    real: float | None = None
     """What real data score in the model's place."""
-    floor_error: float | None = None
+    real_error: float | None = None
     samples: int | None = None
     by: str = ""
     """How it was taken, in a few words."""

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from training.data import DataSet, load
 from training.errors import NonFinite
-from training.export.sample_grid import sample
+from training.export.sample_grid import sample_game
+from training.files import cache_folder
 from training.game.batches import Batches
 from training.game.loop import Game, play
 from training.game.recipe import Recipe
 from training.metrics.classifier import Classifier, classifier_for
-from training.metrics.command import cache_folder
+from training.metrics.command import CLASSIFIERS
 from training.recipes.energy import KINDS, grid
 
 SAMPLES = 2_000
@@ -41,7 +42,7 @@ def inception_prime(shares: Tensor) -> float:
     return float((marginal * (marginal.log() - shares.log())).sum(1).square().mean())
 
 
-def measure(recipe: Recipe, data: DataSet, judge: Classifier) -> dict[str, object]:
+def measure(recipe: Recipe, data: DataSet, classifier: Classifier) -> dict[str, object]:
     """Play one game to its end and score samples as they would be served; a game that breaks scores nothing."""
     kind, size = recipe.name.rsplit("_g", 1)
     game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=0, pixels=recipe.pixels), seed=0)
@@ -50,8 +51,8 @@ def measure(recipe: Recipe, data: DataSet, judge: Classifier) -> dict[str, objec
             pass
     except NonFinite as error:
         return {"recipe": recipe.name, "kind": kind, "size": size, "score": 0.0, "broke": str(error)}
-    images = torch.from_numpy(sample(game, data, range(SAMPLES))).permute(0, 3, 1, 2)
-    score = inception_prime(judge.see(images.contiguous()).probabilities)
+    images = torch.from_numpy(sample_game(game, data, range(SAMPLES))).permute(0, 3, 1, 2)
+    score = inception_prime(classifier.features_of(images.contiguous()).probabilities)
     return {"recipe": recipe.name, "kind": kind, "size": size, "score": score}
 
 
@@ -74,14 +75,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ebgan_grid.jsonl"), help="where each game's line goes")
     given = parser.parse_args()
     data = load(given.data, environ=os.environ)
-    judge = classifier_for(data, cache=cache_folder(os.environ))
+    classifier = classifier_for(data, cache=cache_folder(os.environ) / CLASSIFIERS)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
     played = {row["recipe"] for row in rows}
     with given.out.open("a") as file:
         for recipe in grid(given.points, steps=given.steps, largest=given.largest):
             if recipe.name not in played:
-                rows.append(measure(recipe, data, judge))
+                rows.append(measure(recipe, data, classifier))
                 file.write(json.dumps(rows[-1]) + "\n")
                 file.flush()
     summarise(rows)

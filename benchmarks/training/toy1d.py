@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from training.data import DataSet, load
-from training.export.sample_grid import sample
+from training.export.sample_grid import sample_game
 from training.game.batches import Batches
 from training.game.loop import Game, play
 from training.metrics.points import deviation, mean, w1
@@ -33,7 +33,7 @@ def measure(name: str, seed: int, data: DataSet, truth: DataSet, steps: int | No
     game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=seed, pixels=recipe.pixels), seed=seed)
     for _ in play(game, steps or recipe.steps):
         pass
-    points = torch.from_numpy(sample(game, data, range(SAMPLES)))
+    points = torch.from_numpy(sample_game(game, data, range(SAMPLES)))
     real = truth.items[:SAMPLES]
     return {"recipe": name, "seed": seed, "mean": mean(points)[0], "std": deviation(points)[0], "w1": w1(points, real)}
 

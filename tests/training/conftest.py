@@ -27,15 +27,15 @@ TINY_SIDES = {"r3gan": 4}
 """Images on which a large net is still played in seconds."""
 
 
-def tiny_plan(recipe: str, folder: Path, *, steps: int) -> RunConfig:
-    """A plan of that recipe on data that needs no download, in small batches; image folders at 16x16."""
+def tiny_config(recipe: str, folder: Path, *, steps: int) -> RunConfig:
+    """A config of that recipe on data that needs no download, in small batches; image folders at 16x16."""
     bundled = {"mnist": "mnist5k", "mnist50k": "mnist5k", "stackedmnist": "mnist5k", "folder:images": f"folder:{folder}"}
     data = bundled.get(CATALOGUE[recipe].data)
     size = 16 if data == f"folder:{folder}" else TINY_SIDES.get(recipe)
     return RunConfig(recipe=recipe, data=data, size=size, steps=steps, batch=8, seed=1)
 
 
-def tiny_setting(run: Path) -> JobContext:
+def tiny_context(run: Path) -> JobContext:
     """A run on the CPU whose words go nowhere; all tests of a session share its cache of classifiers."""
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
     console = Console(file=io.StringIO())

@@ -14,8 +14,8 @@ import torch
 from contract import Points, card_from_metadata, draw
 from serving.app import create_app
 from serving.settings import Settings
-from tests.training.conftest import REHEARSED, tiny_plan, tiny_setting
-from training.export.sample_grid import sample
+from tests.training.conftest import REHEARSED, tiny_config, tiny_context
+from training.export.sample_grid import sample_game
 from training.game.loop import play
 from training.recipes import CATALOGUE
 from training.run.job import MODEL, _set_up, train
@@ -30,7 +30,7 @@ def one_thread() -> None:
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_two_steps_move_every_trained_net_and_stay_finite(name: str, picture_folder: Path, tmp_path: Path) -> None:
     """After two steps every net that a player owns has other weights, all of them finite."""
-    game, _ = _set_up(tiny_plan(name, picture_folder, steps=2), tiny_setting(tmp_path))
+    game, _ = _set_up(tiny_config(name, picture_folder, steps=2), tiny_context(tmp_path))
     before = copy.deepcopy({role: net.state_dict() for role, net in game.nets.items()})
     list(play(game, 2))
     for player in game.recipe.players:
@@ -43,9 +43,9 @@ def test_two_steps_move_every_trained_net_and_stay_finite(name: str, picture_fol
 @pytest.mark.parametrize("name", REHEARSED)
 def test_what_is_trained_is_exported_and_served(name: str, picture_folder: Path, tmp_path: Path) -> None:
     """A trained recipe leaves a model whose card is right, that onnxruntime runs as torch does, and that the service serves."""
-    plan, setting = tiny_plan(name, picture_folder, steps=2), tiny_setting(tmp_path / "run")
-    assert train(plan, setting)
-    path = setting.run / MODEL
+    config, context = tiny_config(name, picture_folder, steps=2), tiny_context(tmp_path / "run")
+    assert train(config, context)
+    path = context.run / MODEL
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
@@ -53,9 +53,9 @@ def test_what_is_trained_is_exported_and_served(name: str, picture_folder: Path,
     assert [i.name for i in session.get_inputs()] == list(card.latents)
 
     overrides = session.run(None, dict(draw(card.latents, list(range(5)))))[0]
-    game, data = _set_up(plan, setting)
+    game, data = _set_up(config, context)
     list(play(game, 2))
-    expected = sample(game, data, range(5))
+    expected = sample_game(game, data, range(5))
     assert overrides.dtype == expected.dtype
     tolerance = 1e-4 * (1 + np.abs(expected)) if isinstance(card.output, Points) else 1
     assert (np.abs(overrides.astype(float) - expected.astype(float)) <= tolerance).all()

@@ -19,9 +19,7 @@ from training.data import idx
 from training.data.dataset import DataSet, Request, Split
 from training.data.errors import DataError
 from training.data.pixels import fit_grey
-
-CACHE = "gan-serve"
-"""The folder's name under $XDG_CACHE_HOME, or under ~/.cache."""
+from training.files import cache_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +76,7 @@ def load_idx(source: IdxSource, request: Request) -> DataSet:
     """
     folder = find_folder(source, request.environ)
     if folder is None:
-        folder = fetch(source, cache_folder(source, request.environ))
+        folder = fetch(source, cache_folder(request.environ) / source.name)
     return load_files(source, folder, request.split, request.size)
 
 
@@ -98,15 +96,9 @@ def find_folder(source: IdxSource, environ: Mapping[str, str]) -> Path | None:
     """The first folder on this machine that has the data set, or None. The cache counts once all its files are there."""
     root = environ.get("DATA_ROOT")
     places = ((Path(root) / source.name,) if root else ()) + source.places
-    cache = cache_folder(source, environ)
+    cache = cache_folder(environ) / source.name
     complete = all((cache / file).is_file() for file in source.digests)
     return next((place for place in (*places, *((cache,) if complete else ())) if os.path.isdir(place)), None)
-
-
-def cache_folder(source: IdxSource, environ: Mapping[str, str]) -> Path:
-    """Where fetched files are kept."""
-    home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
-    return Path(home) / CACHE / source.name
 
 
 def load_files(source: IdxSource, folder: Path, split: Split, size: int | None) -> DataSet:

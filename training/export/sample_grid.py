@@ -29,7 +29,7 @@ def sampler_of(game: Game, data: DataSet) -> Sampler:
     return sampler_for(data, inner, tuple(game.latents), game.recipe.pixels)
 
 
-def sample(game: Game, data: DataSet, seeds: Sequence[int], overrides: Sequence[dict[str, float]] = ()) -> NDArray[Any]:
+def sample_game(game: Game, data: DataSet, seeds: Sequence[int], overrides: Sequence[dict[str, float]] = ()) -> NDArray[Any]:
     """What the exported model would answer now for these seeds: uint8 [n,h,w,c] or float32 [n,k]."""
     drawn = draw(game.latents, seeds, overrides)
     sampler = sampler_of(game, data)
@@ -42,12 +42,12 @@ def sample(game: Game, data: DataSet, seeds: Sequence[int], overrides: Sequence[
 def make_sample_grid(game: Game, data: DataSet) -> NDArray[Any]:
     """Samples of fixed latents: a row a seed and a column a class where there are classes, else 64 images, or 1,000 points."""
     if not data.is_image:
-        return sample(game, data, range(POINTS))
+        return sample_game(game, data, range(POINTS))
     columns = _classes(game)
     if not columns:
-        return sample(game, data, range(SHEET))
+        return sample_game(game, data, range(SHEET))
     seeds = np.repeat(np.arange(columns), columns).tolist()
-    return sample(game, data, seeds, [{"y": y} for _ in range(columns) for y in range(columns)])
+    return sample_game(game, data, seeds, [{"y": y} for _ in range(columns) for y in range(columns)])
 
 
 def traversals(game: Game, data: DataSet) -> dict[str, NDArray[Any]]:
@@ -70,7 +70,7 @@ def _along(
 ) -> NDArray[Any]:
     values = np.linspace(*span, len(rows)).tolist()
     places = [(seed, {**fixed, name: value}) for seed, fixed in rows for value in values]
-    return sample(game, data, [seed for seed, _ in places], [overrides for _, overrides in places])
+    return sample_game(game, data, [seed for seed, _ in places], [overrides for _, overrides in places])
 
 
 def _span(parameter: Parameter, latent: Latent) -> tuple[float, float]:

@@ -25,7 +25,7 @@ HELD_OUT = 2_000
 
 
 @dataclass(frozen=True)
-class Seen:
+class ClassifierOutput:
     """What a classifier saw in N images; both on the CPU."""
 
     features: Tensor
@@ -38,8 +38,8 @@ class Seen:
         """int64 [N], the likeliest class of each image."""
         return self.probabilities.argmax(1)
 
-    def __getitem__(self, rows: slice | Tensor) -> Seen:
-        return Seen(self.features[rows], self.probabilities[rows])
+    def __getitem__(self, rows: slice | Tensor) -> ClassifierOutput:
+        return ClassifierOutput(self.features[rows], self.probabilities[rows])
 
     def __len__(self) -> int:
         return len(self.features)
@@ -82,7 +82,7 @@ class Classifier(nn.Module):
         return self.net.features(self._checked(images)).double()
 
     @torch.no_grad()
-    def see(self, images: Tensor, *, batch: int = 500) -> Seen:
+    def features_of(self, images: Tensor, *, batch: int = 500) -> ClassifierOutput:
         """Features and class probabilities of uint8 images [N,C,H,W], wherever they lie.
 
         Raises:
@@ -91,11 +91,11 @@ class Classifier(nn.Module):
         device = next(self.net.parameters()).device
         features = [self.net.features(self._checked(part).to(device)) for part in torch.split(images, batch)]
         logits = [self.net.logits(part) for part in features]
-        return Seen(torch.cat(features).double().cpu(), torch.cat(logits).double().softmax(1).cpu())
+        return ClassifierOutput(torch.cat(features).double().cpu(), torch.cat(logits).double().softmax(1).cpu())
 
     def accuracy_on(self, images: Tensor, labels: Tensor) -> float:
         """Share of images [N,C,H,W] that it gives their label [N]."""
-        return float((self.see(images).classes == labels.cpu()).double().mean())
+        return float((self.features_of(images).classes == labels.cpu()).double().mean())
 
     def _checked(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
@@ -146,8 +146,8 @@ def _train(data: DataSet, held_out: int, device: torch.device) -> dict[str, Any]
     order = torch.randperm(len(data.items), generator=torch.Generator().manual_seed(0)).to(data.items.device)
     known, unknown = order[held_out:], order[:held_out]
     net = lenet.trained(data.items[known], data.labels[known], classes=len(data.classes), device=device)
-    judge = Classifier(net, shape=data.shape, data=data.name, classes=tuple(data.classes), accuracy=0.0, held_out=held_out)
-    accuracy = judge.accuracy_on(data.items[unknown], data.labels[unknown]) if held_out else float("nan")
+    classifier = Classifier(net, shape=data.shape, data=data.name, classes=tuple(data.classes), accuracy=0.0, held_out=held_out)
+    accuracy = classifier.accuracy_on(data.items[unknown], data.labels[unknown]) if held_out else float("nan")
     weights = {name: value.cpu() for name, value in net.state_dict().items()}
     return {"weights": weights, "digest": weights_digest(weights), "accuracy": accuracy}
 

@@ -13,13 +13,15 @@ from rich.table import Table
 
 from contract import Card, Image
 from training.data import DataError, DataSet, load, stacked
-from training.files import write_json
+from training.files import cache_folder, write_json
 from training.metrics.classifier import Classifier, classifier_for
-from training.metrics.rows import Row
-from training.metrics.sampled import sample
+from training.metrics.rows import ScoreRow
+from training.metrics.sampled import sample_model
 from training.metrics.score import Scores, score
 from training.metrics.stacked import SAMPLES as STACKED_SAMPLES
 
+CLASSIFIERS = "classifiers"
+"""Folder of trained classifiers in the cache folder."""
 WHOLE = {"mnist5k": "mnist"}
 """A data set that is a part of another, against which a model of it is measured where that one is on this machine."""
 
@@ -33,7 +35,7 @@ def run_score(
     model: Path,
     *,
     data: str | None = None,
-    judge_data: str | None = None,
+    classifier_data: str | None = None,
     samples: int | None = None,
     nearest: int | None = None,
     environ: Mapping[str, str],
@@ -46,7 +48,7 @@ def run_score(
         model: an exported ONNX file.
         data: what to measure against; None takes the data set on the model's card, and for mnist5k all of MNIST where that
             is on this machine.
-        judge_data: the labelled data set that the classifier learns from; None takes ``data``, for StackedMNIST MNIST, and
+        classifier_data: the labelled data set that the classifier learns from; None takes ``data``, for StackedMNIST MNIST, and
             where ``data`` has no labels, no classifier.
         samples: how many seeds, from 0; None takes what the data's published figures are taken on, or 10,000.
         nearest: how many seeds the 1-NN classifier is fitted on; None takes ``samples``.
@@ -57,19 +59,19 @@ def run_score(
     Raises:
         ScoreError, CardError, DataError: one sentence with what is wrong and what would do.
     """
-    card = sample(model, 1).card
+    card = sample_model(model, 1).card
     size = card.output.height if isinstance(card.output, Image) else None
     name = data or _reference(card, environ)
     train = load(name, size=size, environ=environ)
-    learned = judge_data or LEARNED.get(name)
-    judge = _judge(learned, train, size, environ, console, device)
+    learned = classifier_data or LEARNED.get(name)
+    classifier = _find_classifier(learned, train, size, environ, console, device)
     examination = None if name not in LEARNED else _test(LEARNED[name], size, environ)
     scores = score(
         model,
         train,
         _test(name, size, environ),
         samples=samples or SAMPLES.get(name, 10_000),
-        judge=judge,
+        classifier=classifier,
         examination=examination,
         nearest=nearest,
         device=device,
@@ -92,38 +94,41 @@ def _test(name: str, size: int | None, environ: Mapping[str, str]) -> DataSet | 
         return None
 
 
-def _judge(
-    judge_data: str | None,
+def _find_classifier(
+    classifier_data: str | None,
     data: DataSet,
     size: int | None,
     environ: Mapping[str, str],
     console: Console,
     device: torch.device | str,
 ) -> Classifier | None:
-    known = data if judge_data is None else load(judge_data, size=size, environ=environ)
-    if judge_data is None and (known.labels is None or not known.is_image):
+    known = data if classifier_data is None else load(classifier_data, size=size, environ=environ)
+    if classifier_data is None and (known.labels is None or not known.is_image):
         return None
     return classifier_for(
-        known, cache=cache_folder(environ), device=device, say=partial(console.print, markup=False, highlight=False)
+        known,
+        cache=cache_folder(environ) / CLASSIFIERS,
+        device=device,
+        say=partial(console.print, markup=False, highlight=False),
     )
-
-
-def cache_folder(environ: Mapping[str, str]) -> Path:
-    """The cache folder of classifiers, next to downloaded data."""
-    home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
-    return Path(home) / "gan-serve" / "classifiers"
 
 
 def print_scores(scores: Scores, console: Console) -> None:
     """Print the table, the classifier's accuracy, the classes, the alarm and the notes."""
     table = Table(title=f"{scores.model} ({scores.digest[:12]}) against {scores.data}")
-    for column, justify in (("measure", "left"), ("value", "right"), ("floor", "right"), ("samples", "right"), ("by", "left")):
+    for column, justify in (
+        ("measure", "left"),
+        ("value", "right"),
+        ("real data", "right"),
+        ("samples", "right"),
+        ("by", "left"),
+    ):
         table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=column == "measure")
     for row in scores.rows:
-        table.add_row(row.measure, _number(row.value, row.error), _floor(row), f"{row.samples:,}", row.by)
+        table.add_row(row.measure, _number(row.value, row.error), _real_number(row), f"{row.samples:,}", row.by)
     console.print(table)
-    if scores.judge is not None:
-        console.print(_about_judge(scores.judge), markup=False, highlight=False)
+    if scores.classifier is not None:
+        console.print(_describe_classifier(scores.classifier), markup=False, highlight=False)
     if scores.histogram:
         console.print("classes: " + ", ".join(f"{name} {share:.1%}" for name, share in scores.histogram.items()), markup=False)
     for note in scores.notes:
@@ -132,16 +137,16 @@ def print_scores(scores: Scores, console: Console) -> None:
         console.print(scores.alarm, style="bold red", markup=False, highlight=False)
 
 
-def _about_judge(judge: Mapping[str, Any]) -> str:
-    learned = f"{judge['name']} learned from {judge['data']}"
-    text = f"{learned}; right on {judge['accuracy_held_out']:.2%} of {judge['held_out']:,} held out"
-    if judge["accuracy_reference"] is None:
+def _describe_classifier(classifier: Mapping[str, Any]) -> str:
+    learned = f"{classifier['name']} learned from {classifier['data']}"
+    text = f"{learned}; right on {classifier['accuracy_held_out']:.2%} of {classifier['held_out']:,} held out"
+    if classifier["accuracy_reference"] is None:
         return text
-    return f"{text}, on {judge['accuracy_reference']:.2%} of the {judge['reference']:,} of the reference"
+    return f"{text}, on {classifier['accuracy_reference']:.2%} of the {classifier['reference']:,} of the reference"
 
 
-def _floor(row: Row) -> str:
-    return "-" if row.floor is None else _number(row.floor, row.floor_error)
+def _real_number(row: ScoreRow) -> str:
+    return "-" if row.real is None else _number(row.real, row.real_error)
 
 
 def _number(value: float, error: float | None) -> str:

@@ -114,8 +114,8 @@ def compare(first: Contestant, second: Contestant, real: DataSet, *, samples: in
     fakes = [fakes_of(contestant, samples) for contestant in (first, second)]
     own, others = fakes[0], fakes[1]
     return gmam(
-        [_judged(first, fake, real, samples) for fake in (others, own)],
-        [_judged(second, fake, real, samples) for fake in (own, others)],
+        [_value_by(first, fake, real, samples) for fake in (others, own)],
+        [_value_by(second, fake, real, samples) for fake in (own, others)],
     )
 
 
@@ -141,8 +141,8 @@ def fakes_of(contestant: Contestant, samples: int) -> Fakes:
 
 
 @torch.no_grad()
-def _judged(judge: Contestant, fakes: Fakes, real: DataSet, samples: int) -> float:
-    game = judge.game
+def _value_by(contestant: Contestant, fakes: Fakes, real: DataSet, samples: int) -> float:
+    game = contestant.game
     conditioning = {name: fakes.latents[name] for name in game.recipe.conditions}
     on_fake = Batch(game.batches.scale(fakes.items))
     on_real = Batch(game.batches.scale(real.items[:samples].to(game.device)), _labels(real, samples, game))
@@ -152,7 +152,7 @@ def _judged(judge: Contestant, fakes: Fakes, real: DataSet, samples: int) -> flo
     for name, net in _discriminators(game).items():
         with evaluating(net):
             values.append(value_of(_logits(name, net, reals.x, known), _logits(name, net, on_fake.x, conditioning)))
-    return aggregated(values, judge.sharpness)
+    return aggregated(values, contestant.sharpness)
 
 
 def _labels(real: DataSet, samples: int, game: Game) -> Tensor | None:

@@ -11,7 +11,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from training.data import DataSet
-from training.metrics.classifier import Seen
+from training.metrics.classifier import ClassifierOutput
 from training.metrics.points import modes_hit
 
 SUBSETS = 100
@@ -40,7 +40,9 @@ class _Given(nn.Module):
         return features
 
 
-def kid(real: Seen, fake: Seen, *, subsets: int = SUBSETS, subset_size: int = SUBSET_SIZE, seed: int = 0) -> Estimate:
+def kid(
+    real: ClassifierOutput, fake: ClassifierOutput, *, subsets: int = SUBSETS, subset_size: int = SUBSET_SIZE, seed: int = 0
+) -> Estimate:
     """Kernel Inception Distance (Binkowski et al., arXiv:1801.01401): unbiased MMD^2 with the kernel (x.y/d + 1)^3.
 
     Returns:
@@ -58,10 +60,10 @@ def kid(real: Seen, fake: Seen, *, subsets: int = SUBSETS, subset_size: int = SU
     return float(mean), float(deviation)
 
 
-def fid(real: Seen, fake: Seen) -> float:
+def fid(real: ClassifierOutput, fake: ClassifierOutput) -> float:
     """Frechet distance of two Gaussians fitted to the features (Heusel et al., arXiv:1706.08500, eq. 6), in float64.
 
-    It is biased upwards by few images: compare only equal counts, and with the floor at that count.
+    It is biased upwards by few images: compare only equal counts, and with real data at that count.
     """
     metric = FrechetInceptionDistance(_Given(real.features.shape[1]))
     metric.update(real.features, real=True)
@@ -83,14 +85,14 @@ def entropy(shares: Tensor, samples: int) -> Estimate:
     return mean, math.sqrt(variance / samples)
 
 
-def confidence(seen: Seen, *, bar: float = CONFIDENT) -> Estimate:
+def confidence(output: ClassifierOutput, *, bar: float = CONFIDENT) -> Estimate:
     """Share of images in which the likeliest class has at least that probability, and its standard error."""
-    return share(seen.probabilities.amax(1) >= bar)
+    return share(output.probabilities.amax(1) >= bar)
 
 
-def agreement(seen: Seen, asked: Tensor) -> Estimate:
-    """Share of images in which the class seen is the class asked for, int64 [N], and its standard error."""
-    return share(seen.classes == asked.cpu())
+def agreement(output: ClassifierOutput, asked: Tensor) -> Estimate:
+    """Share of images whose predicted class is the class asked for, int64 [N], and its standard error."""
+    return share(output.classes == asked.cpu())
 
 
 def share(is_so: Tensor) -> Estimate:
@@ -112,7 +114,9 @@ def spread(items: Tensor, groups: Tensor | None = None) -> float:
     return math.sqrt(total / len(flat))
 
 
-def describe_collapse(samples: Tensor, data: DataSet, *, seen: Seen | None = None, asked: Tensor | None = None) -> str | None:
+def describe_collapse(
+    samples: Tensor, data: DataSet, *, output: ClassifierOutput | None = None, asked: Tensor | None = None
+) -> str | None:
     """The sentence to print when a generator has collapsed, or None.
 
     Three criteria; the first that holds is reported. The samples show fewer than 60 % of the data's classes, a class counted by
@@ -123,29 +127,29 @@ def describe_collapse(samples: Tensor, data: DataSet, *, seen: Seen | None = Non
     Args:
         samples: uint8 [N,C,H,W] or float32 [N,k], as the data's items.
         data: what the generator was trained on.
-        seen: what a classifier of the data saw in the samples; None looks at their spread alone.
+        output: output of a classifier of the data on the samples; None uses their spread alone.
         asked: int64 [N], the class that each sample was asked to show; None for an unconditional generator.
     """
     samples = samples.to(data.items.device)
     return (
-        _few_classes(seen, data)
+        _few_classes(output, data)
         or _few_modes(samples, data)
         or _narrow(samples, data, None if asked is None else asked.to(samples.device))
     )
 
 
-def _few_classes(seen: Seen | None, data: DataSet) -> str | None:
-    if seen is None:
+def _few_classes(output: ClassifierOutput | None, data: DataSet) -> str | None:
+    if output is None:
         return None
-    count = seen.probabilities.shape[1]
-    shares = class_shares(seen.classes, count)
-    nats, _ = entropy(shares, len(seen))
+    count = output.probabilities.shape[1]
+    shares = class_shares(output.classes, count)
+    nats, _ = entropy(shares, len(output))
     bound = math.log(ALARM_EFFECTIVE_CLASSES * count)
     if nats >= bound:
         return None
     top = int(shares.argmax())
     return (
-        f"collapse: {len(seen):,} samples show {math.exp(nats):.1f} of {count} classes "
+        f"collapse: {len(output):,} samples show {math.exp(nats):.1f} of {count} classes "
         f"(entropy {nats:.2f} nats, alarm below {bound:.2f}); {float(shares[top]):.0%} are {data.classes[top]!r}"
     )
 

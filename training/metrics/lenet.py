@@ -96,8 +96,8 @@ def _fit(net: LeNet, images: Tensor, labels: Tensor, dice: torch.Generator) -> N
     for _ in range(epochs):
         order = torch.randperm(count, generator=dice)
         for rows in torch.split(order[: per_epoch * batch], batch):
-            seen = _shifted(framed, rows, reach, dice)
-            loss = F.cross_entropy(net.logits(net.features(seen)), labels[rows.to(labels.device)])
+            output = _shifted(framed, rows, reach, dice)
+            loss = F.cross_entropy(net.logits(net.features(output)), labels[rows.to(labels.device)])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -1,4 +1,4 @@
-"""The rows of a score: one measure each, of the samples and, as its floor, of real items in their place."""
+"""The rows of a score: one measure each, of the samples and of real items in their place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEMORISED = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ScoreRow:
     """One measure of the model."""
 
     measure: str
@@ -30,9 +30,9 @@ class Row:
     value: float
     error: float | None = None
     """Standard error, or what ``by`` says; None where there is none."""
-    floor: float | None = None
+    real: float | None = None
     """What real data score in the model's place."""
-    floor_error: float | None = None
+    real_error: float | None = None
     samples: int
     """How many of the model's samples it was taken on."""
     by: str
@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Reals:
-    """Two disjoint sets of real items: the reference, and those that stand in the model's place for the floor."""
+    """Two disjoint sets of real items: the reference, and those that stand in the samples' place."""
 
     reference: Tensor
     labels: Tensor | None
@@ -53,14 +53,14 @@ class Reals:
     """What is unusual in the choice of the two, or None."""
 
 
-def judged_rows(sampled: Sampled, reals: Reals, judge: Classifier) -> tuple[list[Row], dict[str, float]]:
+def classifier_rows(sampled: Sampled, reals: Reals, classifier: Classifier) -> tuple[list[ScoreRow], dict[str, float]]:
     """The classifier's measures of the samples, and the share of each predicted class."""
-    fake, real = judge.see(sampled.items), judge.see(reals.reference)
+    fake, real = classifier.features_of(sampled.items), classifier.features_of(reals.reference)
     n = min(len(fake), len(reals.others))
-    others = judge.see(reals.others[:n])
-    tail, count = f"-{judge.name}", len(judge.classes)
+    others = classifier.features_of(reals.others[:n])
+    tail, count = f"-{classifier.name}", len(classifier.classes)
     subsets = f"{images.SUBSETS} subsets of {min(images.SUBSET_SIZE, n, len(real)):,}, error is their sd"
-    shares, real_shares = (images.class_shares(seen.classes, count) for seen in (fake, real))
+    shares, real_shares = (images.class_shares(output.classes, count) for output in (fake, real))
     rows = [
         _row("kid" + tail, images.kid(real, fake[:n]), images.kid(real, others), n, f"torchmetrics, {subsets}"),
         _row("fid" + tail, images.fid(real, fake[:n]), images.fid(real, others), n, f"torchmetrics, {len(real):,} real"),
@@ -81,48 +81,50 @@ def judged_rows(sampled: Sampled, reals: Reals, judge: Classifier) -> tuple[list
         _row("least-class" + tail, float(shares.min()), float(real_shares.min()), len(fake), "share of the rarest class"),
     ]
     rows += _manifold_rows(tail, real.features, fake.features[:n], others.features)
-    if sampled.asked is not None and sampled.card.classes == judge.classes:
-        floor = None if reals.labels is None else images.agreement(real, reals.labels)
+    if sampled.asked is not None and sampled.card.classes == classifier.classes:
+        real_value = None if reals.labels is None else images.agreement(real, reals.labels)
         rows.append(
-            _row("agreement" + tail, images.agreement(fake, sampled.asked), floor, len(fake), "class asked = class seen")
+            _row("agreement" + tail, images.agreement(fake, sampled.asked), real_value, len(fake), "class asked = class seen")
         )
-    return rows, dict(zip(judge.classes, shares.tolist(), strict=True))
+    return rows, dict(zip(classifier.classes, shares.tolist(), strict=True))
 
 
-def _manifold_rows(tail: str, real: Tensor, fake: Tensor, others: Tensor) -> list[Row]:
+def _manifold_rows(tail: str, real: Tensor, fake: Tensor, others: Tensor) -> list[ScoreRow]:
     """Of at most 10,000 features a side: the tables of distances grow with the square of that."""
     real, fake, others = (features[:MANIFOLD] for features in (real, fake, others))
     if min(len(real), len(fake)) <= neighbours.NEAREST:
         return []
-    own, floor = neighbours.manifolds(real, fake), neighbours.manifolds(real, others)
+    own, real_value = neighbours.manifolds(real, fake), neighbours.manifolds(real, others)
     by = f"prdc, k = {neighbours.NEAREST}, {len(real):,} real"
     names = [field.name for field in fields(own)]
-    return [_row(name + tail, getattr(own, name), getattr(floor, name), len(fake), by) for name in names]
+    return [_row(name + tail, getattr(own, name), getattr(real_value, name), len(fake), by) for name in names]
 
 
-def stacked_rows(items: Tensor, reals: Reals, judge: Classifier) -> list[Row]:
+def stacked_rows(items: Tensor, reals: Reals, classifier: Classifier) -> list[ScoreRow]:
     """Modes of 1,000 and their evenness, next to equally many real stacks and a perfect generator's score."""
     n = min(len(items), len(reals.others))
-    fake, other = (stacked.modes_of(part, judge) for part in (items[:n], reals.others[:n]))
+    fake, other = (stacked.modes_of(part, classifier) for part in (items[:n], reals.others[:n]))
     by = f"nats to uniform; a perfect generator's is {stacked.least_kl(n):.4f} with so few samples"
     return [
-        _row(f"modes-{judge.name}", stacked.count_modes(fake), stacked.count_modes(other), n, "of 1,000, a digit a channel"),
-        _row(f"reverse-kl-{judge.name}", stacked.mode_kl(fake), stacked.mode_kl(other), n, by),
+        _row(
+            f"modes-{classifier.name}", stacked.count_modes(fake), stacked.count_modes(other), n, "of 1,000, a digit a channel"
+        ),
+        _row(f"reverse-kl-{classifier.name}", stacked.mode_kl(fake), stacked.mode_kl(other), n, by),
     ]
 
 
-def nearest_row(sampled: Sampled, reals: Reals, device: torch.device) -> list[Row]:
+def nearest_row(sampled: Sampled, reals: Reals, device: torch.device) -> list[ScoreRow]:
     """The 1-NN test error of the labelled samples next to that of as many real training images; none without both labels."""
     if sampled.asked is None or reals.labels is None or reals.other_labels is None:
         return []
     n = min(len(sampled.items), len(reals.others))
     test, truth = reals.reference.to(device), reals.labels.to(device)
     value = neighbours.nearest_error(sampled.items[:n].to(device), sampled.asked[:n], test, truth)
-    floor = neighbours.nearest_error(reals.others[:n].to(device), reals.other_labels[:n], test, truth)
-    return [_row("1nn-error", value, floor, n, f"fitted on samples, asked {len(test):,} real images, pixels")]
+    real_value = neighbours.nearest_error(reals.others[:n].to(device), reals.other_labels[:n], test, truth)
+    return [_row("1nn-error", value, real_value, n, f"fitted on samples, asked {len(test):,} real images, pixels")]
 
 
-def memorisation_row(items: Tensor, reals: Reals, device: torch.device) -> list[Row]:
+def memorisation_row(items: Tensor, reals: Reals, device: torch.device) -> list[ScoreRow]:
     """Distance of samples to training images, next to that of unseen images; none where nothing is unseen."""
     if reals.note is not None:
         return []
@@ -133,24 +135,24 @@ def memorisation_row(items: Tensor, reals: Reals, device: torch.device) -> list[
     return [_row("memorisation", value, 1.0, n, by)]
 
 
-def parzen_row(items: Tensor, reals: Reals, device: torch.device) -> Row:
+def parzen_row(items: Tensor, reals: Reals, device: torch.device) -> ScoreRow:
     """The last sixth of the training images chooses sigma and gives no centres (MNIST: 50,000 to 60,000)."""
     others, test = reals.others.to(device), reals.reference.to(device)
     known = len(others) - max(1, len(others) // 6)
     validation = others[known:][:VALIDATION]
     n = min(len(items), CENTRES, known)
     value = parzen(items[:n].to(device), validation, test)
-    floor = parzen(others[:n], validation, test)
+    real_value = parzen(others[:n], validation, test)
     return _row(
         "parzen",
         (value.mean, value.error),
-        (floor.mean, floor.error),
+        (real_value.mean, real_value.error),
         n,
-        f"nats, sigma {value.sigma:.3g} (floor's {floor.sigma:.3g}), {len(test):,} test images",
+        f"nats, sigma {value.sigma:.3g} (real data's {real_value.sigma:.3g}), {len(test):,} test images",
     )
 
 
-def point_rows(items: Tensor, reals: Reals, data: DataSet) -> list[Row]:
+def point_rows(items: Tensor, reals: Reals, data: DataSet) -> list[ScoreRow]:
     """Moments, distances, and what suits the toy: the curve's fit and coverage, or the modes."""
     n = min(len(items), len(reals.reference), len(reals.others))
     fake, real, other = items[:n], reals.reference[:n], reals.others[:n]
@@ -169,7 +171,7 @@ def point_rows(items: Tensor, reals: Reals, data: DataSet) -> list[Row]:
     return rows
 
 
-def _moments(fake: Tensor, other: Tensor) -> list[Row]:
+def _moments(fake: Tensor, other: Tensor) -> list[ScoreRow]:
     rows = []
     for axis in range(fake.shape[1]):
         tail = "" if fake.shape[1] == 1 else f"-{axis}"
@@ -181,7 +183,7 @@ def _moments(fake: Tensor, other: Tensor) -> list[Row]:
     return rows
 
 
-def _mode_rows(fake: Tensor, other: Tensor, modes: Tensor, sd: float) -> list[Row]:
+def _mode_rows(fake: Tensor, other: Tensor, modes: Tensor, sd: float) -> list[ScoreRow]:
     near = f"within {points.HIGH_QUALITY:g} sd of a mode"
     return [
         _of_both("modes", lambda items: points.modes_hit(items, modes, sd), fake, other, f"of {len(modes)}, a sample {near}"),
@@ -190,11 +192,11 @@ def _mode_rows(fake: Tensor, other: Tensor, modes: Tensor, sd: float) -> list[Ro
     ]
 
 
-def _of_both(name: str, measure: Callable[[Tensor], Estimate | float], fake: Tensor, other: Tensor, by: str) -> Row:
+def _of_both(name: str, measure: Callable[[Tensor], Estimate | float], fake: Tensor, other: Tensor, by: str) -> ScoreRow:
     return _row(name, measure(fake), measure(other), len(fake), by)
 
 
-def _row(name: str, value: Estimate | float, floor: Estimate | float | None, samples: int, by: str) -> Row:
+def _row(name: str, value: Estimate | float, real_value: Estimate | float | None, samples: int, by: str) -> ScoreRow:
     number, error = value if isinstance(value, tuple) else (value, None)
-    floor_number, floor_error = floor if isinstance(floor, tuple) else (floor, None)
-    return Row(measure=name, value=number, error=error, floor=floor_number, floor_error=floor_error, samples=samples, by=by)
+    real_number, real_error = real_value if isinstance(real_value, tuple) else (real_value, None)
+    return ScoreRow(measure=name, value=number, error=error, real=real_number, real_error=real_error, samples=samples, by=by)

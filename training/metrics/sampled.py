@@ -33,7 +33,7 @@ class Sampled:
         return replace(self, items=self.items[rows], asked=None if self.asked is None else self.asked[rows])
 
 
-def sample(model: Path, count: int) -> Sampled:
+def sample_model(model: Path, count: int) -> Sampled:
     """The samples of seeds 0..count-1, on the CPU.
 
     Raises:

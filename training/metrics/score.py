@@ -17,8 +17,17 @@ from training.data.stacked import NAME as STACKED
 from training.metrics.classifier import Classifier
 from training.metrics.errors import ScoreError
 from training.metrics.images import describe_collapse
-from training.metrics.rows import Reals, Row, judged_rows, memorisation_row, nearest_row, parzen_row, point_rows, stacked_rows
-from training.metrics.sampled import Sampled, sample
+from training.metrics.rows import (
+    Reals,
+    ScoreRow,
+    classifier_rows,
+    memorisation_row,
+    nearest_row,
+    parzen_row,
+    point_rows,
+    stacked_rows,
+)
+from training.metrics.sampled import Sampled, sample_model
 
 PIXEL_VALUES = 1_024
 """Images of more values than this (32x32 grey) have no measures by pixels: distances mean little there and take minutes."""
@@ -35,9 +44,9 @@ class Scores:
     """SHA-256 of the file."""
     data: str
     """The data set that it was measured against."""
-    judge: Mapping[str, Any] | None
+    classifier: Mapping[str, Any] | None
     """The classifier: its name, the data it learned from, how often it is right; None where none was used."""
-    rows: tuple[Row, ...]
+    rows: tuple[ScoreRow, ...]
     histogram: Mapping[str, float] = field(default_factory=dict)
     """Class name to the share of samples that show it; empty without a classifier."""
     alarm: str | None
@@ -61,7 +70,7 @@ def score(
     test: DataSet | None,
     *,
     samples: int = 10_000,
-    judge: Classifier | None = None,
+    classifier: Classifier | None = None,
     examination: DataSet | None = None,
     nearest: int | None = None,
     device: torch.device | str = "cpu",
@@ -70,10 +79,10 @@ def score(
 
     Args:
         model: an exported ONNX file with its card inside.
-        train: what the model may have seen; the floor's stand-ins are taken from it.
-        test: what it has not seen, the reference; None takes two disjoint halves of ``train`` for the two roles.
+        train: the model's training data, from which the real items that replace samples are taken.
+        test: unseen data, the reference; None takes two disjoint halves of ``train``.
         samples: how many seeds, from 0.
-        judge: classifier of such images, for StackedMNIST of one channel; None leaves out what needs one.
+        classifier: a classifier of such images, for StackedMNIST of one channel; None leaves out what needs one.
         examination: labelled images on which the classifier is examined; None takes the reference.
         nearest: how many seeds, from 0, the 1-NN classifier is fitted on; None takes ``samples``.
         device: where distances between pixels are computed; the classifier has its own.
@@ -83,28 +92,28 @@ def score(
     """
     if samples < 2:
         raise ScoreError(f"samples must be at least 2, got {samples}")
-    drawn = sample(model, max(samples, nearest or 0))
+    drawn = sample_model(model, max(samples, nearest or 0))
     sampled = drawn[:samples]
     _check_shape(sampled, train)
     reals = _reals(train, test)
     notes = [reals.note] if reals.note else []
     if isinstance(sampled.card.output, Points):
-        rows, histogram, judge = point_rows(sampled.items, reals, train), dict[str, float](), None
+        rows, histogram, classifier = point_rows(sampled.items, reals, train), dict[str, float](), None
     elif train.name == STACKED:
-        rows, histogram, more = _stacked_rows(sampled, reals, judge)
+        rows, histogram, more = _stacked_rows(sampled, reals, classifier)
         notes += more
     else:
-        rows, histogram, more = _image_rows(sampled, reals, judge)
+        rows, histogram, more = _image_rows(sampled, reals, classifier)
         pixels, about = _pixel_rows(sampled, drawn[: nearest or samples], reals, train, torch.device(device))
         rows, notes = rows + pixels, notes + more + about
     first = sampled[:ALARM_SAMPLES]
-    seen = None if judge is None or train.name == STACKED else judge.see(first.items)
-    alarm = describe_collapse(first.items, train, seen=seen, asked=first.asked)
+    output = None if classifier is None or train.name == STACKED else classifier.features_of(first.items)
+    alarm = describe_collapse(first.items, train, output=output, asked=first.asked)
     return Scores(
         model=sampled.card.name,
         digest=sampled.digest,
         data=train.name,
-        judge=None if judge is None else _about(judge, _examined(reals, examination)),
+        classifier=None if classifier is None else _about(classifier, _examined(reals, examination)),
         rows=tuple(rows),
         histogram=histogram,
         alarm=alarm,
@@ -124,7 +133,7 @@ def _reals(train: DataSet, test: DataSet | None) -> Reals:
         return Reals(test.items, test.labels, items, labels)
     half = len(items) // 2
     note = (
-        f"{train.name} has no test part here: the reference is one half of its {len(items):,} items, the floor the other; "
+        f"{train.name} has no test part here: the reference is one half of its {len(items):,} items, real data the other; "
         "model and classifier may have seen both"
     )
     first, second = (None, None) if labels is None else (labels[:half], labels[half:])
@@ -144,41 +153,45 @@ def _examined(reals: Reals, examination: DataSet | None) -> tuple[Tensor, Tensor
     return (reals.reference, reals.labels) if examination is None else (examination.items, examination.labels)
 
 
-def _about(judge: Classifier, examined: tuple[Tensor, Tensor | None]) -> dict[str, Any]:
+def _about(classifier: Classifier, examined: tuple[Tensor, Tensor | None]) -> dict[str, Any]:
     items, labels = examined
-    on_reference = None if labels is None else judge.accuracy_on(items, labels)
+    on_reference = None if labels is None else classifier.accuracy_on(items, labels)
     return {
-        "name": judge.name,
-        "data": judge.data,
-        "accuracy_held_out": judge.accuracy,
-        "held_out": judge.held_out,
+        "name": classifier.name,
+        "data": classifier.data,
+        "accuracy_held_out": classifier.accuracy,
+        "held_out": classifier.held_out,
         "accuracy_reference": on_reference,
         "reference": len(items),
     }
 
 
-def _stacked_rows(sampled: Sampled, reals: Reals, judge: Classifier | None) -> tuple[list[Row], dict[str, float], list[str]]:
-    if judge is None:
+def _stacked_rows(
+    sampled: Sampled, reals: Reals, classifier: Classifier | None
+) -> tuple[list[ScoreRow], dict[str, float], list[str]]:
+    if classifier is None:
         return [], {}, ["no classifier of digits: the modes are not counted"]
-    note = f"{judge.name} names the digit of each channel; the measures of other images are left out for stacks"
-    return stacked_rows(sampled.items, reals, judge), {}, [note]
+    note = f"{classifier.name} names the digit of each channel; the measures of other images are left out for stacks"
+    return stacked_rows(sampled.items, reals, classifier), {}, [note]
 
 
-def _image_rows(sampled: Sampled, reals: Reals, judge: Classifier | None) -> tuple[list[Row], dict[str, float], list[str]]:
-    if judge is None:
+def _image_rows(
+    sampled: Sampled, reals: Reals, classifier: Classifier | None
+) -> tuple[list[ScoreRow], dict[str, float], list[str]]:
+    if classifier is None:
         return [], {}, ["no labelled data for a classifier: KID, FID, classes and confidence are left out"]
-    rows, histogram = judged_rows(sampled, reals, judge)
-    is_compared = sampled.asked is None or sampled.card.classes == judge.classes
+    rows, histogram = classifier_rows(sampled, reals, classifier)
+    is_compared = sampled.asked is None or sampled.card.classes == classifier.classes
     return (
         rows,
         histogram,
-        [] if is_compared else [f"{judge.name} knows other classes than the model: what was asked for is not compared"],
+        [] if is_compared else [f"{classifier.name} knows other classes than the model: what was asked for is not compared"],
     )
 
 
 def _pixel_rows(
     sampled: Sampled, fitted: Sampled, reals: Reals, data: DataSet, device: torch.device
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[ScoreRow], list[str]]:
     values = sampled.items[0].numel()
     if values > PIXEL_VALUES:
         about = f"measures by pixels (parzen, 1nn-error, memorisation) are left out for images of {values:,} values"

@@ -19,9 +19,9 @@ SAMPLES = 26_000
 """What the published figures are taken on."""
 
 
-def modes_of(images: Tensor, judge: Classifier) -> Tensor:
+def modes_of(images: Tensor, classifier: Classifier) -> Tensor:
     """The mode of each image uint8 [N,3,H,W], int64 [N] in 0..999: the digits of its channels, read as one number."""
-    digits = judge.see(images.flatten(0, 1).unsqueeze(1)).classes.reshape(len(images), -1)
+    digits = classifier.features_of(images.flatten(0, 1).unsqueeze(1)).classes.reshape(len(images), -1)
     return (digits * torch.tensor([100, 10, 1])).sum(1)
 
 

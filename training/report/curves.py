@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.report.journal import Row
+from training.report.journal import Record
 from training.report.pictures import INK, PALETTE, dress, new_figure, render
 from training.report.scalars import is_accuracy, is_loss, loss_of, say_name
 
@@ -32,7 +32,7 @@ class Series:
     values: Floats
 
 
-def draw_learning_curve(rows: Sequence[Row]) -> Image.Image | None:
+def draw_learning_curve(rows: Sequence[Record]) -> Image.Image | None:
     """Every player's loss over the steps and, below, the terms that it is the sum of; None when no loss was logged."""
     series = collect(rows)
     losses = {name: line for name, line in series.items() if is_loss(name)}
@@ -51,7 +51,7 @@ def draw_learning_curve(rows: Sequence[Row]) -> Image.Image | None:
     return render(figure)
 
 
-def draw_accuracy_curve(rows: Sequence[Row]) -> Image.Image | None:
+def draw_accuracy_curve(rows: Sequence[Record]) -> Image.Image | None:
     """The share of real and of generated samples that D tells rightly; None when no accuracy was logged."""
     named = {name: line for name, line in collect(rows).items() if is_accuracy(name)}
     if not named:
@@ -70,7 +70,7 @@ def draw_accuracy_curve(rows: Sequence[Row]) -> Image.Image | None:
     return render(figure)
 
 
-def collect(rows: Sequence[Row]) -> dict[str, Series]:
+def collect(rows: Sequence[Record]) -> dict[str, Series]:
     """Every scalar of the rows under its name, in the order of first appearance, without the values that are not finite."""
     points: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
@@ -125,7 +125,7 @@ def _draw_lines(
     axes.set_ylim(low - margin, high + margin)
 
 
-def _frame_steps(axes: Axes, rows: Sequence[Row]) -> None:
+def _frame_steps(axes: Axes, rows: Sequence[Record]) -> None:
     first, last = rows[0]["step"], rows[-1]["step"]
     margin = (last - first) * 0.01 or 1.0
     axes.set_xlim(first - margin, last + margin)
@@ -152,7 +152,7 @@ def _stretches(line: Series) -> tuple[Floats, Floats, Floats, Floats]:
     return steps, means, steps.repeat(2), extremes.ravel()
 
 
-def _finish(figure: Figure, top: Axes, bottom: Axes, title: str, rows: Sequence[Row]) -> None:
+def _finish(figure: Figure, top: Axes, bottom: Axes, title: str, rows: Sequence[Record]) -> None:
     for axes in {id(top): top, id(bottom): bottom}.values():
         dress(axes)
         handles, labels = axes.get_legend_handles_labels()

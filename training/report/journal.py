@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
+Record = dict[str, Any]
 
 
-def cut_journal(path: Path, *, last_step: int) -> Row | None:
+def cut_journal(path: Path, *, last_step: int) -> Record | None:
     """Keeps the rows of ``path`` up to ``last_step``, makes the file if there is none, and gives the last row kept."""
     rows, size = _whole_rows(path, last_step)
     path.touch()
@@ -30,14 +30,14 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
         file.write(json.dumps(finite, allow_nan=False).encode() + b"\n")
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Record]:
     """The whole rows of a journal, without the torn line that a killed run may have left; none when there is no file."""
     return _whole_rows(path, None)[0]
 
 
-def _whole_rows(path: Path, last_step: int | None) -> tuple[list[Row], int]:
+def _whole_rows(path: Path, last_step: int | None) -> tuple[list[Record], int]:
     """The rows before the first that is torn or past ``last_step``, and the bytes that they take."""
-    rows: list[Row] = []
+    rows: list[Record] = []
     size = 0
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
         row = _parse(line)
@@ -48,7 +48,7 @@ def _whole_rows(path: Path, last_step: int | None) -> tuple[list[Row], int]:
     return rows, size
 
 
-def _parse(line: bytes) -> Row | None:
+def _parse(line: bytes) -> Record | None:
     if not line.endswith(b"\n"):
         return None
     try:

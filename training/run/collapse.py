@@ -8,8 +8,9 @@ from functools import partial
 from torch import Tensor
 
 from training.data import DataSet
+from training.files import cache_folder
 from training.metrics.classifier import Classifier, classifier_for
-from training.metrics.command import cache_folder
+from training.metrics.command import CLASSIFIERS
 from training.metrics.images import describe_collapse, kid
 from training.report.meters import KID
 from training.run.context import JobContext
@@ -28,7 +29,7 @@ def make_evaluator(data: DataSet, context: JobContext) -> CheckpointEvaluator:
     classifier = None
     if data.is_image and data.labels is not None and min(data.shape[1:]) >= 8:
         say = partial(context.console.print, markup=False, highlight=False)
-        classifier = classifier_for(data, cache=cache_folder(context.environ), device=context.device, say=say)
+        classifier = classifier_for(data, cache=cache_folder(context.environ) / CLASSIFIERS, device=context.device, say=say)
     return evaluator_by(classifier, data)
 
 
@@ -37,11 +38,11 @@ def evaluator_by(classifier: Classifier | None, data: DataSet) -> CheckpointEval
     if classifier is None:
         return lambda samples, asked: (describe_collapse(samples, data, asked=asked), {})
     stride = max(1, len(data) // len(SEEDS))
-    real = classifier.see(data.items[::stride][: len(SEEDS)])
+    real = classifier.features_of(data.items[::stride][: len(SEEDS)])
 
     def evaluate(samples: Tensor, asked: Tensor | None) -> tuple[str | None, dict[str, float]]:
-        seen = classifier.see(samples)
-        return describe_collapse(samples, data, seen=seen, asked=asked), {KID: kid(real, seen, subsets=1)[0]}
+        output = classifier.features_of(samples)
+        return describe_collapse(samples, data, output=output, asked=asked), {KID: kid(real, output, subsets=1)[0]}
 
     return evaluate
 

@@ -17,7 +17,7 @@ from training.game.loop import Game
 from training.metrics.gmam import Contestant, compare
 from training.metrics.neighbours import nearest_of
 from training.metrics.reconstruction import Make, Search, reconstruct
-from training.metrics.rows import Row
+from training.metrics.rows import ScoreRow
 from training.run.context import JobContext
 from training.run.job import open_run
 
@@ -37,14 +37,14 @@ class Weights:
     second: float | None = None
 
 
-def run_gmam(first: Path, setting: JobContext, *, samples: int, weights: Weights) -> Row:
-    """GMAM of the setting's run over a first one, printed and stored next to its checkpoints.
+def run_gmam(first: Path, context: JobContext, *, samples: int, weights: Weights) -> ScoreRow:
+    """GMAM of a run over a first one, printed and stored next to its checkpoints.
 
     Raises:
         TrainingError, DataError: as ``open_run``; ScoreError: the two cannot be compared.
     """
-    one, two = open_run(replace(setting, run=first)), open_run(setting)
-    real, part = _unseen(two[0], setting)
+    one, two = open_run(replace(context, run=first)), open_run(context)
+    real, part = _unseen(two[0], context)
     ours = Contestant(game=two[0], data=two[1], lam=weights.second)
     theirs = Contestant(game=one[0], data=one[1], lam=weights.first)
     found = compare(theirs, ours, real, samples=samples)
@@ -53,22 +53,22 @@ def run_gmam(first: Path, setting: JobContext, *, samples: int, weights: Weights
     by = f"against {one[0].recipe.name}, {count:,} real images of the {part} part; {weighed}"
     if not found.is_agreed:
         by += f"; not agreed: {found.by_first:.3g} by the first's discriminators, {found.by_second:.3g} by the second's"
-    row = Row(measure="gmam", value=found.value, floor=0.0, samples=samples, by=by)
-    _tell(row, setting, setting.run / gmam_file(first), more=dataclasses.asdict(found))
+    row = ScoreRow(measure="gmam", value=found.value, real=0.0, samples=samples, by=by)
+    _tell(row, context, context.run / gmam_file(first), more=dataclasses.asdict(found))
     return row
 
 
-def run_reconstruction(setting: JobContext, *, images: int, search: Search) -> Row:
+def run_reconstruction(context: JobContext, *, images: int, search: Search) -> ScoreRow:
     """Mean reconstruction error of the first test images, printed and kept in reconstruction.json.
 
-    Its floor is the mean distance of the same images to their nearest training image: what a generator reaches that knows the
-    training images by heart.
+    Its figure for real data is the mean distance of the same images to their nearest training image, which a generator reaches
+    that reproduces the training images.
 
     Raises:
         TrainingError, DataError: as ``open_run``.
     """
-    game, data = open_run(setting)
-    real, part = _unseen(game, setting)
+    game, data = open_run(context)
+    real, part = _unseen(game, context)
     shown, labels = _scaled(real)[:images], real.labels
     errors = reconstruct(
         _maker(game, data), game.latents, shown, search=search, labels=None if labels is None else labels[:images]
@@ -77,26 +77,26 @@ def run_reconstruction(setting: JobContext, *, images: int, search: Search) -> R
     how = f"Adam {search.rate:g}, {search.steps} steps, {search.restarts} starts"
     by = f"mean of ||x - G(z)||, pixels in 0..1, {part} part; {how}"
     count = len(shown)
-    row = Row(
+    row = ScoreRow(
         measure="mre",
         value=float(errors.mean()),
         error=float(errors.std()) / count**0.5,
-        floor=float(nearest.mean()),
-        floor_error=float(nearest.std()) / count**0.5,
+        real=float(nearest.mean()),
+        real_error=float(nearest.std()) / count**0.5,
         samples=count,
         by=by,
     )
-    _tell(row, setting, setting.run / RECONSTRUCTION)
+    _tell(row, context, context.run / RECONSTRUCTION)
     return row
 
 
-def _unseen(game: Game, setting: JobContext) -> tuple[DataSet, str]:
+def _unseen(game: Game, context: JobContext) -> tuple[DataSet, str]:
     """The test part, or, where there is none, the training part; and its name."""
     recipe = game.recipe
     try:
-        return load(recipe.data, split="test", size=recipe.size, environ=setting.environ).to(setting.device), "test"
+        return load(recipe.data, split="test", size=recipe.size, environ=context.environ).to(context.device), "test"
     except DataError:
-        return load(recipe.data, size=recipe.size, environ=setting.environ).to(setting.device), "training"
+        return load(recipe.data, size=recipe.size, environ=context.environ).to(context.device), "training"
 
 
 def _scaled(data: DataSet) -> Tensor:
@@ -116,9 +116,9 @@ def _maker(game: Game, data: DataSet) -> Make:
     return make
 
 
-def _tell(row: Row, setting: JobContext, path: Path, more: Mapping[str, float] = MappingProxyType({})) -> None:
+def _tell(row: ScoreRow, context: JobContext, path: Path, more: Mapping[str, float] = MappingProxyType({})) -> None:
     write_json(path, {**dataclasses.asdict(row), **more})
     error = "" if row.error is None else f" ± {row.error:.2g}"
-    floor = "" if row.floor is None else f", floor {row.floor:.4g}"
-    text = f"{row.measure} {row.value:.4g}{error}{floor}, {row.samples:,} samples, {row.by}"
-    setting.console.print(text, markup=False, highlight=False)
+    real = "" if row.real is None else f", real data {row.real:.4g}"
+    text = f"{row.measure} {row.value:.4g}{error}{real}, {row.samples:,} samples, {row.by}"
+    context.console.print(text, markup=False, highlight=False)

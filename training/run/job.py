@@ -13,7 +13,7 @@ from torch.backends import cudnn
 from contract import Card, draw
 from training.data import DataError, DataSet, load
 from training.errors import TrainingError
-from training.export.sample_grid import make_sample_grid, sample, sampler_of, traversals
+from training.export.sample_grid import make_sample_grid, sample_game, sampler_of, traversals
 from training.export.samplers import output_of
 from training.export.to_onnx import export, package_versions
 from training.files import locked, remove_leftovers, write_json
@@ -206,7 +206,7 @@ def _play_recorded(
 
 
 def _evaluate(evaluate: CheckpointEvaluator, game: Game, data: DataSet, progress: Progress) -> None:
-    samples = torch.from_numpy(sample(game, data, SEEDS))
+    samples = torch.from_numpy(sample_game(game, data, SEEDS))
     samples = samples.permute(0, 3, 1, 2).contiguous() if data.is_image else samples
     asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if game.recipe.is_conditional else None
     sign, scores = evaluate(samples, asked)

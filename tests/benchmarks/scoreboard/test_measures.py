@@ -19,14 +19,14 @@ def write(path: Path, content: Any) -> None:
 
 def row(measure: str, value: float) -> dict[str, Any]:
     """A row as ``score`` writes it."""
-    return {"measure": measure, "value": value, "error": 0.1, "floor": 0.2, "floor_error": None, "samples": 50, "by": "hand"}
+    return {"measure": measure, "value": value, "error": 0.1, "real": 0.2, "real_error": None, "samples": 50, "by": "hand"}
 
 
 def test_a_score_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
-    """kid finds the classifier's kid with its floor and count, and not what only begins so; the others are kept."""
+    """kid finds the classifier's kid with real data's value and count, and not what only begins so; the others are kept."""
     write(tmp_path / "scores.json", {"rows": [row("kidney", 9.0), row("kid-lenet@3fa1c2", 1.5), row("parzen", 7.0)]})
     reading = Scored(name="kid").read(tmp_path)
-    assert (reading.measure, reading.value, reading.floor, reading.samples) == ("kid-lenet@3fa1c2", 1.5, 0.2, 50)
+    assert (reading.measure, reading.value, reading.real, reading.samples) == ("kid-lenet@3fa1c2", 1.5, 0.2, 50)
     assert reading.others["parzen"] == 7.0
     with pytest.raises(ScoreError, match="no measure 'fid'"):
         Scored(name="fid").read(tmp_path)
@@ -84,10 +84,10 @@ def test_gmam_is_summed_over_the_opponents(tmp_path: Path) -> None:
 
 
 def test_a_reconstruction_is_read_whole(tmp_path: Path) -> None:
-    """Value, error and floor as the command wrote them."""
+    """Value, error and real data as the command wrote them."""
     write(tmp_path / "reconstruction.json", row("mre", 3.0))
     reading = Reconstructed(images=5).read(tmp_path)
-    assert (reading.value, reading.error, reading.floor) == (3.0, 0.1, 0.2)
+    assert (reading.value, reading.error, reading.real) == (3.0, 0.1, 0.2)
     assert Reconstructed(images=5).commands({})[0][:4] == ["reconstruct", "RUN", "--images", "5"]
 
 

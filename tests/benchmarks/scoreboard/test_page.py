@@ -31,7 +31,7 @@ RESULT = Result(
     measure="w1",
     value=2.0,
     error=0.25,
-    floor=0.5,
+    real=0.5,
     steps=5000,
     seconds=10.0,
     machine="2 cores of a CPU",
@@ -78,7 +78,7 @@ def test_rows_have_names_of_their_own() -> None:
 def test_a_row_without_a_run_says_so(tmp_path: Path) -> None:
     """No figure, none of none seeds, and what it would cost."""
     line = cells(make_page([ROW], tmp_path), 0)
-    assert (line["ours"], line["floor"], line["seeds"], line["seconds"]) == ("not run", "", "0 of 3", "about 1 min a seed")
+    assert (line["ours"], line["real data"], line["seeds"], line["seconds"]) == ("not run", "", "0 of 3", "about 1 min a seed")
     assert line["published"] == "1 ± .5 [a paper; *unverified*]"
 
 
@@ -90,12 +90,17 @@ def test_a_row_whose_recipe_is_not_built_says_so(tmp_path: Path) -> None:
 
 
 def test_a_row_shows_the_mean_over_its_seeds(tmp_path: Path) -> None:
-    """1, 2 and 3 are 2 ± 1, the best 1; floor, steps, seconds, machine, commits and a command for any seed are shown."""
+    """1, 2 and 3 are 2 ± 1, the best 1; real data, steps, seconds, machine, commits and a command for any seed are shown."""
     for seed, value in enumerate((1.0, 2.0, 3.0)):
         commit = "abc" if seed < 2 else "def"
         store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value, seconds=10.0 * seed, commit=commit))
     line = cells(make_page([ROW], tmp_path), 0)
-    assert (line["ours"], line["floor"], line["seeds"], line["steps"]) == ("**2 ± 1**, median 2, best 1", "0.5", "3", "5,000")
+    assert (line["ours"], line["real data"], line["seeds"], line["steps"]) == (
+        "**2 ± 1**, median 2, best 1",
+        "0.5",
+        "3",
+        "5,000",
+    )
     assert (line["seconds"], line["machine"], line["commit"]) == ("10", "2 cores of a CPU", "abc, def")
     assert line["command"] == "`python -m training train toy1d --seed 0 --out RUN`"[:39] + "SEED --out RUN`"
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from training.data import DataError, load
 from training.data.dataset import Request
-from training.data.mnist import FASHION_MNIST, MNIST, IdxSource, cache_folder, load_idx
+from training.data.mnist import FASHION_MNIST, IdxSource, load_idx
+from training.files import cache_folder
 
 COUNTS = {"train": 12, "t10k": 5}
 
@@ -166,7 +167,7 @@ def test_an_interrupted_fetch_is_completed(tmp_path: Path, mirror: tuple[str, li
     files = contents()
     write(tmp_path / "mirror", files, packed=True)
     environ = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    cache = cache_folder(source_of(files, url), environ)
+    cache = cache_folder(environ) / source_of(files, url).name
     right, damaged = list(files)[:2]
     write(cache, {right: files[right], damaged: b"half"}, packed=False)
     load_idx(source_of(files, url), Request(environ=environ))
@@ -201,7 +202,7 @@ def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_home_is_where_the_cache_is_without_xdg(tmp_path: Path) -> None:
     """Without XDG_CACHE_HOME the cache is ~/.cache/gan-serve."""
-    assert cache_folder(MNIST, {"HOME": str(tmp_path)}) == tmp_path / ".cache/gan-serve/mnist"
+    assert cache_folder({"HOME": str(tmp_path)}) == tmp_path / ".cache/gan-serve"
 
 
 def test_a_package_of_the_system_is_looked_at(tmp_path: Path) -> None:

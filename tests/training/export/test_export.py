@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from contract import Card, Normal, card_from_metadata, digest_latents, draw
-from tests.training.conftest import tiny_plan, tiny_setting
+from tests.training.conftest import tiny_config, tiny_context
 from training.data import DataSet
 from training.errors import ExportError
 from training.export.fold_batchnorm import fold_batch_norm
@@ -28,7 +28,7 @@ from training.run.job import MODEL, _set_up, card_of, export_run, train
 
 
 def game_of(recipe: str, folder: Path, tmp_path: Path) -> tuple[Game, DataSet]:
-    return _set_up(tiny_plan(recipe, folder, steps=1), tiny_setting(tmp_path))
+    return _set_up(tiny_config(recipe, folder, steps=1), tiny_context(tmp_path))
 
 
 def warm(net: nn.Module, *latents: torch.Tensor) -> nn.Module:
@@ -83,7 +83,7 @@ def test_folding_stays_on_the_device_of_the_net() -> None:
 @pytest.fixture(scope="module")
 def exported(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("export")
-    train(tiny_plan("cdcgan_r1", picture_folder, steps=2), tiny_setting(run))
+    train(tiny_config("cdcgan_r1", picture_folder, steps=2), tiny_context(run))
     return run / MODEL
 
 
@@ -126,7 +126,7 @@ def test_two_exports_are_the_same_bytes(exported: Path) -> None:
     """Exporting the checkpoint again gives the same file."""
     before = exported.read_bytes()
     exported.unlink()
-    export_run(tiny_setting(exported.parent))
+    export_run(tiny_context(exported.parent))
     assert exported.read_bytes() == before
 
 

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from tests.training.conftest import tiny_setting
+from tests.training.conftest import tiny_context
 from training.__main__ import main
 from training.data import load
 from training.game.batches import Batches
@@ -101,19 +101,19 @@ def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: 
     """The numbers of ``examine`` on the test part are printed and written next to the model."""
     recipe = replace(CATALOGUE["vanilla"], data="digits", examine=lambda nets, test: {"test-samples": float(len(test.x))})
     monkeypatch.setitem(CATALOGUE, "examined", replace(recipe, name="examined"))
-    setting = replace(tiny_setting(tmp_path / "run"), console=Console(file=io.StringIO(), width=200))
-    assert train(RunConfig(recipe="examined", steps=1, batch=8), setting)
-    assert examine_run(setting) == {"test-samples": 355.0}
-    written = json.loads((setting.run / EXAMINATION).read_text())
+    context = replace(tiny_context(tmp_path / "run"), console=Console(file=io.StringIO(), width=200))
+    assert train(RunConfig(recipe="examined", steps=1, batch=8), context)
+    assert examine_run(context) == {"test-samples": 355.0}
+    written = json.loads((context.run / EXAMINATION).read_text())
     assert written == {"step": 1, "data": "digits", "samples": 355, "values": {"test-samples": 355.0}}
 
 
 def test_a_recipe_without_an_examination_has_none(tmp_path: Path) -> None:
     """None is said and nothing written."""
-    setting = tiny_setting(tmp_path / "run")
-    assert train(RunConfig(recipe="parabola", steps=1, batch=8), setting)
-    assert examine_run(setting) is None
-    assert not (setting.run / EXAMINATION).exists()
+    context = tiny_context(tmp_path / "run")
+    assert train(RunConfig(recipe="parabola", steps=1, batch=8), context)
+    assert examine_run(context) is None
+    assert not (context.run / EXAMINATION).exists()
 
 
 def test_score_of_a_run_directory_counts_the_errors_of_its_classifier(
@@ -121,7 +121,7 @@ def test_score_of_a_run_directory_counts_the_errors_of_its_classifier(
 ) -> None:
     """``python -m training score RUN`` of a semi-supervised run prints D's errors on the test part with G's scores."""
     run = tmp_path / "run"
-    assert train(RunConfig(recipe="salimans_small", data="digits", steps=2, batch=8), tiny_setting(run))
+    assert train(RunConfig(recipe="salimans_small", data="digits", steps=2, batch=8), tiny_context(run))
     monkeypatch.setenv("XDG_CACHE_HOME", os.environ["TEST_CACHE"])
     assert main(["score", str(run), "--samples", "20"]) == 0
     written = json.loads((run / EXAMINATION).read_text())

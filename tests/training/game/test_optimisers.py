@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.conftest import tiny_plan, tiny_setting
+from tests.training.conftest import tiny_config, tiny_context
 from training.game.loop import play
 from training.game.optimisers import GeometricDecay, LinearDecay
 from training.recipes import CATALOGUE
@@ -52,7 +52,7 @@ def test_a_rate_is_divided_each_step_while_momentum_rises(step: int, rate: float
 
 def test_the_first_conditional_gan_moves_by_its_schedule(tmp_path: Path) -> None:
     """After a step, rate and momentum of both players' optimisers are the schedule's of that step."""
-    game, _ = _set_up(tiny_plan("cgan_small", tmp_path, steps=3), tiny_setting(tmp_path))
+    game, _ = _set_up(tiny_config("cgan_small", tmp_path, steps=3), tiny_context(tmp_path))
     list(play(game, 3))
     for optimiser in game.optimisers.values():
         (group,) = optimiser.param_groups

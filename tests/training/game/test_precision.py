@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from serving.model.load import load_model
-from tests.training.conftest import tiny_plan, tiny_setting
+from tests.training.conftest import tiny_config, tiny_context
 from training.data import load
 from training.errors import TrainingError
 from training.game.batches import Batches
@@ -118,10 +118,10 @@ def test_without_a_description_there_is_no_bfloat16(tmp_path: Path) -> None:
 
 def test_a_run_keeps_the_precision_it_began_with(tmp_path: Path) -> None:
     """The run's record and its card name it, and `auto` continues with it whatever the hardware of that day."""
-    asked = replace(tiny_plan("toy1d", tmp_path, steps=2), precision="bfloat16")
-    assert train(asked, tiny_setting(tmp_path / "run"))
+    asked = replace(tiny_config("toy1d", tmp_path, steps=2), precision="bfloat16")
+    assert train(asked, tiny_context(tmp_path / "run"))
     assert read_config(tmp_path / "run").precision == "bfloat16"
     assert load_model(tmp_path / "run" / "model.onnx", "cpu").card.precision == "bfloat16"
-    assert train(replace(asked, precision="auto", steps=3), tiny_setting(tmp_path / "run"))
+    assert train(replace(asked, precision="auto", steps=3), tiny_context(tmp_path / "run"))
     with pytest.raises(TrainingError, match="holds another run"):
-        train(replace(asked, precision="float32", steps=4), tiny_setting(tmp_path / "run"))
+        train(replace(asked, precision="float32", steps=4), tiny_context(tmp_path / "run"))

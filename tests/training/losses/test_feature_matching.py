@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.conftest import tiny_plan, tiny_setting
+from tests.training.conftest import tiny_config, tiny_context
 from training.errors import TrainingError
 from training.game.loop import Game
 from training.game.step import Batch, DiscriminatorOutput, StepContext
@@ -146,8 +146,8 @@ def test_the_features_are_those_before_the_last_noise() -> None:
 
 
 def game_of(folder: Path, run: Path, *, seed: int) -> Game:
-    config = RunConfig(**{**vars(tiny_plan("salimans", folder, steps=1)), "seed": seed})
-    return _set_up(config, tiny_setting(run))[0]
+    config = RunConfig(**{**vars(tiny_config("salimans", folder, steps=1)), "seed": seed})
+    return _set_up(config, tiny_context(run))[0]
 
 
 def test_a_game_begins_with_ten_labelled_samples_a_class_and_fitted_weights(picture_folder: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_game_begins_with_ten_labelled_samples_a_class_and_fitted_weights(pict
 def test_data_without_ten_classes_are_refused(picture_folder: Path, tmp_path: Path) -> None:
     """Pictures without labels cannot be learned from."""
     with pytest.raises(TrainingError, match="learns 10 classes, and the data has other ones or none"):
-        _set_up(RunConfig(recipe="salimans", data=f"folder:{picture_folder}", size=16, batch=8), tiny_setting(tmp_path))
+        _set_up(RunConfig(recipe="salimans", data=f"folder:{picture_folder}", size=16, batch=8), tiny_context(tmp_path))
 
 
 def test_errors_are_counted_on_the_test_samples() -> None:

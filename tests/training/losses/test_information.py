@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from contract import Categorical, Latent, Normal, Uniform, card_from_metadata, parameters
 from serving.app import create_app
 from serving.settings import Settings
-from tests.training.conftest import tiny_plan, tiny_setting
+from tests.training.conftest import tiny_config, tiny_context
 from training.export.runtime import open_session
 from training.game.step import Batch, DiscriminatorOutput, StepContext
 from training.losses.information import information_of, mutual_information
@@ -104,13 +104,13 @@ def test_the_error_of_a_code_is_what_its_best_matching_gets_wrong() -> None:
 
 def test_a_trained_infogan_takes_its_codes_as_parameters(picture_folder: Path, tmp_path: Path) -> None:
     """The card declares y, c0 and c1 and no classes, pictures show each code's way, and y=3 is served otherwise than y=4."""
-    plan, setting = tiny_plan("infogan_small", picture_folder, steps=2), tiny_setting(tmp_path / "run")
-    assert train(plan, setting)
-    path = setting.run / MODEL
+    config, context = tiny_config("infogan_small", picture_folder, steps=2), tiny_context(tmp_path / "run")
+    assert train(config, context)
+    path = context.run / MODEL
     card = card_from_metadata(open_session(path).get_modelmeta().custom_metadata_map)
     assert list(parameters(card.latents)) == ["y", "c0", "c1"]
     assert card.classes == ()
-    assert sorted(p.name for p in setting.run.glob("traversal-*")) == ["traversal-c0.png", "traversal-c1.png"]
+    assert sorted(p.name for p in context.run.glob("traversal-*")) == ["traversal-c0.png", "traversal-c1.png"]
 
     client = create_app(Settings(models=(str(path),), workers=1)).flask.test_client()
     asked = [client.get(f"/generate?model={card.name}&seed=1&{fixed}&format=npy") for fixed in ("y=3", "y=4", "y=3&c0=1")]
@@ -120,7 +120,7 @@ def test_a_trained_infogan_takes_its_codes_as_parameters(picture_folder: Path, t
 
 def test_q_moves_with_the_discriminator(picture_folder: Path, tmp_path: Path) -> None:
     """Q's layers belong to D, and both losses hold the information."""
-    game, _ = _set_up(tiny_plan("infogan_small", picture_folder, steps=1), tiny_setting(tmp_path))
+    game, _ = _set_up(tiny_config("infogan_small", picture_folder, steps=1), tiny_context(tmp_path))
     owned = {id(p) for p in game.parameters["D"]}
     assert all(id(p) in owned for p in game.nets["D"].reader.parameters())
     assert [[t.name for t in p.loss.terms][1] for p in game.recipe.players] == ["mutual_information"] * 2

@@ -47,7 +47,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def judge(digits: DataSet, cache: Path) -> Classifier:
+def classifier(digits: DataSet, cache: Path) -> Classifier:
     """The classifier of the 8x8 digits."""
     return classifier_for(digits, cache=cache)
 

@@ -14,26 +14,26 @@ from training.metrics.errors import ScoreError
 from training.metrics.lenet import FEATURES, LeNet, trained
 
 
-def test_it_names_digits_that_it_has_not_seen(judge: Classifier, digits_test: DataSet) -> None:
+def test_it_names_digits_that_it_has_not_seen(classifier: Classifier, digits_test: DataSet) -> None:
     """The classifier of the 8x8 digits is right on 97 % of the test part, and about so on what it held out."""
     assert digits_test.labels is not None
-    assert judge.accuracy_on(digits_test.items, digits_test.labels) >= 0.97
-    assert judge.accuracy >= 0.95
-    assert judge.held_out == 144
+    assert classifier.accuracy_on(digits_test.items, digits_test.labels) >= 0.97
+    assert classifier.accuracy >= 0.95
+    assert classifier.held_out == 144
 
 
-def test_it_is_named_by_its_weights(judge: Classifier) -> None:
+def test_it_is_named_by_its_weights(classifier: Classifier) -> None:
     """The name is lenet@ and six hex digits, and another weight is another name."""
-    assert judge.name.startswith("lenet@")
-    assert len(judge.name) == len("lenet@3fa1c2")
+    assert classifier.name.startswith("lenet@")
+    assert len(classifier.name) == len("lenet@3fa1c2")
     net = LeNet((1, 8, 8), 10)
-    net.load_state_dict(judge.net.state_dict())
-    same = Classifier(net, shape=(1, 8, 8), data="digits", classes=judge.classes, accuracy=1, held_out=0)
-    assert same.name == judge.name
+    net.load_state_dict(classifier.net.state_dict())
+    same = Classifier(net, shape=(1, 8, 8), data="digits", classes=classifier.classes, accuracy=1, held_out=0)
+    assert same.name == classifier.name
     with torch.no_grad():
         next(net.parameters()).view(-1)[0] += 1e-3
-    other = Classifier(net, shape=(1, 8, 8), data="digits", classes=judge.classes, accuracy=1, held_out=0)
-    assert other.name != judge.name
+    other = Classifier(net, shape=(1, 8, 8), data="digits", classes=classifier.classes, accuracy=1, held_out=0)
+    assert other.name != classifier.name
 
 
 def test_training_twice_gives_the_same_weights_and_leaves_the_callers_dice(digits: DataSet) -> None:
@@ -46,33 +46,33 @@ def test_training_twice_gives_the_same_weights_and_leaves_the_callers_dice(digit
         assert torch.equal(first, second)
 
 
-def test_it_stays_in_evaluation_mode(judge: Classifier, digits: DataSet) -> None:
+def test_it_stays_in_evaluation_mode(classifier: Classifier, digits: DataSet) -> None:
     """train() does not switch dropout on, and asking twice gives the same answer."""
-    before = judge.see(digits.items[:50])
-    assert not judge.train().training
-    assert not any(module.training for module in judge.modules())
-    after = judge.see(digits.items[:50])
+    before = classifier.features_of(digits.items[:50])
+    assert not classifier.train().training
+    assert not any(module.training for module in classifier.modules())
+    after = classifier.features_of(digits.items[:50])
     assert torch.equal(before.probabilities, after.probabilities)
-    assert not any(parameter.requires_grad for parameter in judge.parameters())
+    assert not any(parameter.requires_grad for parameter in classifier.parameters())
 
 
-def test_what_it_sees_has_the_promised_shape(judge: Classifier, digits: DataSet) -> None:
+def test_what_it_sees_has_the_promised_shape(classifier: Classifier, digits: DataSet) -> None:
     """Features are float64 [N,128], not negative; probabilities sum to one; a slice is a slice of both."""
-    seen = judge.see(digits.items[:7])
-    assert seen.features.shape == (7, FEATURES)
-    assert seen.features.dtype == torch.float64
-    assert float(seen.features.min()) >= 0
-    assert float(judge.see(digits.items).features.square().mean()) == pytest.approx(1, rel=0.1)
-    torch.testing.assert_close(seen.probabilities.sum(1), torch.ones(7, dtype=torch.float64))
-    assert len(seen[:3]) == 3
-    torch.testing.assert_close(judge(digits.items[:7]), seen.features)
+    output = classifier.features_of(digits.items[:7])
+    assert output.features.shape == (7, FEATURES)
+    assert output.features.dtype == torch.float64
+    assert float(output.features.min()) >= 0
+    assert float(classifier.features_of(digits.items).features.square().mean()) == pytest.approx(1, rel=0.1)
+    torch.testing.assert_close(output.probabilities.sum(1), torch.ones(7, dtype=torch.float64))
+    assert len(output[:3]) == 3
+    torch.testing.assert_close(classifier(digits.items[:7]), output.features)
 
 
-def test_the_second_time_it_comes_from_the_cache(digits: DataSet, judge: Classifier, cache: Path) -> None:
+def test_the_second_time_it_comes_from_the_cache(digits: DataSet, classifier: Classifier, cache: Path) -> None:
     """Nothing is trained again: same name, same accuracy, nothing said, one file."""
     said: list[str] = []
     again = classifier_for(digits, cache=cache, say=said.append)
-    assert (again.name, again.accuracy, said) == (judge.name, judge.accuracy, [])
+    assert (again.name, again.accuracy, said) == (classifier.name, classifier.accuracy, [])
     assert len(list(cache.iterdir())) == 1
 
 
@@ -126,10 +126,10 @@ def test_points_and_unlabelled_images_have_no_classifier(digits: DataSet, tmp_pa
         classifier_for(dataclasses.replace(digits, labels=None, classes=()), cache=tmp_path)
 
 
-def test_images_of_another_shape_are_refused(judge: Classifier) -> None:
+def test_images_of_another_shape_are_refused(classifier: Classifier) -> None:
     """The error holds both shapes."""
     with pytest.raises(ScoreError, match=r"\[1, 8, 8\], got torch.uint8 of \[1, 28, 28\]"):
-        judge.see(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+        classifier.features_of(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (1, 32, 32), (3, 64, 64), (1, 8, 30), (3, 65, 9)])

@@ -168,8 +168,8 @@ def test_two_runs_are_compared_by_the_command(tmp_path: Path) -> None:
         )
         for name in "ab"
     ]
-    for steps, setting in zip((5, 40), settings, strict=True):
-        assert train(RunConfig(recipe="toy1d_minibatch", steps=steps), setting)
+    for steps, context in zip((5, 40), settings, strict=True):
+        assert train(RunConfig(recipe="toy1d_minibatch", steps=steps), context)
     row = run_gmam(settings[0].run, settings[1], samples=100, weights=Weights())
     back = run_gmam(settings[1].run, settings[0], samples=100, weights=Weights())
     assert row.value == pytest.approx(-back.value)

@@ -13,11 +13,11 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from training.data import DataSet, load
 from training.metrics import images
-from training.metrics.classifier import Classifier, Seen
+from training.metrics.classifier import Classifier, ClassifierOutput
 
 
-def _seen(features: NDArray[np.float64]) -> Seen:
-    return Seen(torch.from_numpy(features), torch.full((len(features), 2), 0.5, dtype=torch.float64))
+def _output(features: NDArray[np.float64]) -> ClassifierOutput:
+    return ClassifierOutput(torch.from_numpy(features), torch.full((len(features), 2), 0.5, dtype=torch.float64))
 
 
 def _kid_oracle(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -34,7 +34,7 @@ def test_kid_is_the_unbiased_estimate_of_the_cubic_kernel() -> None:
     """One subset of all images equals the formula."""
     dice = np.random.default_rng(0)
     x, y = dice.normal(0, 1, (60, 5)), dice.normal(0.5, 1.2, (60, 5))
-    value, deviation = images.kid(_seen(x), _seen(y), subsets=1, subset_size=60)
+    value, deviation = images.kid(_output(x), _output(y), subsets=1, subset_size=60)
     assert value == pytest.approx(_kid_oracle(x, y), rel=1e-10)
     assert deviation == 0
 
@@ -42,7 +42,7 @@ def test_kid_is_the_unbiased_estimate_of_the_cubic_kernel() -> None:
 def test_kid_of_one_distribution_is_zero_on_average() -> None:
     """Over 30 pairs of fresh samples, the mean is within 3 standard errors of 0, and both signs occur."""
     dice = np.random.default_rng(1)
-    values = np.array([images.kid(*(_seen(dice.normal(size=(80, 6))) for _ in "ab"), subsets=1)[0] for _ in range(30)])
+    values = np.array([images.kid(*(_output(dice.normal(size=(80, 6))) for _ in "ab"), subsets=1)[0] for _ in range(30)])
     assert abs(values.mean()) < 3 * values.std() / math.sqrt(30)
     assert values.min() < 0 < values.max()
 
@@ -50,7 +50,7 @@ def test_kid_of_one_distribution_is_zero_on_average() -> None:
 def test_kid_repeats_itself_and_leaves_the_callers_dice() -> None:
     """Random subsets are the same each time, and the global random state is as before."""
     dice = np.random.default_rng(2)
-    x, y = _seen(dice.normal(size=(50, 4))), _seen(dice.normal(size=(70, 4)))
+    x, y = _output(dice.normal(size=(50, 4))), _output(dice.normal(size=(70, 4)))
     before = torch.get_rng_state()
     first = images.kid(x, y, subsets=5, subset_size=20)
     assert images.kid(x, y, subsets=5, subset_size=20) == first
@@ -66,17 +66,19 @@ def test_fid_of_two_gaussians_is_the_closed_form() -> None:
     white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T
     s1, s2, m = np.array([1, 2, 3, 0.5]), np.array([2, 1, 0.5, 0.5]), np.array([1, 0, -1, 2])
     expected = (m**2).sum() + ((s1 - s2) ** 2).sum()
-    assert images.fid(_seen(white * s1), _seen(white * s2 + m)) == pytest.approx(expected, rel=1e-9)
-    assert images.fid(_seen(white), _seen(white)) == pytest.approx(0, abs=1e-9)
+    assert images.fid(_output(white * s1), _output(white * s2 + m)) == pytest.approx(expected, rel=1e-9)
+    assert images.fid(_output(white), _output(white)) == pytest.approx(0, abs=1e-9)
 
 
-def test_the_classifier_is_a_feature_module_of_torchmetrics(judge: Classifier, digits: DataSet, digits_test: DataSet) -> None:
+def test_the_classifier_is_a_feature_module_of_torchmetrics(
+    classifier: Classifier, digits: DataSet, digits_test: DataSet
+) -> None:
     """On uint8 images it gives torchmetrics the same FID as the features that were seen before."""
-    metric = FrechetInceptionDistance(judge)
+    metric = FrechetInceptionDistance(classifier)
     metric.update(digits_test.items, real=True)
     metric.update(digits.items[:300], real=False)
-    assert not judge.training
-    expected = images.fid(judge.see(digits_test.items), judge.see(digits.items[:300]))
+    assert not classifier.training
+    expected = images.fid(classifier.features_of(digits_test.items), classifier.features_of(digits.items[:300]))
     assert float(metric.compute()) == pytest.approx(expected, rel=1e-9)
 
 
@@ -100,9 +102,9 @@ def test_the_error_of_the_entropy_is_its_spread_over_samples() -> None:
 def test_confidence_and_agreement_are_shares() -> None:
     """Of four images, two are confident, three show what was asked."""
     probabilities = torch.tensor([[0.95, 0.05], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], dtype=torch.float64)
-    seen = Seen(torch.zeros(4, 1), probabilities)
-    assert images.confidence(seen) == (0.5, 0.25)
-    assert images.agreement(seen, torch.tensor([0, 0, 0, 0]))[0] == 0.75
+    output = ClassifierOutput(torch.zeros(4, 1), probabilities)
+    assert images.confidence(output) == (0.5, 0.25)
+    assert images.agreement(output, torch.tensor([0, 0, 0, 0]))[0] == 0.75
 
 
 def test_spread_is_the_distance_from_the_mean() -> None:
@@ -112,32 +114,35 @@ def test_spread_is_the_distance_from_the_mean() -> None:
     assert images.spread(items, torch.tensor([0, 1, 0, 1])) == 0
 
 
-def test_no_alarm_for_the_data_itself(judge: Classifier, digits: DataSet, digits_test: DataSet) -> None:
+def test_no_alarm_for_the_data_itself(classifier: Classifier, digits: DataSet, digits_test: DataSet) -> None:
     """Real images, asked for by their labels, are no collapse; nor without classifier and labels."""
     assert (
-        images.describe_collapse(digits_test.items, digits, seen=judge.see(digits_test.items), asked=digits_test.labels) is None
+        images.describe_collapse(
+            digits_test.items, digits, output=classifier.features_of(digits_test.items), asked=digits_test.labels
+        )
+        is None
     )
     assert images.describe_collapse(digits_test.items, digits) is None
 
 
-def test_alarm_for_a_few_classes(judge: Classifier, digits: DataSet) -> None:
+def test_alarm_for_a_few_classes(classifier: Classifier, digits: DataSet) -> None:
     """All ones: the sentence holds the entropy, the bound and the class."""
     assert digits.labels is not None
     ones = digits.items[digits.labels == 1]
-    alarm = images.describe_collapse(ones, digits, seen=judge.see(ones))
+    alarm = images.describe_collapse(ones, digits, output=classifier.features_of(ones))
     assert alarm is not None
     assert "of 10 classes" in alarm
     assert "alarm below 1.79" in alarm
     assert "'1'" in alarm
 
 
-def test_alarm_for_one_picture_a_class(judge: Classifier, digits: DataSet) -> None:
+def test_alarm_for_one_picture_a_class(classifier: Classifier, digits: DataSet) -> None:
     """All classes are there, but each looks always the same."""
     assert digits.labels is not None
     asked = torch.arange(10).repeat(20)
     firsts = torch.tensor([int((digits.labels == label).nonzero()[0]) for label in range(10)])
     samples = digits.items[firsts[asked]]
-    alarm = images.describe_collapse(samples, digits, seen=judge.see(samples), asked=asked)
+    alarm = images.describe_collapse(samples, digits, output=classifier.features_of(samples), asked=asked)
     assert alarm is not None
     assert "spread within a class 0% as wide as digits" in alarm
 

@@ -69,15 +69,15 @@ def test_more_starts_find_no_worse_a_minimum() -> None:
 
 
 def test_a_run_is_measured_by_the_command(tmp_path: Path) -> None:
-    """A toy run: each point of a line can be made, so the error is small; floor, steps and count are in the file."""
+    """A toy run: each point of a line can be made, so the error is small; real data, steps and count are in the file."""
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
-    setting = JobContext(
+    context = JobContext(
         run=tmp_path, device=torch.device("cpu"), environ=environ, console=Console(file=io.StringIO()), grids=1
     )
-    assert train(RunConfig(recipe="toy1d", steps=300), setting)
-    row = run_reconstruction(setting, images=30, search=Search(steps=200, restarts=2))
+    assert train(RunConfig(recipe="toy1d", steps=300), context)
+    row = run_reconstruction(context, images=30, search=Search(steps=200, restarts=2))
     assert 0 <= row.value < 1
-    assert row.floor == pytest.approx(0, abs=0.01)
+    assert row.real == pytest.approx(0, abs=0.01)
     assert row.samples == 30
     assert "200 steps, 2 starts" in row.by
     assert json.loads((tmp_path / RECONSTRUCTION).read_text())["measure"] == "mre"

@@ -1,4 +1,4 @@
-"""Scores of model files: the ONNX itself runs, the measures follow its card, each has its floor."""
+"""Scores of model files: the ONNX itself runs, the measures follow its card, each beside real data."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from training.data import DataSet
 from training.metrics.classifier import Classifier
 from training.metrics.command import run_score
 from training.metrics.errors import ScoreError
-from training.metrics.sampled import sample
+from training.metrics.sampled import sample_model
 from training.metrics.score import score
 
 
 def test_samples_are_those_of_seeds_from_zero(picker: ModelFile) -> None:
     """Row i is what the contract draws for seed i, as channels first, over more seeds than a batch."""
-    sampled = sample(picker(), 130)
+    sampled = sample_model(picker(), 130)
     assert sampled.items.shape == (130, 1, 8, 8)
     assert sampled.items.dtype == torch.uint8
     assert sampled.asked is not None
@@ -32,28 +32,28 @@ def test_samples_are_those_of_seeds_from_zero(picker: ModelFile) -> None:
     assert torch.equal(sampled.items[same][0], sampled.items[same][-1])
 
 
-def test_a_conditional_image_model(picker: ModelFile, digits: DataSet, digits_test: DataSet, judge: Classifier) -> None:
-    """All rows are there with floors; real digits of each class are agreed on; one picture a class is a collapse."""
-    scores = score(picker(), digits, digits_test, samples=300, judge=judge)
-    tail = judge.name
+def test_a_conditional_image_model(picker: ModelFile, digits: DataSet, digits_test: DataSet, classifier: Classifier) -> None:
+    """All rows are there with real_values; real digits of each class are agreed on; one picture a class is a collapse."""
+    scores = score(picker(), digits, digits_test, samples=300, classifier=classifier)
+    tail = classifier.name
     judged = ("kid", "fid", "confidence", "entropy", "least-class", "precision", "recall", "density", "coverage", "agreement")
     by_pixels = ("parzen", "memorisation", "1nn-error")
     assert [row.measure for row in scores.rows] == [*(f"{name}-{tail}" for name in judged), *by_pixels]
     rows = {row.measure: row for row in scores.rows}
-    assert all(row.floor is not None for row in scores.rows)
+    assert all(row.real is not None for row in scores.rows)
     assert rows[f"agreement-{tail}"].value == 1
-    assert rows[f"fid-{tail}"].value > 3 * (rows[f"fid-{tail}"].floor or 0)
-    assert rows[f"kid-{tail}"].value > 10 * abs(rows[f"kid-{tail}"].floor or 0)
-    assert rows["parzen"].value < (rows["parzen"].floor or 0)
-    assert rows[f"coverage-{tail}"].value < 0.5 < (rows[f"coverage-{tail}"].floor or 0)
+    assert rows[f"fid-{tail}"].value > 3 * (rows[f"fid-{tail}"].real or 0)
+    assert rows[f"kid-{tail}"].value > 10 * abs(rows[f"kid-{tail}"].real or 0)
+    assert rows["parzen"].value < (rows["parzen"].real or 0)
+    assert rows[f"coverage-{tail}"].value < 0.5 < (rows[f"coverage-{tail}"].real or 0)
     assert rows["memorisation"].value == 0
-    assert (rows["1nn-error"].floor or 0) < rows["1nn-error"].value < 0.6
+    assert (rows["1nn-error"].real or 0) < rows["1nn-error"].value < 0.6
     assert rows["1nn-error"].samples == 300
     assert sum(scores.histogram.values()) == pytest.approx(1)
     assert scores.alarm is not None
     assert "within a class" in scores.alarm
-    assert scores.judge is not None
-    assert scores.judge["accuracy_reference"] >= 0.97
+    assert scores.classifier is not None
+    assert scores.classifier["accuracy_reference"] >= 0.97
     assert scores.notes == ()
     assert scores.values["parzen"] == rows["parzen"].value
 
@@ -64,11 +64,11 @@ def test_the_nearest_neighbours_may_be_of_more_samples(picker: ModelFile, digits
     assert {row.measure: row.samples for row in scores.rows} == {"parzen": 50, "memorisation": 50, "1nn-error": 120}
 
 
-def test_without_a_test_part_the_data_is_halved(picker: ModelFile, digits: DataSet, judge: Classifier) -> None:
-    """Reference and floor are disjoint halves, and a note says so."""
-    scores = score(picker(), digits, None, samples=50, judge=judge)
+def test_without_a_test_part_the_data_is_halved(picker: ModelFile, digits: DataSet, classifier: Classifier) -> None:
+    """The reference and the real data compared with it are disjoint halves, and a note says so."""
+    scores = score(picker(), digits, None, samples=50, classifier=classifier)
     assert "no test part here: the reference is one half of its 1,442 items" in scores.notes[0]
-    assert all(row.floor is not None for row in scores.rows)
+    assert all(row.real is not None for row in scores.rows)
 
 
 def test_without_a_judge_what_needs_one_is_left_out(picker: ModelFile, digits: DataSet, digits_test: DataSet) -> None:
@@ -76,13 +76,13 @@ def test_without_a_judge_what_needs_one_is_left_out(picker: ModelFile, digits: D
     scores = score(picker(), digits, digits_test, samples=50)
     assert [row.measure for row in scores.rows] == ["parzen", "memorisation", "1nn-error"]
     assert "KID, FID, classes and confidence are left out" in scores.notes[0]
-    assert scores.judge is None
+    assert scores.classifier is None
     assert scores.histogram == {}
 
 
-def test_a_judge_of_other_classes_does_not_compare_them(picker: ModelFile, digits: DataSet, judge: Classifier) -> None:
+def test_a_judge_of_other_classes_does_not_compare_them(picker: ModelFile, digits: DataSet, classifier: Classifier) -> None:
     """No agreement where the classes are called otherwise."""
-    scores = score(picker(tuple("abcdefghij")), digits, None, samples=50, judge=judge)
+    scores = score(picker(tuple("abcdefghij")), digits, None, samples=50, classifier=classifier)
     assert not any(row.measure.startswith("agreement") for row in scores.rows)
     assert any("other classes" in note for note in scores.notes)
 
@@ -95,7 +95,7 @@ def test_a_perfect_point_model_scores_its_floor(line: ModelFile, tmp_path: Path)
     assert list(rows) == ["mean", "sd", "sliced-w2", "w1"]
     assert rows["mean"]["value"] == pytest.approx(4, abs=4 * rows["mean"]["error"])
     assert rows["sd"]["value"] == pytest.approx(0.5, abs=4 * rows["sd"]["error"])
-    assert rows["w1"]["value"] < 3 * rows["w1"]["floor"]
+    assert rows["w1"]["value"] < 3 * rows["w1"]["real"]
     assert written["alarm"] is None
     assert json.loads((tmp_path / "scores.json").read_text()) == json.loads(json.dumps(written))
     assert "sliced-w2" in out.getvalue()
@@ -108,8 +108,8 @@ def test_a_narrow_point_model_alarms(line: ModelFile) -> None:
     assert "10% as wide as gaussian1d" in out.getvalue()
 
 
-def test_the_command_does_everything(picker: ModelFile, judge: Classifier, cache: Path, tmp_path: Path) -> None:
-    """Data and classifier follow the card; the classifier is kept under the cache; the table shows value, error and floor."""
+def test_the_command_does_everything(picker: ModelFile, classifier: Classifier, cache: Path, tmp_path: Path) -> None:
+    """Data and classifier follow the card; the classifier is kept under the cache; the table has value, error and real data."""
     kept = tmp_path / "gan-serve" / "classifiers"
     kept.mkdir(parents=True)
     for path in cache.iterdir():
@@ -117,9 +117,9 @@ def test_the_command_does_everything(picker: ModelFile, judge: Classifier, cache
     out = io.StringIO()
     written = run_score(picker(), samples=100, environ={"XDG_CACHE_HOME": str(tmp_path)}, console=Console(file=out, width=200))
     assert written["data"] == "digits"
-    assert written["judge"]["name"] == judge.name
+    assert written["classifier"]["name"] == classifier.name
     text = out.getvalue()
-    for expected in (f"kid-{judge.name}", "±", "floor", "learned from digits", "classes: 0 ", "collapse:"):
+    for expected in (f"kid-{classifier.name}", "±", "real data", "learned from digits", "classes: 0 ", "collapse:"):
         assert expected in text
 
 
@@ -136,7 +136,7 @@ def test_what_is_no_model_is_refused(line: ModelFile, break_it: object, message:
     assert callable(break_it)
     break_it(path)
     with pytest.raises(ScoreError, match=message):
-        sample(path, 1)
+        sample_model(path, 1)
 
 
 def test_a_model_without_a_card_is_refused(line: ModelFile, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_model_without_a_card_is_refused(line: ModelFile, tmp_path: Path) -> N
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "bare.onnx")
     with pytest.raises(CardError, match="no card"):
-        sample(tmp_path / "bare.onnx", 1)
+        sample_model(tmp_path / "bare.onnx", 1)
 
 
 def test_data_of_another_shape_are_refused(picker: ModelFile, digits: DataSet) -> None:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness.processes import free_port
-from tests.training.conftest import tiny_plan, tiny_setting
+from tests.training.conftest import tiny_config, tiny_context
 from training.errors import TrainingError
 from training.report.meters import COLLAPSE, KID, PrometheusMetrics, serve_metrics
 from training.report.recorder import Recorder
@@ -32,12 +32,12 @@ def read(port: int) -> dict[str, float]:
 
 def test_a_run_is_seen_while_it_lasts(tmp_path: Path) -> None:
     """The page shows the last record: step, images, their rate, each player's loss, the accuracies and the checkpoint."""
-    port, plan = free_port(), tiny_plan("gan_ring8_small", tmp_path, steps=12)
+    port, config = free_port(), tiny_config("gan_ring8_small", tmp_path, steps=12)
     with serve_metrics(PrometheusMetrics(tmp_path, 12), "127.0.0.1", port) as watch:
         before = read(port)
         assert (before["gan_training_step"], before["gan_training_planned_steps"]) == (0, 12)
         assert "gan_training_kid" not in before
-        train(plan, replace(tiny_setting(tmp_path), watch=watch))
+        train(config, replace(tiny_context(tmp_path), watch=watch))
         after = read(port)
     assert (after["gan_training_step"], after["gan_training_images_total"]) == (12, 12 * 8)
     assert after["gan_training_images_per_second"] > 0

@@ -18,7 +18,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.training.conftest import PROCESSES, tiny_setting
+from tests.training.conftest import PROCESSES, tiny_context
 from training.errors import CheckpointError, TrainingError
 from training.files import remove_leftovers, write_whole
 from training.report.journal import read_rows
@@ -70,13 +70,13 @@ def test_a_damaged_newest_falls_back_to_the_one_before_and_says_why(damage: str,
 
 def test_all_damaged_is_an_error_and_never_a_fresh_start(tmp_path: Path) -> None:
     """With every checkpoint damaged the job ends; it does not begin again silently."""
-    setting = tiny_setting(tmp_path)
+    context = tiny_context(tmp_path)
     config = RunConfig(recipe="toy1d", steps=2, batch=8)
-    train(config, setting)
+    train(config, context)
     for path in tmp_path.glob("checkpoint-*.pt"):
         path.write_bytes(b"no")
     with pytest.raises(CheckpointError, match="is whole"):
-        train(config, setting)
+        train(config, context)
 
 
 def test_tensors_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
@@ -159,8 +159,8 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None:
     """The weights of another architecture are refused by key."""
-    setting = tiny_setting(tmp_path)
-    train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
+    context = tiny_context(tmp_path)
+    train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
     path = max(tmp_path.glob("checkpoint-*.pt"))
     loaded, _ = load_newest(tmp_path, device=CPU)
     assert loaded is not None
@@ -171,7 +171,7 @@ def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None
         if other.name != "checkpoint-000000001.pt":
             other.unlink()
     with pytest.raises(TrainingError, match=r"(?s)other nets.*body\.0\.weight"):
-        train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
+        train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
 
 
 def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
@@ -181,27 +181,27 @@ def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(TrainingError, match="another job is at work"):
-            train(RunConfig(recipe="toy1d", steps=2, batch=8), tiny_setting(tmp_path))
+            train(RunConfig(recipe="toy1d", steps=2, batch=8), tiny_context(tmp_path))
     assert not (tmp_path / MODEL).exists()
 
 
 def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
-    """A run directory belongs to one plan, until it is replaced on purpose."""
-    setting = tiny_setting(tmp_path)
-    train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
+    """A run directory belongs to one config, until it is replaced on purpose."""
+    context = tiny_context(tmp_path)
+    train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
     with pytest.raises(TrainingError, match="another run.*--fresh"):
-        train(RunConfig(recipe="toy1d", steps=2, batch=4), setting)
-    assert train(RunConfig(recipe="toy1d", steps=2, batch=4), setting, is_fresh=True)
+        train(RunConfig(recipe="toy1d", steps=2, batch=4), context)
+    assert train(RunConfig(recipe="toy1d", steps=2, batch=4), context, is_fresh=True)
 
 
 def test_a_finished_run_may_be_played_longer_and_not_shorter(tmp_path: Path) -> None:
     """Only the number of steps may change, and not to fewer than were played."""
-    setting = tiny_setting(tmp_path)
-    train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
-    assert train(RunConfig(recipe="toy1d", steps=4, batch=8), setting)
+    context = tiny_context(tmp_path)
+    train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
+    assert train(RunConfig(recipe="toy1d", steps=4, batch=8), context)
     assert step_of(tmp_path) == 4
     with pytest.raises(TrainingError, match="at step 4 already, past 2"):
-        train(RunConfig(recipe="toy1d", steps=2, batch=8), setting)
+        train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -233,15 +233,15 @@ def test_a_signal_saves_at_the_next_step_and_tells_by_its_exit_code(number: sign
 def test_a_collapse_is_told_and_recorded(tmp_path: Path) -> None:
     """A generator that gives one point for every seed sounds the alarm, on the console and in stats.jsonl."""
     said = io.StringIO()
-    setting = replace(tiny_setting(tmp_path), console=Console(file=said, width=200))
+    context = replace(tiny_context(tmp_path), console=Console(file=said, width=200))
     config = RunConfig(recipe="toy1d", steps=2, batch=8, seed=1)
-    train(config, setting)
+    train(config, context)
     loaded, _ = load_newest(tmp_path, device=CPU)
     assert loaded is not None
     loaded["nets"]["G"]["body.2.weight"].zero_()
     save(tmp_path, {**loaded, "step": 1})
     (tmp_path / "checkpoint-000000002.pt").unlink()
-    train(config, setting)
+    train(config, context)
     last = json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])
     assert "collapse" in said.getvalue()
     assert last["alarm/collapse"] == 1.0
@@ -267,7 +267,7 @@ def test_a_run_that_has_just_begun_has_not_collapsed(
 def test_a_healthy_run_of_few_steps_raises_no_alarm(tmp_path: Path) -> None:
     """Noise at the first steps lacks variety too: nothing is printed, and no alarm is recorded."""
     said = io.StringIO()
-    context = replace(tiny_setting(tmp_path), console=Console(file=said, width=200))
+    context = replace(tiny_context(tmp_path), console=Console(file=said, width=200))
     train(RunConfig(recipe="vanilla", data="digits", steps=8, batch=8), context)
     assert "collapse" not in said.getvalue()
     rows = read_rows(tmp_path / "stats.jsonl")
@@ -281,7 +281,7 @@ def test_fewer_checkpoints_change_no_result(tmp_path: Path) -> None:
     saved: list[int] = []
     for run in (often, seldom):
         run.mkdir()
-        context = tiny_setting(run)
+        context = tiny_context(run)
         if run == seldom:
             context = replace(context, checkpoint_seconds=1e9)
         train(RunConfig(recipe="toy1d", steps=8, batch=8), context)

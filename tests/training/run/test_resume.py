@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.conftest import PROCESSES, REHEARSED, tiny_plan, tiny_setting
+from tests.training.conftest import PROCESSES, REHEARSED, tiny_config, tiny_context
 from training.recipes import CATALOGUE
 from training.run.checkpoint import load_newest
 from training.run.config import RunConfig
@@ -23,7 +23,7 @@ GATED = [(name, None) for name in REHEARSED] + [("cdcgan_r1", "worse-only")]
 
 def _train(config: RunConfig, run: Path) -> None:
     torch.set_num_threads(1)
-    train(config, tiny_setting(run))
+    train(config, tiny_context(run))
 
 
 def _train_in_process(config: RunConfig, run: Path, *, kill_after: int | None = None) -> int:
@@ -59,7 +59,7 @@ def test_twelve_steps_equal_six_a_kill_and_six_more(name: str, gate: str | None,
     Two steps, a kill between them, where twelve are more than 300 moves: WGAN's critic moves a hundred times a step at first.
     """
     steps = 12 if sum(len(CATALOGUE[name].schedule.updates(step)) for step in range(12)) <= MOST_MOVES else 2
-    config = RunConfig(**{**vars(tiny_plan(name, picture_folder, steps=steps)), "gate": gate})
+    config = RunConfig(**{**vars(tiny_config(name, picture_folder, steps=steps)), "gate": gate})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     unbroken = PROCESSES.Process(target=_train, args=(config, whole))  # in parallel: it is half of the time of this test
     unbroken.start()

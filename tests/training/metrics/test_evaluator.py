@@ -9,9 +9,9 @@ from training.metrics.classifier import Classifier
 from training.run.collapse import evaluator_by
 
 
-def test_kid_is_small_for_the_data_and_large_for_noise(judge: Classifier, digits: DataSet, digits_test: DataSet) -> None:
+def test_kid_is_small_for_the_data_and_large_for_noise(classifier: Classifier, digits: DataSet, digits_test: DataSet) -> None:
     """Of unseen digits it is near zero, and of noise at least ten times as large."""
-    look = evaluator_by(judge, digits)
+    look = evaluator_by(classifier, digits)
     noise = torch.randint(0, 256, digits_test.items.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     likeness, difference = (look(items[:1000], None)[1]["score/kid"] for items in (digits_test.items, noise))
     assert abs(likeness) * 10 < difference
