@@ -12,8 +12,8 @@ from typing import Literal
 import tyro
 from rich.console import Console
 
+from benchmarks.scoreboard.jobs import Stopped, Workspace, jobs_of, run_jobs
 from benchmarks.scoreboard.page import make_page
-from benchmarks.scoreboard.play import Place, Stopped, jobs_of, play
 from benchmarks.scoreboard.results import RESULTS
 from benchmarks.scoreboard.row import Row
 from benchmarks.scoreboard.rows import ROWS
@@ -54,8 +54,8 @@ class Scoreboard:
             return 0
         say = partial(console.print, markup=False, highlight=False)
         has_cuda = device_of(self.device).type == "cuda"
-        place = Place(docs=self.docs, runs=self.runs, root=Path.cwd(), device=self.device, has_cuda=has_cuda, say=say)
-        return run_rows(ROWS, self.rows, place, scale=self.scale, seeds=self.seeds)
+        workspace = Workspace(docs=self.docs, runs=self.runs, root=Path.cwd(), device=self.device, has_cuda=has_cuda, say=say)
+        return run_rows(ROWS, self.rows, workspace, scale=self.scale, seeds=self.seeds)
 
 
 def choose(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
@@ -84,24 +84,24 @@ def is_current(rows: Sequence[Row], docs: Path) -> bool:
     return path.exists() and path.read_text() == make_page(rows, docs / RESULTS)
 
 
-def run_rows(rows: Sequence[Row], names: Sequence[str], place: Place, *, scale: str, seeds: int | None) -> int:
+def run_rows(rows: Sequence[Row], names: Sequence[str], workspace: Workspace, *, scale: str, seeds: int | None) -> int:
     """Run what of these rows has no result yet, make the page, and give the exit code: 0, 1 where a row failed, 128 + signal.
 
     Raises:
         TrainingError: no row is called so, or another call is running rows here.
     """
-    jobs = jobs_of(choose(rows, names), scale=scale, has_cuda=place.has_cuda)
-    place.runs.mkdir(parents=True, exist_ok=True)
-    with locked(place.runs), place.stoppable():
+    jobs = jobs_of(choose(rows, names), scale=scale, has_cuda=workspace.has_cuda)
+    workspace.runs.mkdir(parents=True, exist_ok=True)
+    with locked(workspace.runs), workspace.stoppable():
         try:
-            failures = play(jobs, place, seeds=seeds)
+            failures = run_jobs(jobs, workspace, seeds=seeds)
         except Stopped:
-            place.say("stopped; the same call goes on from there")
+            workspace.say("stopped; the same call goes on from there")
             failures = []
-        write_page(rows, place.docs)
+        write_page(rows, workspace.docs)
     for failure in failures:
-        place.say(f"failed: {failure}")
-    return 128 + place.stop if place.stop else int(bool(failures))
+        workspace.say(f"failed: {failure}")
+    return 128 + workspace.stop if workspace.stop else int(bool(failures))
 
 
 def main(arguments: list[str]) -> int:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.scoreboard.claims import VERDICTS, Verdict, decide
-from benchmarks.scoreboard.play import missing_recipes
-from benchmarks.scoreboard.results import Protocol, Result, load_results, mean_and_spread
-from benchmarks.scoreboard.row import Protocol_, Row
+from benchmarks.scoreboard.jobs import missing_recipes
+from benchmarks.scoreboard.results import Result, Scale, load_results, mean_and_spread
+from benchmarks.scoreboard.row import Protocol, Row
 
 HEAD = """\
 # Scoreboard
@@ -23,7 +23,7 @@ A claim is what a paper says of its system, in kind. Its bar was written down be
 decides the verdict. *Inside the spread*: a published figure lies within the 95 % prediction interval of our seeds.
 
 "Ours" is mean ± standard deviation over seeds, with the median and the best of three and more; of one seed, ± is its own
-error. "Real data" is what real data scores in the samples' place. A row without a run says "not run" and the cost of a seed:
+error. "Real data" is what real data scores in place of the samples. A row without a run says "not run" and the cost of a seed:
 minutes of one H200 where full, of two cores where scaled. *Scaled* rows are smaller or shorter than what was published and are
 not comparable with it. Figures marked *unverified* were quoted from memory. What the measures are: [MEASURES.md](MEASURES.md).
 """
@@ -56,8 +56,8 @@ class Entry:
     """One line of the page: a row in one of its protocols, its results and the verdict on them."""
 
     row: Row
+    scale: Scale
     protocol: Protocol
-    effort: Protocol_
     found: list[Result]
     verdict: Verdict | None
     """None where nothing is claimed."""
@@ -79,28 +79,28 @@ def make_page(rows: Sequence[Row], results: Path) -> str:
 def list_entries(rows: Sequence[Row], results: Path) -> list[Entry]:
     """Every line of the page, in the order of the rows."""
 
-    def of(name: str, protocol: Protocol) -> list[float]:
+    def of(name: str, scale: Scale) -> list[float]:
         row = next(row for row in rows if row.name == name)
-        effort = row.scaled if protocol == "scaled" and row.scaled else row.full
-        found = load_results(results, name, "scaled" if effort is row.scaled else "full")
-        return [result.value for result in found] if len(found) >= effort.seeds else []
+        protocol = row.scaled if scale == "scaled" and row.scaled else row.full
+        found = load_results(results, name, "scaled" if protocol is row.scaled else "full")
+        return [result.value for result in found] if len(found) >= protocol.seeds else []
 
-    def entry(row: Row, protocol: Protocol, effort: Protocol_) -> Entry:
-        found = load_results(results, row.name, protocol)
+    def entry(row: Row, scale: Scale, protocol: Protocol) -> Entry:
+        found = load_results(results, row.name, scale)
         values = [result.value for result in found]
-        claim = effort.claim
-        verdict = None if claim is None else decide(claim, effort.seeds, values, lambda name: of(name, protocol))
-        return Entry(row, protocol, effort, found, verdict)
+        claim = protocol.claim
+        verdict = None if claim is None else decide(claim, protocol.seeds, values, lambda name: of(name, scale))
+        return Entry(row, scale, protocol, found, verdict)
 
-    pairs: list[tuple[Row, Protocol, Protocol_ | None]] = []
+    pairs: list[tuple[Row, Scale, Protocol | None]] = []
     for row in rows:
         pairs += [(row, "full", row.full), (row, "scaled", row.scaled)]
-    return [entry(row, protocol, effort) for row, protocol, effort in pairs if effort is not None]
+    return [entry(row, scale, protocol) for row, scale, protocol in pairs if protocol is not None]
 
 
 def _summary(entries: Sequence[Entry]) -> str:
     """How many systems and lines have each verdict."""
-    reached = [e.effort.claim.system for e in entries if e.effort.claim and e.verdict in ("shown", "inside the spread")]
+    reached = [e.protocol.claim.system for e in entries if e.protocol.claim and e.verdict in ("shown", "inside the spread")]
     systems = list(dict.fromkeys(reached))
     counts = ", ".join(f"{sum(e.verdict == verdict for e in entries)} {verdict}" for verdict in VERDICTS)
     return f"**{len(systems)} systems are shown or inside the spread** ({', '.join(systems) or 'none'}). Claims: {counts}."
@@ -115,16 +115,16 @@ def _section(verdict: Verdict | None, entries: Sequence[Entry]) -> list[str]:
 
 
 def _line(entry: Entry) -> str:
-    row, effort, found, claim = entry.row, entry.effort, entry.found, entry.effort.claim
+    row, protocol, found, claim = entry.row, entry.protocol, entry.found, entry.protocol.claim
     cells = [
         row.system,
         claim.text if claim else "",
         str(claim.bar) if claim else "",
         entry.verdict or "",
-        f"`{' '.join((effort.recipe, *effort.options))}`, {row.data}" + (", *scaled*" if entry.protocol == "scaled" else ""),
+        f"`{' '.join((protocol.recipe, *protocol.options))}`, {row.data}" + (", *scaled*" if entry.scale == "scaled" else ""),
         _measure(row, found),
         _published(row),
-        *(_ours(row, effort, found) if found else _not_run(effort)),
+        *(_ours(row, protocol, found) if found else _not_run(protocol)),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -139,13 +139,13 @@ def _published(row: Row) -> str:
     return "; ".join(conditioning) or "none"
 
 
-def _not_run(effort: Protocol_) -> list[str]:
-    missing = missing_recipes(effort)
+def _not_run(protocol: Protocol) -> list[str]:
+    missing = missing_recipes(protocol)
     ours = f"no recipe yet: {', '.join(missing)}" if missing else "not run"
-    return [ours, "", f"0 of {effort.seeds}", "", f"about {effort.minutes:g} min a seed", "", "", ""]
+    return [ours, "", f"0 of {protocol.seeds}", "", f"about {protocol.minutes:g} min a seed", "", "", ""]
 
 
-def _ours(row: Row, effort: Protocol_, found: list[Result]) -> list[str]:
+def _ours(row: Row, protocol: Protocol, found: list[Result]) -> list[str]:
     mean, spread = mean_and_spread([result.value for result in found])
     error = spread if spread is not None else found[0].error
     real_values = [result.real for result in found if result.real is not None]
@@ -153,7 +153,7 @@ def _ours(row: Row, effort: Protocol_, found: list[Result]) -> list[str]:
     return [
         f"**{_figure(row, mean, error)}**{_median_and_best(row, found)}",
         _figure(row, mean_and_spread(real_values)[0], found[0].real_error) if real_values else "-",
-        f"{len(found)} of {effort.seeds}" if len(found) < effort.seeds else str(len(found)),
+        f"{len(found)} of {protocol.seeds}" if len(found) < protocol.seeds else str(len(found)),
         _each(f"{result.steps:,}" for result in found),
         f"{mean_and_spread(seconds)[0]:,.0f}" if seconds else "not written down",
         _each(result.machine for result in found),

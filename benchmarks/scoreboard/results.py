@@ -1,4 +1,4 @@
-"""Stored results: one JSON file a row and protocol, one entry a seed, each with the machine, the command and the commit."""
+"""Stored results: one JSON file a row and scale, one entry a seed, each with the machine, the command and the commit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from training.errors import TrainingError
 from training.files import write_json
 
-Protocol = Literal["full", "scaled"]
+Scale = Literal["full", "scaled"]
 RESULTS = "scoreboard"
 """The folder of results next to the page."""
 
@@ -28,7 +28,7 @@ class Measurement:
     error: float | None = None
     """Standard error within the run."""
     real: float | None = None
-    """What real data score in the model's place."""
+    """What real data scores in place of the samples."""
     real_error: float | None = None
     samples: int | None = None
     by: str = ""
@@ -51,18 +51,18 @@ class Result(Measurement):
     commit: str
 
 
-def path_of(folder: Path, row: str, protocol: Protocol) -> Path:
+def path_of(folder: Path, row: str, scale: Scale) -> Path:
     """Where a row's results are kept."""
-    return folder / (f"{row}.json" if protocol == "full" else f"{row}.scaled.json")
+    return folder / (f"{row}.json" if scale == "full" else f"{row}.scaled.json")
 
 
-def load_results(folder: Path, row: str, protocol: Protocol) -> list[Result]:
+def load_results(folder: Path, row: str, scale: Scale) -> list[Result]:
     """The results of a row, by seed; none where it was never run.
 
     Raises:
         TrainingError: the file is not one of results.
     """
-    path = path_of(folder, row, protocol)
+    path = path_of(folder, row, scale)
     try:
         content = json.loads(path.read_text())
         results = [Result(**result) for result in content["results"]]
@@ -73,13 +73,13 @@ def load_results(folder: Path, row: str, protocol: Protocol) -> list[Result]:
     return sorted(results, key=lambda result: result.seed)
 
 
-def store_result(folder: Path, row: str, protocol: Protocol, result: Result) -> None:
-    """Add one seed's result, in the place of an earlier one of that seed."""
-    kept = [old for old in load_results(folder, row, protocol) if old.seed != result.seed]
+def store_result(folder: Path, row: str, scale: Scale, result: Result) -> None:
+    """Add one seed's result, in place of an earlier one of that seed."""
+    kept = [old for old in load_results(folder, row, scale) if old.seed != result.seed]
     results = sorted([*kept, result], key=lambda result: result.seed)
-    content: dict[str, Any] = {"row": row, "protocol": protocol, "results": [dataclasses.asdict(r) for r in results]}
+    content: dict[str, Any] = {"row": row, "scale": scale, "results": [dataclasses.asdict(r) for r in results]}
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path_of(folder, row, protocol), content)
+    write_json(path_of(folder, row, scale), content)
 
 
 def mean_and_spread(values: list[float]) -> tuple[float, float | None]:

@@ -26,7 +26,7 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol_:
+class Protocol:
     """One way of running a row: on the full sizes, or scaled down to what a CPU does in reasonable time."""
 
     recipe: str
@@ -54,8 +54,8 @@ class Row:
     better: Direction
     published: tuple[Published, ...] = ()
     """Empty where no number was published."""
-    full: Protocol_
-    scaled: Protocol_ | None = None
+    full: Protocol
+    scaled: Protocol | None = None
     """None: there is no smaller way, and unless the row needs a GPU, a CPU plays it in full."""
     needs_gpu: bool = False
     """Whether a CPU would take days, and there is no smaller way; on a CPU it is left out unless asked for in full."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import AtLeast, Below, Claim
 from benchmarks.scoreboard.measures import FEW_KID, KID, RankCorrelation, Reconstructed
-from benchmarks.scoreboard.row import Protocol_, Row
+from benchmarks.scoreboard.row import Protocol, Row
 
 BASELINE = "dcgan_torch"
 LOSS_SENSITIVE = ((BASELINE, "DCGAN"), ("ls_gan", "LS-GAN"), ("gls_gan", "GLS-GAN"))
@@ -25,8 +25,8 @@ def critics() -> Iterable[Row]:
             data="mnist",
             better="higher",
             note="figures only",
-            full=Protocol_(recipe=recipe, measure=follows, claim=meaningful, minutes=minutes),
-            scaled=Protocol_(recipe=f"{recipe}_small", measure=few, claim=meaningful, minutes=30),
+            full=Protocol(recipe=recipe, measure=follows, claim=meaningful, minutes=minutes),
+            scaled=Protocol(recipe=f"{recipe}_small", measure=few, claim=meaningful, minutes=30),
         )
     for recipe, system in (("ebgan", "EBGAN"), ("ebgan_pt", "EBGAN-PT")):
         yield Row(
@@ -35,8 +35,8 @@ def critics() -> Iterable[Row]:
             data="mnist",
             better="lower",
             note="its paper prints histograms only",
-            full=Protocol_(recipe=recipe, measure=KID, minutes=10),
-            scaled=Protocol_(recipe=recipe, measure=FEW_KID, steps=4_000, seeds=1, minutes=10),
+            full=Protocol(recipe=recipe, measure=KID, minutes=10),
+            scaled=Protocol(recipe=recipe, measure=FEW_KID, steps=4_000, seeds=1, minutes=10),
         )
     for recipe, system in LOSS_SENSITIVE:
         claim = None
@@ -48,8 +48,8 @@ def critics() -> Iterable[Row]:
             data="mnist",
             better="lower",
             note="no figure of LS-GAN's author for MNIST; DCGAN has the same nets, batches and schedule",
-            full=Protocol_(recipe=recipe, measure=Reconstructed(), claim=claim, minutes=15),
-            scaled=Protocol_(recipe=f"{recipe}_small", measure=Reconstructed(images=500), claim=claim, minutes=20),
+            full=Protocol(recipe=recipe, measure=Reconstructed(), claim=claim, minutes=15),
+            scaled=Protocol(recipe=f"{recipe}_small", measure=Reconstructed(images=500), claim=claim, minutes=20),
         )
 
 
@@ -67,5 +67,5 @@ def bare() -> Iterable[Row]:
                 data="mnist",
                 better="lower",
                 note="arXiv:1701.06264 shows pictures only",
-                full=Protocol_(recipe=f"{recipe}_{kind}_small", measure=FEW_KID, claim=claim, minutes=10),
+                full=Protocol(recipe=f"{recipe}_{kind}_small", measure=FEW_KID, claim=claim, minutes=10),
             )

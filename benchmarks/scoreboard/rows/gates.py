@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import AtMost, Below, Claim
 from benchmarks.scoreboard.measures import FEW_KID, Collapsed
-from benchmarks.scoreboard.row import Protocol_, Row
+from benchmarks.scoreboard.row import Protocol, Row
 
 
 def ours() -> Iterable[Row]:
@@ -22,7 +22,7 @@ def ours() -> Iterable[Row]:
             system=system,
             data="mnist5k",
             better="lower",
-            full=Protocol_(recipe="cdcgan_r1", options=options, measure=FEW_KID, claim=None if options else ours, minutes=3),
+            full=Protocol(recipe="cdcgan_r1", options=options, measure=FEW_KID, claim=None if options else ours, minutes=3),
             note="an idea without a figure: is the gated game no worse?" if options else "",
         )
 
@@ -47,5 +47,5 @@ def gates() -> Iterable[Row]:
                 data="mnist",
                 better="lower",
                 is_share=bool(suffix),
-                full=Protocol_(recipe="vanilla_d5", options=("--gate", gate), measure=measure, claim=claim, minutes=3),
+                full=Protocol(recipe="vanilla_d5", options=("--gate", gate), measure=measure, claim=claim, minutes=3),
             )

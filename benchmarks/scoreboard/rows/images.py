@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import AtLeast, AtMost, Below, Claim, Spread
 from benchmarks.scoreboard.measures import FEW_KID, KID, PARZEN, Logged
-from benchmarks.scoreboard.row import Protocol_, Published, Row
+from benchmarks.scoreboard.row import Protocol, Published, Row
 
 GOODFELLOW = Published(figure="225 ± 2", source="arXiv:1406.2661, table 1, its own larger net")
 LUCIC = "FIDs of arXiv:1711.10337 are Inception's and not comparable"
@@ -19,7 +19,7 @@ def first() -> Iterable[Row]:
         system="GAN, 100-128-784",
         data="mnist",
         better="higher",
-        full=Protocol_(recipe="vanilla", measure=PARZEN, minutes=15),
+        full=Protocol(recipe="vanilla", measure=PARZEN, minutes=15),
         note="a tutorial's net, of which no figure was printed; the last step, not the best",
     )
     likelihood = "the likelihood of table 1"
@@ -29,13 +29,13 @@ def first() -> Iterable[Row]:
         data="mnist",
         better="higher",
         published=(GOODFELLOW,),
-        full=Protocol_(
+        full=Protocol(
             recipe="goodfellow",
             measure=PARZEN,
             claim=Claim(system="GAN", text=likelihood, bar=AtLeast(200)),
             minutes=15,
         ),
-        scaled=Protocol_(
+        scaled=Protocol(
             recipe="goodfellow_small",
             measure=PARZEN,
             claim=Claim(system="GAN", text=f"{likelihood} is in sight", bar=AtLeast(150)),
@@ -51,7 +51,7 @@ def first() -> Iterable[Row]:
             data="mnist50k",
             better="nearer",
             published=(Published(figure=figure, source=tutorial),),
-            full=Protocol_(recipe="renom", measure=Logged(name=f"accuracy/{part}"), seeds=8, claim=claim, minutes=16),
+            full=Protocol(recipe="renom", measure=Logged(name=f"accuracy/{part}"), seeds=8, claim=claim, minutes=16),
         )
     digits = Claim(system="DCGAN", text="digits without labels", bar=AtMost(0.03))
     yield Row(
@@ -59,13 +59,13 @@ def first() -> Iterable[Row]:
         system="DCGAN",
         data="mnist",
         better="lower",
-        full=Protocol_(
+        full=Protocol(
             recipe="dcgan",
             measure=KID,
             claim=Claim(system="DCGAN", text="digits without labels", bar=AtMost(0.02)),
             minutes=10,
         ),
-        scaled=Protocol_(recipe="dcgan_small", measure=FEW_KID, claim=digits, minutes=15),
+        scaled=Protocol(recipe="dcgan_small", measure=FEW_KID, claim=digits, minutes=15),
     )
     baseline = Claim(
         system="least squares", text="no worse than the loss of DCGAN on equal nets", bar=Below("dcgan_torch", share=1.05)
@@ -80,8 +80,8 @@ def first() -> Iterable[Row]:
             system=system,
             data="mnist",
             better="lower",
-            full=Protocol_(recipe=recipe, measure=KID, claim=bar, minutes=10),
-            scaled=Protocol_(recipe=f"{recipe}_small", measure=FEW_KID, claim=bar, minutes=15),
+            full=Protocol(recipe=recipe, measure=KID, claim=bar, minutes=10),
+            scaled=Protocol(recipe=f"{recipe}_small", measure=FEW_KID, claim=bar, minutes=15),
             note=LUCIC if recipe == "least_squares" else "",
         )
 
@@ -100,7 +100,7 @@ def variational() -> Iterable[Row]:
             system=system,
             data="mnist",
             better="lower",
-            full=Protocol_(recipe=recipe, measure=KID, claim=claim, minutes=15),
-            scaled=Protocol_(recipe=f"{recipe}_small", measure=FEW_KID, claim=claim, minutes=15),
+            full=Protocol(recipe=recipe, measure=KID, claim=claim, minutes=15),
+            scaled=Protocol(recipe=f"{recipe}_small", measure=FEW_KID, claim=claim, minutes=15),
             note="no figure for MNIST was printed; the VAE is what VAEGAN has to beat",
         )

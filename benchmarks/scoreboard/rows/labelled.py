@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import AtLeast, AtMost, Below, Claim
 from benchmarks.scoreboard.measures import PARZEN, Examined, Scored
-from benchmarks.scoreboard.row import Protocol_, Published, Row
+from benchmarks.scoreboard.row import Protocol, Published, Row
 
 NEAREST = Scored(name="1nn-error", nearest=50_000)
 
@@ -24,13 +24,13 @@ def labelled() -> Iterable[Row]:
             Published(figure="2.98 % (50,000 samples)", source=table, is_verified=False),
             Published(figure="6.28 % (GAN), 3.1 % (real data)", source=table, is_verified=False),
         ),
-        full=Protocol_(
+        full=Protocol(
             recipe="cdcgan",
             measure=NEAREST,
             claim=Claim(system="conditional DCGAN", text="samples that teach a classifier", bar=AtMost(0.035)),
             minutes=30,
         ),
-        scaled=Protocol_(
+        scaled=Protocol(
             recipe="cdcgan",
             steps=60 * 234,
             measure=NEAREST,
@@ -47,7 +47,7 @@ def labelled() -> Iterable[Row]:
             Published(figure="132 ± 1.8", source="arXiv:1411.1784, table 1, as MindSpore's models quote it"),
             Published(figure="283.03 ± 2.15", source="MindSpore's models, research/cv/CGAN: convolutional, by Adam, on 32x32"),
         ),
-        full=Protocol_(
+        full=Protocol(
             recipe="cgan",
             measure=PARZEN,
             claim=Claim(system="conditional GAN", text="the likelihood of table 1", bar=AtLeast(132)),
@@ -61,7 +61,7 @@ def labelled() -> Iterable[Row]:
         data="mnist",
         better="higher",
         is_share=True,
-        full=Protocol_(
+        full=Protocol(
             recipe="cgan_small",
             measure=Scored(name="agreement"),
             claim=Claim(system="conditional GAN", text="it draws the digit that is asked for", bar=AtLeast(0.95)),
@@ -77,8 +77,8 @@ def labelled() -> Iterable[Row]:
         better="lower",
         is_share=True,
         published=(Published(figure="5 %", source="arXiv:1606.03657, section 7.2"),),
-        full=Protocol_(recipe="infogan", measure=Examined(name="code-error"), seeds=5, claim=code, minutes=5),
-        scaled=Protocol_(recipe="infogan_small", measure=Examined(name="code-error"), seeds=5, claim=code, minutes=8),
+        full=Protocol(recipe="infogan", measure=Examined(name="code-error"), seeds=5, claim=code, minutes=5),
+        scaled=Protocol(recipe="infogan_small", measure=Examined(name="code-error"), seeds=5, claim=code, minutes=8),
     )
     fewer = Claim(
         system="Salimans", text="a fraction of the errors of labels alone", bar=Below("salimans_supervised", share=0.25)
@@ -96,13 +96,13 @@ def labelled() -> Iterable[Row]:
             data="mnist",
             better="lower",
             published=(Published(figure=figure, source=source, is_verified=labels != 50),),
-            full=Protocol_(
+            full=Protocol(
                 recipe=recipe,
                 measure=Examined(name="errors"),
                 claim=Claim(system="Salimans", text="the errors of table 1", bar=AtMost(1.3 * float(figure.split()[0]))),
                 minutes=20,
             ),
-            scaled=Protocol_(
+            scaled=Protocol(
                 recipe=f"{recipe}_small",
                 measure=Examined(name="errors"),
                 claim=fewer if labels == 100 else None,
@@ -114,5 +114,5 @@ def labelled() -> Iterable[Row]:
         system="The same D by 100 labels alone, errors of 10,000",
         data="mnist",
         better="lower",
-        full=Protocol_(recipe="salimans_supervised", measure=Examined(name="errors"), minutes=5),
+        full=Protocol(recipe="salimans_supervised", measure=Examined(name="errors"), minutes=5),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import Above, AtLeast, Claim
 from benchmarks.scoreboard.measures import FEW_KID, Scored
-from benchmarks.scoreboard.row import HIGHER, LOWER, Protocol_, Published, Row
+from benchmarks.scoreboard.row import HIGHER, LOWER, Protocol, Published, Row
 
 STACKED = 26_000
 """Samples in which StackedMNIST's modes are counted."""
@@ -26,7 +26,7 @@ def stacked() -> Iterable[Row]:
             Published(figure="78.9 ± 6.46", source="arXiv:1712.04086, table 2"),
         ),
         needs_gpu=True,
-        full=Protocol_(recipe="dcgan64", options=(*on, "--size", "64"), measure=modes, minutes=60),
+        full=Protocol(recipe="dcgan64", options=(*on, "--size", "64"), measure=modes, minutes=60),
     )
     table, small = "arXiv:2501.05441, table 3", "the same, table 1, a smaller net"
     note = "a perfect generator's KL is .0193 with 26,000 samples; the paper names no count"
@@ -40,8 +40,8 @@ def stacked() -> Iterable[Row]:
             data="stackedmnist",
             better=direction,
             published=tuple(Published(figure=f, source=s) for f, s in zip(figures, (table, small), strict=True)),
-            full=Protocol_(recipe="r3gan", measure=measure, seeds=1, minutes=1200),
-            scaled=Protocol_(recipe="r3gan_small", options=on, measure=measure, seeds=1, minutes=60),
+            full=Protocol(recipe="r3gan", measure=measure, seeds=1, minutes=1200),
+            scaled=Protocol(recipe="r3gan_small", options=on, measure=measure, seeds=1, minutes=60),
             note=note,
         )
 
@@ -61,7 +61,7 @@ def plain() -> Iterable[Row]:
             system=f"{system}, modes of 1,000",
             data="stackedmnist",
             better="higher",
-            full=Protocol_(recipe=recipe, measure=modes, claim=claim, minutes=20),
+            full=Protocol(recipe=recipe, measure=modes, claim=claim, minutes=20),
             note="nets of our own; 640,000 reals instead of ten million",
         )
 
@@ -74,6 +74,6 @@ def small() -> Iterable[Row]:
             system="R3GAN, small",
             data=data,
             better="lower",
-            full=Protocol_(recipe="r3gan_small", options=("--data", data), measure=FEW_KID, seeds=1, minutes=15),
+            full=Protocol(recipe="r3gan_small", options=("--data", data), measure=FEW_KID, seeds=1, minutes=15),
             note="a size of our own; the paper has neither",
         )

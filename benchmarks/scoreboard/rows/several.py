@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import Below, Claim
 from benchmarks.scoreboard.measures import FEW_KID, Against
-from benchmarks.scoreboard.row import Protocol_, Published, Row
+from benchmarks.scoreboard.row import Protocol, Published, Row
 
 GMAN = {"gman": ".127", "gman_mean": ".007", "gman_max": "-.034", "gman_one": "-.122"}
 """Recipe to the published sum of its GMAMs over the others."""
@@ -21,8 +21,8 @@ def several() -> Iterable[Row]:
             data="mnist",
             better="higher",
             published=(Published(figure=figure, source="arXiv:1611.01673, table 1"),),
-            full=Protocol_(recipe=recipe, measure=_against(recipe, ""), minutes=30),
-            scaled=Protocol_(recipe=f"{recipe}_small", measure=_against(recipe, "_small"), seeds=1, minutes=40),
+            full=Protocol(recipe=recipe, measure=_against(recipe, ""), minutes=30),
+            scaled=Protocol(recipe=f"{recipe}_small", measure=_against(recipe, "_small"), seeds=1, minutes=40),
         )
 
 
@@ -37,7 +37,7 @@ def together() -> Iterable[Row]:
             system=f"GMAN ({recipe.removeprefix('gman').removeprefix('_') or 'learned'})",
             data="mnist",
             better="lower",
-            full=Protocol_(recipe=f"{recipe}_small", measure=FEW_KID, claim=claim, minutes=15),
+            full=Protocol(recipe=f"{recipe}_small", measure=FEW_KID, claim=claim, minutes=15),
         )
 
 

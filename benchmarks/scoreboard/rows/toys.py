@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import Above, AtMost, Below, Claim
 from benchmarks.scoreboard.measures import Scored
-from benchmarks.scoreboard.row import Protocol_, Published, Row
+from benchmarks.scoreboard.row import Protocol, Published, Row
 
 POINTS = 2_500
 """Points that PacGAN's synthetic experiments draw."""
@@ -27,7 +27,7 @@ def toys() -> Iterable[Row]:
             system=f"1-D toy, {note} minibatch discrimination",
             data="gaussian1d",
             better="lower",
-            full=Protocol_(recipe=recipe, measure=points, seeds=40, claim=claim, minutes=0.5),
+            full=Protocol(recipe=recipe, measure=points, seeds=40, claim=claim, minutes=0.5),
             note="the blog shows plots only",
         )
     yield Row(
@@ -35,7 +35,7 @@ def toys() -> Iterable[Row]:
         system="2-D parabola",
         data="parabola",
         better="lower",
-        full=Protocol_(
+        full=Protocol(
             recipe="parabola",
             measure=Scored(name="sliced-w2"),
             claim=Claim(system="2-D GAN", text="samples follow the curve", bar=AtMost(150)),
@@ -58,6 +58,6 @@ def toys() -> Iterable[Row]:
             data=data,
             better="higher",
             published=(Published(figure=figure, source=table),),
-            full=Protocol_(recipe=recipe, measure=modes, seeds=10, claim=claim, minutes=30),
-            scaled=Protocol_(recipe=f"{recipe}_small", measure=modes, claim=claim, minutes=20),
+            full=Protocol(recipe=recipe, measure=modes, seeds=10, claim=claim, minutes=30),
+            scaled=Protocol(recipe=f"{recipe}_small", measure=modes, claim=claim, minutes=20),
         )

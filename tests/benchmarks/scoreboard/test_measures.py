@@ -25,9 +25,9 @@ def row(measure: str, value: float) -> dict[str, Any]:
 def test_a_score_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
     """kid finds the classifier's kid with real data's value and count, and not what only begins so; the others are kept."""
     write(tmp_path / "scores.json", {"rows": [row("kidney", 9.0), row("kid-lenet@3fa1c2", 1.5), row("parzen", 7.0)]})
-    reading = Scored(name="kid").read(tmp_path)
-    assert (reading.measure, reading.value, reading.real, reading.samples) == ("kid-lenet@3fa1c2", 1.5, 0.2, 50)
-    assert reading.others["parzen"] == 7.0
+    measurement = Scored(name="kid").read(tmp_path)
+    assert (measurement.measure, measurement.value, measurement.real, measurement.samples) == ("kid-lenet@3fa1c2", 1.5, 0.2, 50)
+    assert measurement.others["parzen"] == 7.0
     with pytest.raises(ScoreError, match="no measure 'fid'"):
         Scored(name="fid").read(tmp_path)
 
@@ -41,8 +41,8 @@ def test_a_score_says_how_many_samples() -> None:
 def test_an_examination_is_read_by_name(tmp_path: Path) -> None:
     """The recipe's own numbers on the test part."""
     write(tmp_path / "examination.json", {"step": 5, "data": "mnist", "samples": 10_000, "values": {"errors": 93.0}})
-    reading = Examined(name="errors").read(tmp_path)
-    assert (reading.value, reading.samples, reading.by) == (93.0, 10_000, "test part of mnist")
+    measurement = Examined(name="errors").read(tmp_path)
+    assert (measurement.value, measurement.samples, measurement.by) == (93.0, 10_000, "test part of mnist")
     with pytest.raises(ScoreError, match="no value 'code-error'"):
         Examined(name="code-error").read(tmp_path)
 
@@ -86,8 +86,8 @@ def test_gmam_is_summed_over_the_opponents(tmp_path: Path) -> None:
 def test_a_reconstruction_is_read_whole(tmp_path: Path) -> None:
     """Value, error and real data as the command wrote them."""
     write(tmp_path / "reconstruction.json", row("mre", 3.0))
-    reading = Reconstructed(images=5).read(tmp_path)
-    assert (reading.value, reading.error, reading.real) == (3.0, 0.1, 0.2)
+    measurement = Reconstructed(images=5).read(tmp_path)
+    assert (measurement.value, measurement.error, measurement.real) == (3.0, 0.1, 0.2)
     assert Reconstructed(images=5).commands({})[0][:4] == ["reconstruct", "RUN", "--images", "5"]
 
 
@@ -98,9 +98,9 @@ def test_a_scalar_that_falls_with_kid_follows_it(tmp_path: Path) -> None:
     losses = {4: 99.0, 8: -3.0, 12: 99.0, 18: -2.0, 20: -2.2, 24: -99.0, 30: -1.0}
     lines = [json.dumps({"step": step, "images": step, "D/loss": loss}) + "\n" for step, loss in losses.items()]
     (tmp_path / "stats.jsonl").write_text("".join(lines))
-    reading = RankCorrelation(scalar="D/loss", sign=-1).read(tmp_path)
-    assert reading.value == pytest.approx(1)
-    assert reading.measure == "spearman(-D/loss, kid)"
+    measurement = RankCorrelation(scalar="D/loss", sign=-1).read(tmp_path)
+    assert measurement.value == pytest.approx(1)
+    assert measurement.measure == "spearman(-D/loss, kid)"
     assert RankCorrelation(scalar="D/loss").read(tmp_path).value == pytest.approx(-1)
     with pytest.raises(ScoreError, match="no 'G/loss' between steps 5 and 10"):
         RankCorrelation(scalar="G/loss").read(tmp_path)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scoreboard.__main__ import choose, is_current, write_page
+from benchmarks.scoreboard.jobs import jobs_of, spell
 from benchmarks.scoreboard.measures import Scored
 from benchmarks.scoreboard.page import COLUMNS, make_page
-from benchmarks.scoreboard.play import jobs_of, spell
 from benchmarks.scoreboard.results import RESULTS, Result, load_results, path_of, store_result
-from benchmarks.scoreboard.row import Protocol_, Published, Row
+from benchmarks.scoreboard.row import Protocol, Published, Row
 from benchmarks.scoreboard.rows import ROWS
 from tests.repository.files import ROOT
 from training.errors import TrainingError
@@ -23,8 +23,8 @@ ROW = Row(
     data="gaussian1d",
     better="lower",
     published=(Published(figure="1 ± .5", source="a paper", is_verified=False),),
-    full=Protocol_(recipe="toy1d", measure=Scored(name="w1"), seeds=3, minutes=1),
-    scaled=Protocol_(recipe="toy1d", measure=Scored(name="w1"), steps=5, minutes=0.1),
+    full=Protocol(recipe="toy1d", measure=Scored(name="w1"), seeds=3, minutes=1),
+    scaled=Protocol(recipe="toy1d", measure=Scored(name="w1"), steps=5, minutes=0.1),
 )
 RESULT = Result(
     seed=0,
@@ -52,7 +52,7 @@ def test_the_page_is_what_the_stored_results_make() -> None:
 
 
 def test_every_stored_result_is_a_rows() -> None:
-    """Each file belongs to a row in a protocol that the row has, and holds readable results."""
+    """Each file belongs to a row at a scale that the row has, and holds readable results."""
     expected = {path_of(Path(), row.name, "full").name for row in ROWS}
     expected |= {path_of(Path(), row.name, "scaled").name for row in ROWS if row.scaled}
     assert {path.name for path in (ROOT / "docs" / RESULTS).glob("*")} <= expected
@@ -66,8 +66,8 @@ def test_every_stored_result_is_a_rows() -> None:
 def test_every_stored_result_is_of_todays_protocol() -> None:
     """Its command is what its row would run now: a figure of another length or count does not stand under today's words."""
     for job in [*jobs_of(ROWS, scale="full", has_cuda=True), *jobs_of(ROWS, scale="scaled", has_cuda=True)]:
-        for result in load_results(ROOT / "docs" / RESULTS, job.row.name, job.protocol):
-            assert result.command == spell(job.effort, result.seed)
+        for result in load_results(ROOT / "docs" / RESULTS, job.row.name, job.scale):
+            assert result.command == spell(job.protocol, result.seed)
 
 
 def test_rows_have_names_of_their_own() -> None:
@@ -131,7 +131,7 @@ def test_one_seed_shows_its_own_error_and_how_many_are_missing(tmp_path: Path) -
 
 
 def test_results_are_kept_by_seed(tmp_path: Path) -> None:
-    """Stored in any order they come back in the seeds' order; a second result of a seed takes the first's place."""
+    """Stored in any order they come back in the seeds' order; a second result of a seed replaces the first."""
     for seed, value in ((2, 1.0), (0, 5.0), (2, 7.0)):
         store_result(tmp_path / "new", "toy", "full", replace(RESULT, seed=seed, value=value))
     assert [(r.seed, r.value) for r in load_results(tmp_path / "new", "toy", "full")] == [(0, 5.0), (2, 7.0)]

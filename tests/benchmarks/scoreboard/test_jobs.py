@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from benchmarks.scoreboard.__main__ import is_current, run_rows
+from benchmarks.scoreboard.jobs import Stopped, Workspace, jobs_of
 from benchmarks.scoreboard.measures import Against, RankCorrelation, Scored
-from benchmarks.scoreboard.play import Place, Stopped, jobs_of
 from benchmarks.scoreboard.results import RESULTS, load_results
-from benchmarks.scoreboard.row import Protocol_
+from benchmarks.scoreboard.row import Protocol
 from benchmarks.scoreboard.rows import ROWS
 from tests.benchmarks.scoreboard.test_page import ROW
 from tests.repository.files import ROOT
@@ -28,11 +28,11 @@ from training.errors import TrainingError
 from training.report.journal import read_rows
 
 TINY = replace(
-    ROW, name="tiny", full=Protocol_(recipe="toy1d", measure=Scored(name="w1", samples=50), steps=4, seeds=1, minutes=1)
+    ROW, name="tiny", full=Protocol(recipe="toy1d", measure=Scored(name="w1", samples=50), steps=4, seeds=1, minutes=1)
 )
 
 
-class Here(Place):
+class Here(Workspace):
     """Runs the same commands in this process, which has everything imported already."""
 
     def run(self, arguments: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ class Here(Place):
             raise TrainingError(f"python -m training {' '.join(arguments)} failed")
 
 
-def place_in(folder: Path, said: list[str], kind: type[Place] = Here) -> Place:
+def workspace_in(folder: Path, said: list[str], kind: type[Workspace] = Here) -> Workspace:
     """Everything in one folder, on the CPU."""
     folder.mkdir(exist_ok=True)
     return kind(docs=folder, runs=folder / "runs", root=ROOT, has_cuda=False, say=said.append, device="cpu")
@@ -59,8 +59,8 @@ def one_thread() -> None:
 def test_a_row_is_run_once(tmp_path: Path) -> None:
     """Trained, scored and stored with machine, command and commit, and the page made; a second call runs nothing."""
     said: list[str] = []
-    place = place_in(tmp_path, said, Place)
-    assert run_rows([TINY], [], place, scale="full", seeds=None) == 0
+    workspace = workspace_in(tmp_path, said, Workspace)
+    assert run_rows([TINY], [], workspace, scale="full", seeds=None) == 0
     (result,) = load_results(tmp_path / RESULTS, "tiny", "full")
     assert (result.seed, result.measure, result.steps, result.samples) == (0, "w1", 4, 50)
     assert result.command == (
@@ -73,7 +73,7 @@ def test_a_row_is_run_once(tmp_path: Path) -> None:
     assert is_current([TINY], tmp_path)
     said.clear()
     before = (tmp_path / RESULTS / "tiny.json").stat().st_mtime_ns
-    assert run_rows([TINY], ["tiny"], place, scale="full", seeds=1) == 0
+    assert run_rows([TINY], ["tiny"], workspace, scale="full", seeds=1) == 0
     assert (said, (tmp_path / RESULTS / "tiny.json").stat().st_mtime_ns) == ([], before)
 
 
@@ -83,9 +83,9 @@ def test_a_run_in_stages_is_scored_after_each(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("XDG_CACHE_HOME", os.environ["TEST_CACHE"])
     measure = RankCorrelation(scalar="D/loss", samples=40, stages=(0.2, 0.6, 1.0))
     options = ("--data", "digits", "--batch", "8")
-    effort = Protocol_(recipe="vanilla", measure=measure, steps=120, options=options, seeds=1, minutes=1)
-    place = place_in(tmp_path, [])
-    assert run_rows([replace(TINY, full=effort)], [], place, scale="full", seeds=None) == 0
+    protocol = Protocol(recipe="vanilla", measure=measure, steps=120, options=options, seeds=1, minutes=1)
+    workspace = workspace_in(tmp_path, [])
+    assert run_rows([replace(TINY, full=protocol)], [], workspace, scale="full", seeds=None) == 0
     (result,) = load_results(tmp_path / RESULTS, "tiny", "full")
     assert -1 <= result.value <= 1
     assert result.steps == 120
@@ -95,14 +95,14 @@ def test_a_run_in_stages_is_scored_after_each(tmp_path: Path, monkeypatch: pytes
     assert all(any(name.startswith("kid-lenet@") for name in stage["values"]) for stage in stages)
     assert len(read_rows(run / "stats.jsonl")) >= 3
     (tmp_path / RESULTS / "tiny.json").unlink()
-    assert run_rows([replace(TINY, full=effort)], [], place, scale="full", seeds=None) == 0
+    assert run_rows([replace(TINY, full=protocol)], [], workspace, scale="full", seeds=None) == 0
     assert load_results(tmp_path / RESULTS, "tiny", "full")[0].value == result.value
 
 
 def test_an_opponent_is_trained_too(tmp_path: Path) -> None:
     """GMAM against another recipe: its run is there after, and the figure is stored."""
-    effort = replace(TINY.full, measure=Against(opponents=("toy1d_minibatch",), samples=40))
-    assert run_rows([replace(TINY, full=effort)], [], place_in(tmp_path, []), scale="full", seeds=None) == 0
+    protocol = replace(TINY.full, measure=Against(opponents=("toy1d_minibatch",), samples=40))
+    assert run_rows([replace(TINY, full=protocol)], [], workspace_in(tmp_path, []), scale="full", seeds=None) == 0
     assert load_results(tmp_path / RESULTS, "tiny", "full")[0].measure.startswith("gmam, ")
     assert {path.name for path in (tmp_path / "runs").glob("toy*")} == {"toy1d-4-seed0", "toy1d_minibatch-4-seed0"}
 
@@ -112,7 +112,7 @@ def test_a_row_that_fails_is_told_and_the_others_run(tmp_path: Path) -> None:
     said: list[str] = []
     wrong = replace(TINY, name="wrong", full=replace(TINY.full, measure=Scored(name="kid", samples=50), minutes=0.1))
     unbuilt = replace(TINY, name="unbuilt", full=replace(TINY.full, recipe="nogan", minutes=0.5))
-    assert run_rows([TINY, wrong, unbuilt], [], place_in(tmp_path, said), scale="full", seeds=None) == 1
+    assert run_rows([TINY, wrong, unbuilt], [], workspace_in(tmp_path, said), scale="full", seeds=None) == 1
     assert "has no measure 'kid'" in said[-1]
     assert "unbuilt: no recipe yet: nogan" in said
     assert len(load_results(tmp_path / RESULTS, "tiny", "full")) == 1
@@ -123,12 +123,12 @@ def test_the_cheapest_row_is_first_and_a_gpu_plays_in_full() -> None:
     """Order is minutes times seeds; auto is scaled on the CPU where there is such a thing, and full on a GPU."""
     dear = replace(ROW, name="dear", scaled=None, full=replace(ROW.full, minutes=9))
     on_cpu = jobs_of([dear, ROW], scale="auto", has_cuda=False)
-    assert [(job.row.name, job.protocol) for job in on_cpu] == [("toy", "scaled"), ("dear", "full")]
-    assert [(job.row.name, job.protocol) for job in jobs_of([dear, ROW], scale="auto", has_cuda=True)] == [
+    assert [(job.row.name, job.scale) for job in on_cpu] == [("toy", "scaled"), ("dear", "full")]
+    assert [(job.row.name, job.scale) for job in jobs_of([dear, ROW], scale="auto", has_cuda=True)] == [
         ("toy", "full"),
         ("dear", "full"),
     ]
-    assert jobs_of([ROW], scale="scaled", has_cuda=True)[0].protocol == "scaled"
+    assert jobs_of([ROW], scale="scaled", has_cuda=True)[0].scale == "scaled"
     assert len(jobs_of(ROWS, scale="auto", has_cuda=True)) == len(ROWS)
 
 
@@ -141,9 +141,9 @@ def test_a_row_that_needs_a_gpu_is_left_out_on_the_cpu() -> None:
 
 def test_a_stop_ends_before_the_next_program(tmp_path: Path) -> None:
     """Nothing is run or stored, the page is made, and the exit code is 128 and the signal."""
-    place = place_in(tmp_path, [])
-    place.stop = signal.SIGTERM
-    assert run_rows([TINY], [], place, scale="full", seeds=None) == 128 + signal.SIGTERM
+    workspace = workspace_in(tmp_path, [])
+    workspace.stop = signal.SIGTERM
+    assert run_rows([TINY], [], workspace, scale="full", seeds=None) == 128 + signal.SIGTERM
     assert load_results(tmp_path / RESULTS, "tiny", "full") == []
     assert is_current([TINY], tmp_path)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.scoreboard.machine import describe_commit, describe_machine
 from benchmarks.scoreboard.measures import RUN, SCORES, STAGES
-from benchmarks.scoreboard.results import RESULTS, Protocol, Result, load_results, store_result
-from benchmarks.scoreboard.row import Protocol_, Row
+from benchmarks.scoreboard.results import RESULTS, Result, Scale, load_results, store_result
+from benchmarks.scoreboard.row import Protocol, Row
 from training.errors import TrainingError
 from training.files import write_json
 from training.recipes import CATALOGUE
@@ -31,7 +31,7 @@ class Stopped(Exception):
 
 
 @dataclass(kw_only=True)
-class Place:
+class Workspace:
     """Where rows run and where their results go."""
 
     docs: Path
@@ -79,11 +79,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Job:
-    """One row in one protocol."""
+    """One row at one scale."""
 
     row: Row
+    scale: Scale
     protocol: Protocol
-    effort: Protocol_
 
 
 def jobs_of(rows: Sequence[Row], *, scale: str, has_cuda: bool) -> list[Job]:
@@ -94,20 +94,20 @@ def jobs_of(rows: Sequence[Row], *, scale: str, has_cuda: bool) -> list[Job]:
         for row in rows
         if not (is_scaled and row.needs_gpu)
     ]
-    return sorted(jobs, key=lambda job: job.effort.minutes * job.effort.seeds)
+    return sorted(jobs, key=lambda job: job.protocol.minutes * job.protocol.seeds)
 
 
-def missing_recipes(effort: Protocol_) -> list[str]:
-    """The recipes of an effort that the catalogue does not have."""
-    return [recipe for recipe in (effort.recipe, *effort.measure.opponents) if recipe not in CATALOGUE]
+def missing_recipes(protocol: Protocol) -> list[str]:
+    """The recipes of an protocol that the catalogue does not have."""
+    return [recipe for recipe in (protocol.recipe, *protocol.measure.opponents) if recipe not in CATALOGUE]
 
 
-def play(jobs: Sequence[Job], place: Place, *, seeds: int | None = None) -> list[str]:
+def run_jobs(jobs: Sequence[Job], workspace: Workspace, *, seeds: int | None = None) -> list[str]:
     """Run what has no result yet; a row that fails is reported and skipped.
 
     Args:
         jobs: in the order in which they run.
-        place: where.
+        workspace: where.
         seeds: how many seeds a row; None is the row's own number.
 
     Returns:
@@ -118,82 +118,82 @@ def play(jobs: Sequence[Job], place: Place, *, seeds: int | None = None) -> list
     """
     failures = []
     for job in jobs:
-        missing = missing_recipes(job.effort)
+        missing = missing_recipes(job.protocol)
         if missing:
-            place.say(f"{job.row.name}: no recipe yet: {', '.join(missing)}")
+            workspace.say(f"{job.row.name}: no recipe yet: {', '.join(missing)}")
             continue
-        stored = load_results(place.docs / RESULTS, job.row.name, job.protocol)
-        done = {result.seed for result in stored if result.command == spell(job.effort, result.seed)}
-        for seed in range(job.effort.seeds if seeds is None else seeds):
+        stored = load_results(workspace.docs / RESULTS, job.row.name, job.scale)
+        done = {result.seed for result in stored if result.command == spell(job.protocol, result.seed)}
+        for seed in range(job.protocol.seeds if seeds is None else seeds):
             if seed in done:
                 continue
-            place.say(f"{job.row.name} ({job.protocol}), seed {seed}")
+            workspace.say(f"{job.row.name} ({job.scale}), seed {seed}")
             try:
-                result = _measured(job.effort, seed, place)
+                result = _measured(job.protocol, seed, workspace)
             except TrainingError as error:
-                failures.append(f"{job.row.name} ({job.protocol}), seed {seed}: {error}")
-                place.say(failures[-1])
+                failures.append(f"{job.row.name} ({job.scale}), seed {seed}: {error}")
+                workspace.say(failures[-1])
                 break
-            store_result(place.docs / RESULTS, job.row.name, job.protocol, result)
-            place.say(f"{job.row.name} ({job.protocol}), seed {seed}: {result.measure} {result.value:.4g}")
+            store_result(workspace.docs / RESULTS, job.row.name, job.scale, result)
+            workspace.say(f"{job.row.name} ({job.scale}), seed {seed}: {result.measure} {result.value:.4g}")
     return failures
 
 
-def spell(effort: Protocol_, seed: int) -> str:
+def spell(protocol: Protocol, seed: int) -> str:
     """The commands from training to the figure, an opponent's run by its recipe in capitals."""
-    measured = effort.measure.commands({recipe: Path(recipe.upper()) for recipe in effort.measure.opponents})
+    measured = protocol.measure.commands({recipe: Path(recipe.upper()) for recipe in protocol.measure.opponents})
     return "; ".join(
-        " ".join(["python -m training", *words]) for words in [_train_words(effort, effort.recipe, seed, RUN), *measured]
+        " ".join(["python -m training", *words]) for words in [_train_words(protocol, protocol.recipe, seed, RUN), *measured]
     )
 
 
-def _measured(effort: Protocol_, seed: int, place: Place) -> Result:
+def _measured(protocol: Protocol, seed: int, workspace: Workspace) -> Result:
     """One seed, from training to the figure."""
-    commit = describe_commit(place.root)
-    opponents = {recipe: _trained(effort, recipe, seed, place) for recipe in effort.measure.opponents}
-    run, commands = _run_of(effort, effort.recipe, seed, place), effort.measure.commands(opponents)
-    _play_stages(effort, seed, run, commands, place)
-    reading = effort.measure.read(run)
+    commit = describe_commit(workspace.root)
+    opponents = {recipe: _trained(protocol, recipe, seed, workspace) for recipe in protocol.measure.opponents}
+    run, commands = _run_of(protocol, protocol.recipe, seed, workspace), protocol.measure.commands(opponents)
+    _play_stages(protocol, seed, run, commands, workspace)
+    measurement = protocol.measure.read(run)
     return Result(
-        **vars(reading),
+        **vars(measurement),
         seed=seed,
         steps=_last_step(run),
         seconds=_seconds(run),
-        machine=describe_machine(has_cuda=place.has_cuda and place.device != "cpu"),
-        command=spell(effort, seed),
+        machine=describe_machine(has_cuda=workspace.has_cuda and workspace.device != "cpu"),
+        command=spell(protocol, seed),
         commit=commit,
     )
 
 
-def _play_stages(effort: Protocol_, seed: int, run: Path, commands: list[list[str]], place: Place) -> None:
+def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[str]], workspace: Workspace) -> None:
     """Train to the end of each stage and run the commands there; stages that stages.json holds are over."""
-    stages = effort.measure.stages
+    stages = protocol.measure.stages
     path = run / STAGES
     over: list[dict[str, Any]] = json.loads(path.read_text())["stages"] if path.exists() else []
     for share in stages[len(over) :]:
-        step = None if len(stages) == 1 else max(1, round(share * _steps(effort)))
-        place.run([*_train_words(effort, effort.recipe, seed, str(run), step), "--device", place.device])
+        step = None if len(stages) == 1 else max(1, round(share * _steps(protocol)))
+        workspace.run([*_train_words(protocol, protocol.recipe, seed, str(run), step), "--device", workspace.device])
         for words in commands:
-            more = ["--device", place.device] if words[0] in BY_NETS else []
-            place.run([*(str(run) if word == RUN else word for word in words), *more])
+            more = ["--device", workspace.device] if words[0] in BY_NETS else []
+            workspace.run([*(str(run) if word == RUN else word for word in words), *more])
         over.append({"step": _last_step(run), "values": _values(run)})
         if len(stages) > 1:
             write_json(path, {"stages": over})
 
 
-def _trained(effort: Protocol_, recipe: str, seed: int, place: Place) -> Path:
+def _trained(protocol: Protocol, recipe: str, seed: int, workspace: Workspace) -> Path:
     """The run of an opponent, trained to its end; it is another row's run where that has the same settings."""
-    run = _run_of(effort, recipe, seed, place)
-    place.run([*_train_words(effort, recipe, seed, str(run)), "--device", place.device])
+    run = _run_of(protocol, recipe, seed, workspace)
+    workspace.run([*_train_words(protocol, recipe, seed, str(run)), "--device", workspace.device])
     return run
 
 
-def _train_words(effort: Protocol_, recipe: str, seed: int, run: str, step: int | None = None) -> list[str]:
-    steps = step or effort.steps
+def _train_words(protocol: Protocol, recipe: str, seed: int, run: str, step: int | None = None) -> list[str]:
+    steps = step or protocol.steps
     return [
         "train",
         recipe,
-        *effort.options,
+        *protocol.options,
         *([] if steps is None else ["--steps", str(steps)]),
         "--seed",
         str(seed),
@@ -202,15 +202,19 @@ def _train_words(effort: Protocol_, recipe: str, seed: int, run: str, step: int 
     ]
 
 
-def _run_of(effort: Protocol_, recipe: str, seed: int, place: Place) -> Path:
+def _run_of(protocol: Protocol, recipe: str, seed: int, workspace: Workspace) -> Path:
     """A directory for each different training; rows that measure the same training share it, stages apart."""
-    parts = [recipe, *(word.removeprefix("--") for word in effort.options), *([str(effort.steps)] if effort.steps else [])]
-    parts += ["stages"] if len(effort.measure.stages) > 1 else []
-    return place.runs / f"{'-'.join(parts).replace(':', '-').replace('/', '-')}-seed{seed}"
+    parts = [
+        recipe,
+        *(word.removeprefix("--") for word in protocol.options),
+        *([str(protocol.steps)] if protocol.steps else []),
+    ]
+    parts += ["stages"] if len(protocol.measure.stages) > 1 else []
+    return workspace.runs / f"{'-'.join(parts).replace(':', '-').replace('/', '-')}-seed{seed}"
 
 
-def _steps(effort: Protocol_) -> int:
-    return effort.steps or CATALOGUE[effort.recipe].steps
+def _steps(protocol: Protocol) -> int:
+    return protocol.steps or CATALOGUE[protocol.recipe].steps
 
 
 def _values(run: Path) -> dict[str, float]:
