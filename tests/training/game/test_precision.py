@@ -117,7 +117,7 @@ def test_without_a_description_there_is_no_bfloat16(tmp_path: Path) -> None:
 
 
 def test_a_run_keeps_the_precision_it_began_with(tmp_path: Path) -> None:
-    """The run's record and its card name it, and `auto` continues with it whatever the hardware of that day."""
+    """The run's record and its card name it, and `auto` continues with it on any hardware."""
     asked = replace(tiny_config("toy1d", tmp_path, steps=2), precision="bfloat16")
     assert train(asked, tiny_context(tmp_path / "run"))
     assert read_config(tmp_path / "run").precision == "bfloat16"

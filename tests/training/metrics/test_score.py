@@ -1,4 +1,4 @@
-"""Scores of model files: the ONNX itself runs, the measures follow its card, each beside real data."""
+"""Scores of model files: the ONNX itself runs, the measures follow its card, each next to real data."""
 
 from __future__ import annotations
 
