@@ -118,9 +118,9 @@ class RouteParameter:
 
     def default_for(self, settings: Settings) -> Any:
         """Return the value that the route uses without the parameter."""
-        if isinstance(self.type, Integer) and self.default is not None:
-            return min(self.default, self.type.bounds(settings)[0])
-        return self.default
+        if self.default is None or self.default == 1 or not isinstance(self.type, Integer):  # every setting allows 1
+            return self.default
+        return min(self.default, self.type.bounds(settings)[0])
 
     def read(self, values: Mapping[str, str], settings: Settings) -> Any:
         """Return the value that a query gives the parameter, or its default.
