@@ -33,7 +33,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train serve mar torchserve score test lint check bench-serve dashboards release images-test manifests-check clean docker-train docker-serve
+.PHONY: help setup train serve mar torchserve score test lint check bench-serve gallery dashboards release images-test manifests-check clean docker-train docker-serve
 
 help: ## Explain every target (this text)
 	@printf '\n  \033[1mTrain a GAN, get one ONNX file, serve its images.\033[0m\n\n'
@@ -111,6 +111,10 @@ check: lint test ## lint, then test: what CI does
 
 bench-serve: setup ## Measure the service against other servers of the same models (BENCH= narrows it)
 	@$(BIN)/python -m benchmarks.serving.contest $(BENCH)
+
+gallery: setup ## Train a dozen recipes for two minutes each, draw docs/GALLERY.md, serve them all on PORT
+	@$(BIN)/python -m benchmarks.gallery
+	@exec env GAN_MODELS="$$(ls runs/gallery-*/model.onnx | paste -sd,)" GAN_PORT='$(PORT)' $(BIN)/python -m serving
 
 dashboards: setup ## Write the Grafana dashboards of deploy/grafana from their code
 	@$(BIN)/python -m deploy.grafana

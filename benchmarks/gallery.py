@@ -1,0 +1,209 @@
+"""docs/GALLERY.md: one picture per model, made by the service from its file, with the URL that made it.
+
+    python -m benchmarks.gallery                  # train what is missing of the quick recipes, draw, write the page
+    python -m benchmarks.gallery --models FOLDER  # draw the models of a folder, one below the other
+
+It serves all models together, as ``make gallery`` does afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from PIL import Image
+
+from tests.harness.service import Server, running
+from training.__main__ import main as train
+
+ROOT = Path(__file__).parents[1]
+MAX_BYTES = 40_000
+"""Of one picture, so that the page loads at once."""
+POINTS = 256
+MAX_CLASSES = 10
+QUICK: Mapping[str, tuple[str, ...]] = {
+    "toy1d": (),
+    "toy1d_minibatch": (),
+    "parabola": ("--steps", "3000"),
+    "vanilla": ("--steps", "20000", "--data", "mnist5k"),
+    "cdcgan_r1": (),
+    "cgan_small": ("--steps", "2500", "--data", "mnist5k"),
+    "dcgan_small": ("--steps", "600", "--data", "mnist5k"),
+    "infogan_small": ("--steps", "500", "--data", "mnist5k"),
+    "vae_small": ("--steps", "4000", "--data", "mnist5k"),
+    "vaegan_ns_small": ("--steps", "2000", "--data", "mnist5k"),
+    "gan_ring8_small": ("--steps", "6000"),
+    "pacgan2_ring8_small": ("--steps", "6000"),
+}
+"""Recipes that two cores train in two minutes each, with what makes them so short."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the page."""
+
+    name: str
+    recipe: str
+    paper: str
+    steps: int
+    digest: str
+    urls: tuple[str, ...]
+    """Relative URLs, a row of the picture each."""
+    picture: str
+    """File name of the picture."""
+    command: str
+
+
+def train_missing(runs: Path) -> list[Path]:
+    """Train the quick recipes that have no model yet; the models' files."""
+    models = []
+    for recipe, options in QUICK.items():
+        run = runs / f"gallery-{recipe}"
+        if not (run / "model.onnx").exists() and train(["train", recipe, *options, "--out", str(run)]):
+            raise SystemExit(f"gallery: {recipe} was not trained")
+        models.append(run / "model.onnx")
+    return models
+
+
+def rows_of(model: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    """Queries that show a model of ``/models``: a row each."""
+    parameters, kind = model["parameters"], model["card"]["output"]["kind"]
+    base = {"model": model["name"], "seed": 0}
+    if kind != "image":
+        yield {**base, "n": POINTS, "format": "png" if kind == "points" else "json"}
+        return
+    height = model["card"]["output"]["height"]
+    columns = 10 if height <= 32 else 5
+    codes = [name for name, p in parameters.items() if not p["is_integer"] and name.startswith("c")]
+    label = next((p for p in ("y", "g") if p in parameters), None)
+    if codes:
+        for name in codes:
+            low, high = parameters[name]["low"], parameters[name]["high"]
+            for position in range(5):
+                value = low + (high - low) * position / 4
+                yield {**base, "n": columns, "cols": columns, name: f"{value:g}", "format": "png"}
+    elif label:
+        for value in range(min(MAX_CLASSES, parameters[label]["high"] + 1)):
+            yield {**base, "n": columns, "cols": columns, label: value, "format": "png"}
+    else:
+        yield {**base, "n": 4 * columns, "cols": columns, "format": "png"}
+
+
+def draw(server: Server, urls: Sequence[str]) -> bytes:
+    """The pictures of some URLs, one below the other, as a lossless WebP.
+
+    Raises:
+        RuntimeError: the service answered otherwise than with a picture.
+    """
+    pictures = []
+    for url in urls:
+        status, _, body = server.get(url)
+        if status != 200:
+            raise RuntimeError(f"{url} was answered {status}: {body[:200]!r}")
+        pictures.append(Image.open(io.BytesIO(body), formats=["PNG"]))
+    width, height = max(p.width for p in pictures), sum(p.height for p in pictures)
+    sheet, top = Image.new(pictures[0].mode, (width, height)), 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    buffer = io.BytesIO()
+    sheet.save(buffer, "WEBP", lossless=True, quality=100, method=6)
+    if buffer.tell() > MAX_BYTES:
+        buffer = io.BytesIO()
+        sheet.save(buffer, "WEBP", quality=60, method=6)
+    return buffer.getvalue()
+
+
+def command_of(file: Path, card: Mapping[str, Any]) -> str:
+    """The command that trained a model, from its run directory, or from its card where it lies alone."""
+    config = file.with_name("config.json")
+    words: dict[str, Any] = {"data": card["data"], "steps": card["steps"]}
+    if config.exists():
+        words = json.loads(config.read_text())["config"]
+    options = [f"--{name} {words[name]}" for name in ("data", "size", "steps", "batch", "gate", "seed") if words.get(name)]
+    return " ".join(["python -m training train", card["recipe"], *options])
+
+
+def make_entries(server: Server, files: Mapping[str, Path], pictures: Path) -> list[Entry]:
+    """Draw every model that is served and has pictures.
+
+    Args:
+        server: the service.
+        files: model files by the name of their model.
+        pictures: folder of the pictures.
+    """
+    pictures.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for model in json.loads(server.get("/models")[2])["models"]:
+        urls = tuple(f"/generate?{urlencode(query)}" for query in rows_of(model))
+        if "format=json" in urls[0]:
+            continue
+        path = pictures / f"{model['name']}.webp"
+        path.write_bytes(draw(server, urls))
+        card = model["card"]
+        entries.append(
+            Entry(
+                name=model["name"],
+                recipe=card["recipe"],
+                paper=card["paper"],
+                steps=card["steps"],
+                digest=model["digest"][:12],
+                urls=urls,
+                picture=path.name,
+                command=command_of(files[model["name"]], card),
+            )
+        )
+    return entries
+
+
+def make_page(entries: Sequence[Entry], folder: str) -> str:
+    """The page as Markdown."""
+    head = [
+        "# Gallery",
+        "",
+        "One picture per model, made by the service from the exported file. `make gallery` trains a dozen recipes of at most",
+        "two minutes each, draws them, writes this page and serves them all; a model that was trained for longer has its own",
+        "command. A URL gives the same bytes from the same model file, always.",
+        "",
+        "| recipe | picture | made by | trained by |",
+        "|---|---|---|---|",
+    ]
+    lines = []
+    for entry in entries:
+        url = entry.urls[0] if len(entry.urls) == 1 else f"{entry.urls[0]} … {entry.urls[-1]}, a row each"
+        picture = f'<img src="{folder}/{entry.picture}" alt="Samples of {entry.name}" width="280">'
+        about = f"`{entry.recipe}`, {entry.steps:,} steps<br>{entry.paper}"
+        lines.append(f"| {about} | {picture} | `{url}`<br>model `{entry.digest}` | `{entry.command}` |")
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Draw and write; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gallery", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument(
+        "--models", type=Path, nargs="*", help="model files or folders; by default the quick recipes are trained"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the quick recipes' runs")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="where GALLERY.md is written")
+    options = parser.parse_args(arguments)
+    given = options.models or train_missing(options.runs)
+    files = [file for path in given for file in (sorted(path.glob("**/*.onnx")) if path.is_dir() else [path])]
+    with running(ROOT, models=",".join(map(str, files)), workers=1, cache_bytes=0) as server:
+        names = [model["name"] for model in json.loads(server.get("/models")[2])["models"]]
+        entries = make_entries(server, dict(zip(names, files, strict=True)), options.docs / "gallery")
+    (options.docs / "GALLERY.md").write_text(make_page(entries, "gallery"))
+    print(f"wrote {options.docs / 'GALLERY.md'} with {len(entries)} models")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

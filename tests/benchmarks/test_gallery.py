@@ -1,0 +1,46 @@
+"""The gallery: pictures by the real service, small enough for one page, each with the URL that gives it."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.gallery import MAX_BYTES, QUICK, main
+from tests.serving import tiny_onnx
+from training.recipes import CATALOGUE
+
+pytestmark = pytest.mark.slow
+
+
+def test_each_model_has_a_picture_and_its_url(tmp_path: Path) -> None:
+    """A plain model is one sheet, a conditional one a row a class, points a plot; tokens have no picture."""
+    models = tmp_path / "models"
+    models.mkdir()
+    for name, data in (
+        ("grey", tiny_onnx.grey()),
+        ("conditional", tiny_onnx.conditional()),
+        ("points", tiny_onnx.points()),
+        ("tokens", tiny_onnx.tokens()),
+    ):
+        (models / f"{name}.onnx").write_bytes(data)
+    assert main(["--models", str(models), "--docs", str(tmp_path)]) == 0
+    page = (tmp_path / "GALLERY.md").read_text()
+    pictures = {path.stem: path.read_bytes() for path in (tmp_path / "gallery").iterdir()}
+    assert set(pictures) == set(re.findall(r'src="gallery/([^"]+)\.webp"', page))
+    assert all(len(picture) <= MAX_BYTES for picture in pictures.values())
+    assert len(pictures) == 3
+    for line in page.splitlines():
+        if "&y=0" in line:
+            assert "&y=9" in line
+    sizes = sorted(Image.open(io.BytesIO(picture)).height for picture in pictures.values())
+    assert sizes[-1] > sizes[0]
+
+
+def test_the_quick_recipes_exist() -> None:
+    """The dozen that two cores train in two minutes each are in the catalogue."""
+    assert set(QUICK) <= set(CATALOGUE)
+    assert len(QUICK) == 12
