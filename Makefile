@@ -33,7 +33,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train serve mar torchserve score test lint check bench-serve gallery dashboards release images-test manifests-check clean docker-train docker-serve
+.PHONY: help setup train serve mar torchserve score test test-quick lint check bench-serve gallery dashboards release images-test manifests-check clean docker-train docker-serve
 
 help: ## Explain every target (this text)
 	@printf '\n  \033[1mTrain a GAN, get one ONNX file, serve its images.\033[0m\n\n'
@@ -97,8 +97,13 @@ score: setup ## Measure MODEL against real data: KID, FID, classes, confidence
 	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` makes one.'; exit 1; }
 	@$(BIN)/python -m training score '$(MODEL)'
 
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+
 test: setup ## Run the tests, one process a core (TESTS= narrows them)
-	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
+	@$(PYTEST) $(TESTS)
+
+test-quick: setup ## Run the tests that start no program and train for at most two steps
+	@$(PYTEST) -m 'not slow and not process' $(TESTS)
 
 lint: setup ## Check style, types, the import rules and the Dockerfiles
 	@$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from tests.harness.processes import free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("make") or not shutil.which("curl"), reason="needs make and curl"),
 ]

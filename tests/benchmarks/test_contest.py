@@ -94,6 +94,7 @@ def test_a_report_goes_on_without_what_failed_and_refuses_another_plan(tmp_path:
         read_report(path, PLAN, {}, {"m": "other"})
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed (Debian: wrk)")
 def test_the_contest_runs_on_the_service_alone(root: Path, tmp_path: Path) -> None:

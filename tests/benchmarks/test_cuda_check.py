@@ -33,6 +33,7 @@ def run_script(root: Path, *arguments: str, **environ: str) -> subprocess.Comple
     return subprocess.run([root / "benchmarks" / "cuda_check.sh", *arguments], capture_output=True, text=True, env=given)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_the_script_runs_every_stage(device: str, root: Path, tmp_path: Path) -> None:
@@ -54,6 +55,7 @@ def test_the_script_runs_every_stage(device: str, root: Path, tmp_path: Path) ->
     assert stages["training twice"]["figures"]["renom"]["deterministic"]["is_equal"]
 
 
+@pytest.mark.process
 def test_a_python_without_torch_is_refused(root: Path, tmp_path: Path) -> None:
     """The script says that PYTHON cannot import torch, and stops."""
     answer = run_script(root, str(tmp_path / "figures.json"), PYTHON="false")

@@ -138,6 +138,7 @@ def test_a_full_queue_and_a_batch_bound_the_wait() -> None:
     assert bound_seconds(Settings(queue_limit=128, max_batch=64), 2, 96.0) == 4.0
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_whole_run(root: Path, tmp_path: Path) -> None:
     """A second of each step: every request is accounted for, something is refused, and the table says what the report says."""

@@ -109,6 +109,7 @@ def soak(root: Path, folder: Path, *arguments: str) -> tuple[int, dict[str, Any]
     return done.returncode, json.loads(out.read_text()), done.stdout
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_whole_run(root: Path, tmp_path: Path) -> None:
     """Every kind of request is met, models are replaced, bytes stay, and the exit code is the verdict."""
@@ -122,6 +123,7 @@ def test_the_whole_run(root: Path, tmp_path: Path) -> None:
     assert text.endswith(f"verdict: {'failed' if code else 'constant'}\n")
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_service_that_leaks_fails(root: Path, tmp_path: Path) -> None:
     """The control: a megabyte a request is seen within seconds."""

@@ -13,6 +13,8 @@ import pytest
 from tests.browser.conftest import RequestContext, Visitor, fill, slide
 from tests.harness.service import Server
 
+pytestmark = pytest.mark.process
+
 FIRST = "/generate?model=conditional&seed=42&format=png"
 
 

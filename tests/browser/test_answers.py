@@ -8,6 +8,8 @@ import pytest
 
 from tests.browser.conftest import RequestContext, Visitor, fill
 
+pytestmark = pytest.mark.process
+
 HOLD = """() => {
   const plain = OWNER.NAME;
   OWNER.NAME = async function (...given) {

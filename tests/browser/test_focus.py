@@ -6,6 +6,8 @@ import pytest
 
 from tests.browser.conftest import RequestContext, Visitor, slide
 
+pytestmark = pytest.mark.process
+
 FOCUS = "document.activeElement.id || document.activeElement.innerText"
 
 

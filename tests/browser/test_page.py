@@ -12,6 +12,8 @@ from tests.browser.conftest import RequestContext, Visitor
 from tests.harness.service import running
 from tests.serving import tiny_onnx
 
+pytestmark = pytest.mark.process
+
 LINKS = {
     "sample": "#seed=11&p.y=3&p.c0=0.50",
     "between": "#view=between&a=5&b=9&t=0.3",

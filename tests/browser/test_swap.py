@@ -15,6 +15,8 @@ from tests.browser.conftest import RequestContext, Visitor, slide
 from tests.harness.service import Server, running
 from tests.serving import tiny_onnx
 
+pytestmark = pytest.mark.process
+
 if TYPE_CHECKING:
     from playwright.sync_api import Route
 

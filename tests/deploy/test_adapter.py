@@ -61,6 +61,7 @@ def _series(suffix: str, labels: str, a_second: int) -> Document:
     return {"series": f'gan_queue_wait_seconds_{suffix}{{namespace="gan",{labels}}}', "values": f"0+{15 * a_second}x20"}
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")
 def test_the_metric_is_the_wait_of_each_pod_and_nought_without_requests(tmp_path: Path) -> None:
     """By Prometheus itself: a pod whose samples wait .025 s, one where most wait .25 s, and one without requests."""

@@ -19,6 +19,7 @@ from tests.repository.files import ROOT
 CONFIG = Config(command=["python"], environment={"PATH": "/bin"}, folder="/app", user="65532:65532", healthcheck=[], history="")
 
 
+@pytest.mark.process
 def test_it_says_what_is_missing(tmp_path: Path) -> None:
     """Where it cannot run it ends with exit code 1 and one sentence, and leaves nothing."""
     command = [sys.executable, "-m", "deploy.images.proof"]
@@ -79,6 +80,7 @@ def can_mount() -> bool:
     return os.geteuid() == 0 and subprocess.run(probe, capture_output=True).returncode == 0
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not can_mount(), reason="needs root and the right to mount")
 def test_a_build_finds_the_callers_local_packages(tmp_path: Path) -> None:
     """Folders are mounted read-only, an index with the files next to it, and are whole and unmounted afterwards."""
@@ -194,6 +196,7 @@ def test_a_container_is_confined() -> None:
     assert line[line.index("/m") : line.index("--")] == ["/m", "/models", "ro"]
 
 
+@pytest.mark.process
 def test_the_shell_part_is_well_formed() -> None:
     """sh reads it without complaint."""
     assert subprocess.run(["sh", "-n", str(SCRIPT)]).returncode == 0

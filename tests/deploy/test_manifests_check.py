@@ -51,6 +51,7 @@ def with_a_wrong_name(document: Document, path: tuple[Any, ...]) -> Document:
     return changed
 
 
+@pytest.mark.process
 @needs_checkers
 @needs_kubectl
 @pytest.mark.parametrize("kind", CASES)

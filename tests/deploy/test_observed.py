@@ -30,6 +30,7 @@ from tests.harness.service import Server, running
 from tests.serving import tiny_onnx
 
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed (Debian: prometheus)"),
 ]
@@ -223,6 +224,7 @@ def ask_readiness(server: Server) -> None:
         return
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", QUERIES)
 def test_every_panel_has_data(scene: Scene, name: str) -> None:
     """Each query of each board, everything being chosen, gave samples, and all of them numbers."""
@@ -231,12 +233,14 @@ def test_every_panel_has_data(scene: Scene, name: str) -> None:
     assert QUERIES[name] in scene.finite
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", RECORDED)
 def test_every_recording_rule_gives_numbers(scene: Scene, name: str) -> None:
     """At least one series, and no NaN."""
     assert name in scene.finite
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_fires_at_a_fault_that_deserves_it(scene: Scene, name: str) -> None:
     """Refusals, slowness, a refused file, dice, another deflate, a draining instance, none, dead workers, a run that hangs."""

@@ -17,6 +17,7 @@ SERVE = container_of(written("base/deployment.yaml"))
 PROBES = {name: SERVE[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_pod_that_leaves_is_alive_and_not_ready(tmp_path: Path) -> None:
     """All probes succeed; from SIGTERM on readiness fails, life goes on, requests are answered, and the exit code is 0."""

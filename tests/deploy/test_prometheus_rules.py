@@ -28,6 +28,7 @@ def promtool(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.process
 @needs_promtool
 def test_promtool_accepts_configuration_and_rules() -> None:
     """The configuration names the rule files, and each of them is well formed."""
@@ -35,6 +36,7 @@ def test_promtool_accepts_configuration_and_rules() -> None:
     promtool("check", "rules", "rules.yml", "alerts.yml")
 
 
+@pytest.mark.process
 @needs_promtool
 @pytest.mark.slow
 @pytest.mark.parametrize("file", ["tests.yml", "tests-days.yml"])

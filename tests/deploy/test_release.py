@@ -61,6 +61,7 @@ def released(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_release_is_whole_and_its_sums_are_true(released: Path) -> None:
     """Wheel, contexts, pins, bill and model are there, each with its SHA-256; nothing else is, not even next to the folder."""
@@ -84,6 +85,7 @@ def test_a_release_is_whole_and_its_sums_are_true(released: Path) -> None:
     assert [path.name for path in released.parent.iterdir()] == ["dist"]
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_two_releases_are_the_same_bytes(released: Path, model: Path, tmp_path: Path) -> None:
     """A second run, under another umask, gives the same sums."""
@@ -92,6 +94,7 @@ def test_two_releases_are_the_same_bytes(released: Path, model: Path, tmp_path: 
     assert (again / "SHA256SUMS").read_text() == (released / "SHA256SUMS").read_text()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_bundle_is_served_and_told(released: Path, model: Path) -> None:
     """A service pointed at the folder trusts it by the public key, and the card next to it is the card inside."""
@@ -102,6 +105,7 @@ def test_the_bundle_is_served_and_told(released: Path, model: Path) -> None:
     assert (card["recipe"], card["steps"]) == (inside.recipe, inside.steps)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_pins_and_bill_name_the_same_packages(released: Path) -> None:
     """Every pin has a digest, is what constraints.txt allows, and stands in the bill of materials; there is no more in it."""
@@ -215,6 +219,7 @@ def test_a_known_hole_stops_the_release(tmp_path: Path, monkeypatch: pytest.Monk
         audit(tmp_path / "requirements.txt")
 
 
+@pytest.mark.process
 def test_a_release_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
     """One line, exit code 1, nothing written."""
     done = make_release("--model", tmp_path / "none.onnx", "--out", tmp_path / "dist")
@@ -225,6 +230,7 @@ def test_a_release_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_key_needs_a_serial(model: Path, tmp_path: Path) -> None:
     """Either alone is refused before anything is built."""
     for given in (["--key", model.parent / "key.pem"], ["--serial", 3]):
@@ -233,6 +239,7 @@ def test_a_key_needs_a_serial(model: Path, tmp_path: Path) -> None:
         assert "a key and a serial are given together" in done.stderr
 
 
+@pytest.mark.process
 def test_a_folder_that_is_no_release_is_not_replaced(model: Path, tmp_path: Path) -> None:
     """Other files in the way stay."""
     (tmp_path / "dist").mkdir()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from deploy.manifests.rules import CONFIG, prometheus_rule
@@ -26,6 +27,7 @@ def test_every_group_of_every_rule_file_is_there(tmp_path: Path) -> None:
     assert prometheus_rule(tmp_path / "prometheus.yml")["spec"]["groups"] == GROUPS
 
 
+@pytest.mark.process
 def test_the_command_prints_what_kubectl_takes() -> None:
     """One object of the operator's, in the namespace of everything else, with the groups of deploy/prometheus."""
     command = [sys.executable, "-m", "deploy.manifests.rules"]

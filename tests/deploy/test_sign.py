@@ -14,7 +14,7 @@ from serving.model.signatures import Trust, signature_file
 from tests.repository.files import ROOT
 from tests.serving import tiny_onnx
 
-pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+pytestmark = [pytest.mark.process, pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")]
 
 
 @pytest.fixture

@@ -137,6 +137,7 @@ def python(image: Path, *arguments: str, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_image_holds_no_training_framework(image: Path) -> None:
     """Neither torch nor onnx nor training is there, and the service imports without them."""
@@ -146,6 +147,7 @@ def test_image_holds_no_training_framework(image: Path) -> None:
     assert found.strip() == "[]"
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_bill_of_materials_is_what_the_image_installs(image: Path) -> None:
     """S-28: the CycloneDX document of a release names what ``pip freeze`` finds, version by version, and nothing else."""
@@ -207,11 +209,22 @@ def test_image_serves(image: Path, service: tuple[subprocess.Popen[str], dict[st
     assert list(Path(env["HOME"]).iterdir()) == []
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_contract_and_serving_pass_without_torch(image: Path) -> None:
-    """Their whole test suites, in the image's environment with nothing added but what tests."""
+    """Their tests that start no program, in the image's environment with nothing added but what tests."""
     python(
         image, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), "pytest", "hypothesis", "schemathesis"
     )
-    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "tests/contract", "tests/serving"]
+    command = [
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow and not process",
+        "tests/contract",
+        "tests/serving",
+    ]
     assert re.search(r"\d+ passed", python(image, *command, cwd=ROOT))

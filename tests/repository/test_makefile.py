@@ -11,6 +11,8 @@ import pytest
 
 from tests.repository.files import ROOT
 
+pytestmark = pytest.mark.process
+
 TEXT = (ROOT / "Makefile").read_text()
 TARGETS = re.findall(r"^\.PHONY: (.*)$", TEXT, re.MULTILINE)[0].split()
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
 from serving.app import create_app
+from serving.engine.golden_files import GoldenFiles, hash_golden_files
+from serving.generation import service
 from serving.generation.generate import Service
 from serving.generation.service import create_service
 from serving.http.asgi import ASGIApp
@@ -56,11 +59,36 @@ def flask_only(settings: Settings) -> Flask:
     return create_app(replace(settings, fast_path=False), log=lambda event, **facts: None).flask
 
 
+@pytest.fixture(scope="session")
+def encoded_once() -> Callable[[], AbstractContextManager[None]]:
+    """A context in which a service takes golden files and fingerprints from an earlier one: most of the time of its start."""
+    known: dict[tuple[str, str, int], tuple[Model, GoldenFiles]] = {}
+
+    def golden_files(model: Model) -> GoldenFiles:
+        key = (model.digest, model.card.name, id(model.goldens))
+        if key not in known:
+            known[key] = (model, hash_golden_files(model))  # with the model, so that no other one gets its id
+        return known[key][1]
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(service, "hash_golden_files", golden_files)
+            patch.setattr(service, "all_fingerprints", fingerprints)
+            yield
+
+    fingerprints = cache(service.all_fingerprints)
+    return context
+
+
 @pytest.fixture
-def make_service(models: dict[str, Model], settings: Settings) -> Callable[..., Service]:
+def make_service(
+    models: dict[str, Model], settings: Settings, encoded_once: Callable[[], AbstractContextManager[None]]
+) -> Callable[..., Service]:
     """A service of its own that keeps no answers, with other models or settings where a test asks for them."""
 
     def make(models: dict[str, Model] = models, **changes: object) -> Service:
-        return create_service(replace(settings, **{"cache_bytes": 0, **changes}), models.values(), Metrics())  # type: ignore[arg-type]
+        with encoded_once():
+            return create_service(replace(settings, **{"cache_bytes": 0, **changes}), models.values(), Metrics())  # type: ignore[arg-type]
 
     return make

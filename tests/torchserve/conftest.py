@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,15 +22,17 @@ MAKERS = {
 
 
 @pytest.fixture(scope="session")
-def archives(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archives(root: Path, make_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A folder with ``<name>.onnx`` and ``<name>.mar`` of each kind of output."""
     if importlib.util.find_spec("model_archiver") is None:
         pytest.skip("torch-model-archiver is not installed (the extra torchserve)")
-    folder = tmp_path_factory.mktemp("archives")
-    for name, make in MAKERS.items():
-        (folder / f"{name}.onnx").write_bytes(make())
-        run(root, "build", folder / f"{name}.onnx")
-    return folder
+
+    def build(folder: Path) -> None:
+        for name, make in MAKERS.items():
+            (folder / f"{name}.onnx").write_bytes(make())
+            run(root, "build", folder / f"{name}.onnx")
+
+    return make_once("archives", build)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from deploy.torchserve.contents import CONFIG, HANDLER, MANIFEST, MODEL, ROOT, imported, modules_behind, shipped_files
 from tests.serving import tiny_onnx
 from tests.torchserve.conftest import run
@@ -20,6 +22,7 @@ def names_of(mar: bytes) -> list[str]:
         return sorted(archive.namelist())
 
 
+@pytest.mark.process
 def test_an_archive_holds_the_listed_files_and_no_other(mar: bytes) -> None:
     """The manifest, one ONNX file, the handler, its configuration, and modules of contract and serving."""
     names = names_of(mar)
@@ -28,6 +31,7 @@ def test_an_archive_holds_the_listed_files_and_no_other(mar: bytes) -> None:
     assert sorted(others) == sorted([MANIFEST, MODEL, HANDLER, CONFIG])
 
 
+@pytest.mark.process
 def test_an_archive_holds_this_checkout_s_code_and_the_model_s_digest(mar: bytes, archives: Path) -> None:
     """Each code file is equal to the checkout's; the archive's version is the model's SHA-256."""
     digest = hashlib.sha256((archives / "conditional.onnx").read_bytes()).hexdigest()
@@ -60,6 +64,7 @@ def test_imports_in_functions_are_found() -> None:
     assert imported(ast.parse(source)) == ["serving.encoding.png", "contract", "contract.card"]
 
 
+@pytest.mark.process
 def test_a_model_may_lie_anywhere(root: Path, tmp_path: Path) -> None:
     """Its folder's name may hold commas, spaces and brackets; the archive is the only new file there."""
     folder = tmp_path / "a, [b]* c"
@@ -70,6 +75,7 @@ def test_a_model_may_lie_anywhere(root: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["m.onnx", "points1.mar"]
 
 
+@pytest.mark.process
 def test_a_model_that_breaks_its_promise_is_not_archived(root: Path, tmp_path: Path) -> None:
     """The build fails with one line and leaves no file."""
     (tmp_path / "bad.onnx").write_bytes(tiny_onnx.grey()[:-100])

@@ -20,6 +20,8 @@ from serving.model.load import load_model
 from serving.settings import Settings
 from tests.serving.client import ask
 
+pytestmark = pytest.mark.process
+
 pytest.importorskip("ts", reason="torchserve is not installed (the extra torchserve)")
 
 WORKER = """

@@ -27,7 +27,11 @@ from tests.serving.corpus import CASES, Case
 from tests.torchserve.conftest import MAKERS, run
 from tests.torchserve.server import PORTS, TorchServe, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.slow,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,12 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +18,24 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from training.game.schedules import Schedule
+from training.metrics import lenet
 from training.recipes import CATALOGUE
+from training.run import job
 from training.run.config import RunConfig
 from training.run.context import JobContext
 
+torch.set_num_threads(1)  # nets this small run best on one core, and give the same bytes in every process
+
 PROCESSES = multiprocessing.get_context("forkserver")
 """Makes processes that may be killed, each with the job and the exporter imported already."""
-PROCESSES.set_forkserver_preload(["training.run.job", "onnxscript", "torch._dynamo", "torch.onnx._internal.exporter._core"])
+PROCESSES.set_forkserver_preload(
+    ["training.run.job", "onnxscript", "torch._dynamo", "torch.onnx._internal.exporter._core", "tests.training.conftest"]
+)
 
 REHEARSED = tuple(name for name in CATALOGUE if f"{name}_small" not in CATALOGUE)
 """The recipes that are trained to the end, exported and served in tests: where a game has a small twin, that one."""
+MOST_UPDATES = 6
 TINY_SIDES = {"r3gan": 4}
 """Images on which a large net is still played in seconds."""
 
@@ -40,14 +53,56 @@ def tiny_context(run: Path) -> JobContext:
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}
     console = Console(file=io.StringIO())
     return JobContext(
-        run=run,
-        device=torch.device("cpu"),
-        environ=environ,
-        console=console,
-        grids=4,
-        checkpoints=4,
-        checkpoint_seconds=0,
+        run=run, device=torch.device("cpu"), environ=environ, console=console, grids=2, checkpoints=2, checkpoint_seconds=0
     )
+
+
+@contextmanager
+def few_updates(recipe: str) -> Iterator[None]:
+    """Keep the last updates of each step of a recipe; WGAN's critic has a hundred in each of the first steps."""
+    full = CATALOGUE[recipe]
+    schedule = Schedule(full.schedule.name, lambda step: full.schedule.updates(step)[-MOST_UPDATES:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CATALOGUE, recipe, replace(full, schedule=schedule))
+        yield
+
+
+def train_tiny(config: RunConfig, run: Path, is_exported: bool = True) -> None:
+    """Train to the last step, with a classifier fitted to a tenth of the images where the job needs one.
+
+    The export takes most of the time, and some tests need none.
+    """
+    fit = lenet.trained
+    with few_updates(config.recipe), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lenet, "trained", lambda images, labels, **options: fit(images[::10], labels[::10], **options))
+        if not is_exported:
+            patch.setattr(job, "_export", lambda *arguments: None)
+        assert job.train(config, tiny_context(run))
+
+
+def train_in_process(config: RunConfig, run: Path, *, is_exported: bool = True, kill_after: int | None = None) -> int:
+    """Train in another process and return its exit code; ``kill_after`` sends SIGKILL once that step's checkpoint exists."""
+    process = PROCESSES.Process(target=train_tiny, args=(config, run, is_exported))
+    process.start()
+    while kill_after is not None and process.is_alive():
+        steps = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.pt")]
+        if max(steps, default=0) >= kill_after:
+            process.kill()
+            break
+        time.sleep(0.002)
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Where two states of a game differ."""
+    if isinstance(a, dict):
+        return [d for key in {**a, **b} for d in differences(a.get(key), b.get(key), f"{path}.{key}")]
+    if isinstance(a, list | tuple):
+        return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{path}.{i}")]
+    is_equal = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+    return [] if is_equal else [path]
 
 
 @pytest.fixture(scope="session")

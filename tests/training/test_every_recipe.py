@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,23 +16,37 @@ import torch
 from contract import Points, card_from_metadata, draw
 from serving.app import create_app
 from serving.settings import Settings
-from tests.training.conftest import REHEARSED, tiny_config, tiny_context
-from training.export.sample_grid import sample_game
+from tests.training.conftest import REHEARSED, differences, few_updates, tiny_config, tiny_context, train_in_process, train_tiny
+from training.export.sample_grid import sample_game, sampler_of
 from training.game.loop import play
 from training.recipes import CATALOGUE
-from training.run.job import MODEL, _set_up, train
+from training.run.checkpoint import load_newest
+from training.run.config import RunConfig
+from training.run.job import MODEL, _set_up, card_of, open_run
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Nets this small run best on one core."""
-    torch.set_num_threads(1)
+GENERATORS = {
+    "vanilla": ["vanilla_log"],
+    "renom": ["renom_minimax"],
+    "toy1d": ["toy1d_minibatch", "toy1d_clamped", "toy1d_minibatch_clamped"],
+    "salimans_small": ["salimans_20_small", "salimans_50_small", "salimans_200_small"],
+    "gan_ring8_small": [f"pacgan{n}_ring8_small" for n in (2, 3, 4)],
+    "gan_grid25_small": [f"pacgan{n}_grid25_small" for n in (2, 3, 4)],
+    "ebgan": ["ebgan_pt"],
+    "dcgan_small": ["ls_gan_small", "gls_gan_small", "least_squares_small"],
+    "dcgan_bare_small": ["ls_gan_bare_small", "gls_gan_bare_small", "least_squares_bare_small"],
+    "gman_small": ["gman_mean_small", "gman_max_small", "gman_modified_small", "gman_one_small"],
+    "vaegan_small": ["vaegan_ns_small", "vae_small"],
+}
+"""Recipes with one generator and one data set: the first of them is exported and served, the others differ in weights only."""
+EXPORTED_AS = {name: first for first, others in GENERATORS.items() for name in others}
+STEPS = 4
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_two_steps_move_every_trained_net_and_stay_finite(name: str, picture_folder: Path, tmp_path: Path) -> None:
     """After two steps every net that a player owns has other weights, all of them finite."""
-    game, _ = _set_up(tiny_config(name, picture_folder, steps=2), tiny_context(tmp_path))
+    with few_updates(name):
+        game, _ = _set_up(tiny_config(name, picture_folder, steps=2), tiny_context(tmp_path))
     before = copy.deepcopy({role: net.state_dict() for role, net in game.nets.items()})
     list(play(game, 2))
     for player in game.recipe.players:
@@ -40,27 +56,64 @@ def test_two_steps_move_every_trained_net_and_stay_finite(name: str, picture_fol
             assert all(w.isfinite().all() for w in weights.values())
 
 
-@pytest.mark.parametrize("name", REHEARSED)
-def test_what_is_trained_is_exported_and_served(name: str, picture_folder: Path, tmp_path: Path) -> None:
-    """A trained recipe leaves a model whose card is right, that onnxruntime runs as torch does, and that the service serves."""
-    config, context = tiny_config(name, picture_folder, steps=2), tiny_context(tmp_path / "run")
-    assert train(config, context)
-    path = context.run / MODEL
+@pytest.mark.process
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in REHEARSED])
+def test_a_recipe_is_resumed_exported_and_served(name: str, picture_folder: Path, tmp_path: Path) -> None:
+    """A run that another process resumes half-way ends in the same bytes; the model answers what torch does, and is served."""
+    config = tiny_config(name, picture_folder, steps=STEPS)
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    is_exported = name not in EXPORTED_AS
+    train_tiny(config, whole, is_exported)
+    _copy_without_last_checkpoint(whole, resumed)
+    assert train_in_process(config, resumed, is_exported=is_exported) == 0
+    _assert_equal_runs(whole, resumed)
+    if is_exported:
+        assert (whole / MODEL).read_bytes() == (resumed / MODEL).read_bytes()
+        _assert_served(whole, name)
+    else:
+        _assert_same_generator(whole, tiny_config(EXPORTED_AS[name], picture_folder, steps=STEPS))
 
+
+def _copy_without_last_checkpoint(whole: Path, resumed: Path) -> None:
+    """What a run directory holds when the job is killed late and its last checkpoint is damaged: records go further than it."""
+    shutil.copytree(whole, resumed)
+    max(resumed.glob("checkpoint-*.pt")).unlink()
+    (resumed / MODEL).unlink(missing_ok=True)
+
+
+def _assert_equal_runs(whole: Path, resumed: Path) -> None:
+    states: list[Any] = [load_newest(run, device=torch.device("cpu"))[0] for run in (whole, resumed)]
+    assert states[0]["step"] == STEPS
+    assert differences(*states) == []
+    for file in ("stats.jsonl", "samples.webp", f"samples/step-{STEPS:06d}.png"):
+        assert (whole / file).read_bytes() == (resumed / file).read_bytes(), file
+
+
+def _assert_served(run: Path, name: str) -> None:
+    """The card is right, onnxruntime's samples are torch's, and the service's are onnxruntime's."""
+    path = run / MODEL
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
-    assert (card.recipe, card.steps, session.get_outputs()[0].name) == (name, 2, card.output.kind)
+    assert (card.recipe, card.steps, session.get_outputs()[0].name) == (name, STEPS, card.output.kind)
     assert [i.name for i in session.get_inputs()] == list(card.latents)
 
-    overrides = session.run(None, dict(draw(card.latents, list(range(5)))))[0]
-    game, data = _set_up(config, context)
-    list(play(game, 2))
-    expected = sample_game(game, data, range(5))
-    assert overrides.dtype == expected.dtype
+    computed = session.run(None, dict(draw(card.latents, list(range(5)))))[0]
+    expected = sample_game(*open_run(tiny_context(run)), range(5))
+    assert computed.dtype == expected.dtype
     tolerance = 1e-4 * (1 + np.abs(expected)) if isinstance(card.output, Points) else 1
-    assert (np.abs(overrides.astype(float) - expected.astype(float)) <= tolerance).all()
+    assert (np.abs(computed.astype(float) - expected.astype(float)) <= tolerance).all()
 
     client = create_app(Settings(models=(str(path),), workers=1)).flask.test_client()
     answer = client.get("/generate?seed=3&format=npy")
     assert answer.status_code == 200
-    assert (np.load(io.BytesIO(answer.data)).reshape(overrides[3].shape) == overrides[3]).all()
+    assert (np.load(io.BytesIO(answer.data)).reshape(computed[3].shape) == computed[3]).all()
+
+
+def _assert_same_generator(run: Path, exported: RunConfig) -> None:
+    """The graph and the card would be those of the recipe that is exported, but for names and weights."""
+    context = tiny_context(run)
+    (game, data), (other, other_data) = open_run(context), _set_up(exported, context)
+    assert repr(sampler_of(game, data)) == repr(sampler_of(other, other_data))
+    card, other_card = card_of(game, data), card_of(other, other_data)
+    assert (card.latents, card.output, card.classes) == (other_card.latents, other_card.output, other_card.classes)
+    assert card.recipe == game.recipe.name

@@ -99,6 +99,7 @@ def test_a_run_in_stages_is_scored_after_each(tmp_path: Path, monkeypatch: pytes
     assert load_results(tmp_path / RESULTS, "tiny", "full")[0].value == result.value
 
 
+@pytest.mark.slow
 def test_an_opponent_is_trained_too(tmp_path: Path) -> None:
     """GMAM against another recipe: its run is there after, and the figure is stored."""
     protocol = replace(TINY.full, measure=Against(opponents=("toy1d_minibatch",), samples=40))
@@ -107,6 +108,7 @@ def test_an_opponent_is_trained_too(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "runs").glob("toy*")} == {"toy1d-4-seed0", "toy1d_minibatch-4-seed0"}
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_is_told_and_the_others_run(tmp_path: Path) -> None:
     """A measure that is not there fails its row, a recipe that is not built is passed over, and the third row is stored."""
     said: list[str] = []
@@ -148,6 +150,7 @@ def test_a_stop_ends_before_the_next_program(tmp_path: Path) -> None:
     assert is_current([TINY], tmp_path)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_script_stops_cleanly_and_only_one_runs(tmp_path: Path) -> None:
     """A second call while one runs is refused; SIGTERM ends the first with a checkpoint to go on from and no result."""

@@ -176,6 +176,7 @@ def test_a_name_that_another_file_has_is_refused(tmp_path: Path) -> None:
     assert [ask(app, f"seed=1&model={name}").status for name in ("grey", "colour", "third")] == [200, 200, 200]
 
 
+@pytest.mark.process
 def test_a_swap_under_load_fails_no_request(root: Path, home: Path) -> None:
     """F-07: a file is replaced while 8 clients send requests to two workers: no request fails, each response comes wholly from
     the model that its digest names, and in the end all come from the new one.
@@ -259,6 +260,7 @@ def test_many_wrong_tokens_are_rate_limited(home: Path) -> None:
     assert 1 <= int(refusal.value.headers["Retry-After"]) <= 60
 
 
+@pytest.mark.process
 def test_every_worker_reloads_and_the_token_is_not_exposed(root: Path, home: Path) -> None:
     """A reload of one worker reloads both; the token is in no log, metric or response (S-04)."""
     with running(root, models=home, workers=2, admin_token=TOKEN, watch_seconds=0) as server:

@@ -99,6 +99,7 @@ def test_what_need_not_be_computed_costs_nothing(make_service: Callable[..., Ser
     assert service.metrics.registry.get_sample_value("gan_rejected_total", {"reason": "rate_limited"}) == 1
 
 
+@pytest.mark.process
 def test_a_forged_address_is_not_believed(root: Path, folder: Path) -> None:
     """S-07: ``X-Forwarded-For`` is believed of a trusted proxy only."""
     models = folder / "1-grey.onnx"

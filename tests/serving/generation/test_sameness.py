@@ -50,6 +50,7 @@ def first_answers(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         return path, [server.get(f"/generate?{query}")[2] for query in ("seed=42", "seed=42&n=64")]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("settings", [{}, {"workers": 2}, {"intra_op_threads": 2}, {"fast_path": "off"}], ids=str)
 def test_a_server_started_anew_gives_the_same(
     root: Path, first_answers: tuple[Path, list[bytes]], settings: dict[str, Any]

@@ -15,6 +15,8 @@ import pytest
 from tests.harness.processes import TIMEOUT
 from tests.harness.service import Server, running
 
+pytestmark = pytest.mark.process
+
 GET = b"GET /generate?seed=42 HTTP/1.1\r\nHost: x\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 SECOND = b"GET /generate?seed=7 HTTP/1.1\r\nHost: x\r\nX-Canary: smuggled\r\n\r\n"

@@ -10,6 +10,8 @@ import pytest
 
 from tests.harness.service import Server, running
 
+pytestmark = pytest.mark.process
+
 INFER = b"POST /v2/models/conditional/infer HTTP/1.1\r\nHost: x\r\n"
 
 

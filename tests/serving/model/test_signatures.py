@@ -227,6 +227,7 @@ def start(root: Path, home: Path, keys: Path, *prefix: str) -> subprocess.Comple
     return subprocess.run(command, cwd=root, env=overrides, capture_output=True, text=True, timeout=TIMEOUT)
 
 
+@pytest.mark.process
 def test_the_service_does_not_start_with_an_unsigned_model(root: Path, home: Path, keys: Path) -> None:
     """F-09: exit code 1, and one line that names the file and what is missing."""
     signature_file(home).unlink()
@@ -237,6 +238,7 @@ def test_the_service_does_not_start_with_an_unsigned_model(root: Path, home: Pat
     )
 
 
+@pytest.mark.process
 def test_the_service_does_not_start_without_its_keys(root: Path, home: Path, keys: Path) -> None:
     """A wrong GAN_PUBLIC_KEY is exit code 2 and one line, before any worker is started."""
     ended = start(root, home, keys.with_name("none.pem"))
@@ -245,6 +247,7 @@ def test_the_service_does_not_start_without_its_keys(root: Path, home: Path, key
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.process
 def test_a_key_without_cryptography_is_told(root: Path, home: Path, keys: Path) -> None:
     """Where the package is not installed, the line says what to install."""
     hidden = "import sys, runpy; sys.modules['cryptography'] = None; runpy.run_module('serving', run_name='__main__')"
@@ -255,6 +258,7 @@ def test_a_key_without_cryptography_is_told(root: Path, home: Path, keys: Path) 
     )
 
 
+@pytest.mark.process
 def test_cryptography_is_imported_only_where_a_key_is_set(root: Path, home: Path) -> None:
     """Without GAN_PUBLIC_KEY a service is made and answers without it, and no signature is asked for."""
     signature_file(home).unlink()
@@ -267,6 +271,7 @@ def test_cryptography_is_imported_only_where_a_key_is_set(root: Path, home: Path
     assert done.stdout.endswith("made\n"), done.stderr
 
 
+@pytest.mark.process
 def test_workers_share_what_they_remember(root: Path, home: Path, keys: Path) -> None:
     """S-30: a worker that is started anew refuses an older model that lies in the place by now, without GAN_SERIALS, too."""
     with running(root, models=home, public_key=keys, watch_seconds=0) as server:

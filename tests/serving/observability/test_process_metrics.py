@@ -16,6 +16,8 @@ from serving.observability.process_metrics import ProcessCollector
 from tests.harness.processes import wait_for
 from tests.harness.service import Server, running
 
+pytestmark = pytest.mark.process
+
 if not Path("/proc/self/stat").exists():
     pytest.skip("compares with Linux's /proc", allow_module_level=True)
 

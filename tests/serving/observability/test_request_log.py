@@ -241,6 +241,7 @@ def send_requests(port: int, count: int, path: str) -> None:
     connection.close()
 
 
+@pytest.mark.process
 def test_a_log_without_a_reader_blocks_nothing(root: Path, folder: Path) -> None:
     """With a full pipe as standard output the service answers, counts the dropped lines, and exits with 0."""
     with running(root, models=folder / "1-grey.onnx") as server:
@@ -268,12 +269,14 @@ def two_workers(root: Path, folder: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in server.process.stdout]
 
 
+@pytest.mark.process
 def test_workers_write_whole_lines_to_their_end(two_workers: list[dict[str, Any]]) -> None:
     """Each request is logged once, also those just before SIGTERM."""
     ids = [line["id"] for line in two_workers if line["event"] == "request" and line["route"] == "/generate"]
     assert sorted(ids) == sorted(f"r{seed}" for seed in range(40))
 
 
+@pytest.mark.process
 def test_a_refused_head_has_an_id_and_a_line(two_workers: list[dict[str, Any]]) -> None:
     """A refused head is logged with the target received so far, without route and duration."""
     fields = [line for line in two_workers if line["event"] == "request" and line["route"] == "none"]

@@ -221,6 +221,7 @@ print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
 """
 
 
+@pytest.mark.process
 def test_opentelemetry_is_not_loaded_without_tracing(root: Path, folder: Path) -> None:
     """Without ``GAN_TRACING`` no module of OpenTelemetry is imported, also for requests with a ``traceparent``."""
     command = [sys.executable, "-c", NOTHING_LOADED, str(folder / "1-grey.onnx")]
@@ -262,6 +263,7 @@ def collector() -> Iterator[Collector]:
         thread.join()
 
 
+@pytest.mark.process
 def test_spans_are_exported_as_the_environment_says(
     root: Path, folder: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +283,7 @@ def test_spans_are_exported_as_the_environment_says(
     assert {span.trace_id.hex() for span in spans} == {TRACE}
 
 
+@pytest.mark.process
 def test_an_unreachable_collector_affects_no_response(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spans are lost, responses are not, and the service exits with 0."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
@@ -290,6 +293,7 @@ def test_an_unreachable_collector_affects_no_response(root: Path, folder: Path, 
         assert server.stop() == 0
 
 
+@pytest.mark.process
 def test_tracing_without_opentelemetry_does_not_start(root: Path, folder: Path, tmp_path: Path) -> None:
     """With ``GAN_TRACING=on`` and without OpenTelemetry one line names the missing package, and the exit code is 1."""
     (tmp_path / "opentelemetry.py").write_text(
@@ -303,6 +307,7 @@ def test_tracing_without_opentelemetry_does_not_start(root: Path, folder: Path, 
     assert done.stderr == "serving: GAN_TRACING is on, but opentelemetry is missing; pip install 'gan-serve[tracing]'\n"
 
 
+@pytest.mark.process
 def test_an_invalid_opentelemetry_setting_does_not_start(root: Path, folder: Path) -> None:
     """An invalid OTEL_* setting is one error line, as any other setting, instead of workers that crash repeatedly."""
     env = environment(models=folder / "1-grey.onnx", provider="cpu", tracing="on", port=free_port()) | {
@@ -313,6 +318,7 @@ def test_an_invalid_opentelemetry_setting_does_not_start(root: Path, folder: Pat
     assert re.fullmatch(r"serving: OpenTelemetry refuses a setting of OTEL_\*: max_export_batch_size [^\n]*\n", done.stderr)
 
 
+@pytest.mark.process
 def test_a_disabled_sdk_leaves_no_trace_in_the_log(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """OTEL_SDK_DISABLED makes all-zero span ids, which are not logged."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")

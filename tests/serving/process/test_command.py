@@ -38,6 +38,7 @@ def picture(make_service: Callable[..., Service], tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.process
 def test_verify_takes_the_models_from_the_environment(root: Path, folder: Path, picture: Path) -> None:
     """Without ``--models`` the models of GAN_MODELS are used; a match is exit code 0, one line, and an empty stderr."""
     ended = run(root, "verify", str(picture), models=folder)
@@ -45,12 +46,14 @@ def test_verify_takes_the_models_from_the_environment(root: Path, folder: Path, 
     assert ended.stdout.startswith(f"{picture}: match, bytes equal: seed 42 of grey ")
 
 
+@pytest.mark.process
 def test_verify_takes_the_models_from_the_command_line(root: Path, folder: Path, picture: Path) -> None:
     """``--models`` overrides GAN_MODELS and accepts several files."""
     ended = run(root, "verify", str(picture), "--models", f"{folder}/2-colour.onnx,{folder}/1-grey.onnx", models="nowhere")
     assert ended.returncode == 0
 
 
+@pytest.mark.process
 def test_help_shows_usage(root: Path) -> None:
     """``--help`` starts no service: it names the command and ends with exit code 0."""
     ended = run(root, "--help")

@@ -16,6 +16,8 @@ import pytest
 from tests.harness.processes import TIMEOUT, free_port, wait_for
 from tests.harness.service import Server, environment, running, wait_for_workers
 
+pytestmark = pytest.mark.process
+
 
 def metrics_directory(server: Server) -> Path:
     """The directory in which a server's workers share their metrics."""

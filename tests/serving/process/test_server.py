@@ -26,6 +26,8 @@ from tests.serving import tiny_onnx
 from tests.serving.client import ask
 from tests.serving.corpus import CASES, Case
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def server(root: Path, folder: Path) -> Iterator[Server]:
@@ -39,6 +41,7 @@ def on_the_wire(case: Case) -> bool:
     return all(33 <= ord(letter) < 127 and letter not in "<>" for letter in case.query)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("case", [case for case in CASES if on_the_wire(case)][::4], ids=lambda case: str(case.name))
 def test_the_server_answers_as_the_application_does(server: Server, app: Flask, case: Case) -> None:
     """Over a socket, through the launcher and uvicorn, bytes and status equal those of the application called in-process."""
@@ -50,6 +53,7 @@ def test_the_server_answers_as_the_application_does(server: Server, app: Flask, 
         assert answered.get(name.lower()) == expected.headers.get(name)
 
 
+@pytest.mark.process
 def test_two_workers_and_a_restart_give_the_same(root: Path, folder: Path, server: Server) -> None:
     """D-04: forty connections to two workers, and a restarted server with one worker, give the same bytes."""
     answers = {server.get("/generate?seed=42")[2] for _ in range(40)}
@@ -58,6 +62,7 @@ def test_two_workers_and_a_restart_give_the_same(root: Path, folder: Path, serve
     assert len(answers) == 1
 
 
+@pytest.mark.process
 def test_head_has_no_length_and_no_body(server: Server) -> None:
     """HEAD returns the headers of GET except Content-Length and Server-Timing, which are unknown without inference."""
     asked = {"X-Request-Id": "the-same"}
@@ -68,6 +73,7 @@ def test_head_has_no_length_and_no_body(server: Server) -> None:
     }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("method", ["TRACE", "FOO", "POST", "CONNECT"])
 def test_other_methods_are_refused_and_nothing_is_echoed(server: Server, method: str) -> None:
     """B-22: an unsupported method is answered 4xx or 501, and nothing of the request is echoed."""
@@ -77,6 +83,7 @@ def test_other_methods_are_refused_and_nothing_is_echoed(server: Server, method:
     assert b"canary" not in answer
 
 
+@pytest.mark.process
 def test_a_body_on_get_does_not_disturb_the_next_request(server: Server) -> None:
     """B-24: a GET with a body is answered, and so is the next request on the same connection."""
     first = b'GET /generate?seed=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nContent-Type: application/json\r\n\r\n{"a": 12}'
@@ -86,6 +93,7 @@ def test_a_body_on_get_does_not_disturb_the_next_request(server: Server) -> None
     assert answer.endswith(b'"ok"\n}\n')
 
 
+@pytest.mark.process
 def test_many_and_large_headers_do_no_harm(server: Server) -> None:
     """B-25: a cookie of 8 KB is served, 200 headers are served or refused, and the server continues."""
     assert server.get("/generate?seed=1", headers={"Cookie": "a=" + 8192 * "x"})[0] == 200
@@ -95,12 +103,14 @@ def test_many_and_large_headers_do_no_harm(server: Server) -> None:
     assert server.get("/healthz")[0] == 200
 
 
+@pytest.mark.process
 def test_raw_bytes_in_the_query_are_refused(server: Server) -> None:
     """B-04: unescaped digits of another script are answered 400."""
     answer = server.send("GET /generate?seed=\u0664\u0662 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("path", ["/generate%2f", "/generate/", "//generate", "/GENERATE", "/%67enerate%00"])
 def test_other_paths_are_not_found(server: Server, path: str) -> None:
     """B-26: over the wire, too, a path that does not equal a route is 404."""
@@ -112,6 +122,7 @@ def metric(text: str, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}[ {{]", line))
 
 
+@pytest.mark.process
 def test_any_worker_reports_the_metrics_of_all(server: Server) -> None:
     """``/metrics`` of either worker counts the requests to both, exactly as many as were sent."""
     count = 'gan_http_requests_total{code="400",method="GET",route="/generate"}'
@@ -121,6 +132,7 @@ def test_any_worker_reports_the_metrics_of_all(server: Server) -> None:
     assert metric(server.get("/metrics")[2].decode(), re.escape(count)) == before + 30
 
 
+@pytest.mark.process
 def test_promtool_accepts_the_metrics(server: Server) -> None:
     """O-14: promtool reports no problem in the metrics of two workers."""
     promtool = shutil.which("promtool")
@@ -131,6 +143,7 @@ def test_promtool_accepts_the_metrics(server: Server) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
+@pytest.mark.process
 def test_a_killed_worker_comes_back(root: Path, folder: Path) -> None:
     """F-04: after SIGKILL of its only worker the server answers the same bytes again, and no counter has decreased."""
     with running(root, models=folder / "1-grey.onnx") as server:
@@ -144,6 +157,7 @@ def test_a_killed_worker_comes_back(root: Path, folder: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.process
 def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path) -> None:
     """O-07: of forty requests whose clients close or reset before the answer, those that wait are dropped and counted as 499;
     the queue is empty afterwards, and the next request is answered correctly.
@@ -177,6 +191,7 @@ def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path) -> 
         assert server.get("/generate?seed=42")[2] == before
 
 
+@pytest.mark.process
 def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:
     """When the launcher is killed, its workers end and free the port."""
     with running(root, models=folder / "1-grey.onnx", workers=2) as server:
@@ -205,6 +220,7 @@ def start(root: Path, **settings: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
@@ -220,6 +236,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(root: Path, settings: dict[
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.process
 def test_a_refused_model_is_one_line_and_exit_code_1(root: Path, tmp_path: Path) -> None:
     """A broken model file stops the service at start with the file's name and the reason, and the log's last line says why."""
     (tmp_path / "m.onnx").write_bytes(tiny_onnx.grey()[:-1])
@@ -230,6 +247,7 @@ def test_a_refused_model_is_one_line_and_exit_code_1(root: Path, tmp_path: Path)
     assert (last["event"], last["exit_code"], last["reason"]) == ("stop", 1, "no worker could start")
 
 
+@pytest.mark.process
 def test_missing_cuda_is_one_line_and_exit_code_1(root: Path, folder: Path) -> None:
     """F-22: ``GAN_PROVIDER=cuda`` without CUDA does not start."""
     if shutil.which("nvidia-smi"):
@@ -249,6 +267,7 @@ def test_the_url_of_the_start_event_can_be_opened(address: str, url: str) -> Non
     assert local_url(address, 8000) == url
 
 
+@pytest.mark.process
 def test_a_port_in_use_is_an_error(root: Path, folder: Path) -> None:
     """F-27: a port on which another program listens is one line and exit code 1."""
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -18,6 +18,8 @@ from tests.harness.service import running
 from tests.serving import tiny_onnx
 from tests.serving.process.test_faults import launch
 
+pytestmark = pytest.mark.process
+
 
 class Client(threading.Thread):
     """A client that sends requests one after another on a kept connection until the server closes it."""

@@ -10,9 +10,13 @@ import textwrap
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.harness.processes import TIMEOUT, wait_for
 from tests.harness.service import running
 from tests.serving.process.test_faults import metrics_directory
+
+pytestmark = pytest.mark.process
 
 PROGRAM = """
 import multiprocessing, os, sys, time

@@ -116,6 +116,7 @@ def test_digits_are_scikit_learns() -> None:
     assert torch.equal(torch.bincount(labels_of(test)), torch.bincount(torch.from_numpy(bunch.target)) // 5)
 
 
+@pytest.mark.process
 def test_loading_digits_or_mnist5k_imports_neither_package() -> None:
     """The packages lend their files alone: importing scikit-learn would cost a second."""
     program = (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import torch
 from torch import nn
 
 from contract import Card, Normal, card_from_metadata, digest_latents, draw
-from tests.training.conftest import tiny_config, tiny_context
+from tests.training.conftest import tiny_config, tiny_context, train_tiny
 from training.data import DataSet
 from training.errors import ExportError
 from training.export.fold_batchnorm import fold_batch_norm
@@ -24,7 +26,7 @@ from training.export.sample_grid import sampler_of
 from training.export.to_onnx import export
 from training.game.loop import Game
 from training.nets import conditional, conv, information, mlp, weight_norm
-from training.run.job import MODEL, _set_up, card_of, export_run, train
+from training.run.job import MODEL, _set_up, card_of, export_run
 
 
 def game_of(recipe: str, folder: Path, tmp_path: Path) -> tuple[Game, DataSet]:
@@ -81,10 +83,14 @@ def test_folding_stays_on_the_device_of_the_net() -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("export")
-    train(tiny_config("cdcgan_r1", picture_folder, steps=2), tiny_context(run))
-    return run / MODEL
+def exported(
+    make_once: Callable[[str, Callable[[Path], None]], Path],
+    picture_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A model file in its run directory."""
+    trained = make_once("exported", lambda run: train_tiny(tiny_config("cdcgan_r1", picture_folder, steps=2), run))
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("export") / "run")) / MODEL
 
 
 def test_the_file_is_one_and_its_graph_is_plain(exported: Path) -> None:

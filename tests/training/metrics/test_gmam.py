@@ -159,6 +159,7 @@ def test_games_that_cannot_meet_are_refused(truth: DataSet) -> None:
         compare(own, contestant(truth, 4.0), truth, samples=10)
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_by_the_command(tmp_path: Path) -> None:
     """Two trained runs of different lengths: a finite figure, the same read from the file, its negative the other way round."""
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}

@@ -68,6 +68,7 @@ def test_more_starts_find_no_worse_a_minimum() -> None:
     assert int((many < one).sum()) > 30
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_by_the_command(tmp_path: Path) -> None:
     """A toy run: each point of a line can be made, so the error is small; real data, steps and count are in the file."""
     environ = {"XDG_CACHE_HOME": os.environ["TEST_CACHE"]}

@@ -32,18 +32,18 @@ def read(port: int) -> dict[str, float]:
 
 def test_a_run_is_seen_while_it_lasts(tmp_path: Path) -> None:
     """The page shows the last record: step, images, their rate, each player's loss, the accuracies and the checkpoint."""
-    port, config = free_port(), tiny_config("gan_ring8_small", tmp_path, steps=12)
-    with serve_metrics(PrometheusMetrics(tmp_path, 12), "127.0.0.1", port) as watch:
+    port, config = free_port(), tiny_config("gan_ring8_small", tmp_path, steps=2)
+    with serve_metrics(PrometheusMetrics(tmp_path, 2), "127.0.0.1", port) as watch:
         before = read(port)
-        assert (before["gan_training_step"], before["gan_training_planned_steps"]) == (0, 12)
+        assert (before["gan_training_step"], before["gan_training_planned_steps"]) == (0, 2)
         assert "gan_training_kid" not in before
         train(config, replace(tiny_context(tmp_path), watch=watch))
         after = read(port)
-    assert (after["gan_training_step"], after["gan_training_images_total"]) == (12, 12 * 8)
+    assert (after["gan_training_step"], after["gan_training_images_total"]) == (2, 2 * 8)
     assert after["gan_training_images_per_second"] > 0
     assert {name for name in after if name.startswith("gan_training_loss ")} == {"gan_training_loss D", "gan_training_loss G"}
     assert 0 <= after["gan_training_accuracy real"] <= 1
-    assert "gan_training_collapse" not in after  # twelve steps are too few to tell
+    assert "gan_training_collapse" not in after  # two steps are too few to tell
     assert after["gan_training_checkpoint_timestamp_seconds"] <= after["gan_training_logged_timestamp_seconds"] + 60
     assert after["process_resident_memory_bytes"] > 0
 
@@ -77,6 +77,7 @@ def test_the_page_ends_with_the_run(tmp_path: Path) -> None:
     socket.create_server(("127.0.0.1", port)).close()
 
 
+@pytest.mark.process
 def test_a_port_that_is_taken_is_refused_at_once(root: Path, tmp_path: Path) -> None:
     """Before any data is read and any directory made, with exit code 2 and one sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -98,6 +99,7 @@ def test_a_port_that_is_taken_is_refused_at_once(root: Path, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")
 def test_promtool_finds_nothing(tmp_path: Path) -> None:
     """Names, kinds and units are as Prometheus wants them."""

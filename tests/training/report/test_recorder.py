@@ -172,6 +172,7 @@ def test_points_are_drawn_over_the_real_ones(tmp_path: Path) -> None:
     assert differs.mean() > 0.02
 
 
+@pytest.mark.process
 def test_drawing_needs_no_pyplot(tmp_path: Path) -> None:
     """A whole report is drawn without pyplot's global state and without a window system."""
     code = (

@@ -134,6 +134,7 @@ def _save_for_ever(folder: Path) -> None:
         step += 1
 
 
+@pytest.mark.process
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     """Twenty writers killed at random moments: each time the newest whole checkpoint is there."""
     for attempt in range(20):
@@ -204,6 +205,7 @@ def test_a_finished_run_may_be_played_longer_and_not_shorter(tmp_path: Path) -> 
         train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_at_the_next_step_and_tells_by_its_exit_code(number: signal.Signals, tmp_path: Path) -> None:
     """SIGTERM ends with 143 and SIGINT with 130; the checkpoint is there, a model is not, and it can be resumed."""

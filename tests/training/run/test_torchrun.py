@@ -14,6 +14,8 @@ import yaml
 
 from training.run.job import MODEL
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[3]
 JOB = ROOT / "deploy/kubernetes/training/job/job.yaml"
 STEPS = 100
