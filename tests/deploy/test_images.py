@@ -50,6 +50,7 @@ def test_certificates_come_from_variables_too() -> None:
     assert settings_in(["global.cert='/b.pem'"], {"SSL_CERT_FILE": "/a.pem"}) == {"cert": "/b.pem"}
 
 
+@pytest.mark.process
 def test_pip_is_asked(tmp_path: Path) -> None:
     """What the caller's files and variables say arrives."""
     (tmp_path / "conf").write_text("[global]\nindex-url = https://a.example/simple\n")
@@ -146,6 +147,7 @@ def install(packages: Path, name: str, version: str) -> None:
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
 
+@pytest.mark.process
 def test_a_clean_image_has_no_fault(root: Path) -> None:
     """Nothing is found where nothing is; what is installed is listed by name and version."""
     assert serving_faults(root) == faults(root, "RUN true", ["index.example"]) == []
@@ -171,6 +173,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("spoil", SPOILED)
 def test_each_fault_of_an_image_is_found(spoil: str, root: Path) -> None:
     """Each alone, reported by one line."""

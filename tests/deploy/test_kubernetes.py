@@ -95,6 +95,7 @@ def test_a_rollout_waits_for_the_slowest_start() -> None:
     assert DEPLOYMENT["spec"]["progressDeadlineSeconds"] > patience_s(SERVE["startupProbe"])
 
 
+@pytest.mark.process
 @needs_kubectl
 @pytest.mark.parametrize(("folder", "provider"), [("overlays/cpu", "cpu"), ("overlays/gpu", "cuda")])
 def test_settings_are_ones_that_the_service_takes(folder: str, provider: str) -> None:
@@ -104,6 +105,7 @@ def test_settings_are_ones_that_the_service_takes(folder: str, provider: str) ->
     assert serving_settings(folder).provider == provider
 
 
+@pytest.mark.process
 @needs_kubectl
 @pytest.mark.parametrize("folder", ["overlays/cpu", "overlays/gpu"])
 def test_models_are_mounted_where_they_are_looked_for(folder: str) -> None:
@@ -120,6 +122,7 @@ def test_models_are_mounted_where_they_are_looked_for(folder: str) -> None:
     assert claims == [{"gan-models"}, {"gan-models", "gan-runs"}]
 
 
+@pytest.mark.process
 @needs_kubectl
 def test_a_gpu_replica_asks_for_one_gpu() -> None:
     """One, as the service has one worker on CUDA; the replica of the CPU asks for none."""
@@ -156,6 +159,7 @@ def test_autoscaler_counts_a_bound_of_the_histogram() -> None:
     assert int(target[:-1]) / 1000 < 0.25
 
 
+@pytest.mark.process
 @needs_kubectl
 @pytest.mark.parametrize(("folder", "kinds"), [("overlays/cpu", ["Pods", "Resource"]), ("overlays/gpu", ["Pods"])])
 def test_autoscaler_looks_at_the_queue_first(folder: str, kinds: list[str]) -> None:
@@ -166,6 +170,7 @@ def test_autoscaler_looks_at_the_queue_first(folder: str, kinds: list[str]) -> N
     assert "replicas" not in built(folder)["Deployment/gan-serve"]["spec"]
 
 
+@pytest.mark.process
 @needs_kubectl
 @pytest.mark.parametrize("folder", ["overlays/cpu", "overlays/gpu"])
 def test_everything_means_the_same_pods(folder: str) -> None:

@@ -18,6 +18,7 @@ WORKLOADS = [
 ]
 
 
+@pytest.mark.process
 @needs_kubectl
 @pytest.mark.parametrize(("folder", "name", "dockerfile"), WORKLOADS)
 def test_pods_meet_the_restricted_standard(folder: str, name: str, dockerfile: str) -> None:
@@ -37,6 +38,7 @@ def test_pods_meet_the_restricted_standard(folder: str, name: str, dockerfile: s
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
 
 
+@pytest.mark.process
 @needs_kubectl
 @pytest.mark.parametrize(("folder", "name", "dockerfile"), WORKLOADS)
 def test_pods_have_no_token(folder: str, name: str, dockerfile: str) -> None:
@@ -46,6 +48,7 @@ def test_pods_have_no_token(folder: str, name: str, dockerfile: str) -> None:
     assert pod["serviceAccountName"] == ("gan-serve" if dockerfile == "Dockerfile.serve" else "gan-train")
 
 
+@pytest.mark.process
 @needs_kubectl
 @pytest.mark.parametrize(("folder", "name", "dockerfile"), WORKLOADS)
 def test_pods_have_bounds(folder: str, name: str, dockerfile: str) -> None:
@@ -59,6 +62,7 @@ def test_pods_have_bounds(folder: str, name: str, dockerfile: str) -> None:
             assert bytes_of(volume["emptyDir"]["sizeLimit"]) <= bytes_of(resources["limits"][limit])
 
 
+@pytest.mark.process
 @needs_kubectl
 @pytest.mark.parametrize(("folder", "name", "dockerfile"), WORKLOADS)
 def test_images_are_this_projects_version(folder: str, name: str, dockerfile: str) -> None:
@@ -77,6 +81,7 @@ def test_namespace_enforces_the_restricted_standard() -> None:
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
+@pytest.mark.process
 @needs_kubectl
 def test_deleting_a_deployment_or_a_job_loses_nothing() -> None:
     """The namespace and the volumes are in a folder of their own, and in no other."""
@@ -86,6 +91,7 @@ def test_deleting_a_deployment_or_a_job_loses_nothing() -> None:
     assert kinds["ground"] == lasting
 
 
+@pytest.mark.process
 @needs_kubectl
 def test_everything_is_in_one_namespace() -> None:
     """The one that ground makes."""

@@ -53,6 +53,7 @@ def with_a_wrong_name(document: Document, path: tuple[Any, ...]) -> Document:
 
 @pytest.mark.process
 @needs_checkers
+@pytest.mark.process
 @needs_kubectl
 @pytest.mark.parametrize("kind", CASES)
 def test_a_field_that_an_api_does_not_know_is_found(kind: str, tmp_path: Path) -> None:
@@ -80,6 +81,7 @@ def test_the_makefile_calls_these_checkers() -> None:
     assert re.search(r"^KUBERNETES := 1\.30 ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
+@pytest.mark.process
 @needs_kubectl
 def test_everything_that_can_be_applied_is_built() -> None:
     """A folder with a kustomization is checked itself or is the base of one that is."""

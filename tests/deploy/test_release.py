@@ -121,6 +121,7 @@ def test_pins_and_bill_name_the_same_packages(released: Path) -> None:
     assert {"onnxruntime", "flask", "cryptography"} <= found.keys()
 
 
+@pytest.mark.process
 def test_a_wheel_is_built_twice_the_same(tmp_path: Path) -> None:
     """SOURCE_DATE_EPOCH dates its files, and it holds the three packages with every file of the page and no test."""
     wheels = []
@@ -204,6 +205,7 @@ def put_audit(folder: Path, said: str, code: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "executable", str(folder / "python"))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("case", AUDITS)
 def test_an_audit_says_whether_it_was_run(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """S-28: a service that cannot be reached is reported as such, and is no clean audit."""
@@ -212,6 +214,7 @@ def test_an_audit_says_whether_it_was_run(case: str, tmp_path: Path, monkeypatch
     assert audit(tmp_path / "requirements.txt") == line
 
 
+@pytest.mark.process
 def test_a_known_hole_stops_the_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """S-28: and is named with its package."""
     put_audit(tmp_path, '{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1"}]}]}', 1, monkeypatch)
