@@ -64,6 +64,7 @@ def test_a_field_that_an_api_does_not_know_is_found(kind: str, tmp_path: Path) -
     assert not passes(command, with_a_wrong_name(document, path), tmp_path / "wrong.yaml")
 
 
+@pytest.mark.process
 @needs_checkers
 def test_a_wrong_key_of_compose_is_found(tmp_path: Path) -> None:
     """By the Compose Specification's own schema."""

@@ -81,6 +81,7 @@ def get(port: int, path: str, source: str, **headers: str) -> Answer:
         connection.close()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_same_bytes_come_through_with_the_prefix_and_without(service: Server, proxy: int) -> None:
     """A sample, the page and a problem; the prefix is removed on the way."""
@@ -103,6 +104,7 @@ SHUT = [
 ]
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SHUT)
 def test_metrics_and_admin_are_shut(service: Server, proxy: int, path: str) -> None:
@@ -112,6 +114,7 @@ def test_metrics_and_admin_are_shut(service: Server, proxy: int, path: str) -> N
     assert service.get("/metrics").status == 200
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_each_client_has_its_own_rate(proxy: int) -> None:
     """A client that has used up its share is refused for any address it claims; another one is not."""

@@ -190,6 +190,7 @@ def get(env: dict[str, str], path: str) -> tuple[int, bytes]:
         return reply.status, reply.read()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_image_serves(image: Path, service: tuple[subprocess.Popen[str], dict[str, str]]) -> None:
     """Its command answers /generate with a PNG, its health check passes, SIGTERM ends it with 0 and nothing is left behind."""
