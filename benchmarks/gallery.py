@@ -26,6 +26,8 @@ from training.__main__ import main as train
 ROOT = Path(__file__).parents[1]
 MAX_BYTES = 40_000
 """Of one picture, so that the page loads at once."""
+QUALITIES = (80, 50, 20, 5)
+"""Tried in this order where a lossless picture is too large."""
 POINTS = 256
 MAX_CLASSES = 10
 QUICK: Mapping[str, tuple[str, ...]] = {
@@ -97,7 +99,7 @@ def rows_of(model: Mapping[str, Any]) -> Iterator[dict[str, object]]:
 
 
 def draw(server: Server, urls: Sequence[str]) -> bytes:
-    """The pictures of some URLs, one below the other, as a lossless WebP.
+    """The pictures of some URLs, one below the other, as one WebP, lossless if it is small enough.
 
     Raises:
         RuntimeError: the service answered otherwise than with a picture.
@@ -115,9 +117,11 @@ def draw(server: Server, urls: Sequence[str]) -> bytes:
         top += picture.height
     buffer = io.BytesIO()
     sheet.save(buffer, "WEBP", lossless=True, quality=100, method=6)
-    if buffer.tell() > MAX_BYTES:
+    for quality in QUALITIES:
+        if buffer.tell() <= MAX_BYTES:
+            break
         buffer = io.BytesIO()
-        sheet.save(buffer, "WEBP", quality=60, method=6)
+        sheet.save(buffer, "WEBP", quality=quality, method=6)
     return buffer.getvalue()
 
 
