@@ -2,7 +2,7 @@
 
 Nothing waits for anything else: a request that is due goes out on an idle connection, or on a new one when none is idle, up to
 a limit. After an answer with ``Retry-After`` the service does not read a connection for a while
-(``serving/http/uvicorn_server.py``), so here it is not idle for that long either.
+(``serving/http/protocol.py``), so here it is not idle for that long either.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from serving.http.uvicorn_server import RETRY_PAUSE_SECONDS
+from serving.http.protocol import RETRY_PAUSE_SECONDS
 
 LOST, UNANSWERED, LEFT = 0, -1, -2
 """Instead of a status: the connection failed, there was no answer until the end, the client went away on purpose."""

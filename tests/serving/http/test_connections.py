@@ -57,6 +57,11 @@ def problem_code(answer: bytes) -> str:
         pytest.param(b"Transfer-Encoding: xchunked\r\n", id="H-04 unknown coding"),
         pytest.param(b"Transfer-Encoding: chunked, identity\r\n", id="H-04 chunked is not last"),
         pytest.param(b"Transfer-Encoding : chunked\r\n", id="H-04 a space before the colon"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", id="H-04 twice"),
+        pytest.param(b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", id="H-04 identity, then chunked"),
+        pytest.param(b"Transfer-Encoding: gzip, chunked\r\n", id="H-04 two codings"),
+        pytest.param(b"X: a\nY: b\r\n", id="H-05 a line that ends in LF alone"),
+        pytest.param(b"X: a\r\n b\r\n", id="H-05 a folded line"),
         pytest.param(b"X: a\x00b\r\n", id="H-05 NUL"),
         pytest.param(b"X: a\x07b\r\n", id="H-05 BEL"),
         pytest.param(b"X: a\x7fb\r\n", id="H-05 DEL"),
@@ -77,6 +82,12 @@ def test_a_malformed_head_is_one_400_and_a_closed_connection(server: Server, hea
     "data",
     [
         pytest.param(b"GET /healthz HTTP/1.1\r\n\r\n", id="H-06 no host"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n", id="H-06 a host with a space"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nHost: a/b\r\n\r\n", id="H-06 a host with a path"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nHost: a:x\r\n\r\n", id="H-06 a port that is no number"),
+        pytest.param(b"GET /healthz#x HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 fragment"),
+        pytest.param(b"GET ftp://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 another scheme"),
+        pytest.param(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="H-04 chunked in HTTP/1.0"),
         pytest.param(b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 asterisk"),
         pytest.param(b"GET foo HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 no slash"),
         pytest.param(b"GET example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 authority"),
@@ -100,13 +111,14 @@ def test_http_1_0_needs_no_host(server: Server) -> None:
     ("request_", "status"),
     [
         (b"GET /generate?seed=1&x=" + 300_000 * b"x" + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        (b"GET /" + 65_536 * b"x" + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
         (GET + b"X: " + 300_000 * b"x" + b"\r\n" + CLOSE, 431),
         (GET + b"".join(b"X-%d: y\r\n" % i for i in range(120)) + CLOSE, 431),
         (GET + b"X: " + 8190 * b"x" + b"\r\n" + CLOSE, 200),
         (GET + b"".join(b"X-%d: y\r\n" % i for i in range(90)) + CLOSE, 200),
         (b"GET /generate?seed=1&x=" + 4072 * b"x" + b" HTTP/1.1\r\nHost: x\r\n" + CLOSE, 400),
     ],
-    ids=["long line", "long header", "many headers", "longish header", "some headers", "longish line"],
+    ids=["long line", "path of 64 KiB", "long header", "many headers", "longish header", "some headers", "longish line"],
 )
 def test_heads_are_limited_in_size(server: Server, request_: bytes, status: int) -> None:
     """H-11, H-12: a head of more than 64 KiB or 100 headers is 431; a smaller one is accepted."""

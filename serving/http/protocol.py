@@ -1,0 +1,234 @@
+"""A client connection: uvicorn's protocol with limits on the size of a request's head and on the time a client may take.
+
+A head (request line and headers) that is too large, too slow or malformed is refused and its connection closed before a request
+reaches the application. A client that owes the rest of a request, or does not read its response, is disconnected after a time
+limit. None of them blocks the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from serving.errors import BadRequest, HeadersTooLarge, Problem, RequestTimeout
+from serving.generation.generate import problem_reply
+from serving.http.request_head import MAX_HEAD_BYTES, check_head, head_without_upgrade, is_too_large
+from serving.http.transport import CoalescingTransport
+from serving.observability.request_context import RequestContext
+from serving.observability.request_log import RequestObserver
+
+CHUNK_OVERHEAD = 16
+"""Bytes of framing that each received piece of a body may have."""
+MIN_BYTES_PER_SECOND = 1024
+"""Bytes that a client must read of its response on average."""
+RETRY_PAUSE_SECONDS = 0.5
+"""Seconds for which a connection is not read after a response with ``Retry-After``.
+
+Otherwise refusing a thousand clients that retry at once takes the time in which others could be served.
+"""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One client connection.
+
+    A timer runs whenever the service waits for the client: for a head (then 408), for the rest of a body after the response or
+    for another request (both then close without a response), and for a slow reader. The deadline of a request limits the rest.
+
+    Args:
+        observer: logs refused requests.
+        is_draining: whether the service shuts down; each response then closes its connection.
+        client_seconds: maximum seconds to receive a request's head, and to wait for a client that does not read.
+        options: arguments of uvicorn's protocol.
+    """
+
+    def __init__(
+        self, observer: RequestObserver, is_draining: Callable[[], bool], client_seconds: float, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._observer = observer
+        self._is_draining = is_draining
+        self._client_seconds = client_seconds
+        self._is_in_head = True
+        self._is_message_complete = False
+        self._read_bytes = 0
+        """Size of the current read."""
+        self._body_bytes = 0
+        """Bytes of the current read that belong to a body, its framing included."""
+        self._overhead_bytes = 0
+        """Bytes of the current request before this read that do not belong to its body."""
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._problem: Problem | None = None
+        """Why the current head, or the one after the request that is being answered, is refused."""
+        self.url = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._response_transport = CoalescingTransport(transport)
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_head_timer()
+        self._cancel_write_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what was received; unlike uvicorn's, bytes that begin no request do not stop the keep-alive timer."""
+        self._read_bytes, self._body_bytes, self._is_message_complete = len(data), 0, False
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._refuse(self._problem or BadRequest("the request is not well-formed HTTP/1.1"))
+            return
+        if self._is_message_complete:  # the next head may begin in this read, but where is unknown
+            self._overhead_bytes = 0
+        else:
+            self._overhead_bytes = max(0, self._overhead_bytes + len(data) - self._body_bytes)
+        if self._overhead_bytes > MAX_HEAD_BYTES:
+            self._refuse(_too_large())
+        elif self._is_in_head and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            if not self._head_timer:
+                self._start_head_timer()
+
+    def _feed(self, data: bytes) -> None:
+        """Parse; llhttp stops after a head with ``Upgrade``, which is then repeated to a new parser without that header."""
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            version = self.parser.get_http_version()
+            head = head_without_upgrade(self.parser.get_method(), self.url, version, self.headers)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            self.parser.feed_data(head)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_in_head, self._overhead_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        version, read_bytes = self.parser.get_http_version(), self._overhead_bytes + self._read_bytes
+        if read_bytes > MAX_HEAD_BYTES and is_too_large(self.url, self.headers):
+            self._problem = _too_large()
+        else:
+            self._problem = check_head(version, self.url, self.headers)
+        if self._problem:
+            raise self._problem  # stops the parser
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            return  # see _feed
+        self._is_in_head = False
+        self._unset_keepalive_if_required()
+        self._cancel_head_timer()
+        super().on_headers_complete()
+        self.headers = []  # of trailers, which must not become headers of the request
+        self.cycle.transport = self._response_transport  # type: ignore[assignment]
+        if self._is_draining():
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body) + CHUNK_OVERHEAD
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._is_in_head:  # else the parser stops because of Upgrade
+            self._is_message_complete = True
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._response_transport.end_response()
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._limit_closing()
+            return
+        if self._problem and not self._is_answering():
+            self._refuse(self._problem)
+        elif self._response_transport.is_refusal:
+            self.flow.pause_reading()
+            self.loop.call_later(RETRY_PAUSE_SECONDS, self.flow.resume_reading)
+        if self.cycle.more_body and self.timeout_keep_alive_task:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(self._client_seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._limit_closing()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if not self._write_timer:
+            self._start_write_timer()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._cancel_write_timer()
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self._client_seconds, self._refuse, RequestTimeout(self._client_seconds))
+
+    def _start_write_timer(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        self._write_timer = self.loop.call_later(self._client_seconds, self._check_write_progress, unsent)
+
+    def _limit_closing(self) -> None:
+        """Limit the time in which a closing transport sends what is buffered."""
+        if self.parser is not None and not self._write_timer and self.transport.get_write_buffer_size():
+            self._start_write_timer()
+
+    def _check_write_progress(self, unsent: int) -> None:
+        """Disconnect a client that has read too little since the timer started."""
+        if unsent - self.transport.get_write_buffer_size() < self._client_seconds * MIN_BYTES_PER_SECOND:
+            self.transport.abort()
+        else:
+            self._start_write_timer()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, problem: Problem) -> None:
+        """Send the problem and close the connection; the response to an earlier request on it comes first."""
+        self._cancel_head_timer()
+        if self.transport.is_closing():
+            return
+        if self._is_answering() and self._is_in_head:
+            self._problem = problem
+            self.flow.pause_reading()
+            return
+        if self._is_answering() and self.cycle.response_started:
+            self.transport.close()  # the problem would become a part of the response
+            return
+        reply, context = problem_reply(problem), self._refused_request()
+        headers = (*reply.headers, ("X-Request-Id", context.id), ("Connection", "close"))
+        lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers]
+        self.transport.write(b"".join([STATUS_LINE[reply.status], *lines, b"\r\n", reply.body]))
+        self.transport.close()
+        self._limit_closing()
+        self._observer.refuse(context, reply.status, len(reply.body))
+
+    def _refused_request(self) -> RequestContext:
+        """The context of the request whose head is refused, from the headers received so far."""
+        # Outside a head, self.headers are trailers and self.url is that of the previous request.
+        headers, target = (self.headers or [], self.url) if self._is_in_head else ([], b"")
+        ids = [value.decode("latin-1") for name, value in headers if name == b"x-request-id"]
+        return RequestContext("", target.decode("latin-1"), ",".join(ids))
+
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _cancel_write_timer(self) -> None:
+        if self._write_timer:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+
+def _too_large() -> HeadersTooLarge:
+    return HeadersTooLarge(f"request line and headers must have at most {MAX_HEAD_BYTES} bytes")

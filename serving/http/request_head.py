@@ -1,0 +1,71 @@
+"""Checks of a request's head (request line and headers) beyond those of the parser, llhttp."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from serving.errors import BadRequest, HeadersTooLarge, Problem, shown
+
+MAX_HEAD_BYTES = 2**16
+"""Maximum size of request line and headers, and of what else a request has outside its body, such as trailers."""
+MAX_HEADERS = 100
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+"""A host and port: RFC 9110, 7.2, and RFC 3986, 3.2.2."""
+
+
+def check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Problem | None:
+    """Refuse what llhttp accepts and this service does not.
+
+    Args:
+        version: protocol version of the request line.
+        target: request target as sent.
+        headers: names in lower case, and values.
+
+    Returns:
+        The problem to answer; None for an acceptable head.
+    """
+    if version not in ("1.1", "1.0"):
+        return BadRequest(f"the protocol must be HTTP/1.1, got HTTP/{version}")
+    if not target.startswith(b"/") and not target[:8].lower().startswith((b"http://", b"https://")) or b"#" in target:
+        return BadRequest(f"the target must be a path without a fragment, got {_shown(target)}")
+    if len(headers) > MAX_HEADERS:
+        return HeadersTooLarge(f"a request must have at most {MAX_HEADERS} headers, has {len(headers)}")
+    names = [name for name, _ in headers]
+    hosts = names.count(b"host")
+    if hosts > 1 or (hosts == 0 and version == "1.1"):  # RFC 9112, 3.2
+        return BadRequest(f"a request must have one Host header, has {hosts}")
+    if hosts and not _is_host(headers[names.index(b"host")][1]):
+        return BadRequest(f"Host must be a host name or an address, got {_shown(headers[names.index(b'host')][1])}")
+    if b"transfer-encoding" in names:
+        return _check_transfer_encoding(version, [value for name, value in headers if name == b"transfer-encoding"])
+    return None
+
+
+def _check_transfer_encoding(version: str, codings: list[bytes]) -> Problem | None:
+    """Refuse codings that a proxy in front may read differently, which would let a client smuggle a request through it."""
+    if version == "1.0":
+        return BadRequest("HTTP/1.0 has no Transfer-Encoding")
+    if len(codings) > 1 or codings[0].lower() != b"chunked":
+        return BadRequest(f"Transfer-Encoding must be chunked, got {_shown(b', '.join(codings))}")
+    return None
+
+
+@lru_cache(64)
+def _is_host(value: bytes) -> bool:
+    return HOST.fullmatch(value) is not None
+
+
+def _shown(value: bytes) -> str:
+    return shown(value.decode("latin-1"))
+
+
+def is_too_large(target: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether request line and headers have more than ``MAX_HEAD_BYTES``."""
+    return len(target) + sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEAD_BYTES
+
+
+def head_without_upgrade(method: bytes, target: bytes, version: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The bytes of a head without its header ``Upgrade``."""
+    lines = [b"%s: %s\r\n" % header for header in headers if header[0] != b"upgrade"]
+    return b"%s %s HTTP/%s\r\n%s\r\n" % (method, target, version.encode(), b"".join(lines))
