@@ -38,7 +38,7 @@ def salimans(
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         return {
-            "G": weight_norm.generator(100, [500, 500], shape),
+            "G": weight_norm.generator(100, [500, 500], shape).requires_grad_(not is_supervised),
             "D": weight_norm.classifier(shape, [1000, 500, 250, 250, 250], CLASSES),
             "labelled": Labelled(shape, CLASSES, per_class),
         }
