@@ -86,6 +86,7 @@ def test_a_critic_has_no_accuracy() -> None:
     assert ctx.logged == {}
 
 
+@pytest.mark.slow
 def test_more_checkpoints_change_nothing_that_comes_out(tmp_path: Path) -> None:
     """A run with one and a run with ten, each of which looks at samples, export the same bytes; none at all is refused."""
     asked = ["train", "toy1d", "--steps", "10", "--batch", "4"]

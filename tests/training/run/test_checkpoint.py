@@ -22,12 +22,19 @@ from tests.training.conftest import PROCESSES, tiny_context
 from training.errors import CheckpointError, TrainingError
 from training.files import remove_leftovers, write_whole
 from training.report.journal import read_rows
+from training.run import job
 from training.run.checkpoint import load_newest, save
 from training.run.collapse import has_collapsed
 from training.run.config import RunConfig
 from training.run.job import MODEL, train
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the model out: of a run of two steps its export takes most of the time."""
+    monkeypatch.setattr(job, "_export", lambda *arguments: None)
 
 
 def state(step: int) -> dict[str, object]:
@@ -68,6 +75,7 @@ def test_a_damaged_newest_falls_back_to_the_one_before_and_says_why(damage: str,
     assert [reason.split(":")[0] for reason in passed_over] == ["checkpoint-000000002.pt"]
 
 
+@pytest.mark.usefixtures("no_export")
 def test_all_damaged_is_an_error_and_never_a_fresh_start(tmp_path: Path) -> None:
     """With every checkpoint damaged the job ends; it does not begin again silently."""
     context = tiny_context(tmp_path)
@@ -158,6 +166,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+@pytest.mark.usefixtures("no_export")
 def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None:
     """The weights of another architecture are refused by key."""
     context = tiny_context(tmp_path)
@@ -186,6 +195,7 @@ def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
     assert not (tmp_path / MODEL).exists()
 
 
+@pytest.mark.usefixtures("no_export")
 def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     """A run directory belongs to one config, until it is replaced on purpose."""
     context = tiny_context(tmp_path)
@@ -195,6 +205,7 @@ def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     assert train(RunConfig(recipe="toy1d", steps=2, batch=4), context, is_fresh=True)
 
 
+@pytest.mark.usefixtures("no_export")
 def test_a_finished_run_may_be_played_longer_and_not_shorter(tmp_path: Path) -> None:
     """Only the number of steps may change, and not to fewer than were played."""
     context = tiny_context(tmp_path)
@@ -232,6 +243,7 @@ def test_a_signal_saves_at_the_next_step_and_tells_by_its_exit_code(number: sign
     assert not (tmp_path / MODEL).exists()
 
 
+@pytest.mark.usefixtures("no_export")
 def test_a_collapse_is_told_and_recorded(tmp_path: Path) -> None:
     """A generator that gives one point for every seed sounds the alarm, on the console and in stats.jsonl."""
     said = io.StringIO()
@@ -266,6 +278,7 @@ def test_a_run_that_has_just_begun_has_not_collapsed(
     assert has_collapsed(sign, is_known=is_known, progress=progress) is expected
 
 
+@pytest.mark.slow
 def test_a_healthy_run_of_few_steps_raises_no_alarm(tmp_path: Path) -> None:
     """Noise at the first steps lacks variety too: nothing is printed, and no alarm is recorded."""
     said = io.StringIO()
@@ -277,6 +290,7 @@ def test_a_healthy_run_of_few_steps_raises_no_alarm(tmp_path: Path) -> None:
     assert not any("alarm/collapse" in row for row in rows)
 
 
+@pytest.mark.slow
 def test_fewer_checkpoints_change_no_result(tmp_path: Path) -> None:
     """Within the least time between checkpoints only the last step saves one, and all results are the same bytes."""
     often, seldom = tmp_path / "often", tmp_path / "seldom"
