@@ -25,17 +25,21 @@ from training.run.config import RunConfig
 from training.run.job import MODEL, _set_up, card_of, open_run
 
 GENERATORS = {
-    "vanilla": ["vanilla_log"],
+    "vanilla": ["vanilla_log", "vanilla_d5"],
     "renom": ["renom_minimax"],
     "toy1d": ["toy1d_minibatch", "toy1d_clamped", "toy1d_minibatch_clamped"],
-    "salimans_small": ["salimans_20_small", "salimans_50_small", "salimans_200_small"],
+    "salimans_small": ["salimans_20_small", "salimans_50_small", "salimans_200_small", "salimans_supervised"],
     "gan_ring8_small": [f"pacgan{n}_ring8_small" for n in (2, 3, 4)],
     "gan_grid25_small": [f"pacgan{n}_grid25_small" for n in (2, 3, 4)],
     "ebgan": ["ebgan_pt"],
-    "dcgan_small": ["ls_gan_small", "gls_gan_small", "least_squares_small"],
-    "dcgan_bare_small": ["ls_gan_bare_small", "gls_gan_bare_small", "least_squares_bare_small"],
+    "dcgan_small": ["dcgan_torch_small", "ls_gan_small", "gls_gan_small", "least_squares_small"],
+    "dcgan_torch_bare_small": [
+        "dcgan_torch_bare_g_small",
+        *(f"{name}_{bare}_small" for name in ("ls_gan", "gls_gan", "least_squares") for bare in ("bare", "bare_g")),
+    ],
     "gman_small": ["gman_mean_small", "gman_max_small", "gman_modified_small", "gman_one_small"],
     "vaegan_small": ["vaegan_ns_small", "vae_small"],
+    "r3gan_plain": ["gan_r1_r2_plain"],
 }
 """Recipes with one generator and one data set: the first of them is exported and served, the others differ in weights only."""
 EXPORTED_AS = {name: first for first, others in GENERATORS.items() for name in others}
