@@ -88,6 +88,10 @@ class AddressError(StartError):
     """The address cannot be listened on."""
 
 
+class ResourceError(StartError):
+    """The machine or a limit of the process does not give what the service needs, such as disk space or descriptors."""
+
+
 class VerifyError(ServingError):
     """A file cannot be compared with its model's output; the message is one line."""
 

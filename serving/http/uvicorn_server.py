@@ -21,15 +21,20 @@ from serving.settings import Settings
 
 
 class Server(uvicorn.Server):
-    """uvicorn that reports when it listens, and that does not raise a handled signal again after its shutdown."""
+    """uvicorn that reports when it listens and that its loop turns; it does not raise a signal again after its shutdown."""
 
-    def __init__(self, config: Config, when_ready: Callable[[], None]) -> None:
+    def __init__(self, config: Config, when_ready: Callable[[], None], beat: Callable[[], None]) -> None:
         super().__init__(config)
         self._when_ready = when_ready
+        self._beat = beat
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._when_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        self._beat()
+        return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -54,9 +59,24 @@ class _EventHandler(logging.Handler):
 
 
 def make_server(
-    app: ASGIApp, settings: Settings, *, is_draining: Callable[[], bool], when_ready: Callable[[], None], log: Log
+    app: ASGIApp,
+    settings: Settings,
+    *,
+    is_draining: Callable[[], bool],
+    when_ready: Callable[[], None],
+    beat: Callable[[], None],
+    log: Log,
 ) -> Server:
-    """Configure uvicorn: no log lines of its own, no ``Server`` header, limits and timeouts from the settings."""
+    """Configure uvicorn: no log lines of its own, no ``Server`` header, limits and timeouts from the settings.
+
+    Args:
+        app: the application.
+        settings: limits and timeouts.
+        is_draining: whether the service shuts down.
+        when_ready: called when it listens.
+        beat: called several times a second by the event loop.
+        log: writes errors.
+    """
     for name in ("uvicorn.error", "opentelemetry"):
         logging.getLogger(name).addHandler(_EventHandler(log))
     application: Any = app  # its message types are wider than uvicorn's
@@ -77,4 +97,4 @@ def make_server(
         backlog=settings.backlog,
         timeout_graceful_shutdown=settings.stop_seconds,
     )
-    return Server(config, when_ready)
+    return Server(config, when_ready, beat)

@@ -15,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from serving.errors import DeadlineExceeded, Problem, QueueFull, RateLimited, ShuttingDown
+from serving.observability.metric_files import use_allocated_files
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds; .25 is the threshold of the latency objective and must stay a bucket."""
@@ -167,4 +168,5 @@ def share_metrics(directory: Path, index: int) -> None:
     The number of files therefore stays that of the workers. Call this before any metric is created.
     """
     mark_process_dead(index, str(directory))  # type: ignore[no-untyped-call]
+    use_allocated_files()
     values.ValueClass = values.MultiProcessValue(lambda: index)  # type: ignore[no-untyped-call]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import multiprocessing
 import os
+import resource
+import signal
 import socket
 import sys
 import tempfile
@@ -14,28 +16,38 @@ from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from serving.errors import AddressError, StartError
+from serving.errors import AddressError, ResourceError, StartError
 from serving.model.signatures import trust_of
 from serving.observability.log_writer import LogWriter, standard_output
-from serving.observability.logs import print_event
+from serving.observability.logs import Log
 from serving.process.shared_memory import SharedCounter, SharedFlag
 from serving.process.supervisor import Supervisor, watch_signals
 from serving.settings import Provider, Settings, from_environ, model_files, usable_cores
 
+METRICS_BYTES = 5 * 2**16
+"""Initial size of a worker's metric files: counters, histograms, and gauges of three modes."""
+
+MIN_OPEN_FILES = 64
+"""Open files that a worker needs for itself and a few connections."""
+
 
 def main(environ: Mapping[str, str]) -> int:
     """Serve until a signal stops the service; the exit code."""
+    _open_standard_streams()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports usage unless this is set before its import
     try:
+        _check_open_files()
         settings = _resolve(from_environ(environ))
         trust_of(settings)  # report unusable keys before any worker starts
         files = model_files(settings)
-        address = find_address(settings.host, settings.port)
+        address, reservation = reserve_address(settings.host, settings.port)
+        folder = _make_metrics_directory(settings.workers or 1)
     except StartError as error:
         print(f"serving: {error}", file=sys.stderr)
         return error.exit_code
     signals = watch_signals()
-    print_event(
+    log_writer = LogWriter(standard_output())
+    log_writer.event(
         "start",
         url=local_url(address, settings.port),
         host=settings.host,
@@ -43,15 +55,34 @@ def main(environ: Mapping[str, str]) -> int:
         workers=settings.workers,
         models=[str(f) for f in files],
     )
-    with tempfile.TemporaryDirectory(prefix="gan-metrics-") as directory:
+    with reservation, folder as directory:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # prometheus_client reads it when a worker imports it
         if settings.serials is None:
             settings = replace(settings, serials=Path(directory) / "serials")
-        exit_code, reason = _supervise(settings, address, Path(directory), signals)
-    log_writer = LogWriter(standard_output())  # unlike print_event, it does not block on a pipe that nothing reads
+        exit_code, reason = _supervise(settings, address, Path(directory), signals, log_writer.event)
     log_writer.event("stop", exit_code=exit_code, reason=reason)
     log_writer.close()
     return exit_code
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null for closed standard streams, whose numbers the next files would take, also in the workers."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number is this one
+
+
+def _check_open_files() -> None:
+    """Refuse a limit with which workers would fail one after another.
+
+    Raises:
+        ResourceError: this process may open too few files.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit < MIN_OPEN_FILES:
+        raise ResourceError(f"the limit of open files (ulimit -n) must be at least {MIN_OPEN_FILES}, got {limit}")
 
 
 def _resolve(settings: Settings) -> Settings:
@@ -71,22 +102,43 @@ def _find_provider(provider: Provider) -> Provider:
     return resolve_provider(provider)
 
 
-def find_address(host: str, port: int) -> str:
-    """Resolve a host to an IP address and check that the port is free.
+def reserve_address(host: str, port: int) -> tuple[str, socket.socket]:
+    """Resolve a host to an IP address, and bind a socket to it that keeps other programs from the port.
 
-    Workers listen with SO_REUSEPORT, which would silently share the port with another program.
+    Workers listen with SO_REUSEPORT, which would silently share the port with another program that listens so.
 
     Raises:
         AddressError: the port is in use, or the address is not one of this machine.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        reservation = socket.socket(family, kind)
+        try:
+            reservation.bind(address)
+        except OSError:  # in use, or only by connections of an earlier process that have not timed out
+            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reservation.bind(address)
     except OSError as error:
         raise AddressError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    return str(address[0])
+    # From now on only sockets with SO_REUSEPORT, those of the workers, can be bound to the port; this one never listens.
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return str(address[0]), reservation
+
+
+def _make_metrics_directory(workers: int) -> tempfile.TemporaryDirectory[str]:
+    """Create the directory in which the workers share their metrics.
+
+    Raises:
+        ResourceError: no temporary directory can be written, or it has too little space for the files of the workers.
+    """
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="gan-metrics-")
+        with tempfile.TemporaryFile(dir=directory.name) as file:
+            os.posix_fallocate(file.fileno(), 0, workers * METRICS_BYTES)
+    except OSError as error:
+        raise ResourceError(f"cannot store metrics in a temporary directory (TMPDIR): {error.strerror}") from None
+    return directory
 
 
 def local_url(address: str, port: int) -> str:
@@ -97,13 +149,27 @@ def local_url(address: str, port: int) -> str:
     return f"http://{'127.0.0.1' if ip.is_unspecified else ip}:{port}"
 
 
-def _supervise(settings: Settings, address: str, metrics_directory: Path, signals: int) -> tuple[int, str]:
+def signal_name(number: int) -> str:
+    """A signal's name, or its number as text."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return str(number)
+
+
+def _supervise(settings: Settings, address: str, metrics_directory: Path, signals: int, log: Log) -> tuple[int, str]:
     """Run the workers until they have ended; the exit code and its reason."""
     from serving.process.worker import REFUSED, Shared, run_worker
 
     context = multiprocessing.get_context("spawn")  # onnxruntime and CUDA do not survive a fork
+    count = settings.workers or 1
     shared = Shared(
-        draining=SharedFlag(), refused=SharedFlag(), serving=SharedFlag(), reloads=SharedCounter(), crashes=SharedCounter()
+        draining=SharedFlag(),
+        refused=SharedFlag(),
+        serving=SharedFlag(),
+        reloads=SharedCounter(),
+        crashes=SharedCounter(),
+        heartbeats=[SharedCounter() for _ in range(count)],
     )
 
     def start(index: int) -> BaseProcess:
@@ -111,11 +177,19 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
         worker.start()
         return worker
 
+    def report_end(index: int, pid: int, code: int) -> None:
+        if code:
+            shared.crashes.increment()
+        log("worker_ended", worker=index, pid=pid, **({"exit_code": code} if code >= 0 else {"signal": signal_name(-code)}))
+
     supervisor = Supervisor(
         start,
-        settings.workers or 1,
+        count,
         is_hopeless=lambda code, is_last: code == REFUSED and (is_last or not shared.serving.is_set()),
-        on_crash=shared.crashes.increment,
+        on_end=report_end,
+        heartbeat=lambda index: shared.heartbeats[index].value(),
+        stall_seconds=settings.stall_seconds,
+        on_stall=lambda index, pid: log("worker_stalled", worker=index, pid=pid, seconds=settings.stall_seconds),
         drain=shared.draining.set,
         drain_seconds=settings.drain_seconds,
         stop_seconds=settings.stop_seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -10,7 +11,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+DRAINING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+"""Signals after which the service still answers for ``drain_seconds``."""
+HEARTBEAT_SECONDS = 1.0
+"""Seconds between two checks of the heartbeats, at most."""
 MIN_BACKOFF_SECONDS = 0.1
 """Seconds before a crashed worker is restarted; doubled each time a worker crashes before it is stable."""
 MAX_BACKOFF_SECONDS = 10.0
@@ -28,6 +33,12 @@ class _Slot:
     started_at: float = 0.0
     backoff: float = MIN_BACKOFF_SECONDS
     restart_at: float = field(default_factory=time.monotonic)
+    beat: int | None = None
+    """Latest heartbeat; None until the first one of this worker."""
+    first_beat: int = 0
+    """Heartbeat when the worker was started."""
+    silent_checks: int = 0
+    """Checks in a row that found no new heartbeat."""
 
 
 class Supervisor:
@@ -37,9 +48,13 @@ class Supervisor:
         start: starts the worker process of a slot, index 0 to ``count`` - 1.
         count: number of workers.
         is_hopeless: whether a crash ends the service, from the exit code and whether no worker is left.
-        on_crash: called for each worker that ended without being stopped.
+        on_end: called with slot, process id and exit code of each worker that ended before the service stops.
+        heartbeat: a number that a slot's worker changes while it works; checked from its first change on.
+        stall_seconds: a worker whose heartbeat does not change for so long is killed.
+        on_stall: called with slot and process id of such a worker.
         drain: called at each signal.
-        drain_seconds: delay between the first signal and SIGTERM to the workers; a second signal, or SIGINT, ends the delay.
+        drain_seconds: delay between the first signal and SIGTERM to the workers; a second signal, SIGINT or
+            SIGQUIT ends the delay.
         stop_seconds: time for workers to finish requests; one still running ``EXIT_GRACE_SECONDS`` later is killed.
     """
 
@@ -49,7 +64,10 @@ class Supervisor:
         count: int,
         *,
         is_hopeless: Callable[[int, bool], bool],
-        on_crash: Callable[[], None],
+        on_end: Callable[[int, int, int], None],
+        heartbeat: Callable[[int], int] = lambda index: 0,
+        stall_seconds: float = math.inf,
+        on_stall: Callable[[int, int], None] = lambda index, pid: None,
         drain: Callable[[], None],
         drain_seconds: float,
         stop_seconds: float,
@@ -57,7 +75,12 @@ class Supervisor:
         self._start = start
         self._slots = [_Slot() for _ in range(count)]
         self._is_hopeless = is_hopeless
-        self._on_crash = on_crash
+        self._on_end = on_end
+        self._heartbeat = heartbeat
+        self._check_seconds = min(HEARTBEAT_SECONDS, stall_seconds / 4)
+        self._stall_checks = stall_seconds / self._check_seconds
+        self._on_stall = on_stall
+        self._check_at = time.monotonic()
         self._drain = drain
         self._drain_seconds = drain_seconds
         self._stop_seconds = stop_seconds
@@ -84,6 +107,7 @@ class Supervisor:
                 for number in os.read(signals, 64):
                     self._on_signal(number)
             self._reap()
+            self._check_heartbeats()
             self._end_when_due()
         return None if self._has_failed else self._signal
 
@@ -94,27 +118,49 @@ class Supervisor:
         """Seconds until a restart, SIGTERM or SIGKILL is due; None when none is planned."""
         restarts = [slot.restart_at for slot in self._slots if not slot.worker and self._kill_at is None]
         end = self._stop_at if self._kill_at is None else self._kill_at
-        times = restarts if end is None else [*restarts, end]
+        checks = [self._check_at] if math.isfinite(self._stall_checks) and self._kill_at is None else []
+        times = [*restarts, *checks, *([] if end is None else [end])]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _start_due_workers(self) -> None:
         for index, slot in enumerate(self._slots):
             if not slot.worker and self._kill_at is None and slot.restart_at <= time.monotonic():
+                slot.beat, slot.first_beat, slot.silent_checks = None, self._heartbeat(index), 0
                 slot.worker, slot.started_at = self._start(index), time.monotonic()
 
     def _reap(self) -> None:
         """Release ended workers, and plan the restart of crashed ones."""
-        for slot in self._slots:
+        for index, slot in enumerate(self._slots):
             if slot.worker and slot.worker.exitcode is not None:
-                code, now = slot.worker.exitcode, time.monotonic()
+                code, now, pid = slot.worker.exitcode, time.monotonic(), slot.worker.pid or 0
                 slot.worker.close()
                 slot.worker = None
-                if code and self._kill_at is None:
-                    self._on_crash()
+                if self._kill_at is None:
+                    self._on_end(index, pid, code)
                 if code and self._is_hopeless(code, not self._workers()):
                     self._has_failed, self._stop_at = True, now
                 backoff = MIN_BACKOFF_SECONDS if now - slot.started_at > STABLE_SECONDS else slot.backoff
                 slot.restart_at, slot.backoff = now + backoff, min(2 * backoff, MAX_BACKOFF_SECONDS)
+
+    def _check_heartbeats(self) -> None:
+        """Kill workers that have shown no heartbeat for ``stall_seconds``: stopped ones, and ones whose event loop is blocked.
+
+        Checks are counted, not seconds: when the launcher was suspended together with its workers, they have missed nothing.
+        """
+        now = time.monotonic()
+        if self._kill_at is not None or now < self._check_at:
+            return
+        self._check_at = now + self._check_seconds
+        for index, slot in enumerate(self._slots):
+            beat = self._heartbeat(index)
+            if not slot.worker or (slot.beat is None and beat == slot.first_beat):
+                continue
+            slot.silent_checks = slot.silent_checks + 1 if beat == slot.beat else 0
+            slot.beat = beat
+            if slot.silent_checks > self._stall_checks:
+                self._on_stall(index, slot.worker.pid or 0)
+                slot.worker.kill()
+                slot.beat, slot.first_beat = None, beat  # do not report it again until it is reaped
 
     def _on_signal(self, number: int) -> None:
         if number not in SIGNALS:
@@ -122,7 +168,7 @@ class Supervisor:
         is_first = self._stop_at is None
         self._signal = signal.Signals(number)
         self._drain()
-        self._stop_at = time.monotonic() + (self._drain_seconds if is_first and number == signal.SIGTERM else 0)
+        self._stop_at = time.monotonic() + (self._drain_seconds if is_first and number in DRAINING_SIGNALS else 0)
 
     def _end_when_due(self) -> None:
         """Send SIGTERM, or later SIGKILL, to the workers once it is due."""
@@ -146,6 +192,7 @@ def watch_signals() -> int:
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
     for number in SIGNALS:
-        signal.signal(number, lambda number, frame: None)
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, lambda number, frame: None)
     signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
     return receiver

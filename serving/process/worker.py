@@ -10,10 +10,11 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.errors import StartError
+from serving.errors import ResourceError, StartError
 from serving.observability.log_writer import LogWriter, standard_output
 from serving.process.shared_memory import SharedCounter, SharedFlag
 from serving.settings import Settings
@@ -38,6 +39,8 @@ class Shared:
     """Number of reload requests, to any worker."""
     crashes: SharedCounter
     """Number of workers that ended without being stopped."""
+    heartbeats: Sequence[SharedCounter]
+    """For each worker's slot, the turns that the event loops of its workers have made."""
 
 
 def run_worker(settings: Settings, address: str, metrics_directory: Path, shared: Shared, index: int) -> None:
@@ -58,9 +61,9 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
     from serving.observability.metrics import share_metrics
     from serving.observability.process_metrics import ProcessCollector
 
-    share_metrics(metrics_directory, index)
     log_writer = LogWriter(standard_output())
     try:
+        share_metrics(metrics_directory, index)
         app = create_app(
             settings,
             is_draining=shared.draining.is_set,
@@ -71,18 +74,26 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
             log=log_writer.event,
             log_writer=log_writer,
         )
-    except StartError as error:
-        _report_refusal(error, shared, log_writer)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        # Each worker has a socket of its own; the kernel distributes connections among those with the same port.
+        listener = socket.create_server((address, settings.port), family=family, backlog=settings.backlog, reuse_port=True)
+    except (StartError, OSError) as error:
+        is_expected = isinstance(error, StartError)
+        _report_refusal(error if is_expected else ResourceError(f"cannot start a worker: {error}"), shared, log_writer)
         sys.exit(REFUSED)
     # Exclude start-up objects from garbage collection: scanning them took 20 ms, three times in 13,000 requests.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    server = make_server(app, settings, is_draining=shared.draining.is_set, when_ready=shared.serving.set, log=log_writer.event)
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # Each worker has a socket of its own; the kernel distributes connections among those with the same port.
     try:
-        listener = socket.create_server((address, settings.port), family=family, backlog=settings.backlog, reuse_port=True)
+        server = make_server(
+            app,
+            settings,
+            is_draining=shared.draining.is_set,
+            when_ready=shared.serving.set,
+            beat=shared.heartbeats[index].increment,
+            log=log_writer.event,
+        )
         server.run(sockets=[listener])
     finally:
         app.observer.close()

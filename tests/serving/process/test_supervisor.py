@@ -48,7 +48,8 @@ if __name__ == "__main__":
         process.start()
         return process
     stopped_by = Supervisor(
-        start, 1, is_hopeless=lambda code, is_last: code == 78, on_crash=lambda: None, drain=lambda: print("drain", flush=True),
+        start, 1, is_hopeless=lambda code, is_last: code == 78, on_end=lambda *facts: None,
+        drain=lambda: print("drain", flush=True),
         drain_seconds=float(sys.argv[2]), stop_seconds=0.2,
     ).run(watch_signals())
     print("over", stopped_by and stopped_by.name, flush=True)

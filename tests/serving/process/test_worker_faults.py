@@ -1,0 +1,154 @@
+"""Faults of workers and of the machine: each end of a worker is logged, and what can be refused at start is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.harness.processes import TIMEOUT, free_port, wait_for
+from tests.harness.service import Server, environment, running, wait_for_workers
+from tests.serving.process.test_faults import launch, status
+
+pytestmark = pytest.mark.process
+
+
+def next_event(server: Server, name: str) -> dict[str, object]:
+    """The next event of that name in the log."""
+    assert server.process.stdout is not None
+    for line in server.process.stdout:
+        event: dict[str, object] = json.loads(line)
+        if event["event"] == name:
+            return event
+    raise AssertionError(f"the log ended without {name}")
+
+
+@pytest.mark.parametrize(("sign", "name"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGBUS, "SIGBUS")])
+def test_the_log_says_which_signal_ended_a_worker(root: Path, folder: Path, sign: int, name: str) -> None:
+    """F-20: a worker's end is an event with its process id and its signal."""
+    with running(root, models=folder / "1-grey.onnx") as server:
+        (worker,) = server.workers()
+        os.kill(worker, sign)
+        event = next_event(server, "worker_ended")
+        assert (event["pid"], event["signal"]) == (worker, name)
+        assert wait_for(lambda: server.get("/healthz"))[0] == 200
+
+
+def test_a_stopped_worker_is_replaced(root: Path, folder: Path) -> None:
+    """F-05: a worker without progress for ``GAN_STALL_SECONDS`` is killed and replaced, and requests are answered again."""
+    with running(root, models=folder / "1-grey.onnx", stall_seconds=1) as server:
+        before = server.get("/generate?seed=42")[2]
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGSTOP)
+        assert next_event(server, "worker_stalled")["pid"] == worker
+        assert next_event(server, "worker_ended")["signal"] == "SIGKILL"
+        assert wait_for(lambda: server.get("/generate?seed=42"))[2] == before
+        assert server.workers() != [worker]
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("sign", [signal.SIGHUP, signal.SIGQUIT])
+def test_other_signals_stop_the_service_cleanly(root: Path, folder: Path, tmp_path: Path, sign: int) -> None:
+    """SIGHUP and SIGQUIT drain the service as SIGTERM does, and no temporary file is left."""
+    with running(root, models=folder / "1-grey.onnx", base={**environment(), "TMPDIR": str(tmp_path)}) as server:
+        assert list(tmp_path.iterdir())
+        assert server.stop(sign) == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_services_on_one_port(root: Path, folder: Path) -> None:
+    """F-27: of two services that start at the same moment on one port, one serves, and the other exits with one line."""
+    port = free_port()
+    services = [
+        subprocess.Popen(
+            [sys.executable, "-m", "serving"],
+            cwd=root,
+            env=environment(provider="cpu", port=port, models=folder / "1-grey.onnx", workers=1, drain_seconds=0),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    try:
+        ended: list[subprocess.Popen[str]] = []
+        wait_for(lambda: ended.append(next(s for s in services if s.poll() is not None)), errors=(StopIteration,))
+        (serves,) = (service for service in services if service is not ended[0])
+        assert ended[0].returncode == 1
+        assert re.fullmatch(r"serving: cannot listen on 127\.0\.0\.1:\d+: .*\n", ended[0].communicate()[1])
+        wait_for_workers(serves, port, 1)
+        assert status(port, "/generate?seed=1") == 200
+        serves.terminate()
+        assert (serves.communicate(timeout=TIMEOUT)[1], serves.returncode) == ("", 0)
+    finally:
+        for service in services:
+            service.kill()
+
+
+@contextmanager
+def small_tmpdir(tmp_path: Path, kilobytes: int) -> Iterator[list[str]]:
+    """A command prefix that gives a program a TMPDIR of that size, in a mount namespace of its own."""
+    namespace = ["unshare", "--mount", "--propagation", "private"]
+    mount = f"mount -t tmpfs -o size={kilobytes}k none {tmp_path}"
+    if os.getuid() or subprocess.run([*namespace, "sh", "-c", mount], capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    yield [*namespace, "sh", "-c", f'{mount} && exec env TMPDIR={tmp_path} "$@"', "sh"]
+
+
+def test_a_full_temporary_directory_ends_no_worker(root: Path, folder: Path, tmp_path: Path) -> None:
+    """F-18: when the file system of the metrics is full, requests of all kinds are answered by the same worker."""
+    with small_tmpdir(tmp_path, 512) as prefix:
+        process, port = launch(root, folder, *prefix)
+        with process:
+            wait_for_workers(process, port, 1)
+            workers = children(process.pid)
+            fill = subprocess.run(["dd", "if=/dev/zero", f"of=/proc/{process.pid}/root{tmp_path}/fill"], check=False)
+            assert fill.returncode == 1
+            paths = ["generate?seed=1", "generate?seed=x", "nowhere", "models", "docs", "walk?from=1&to=2&frames=2", "readyz"]
+            paths += ["mix?from=1&to=2", "models/grey", "openapi.json", "v2", "v2/health/live", "", "static/page.js"]
+            for path in [*paths, *paths]:
+                assert status(port, f"/{path}") in (200, 400, 404)
+            assert status(port, "/metrics") == 200
+            assert children(process.pid) == workers
+            process.terminate()
+            assert process.wait(TIMEOUT) == 0
+
+
+def test_a_temporary_directory_without_space_is_one_line(root: Path, folder: Path, tmp_path: Path) -> None:
+    """F-16: without space for the metrics the service does not start."""
+    with small_tmpdir(tmp_path, 64) as prefix:
+        process, _ = launch(root, folder, *prefix)
+        error = process.communicate(timeout=TIMEOUT)[1]
+    assert process.returncode == 1
+    assert error == "serving: cannot store metrics in a temporary directory (TMPDIR): No space left on device\n"
+
+
+def children(pid: int) -> list[str]:
+    """Process ids of a process's children."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_too_few_descriptors_are_one_line(root: Path, folder: Path) -> None:
+    """F-17: with 20 file descriptors the service does not start, instead of restarting its workers endlessly."""
+    process, _ = launch(root, folder, "prlimit", "--nofile=20")
+    error = process.communicate(timeout=TIMEOUT)[1]
+    assert process.returncode == 1
+    assert error == "serving: the limit of open files (ulimit -n) must be at least 64, got 20\n"
+
+
+def test_closed_standard_streams_do_not_stop_the_service(root: Path, folder: Path) -> None:
+    """The service starts and stops with stdin, stdout and stderr closed."""
+    process, port = launch(root, folder, "sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
+    with process:
+        wait_for_workers(process, port, 1)
+        assert status(port, "/generate?seed=1") == 200
+        process.terminate()
+        assert process.wait(TIMEOUT) == 0
