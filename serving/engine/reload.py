@@ -7,7 +7,7 @@ response therefore comes entirely from the old or entirely from the new model. A
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,7 +88,13 @@ class Reloader:
                 files = model_files(self._settings)
             except SettingError as error:
                 return [self._report(Outcome(file="GAN_MODELS", result="refused", reason=str(error)))]
-            return [await self._reload_file(path) for path in files]
+            results = {path: await self._load_changed(path) for path in files}
+            entries = {path: result for path, result in results.items() if isinstance(result, ModelEntry)}
+            reasons = self._put_all(entries, files)
+            return [
+                result if isinstance(result, Outcome) else self._report_loaded(path, result, reasons.get(path))
+                for path, result in results.items()
+            ]
 
     async def watch(self) -> None:
         """Endless: reload when another worker was asked to, and when a changed file stays the same for one interval."""
@@ -108,35 +114,57 @@ class Reloader:
                     await self.reload()
                 known = now
 
-    async def _reload_file(self, path: Path) -> Outcome:
+    async def _load_changed(self, path: Path) -> ModelEntry | Outcome:
+        """Load a file that has changed; the outcome if it has not, or is refused."""
         current = stamp(path)
         if current == self._loaded.get(path):
             return Outcome(file=path.name, result="unchanged", model=self._names.get(path))
         self._loaded[path] = current  # a refused file is not loaded again until it changes
-        loop = asyncio.get_running_loop()
         try:
-            entry = await loop.run_in_executor(None, self._load, path)
-            self._put(path, entry)
+            return await asyncio.get_running_loop().run_in_executor(None, self._load, path)
         except ModelError as error:
             if isinstance(error, Nondeterministic):
                 self._metrics.record_nondeterminism(self._names.get(path, path.stem))
             return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=str(error)))
-        return self._report(Outcome(file=path.name, result="swapped", model=entry.model.card.name, digest=entry.model.digest))
 
-    def _put(self, path: Path, entry: ModelEntry) -> None:
-        name, old_name = entry.model.card.name, self._names.get(path)
-        if any(other != path and taken == name for other, taken in self._names.items()):
-            raise ModelError(f"{path}: another file has a model named {name!r}")
-        self._registry.put(entry, instead_of=old_name)
-        if old_name not in (None, name):
-            self._metrics.forget_model(str(old_name))
-        self._names[path] = name
-        self._announce(entry)
+    def _put_all(self, entries: dict[Path, ModelEntry], files: list[Path]) -> dict[Path, str]:
+        """Serve loaded models, except those whose name another file has; the reasons of the exceptions.
+
+        Names are compared as they will be after the reload, so that files may exchange their models, and a model may come back
+        in a file of another name.
+        """
+        present = {path: name for path, name in self._names.items() if path in files}
+        accepted, reasons = {path: entry.model.card.name for path, entry in entries.items()}, {}
+        while taken := _last_conflict(present | accepted, accepted):
+            reasons[taken] = f"{taken}: another file has a model named {accepted.pop(taken)!r}"
+        names = present | accepted
+        vacated = [name for path, name in present.items() if path in accepted and name not in names.values()]
+        for path, name in accepted.items():
+            old_name = None
+            if name not in self._registry and vacated:
+                old_name = vacated.pop(vacated.index(present[path]) if present.get(path) in vacated else 0)
+                self._metrics.forget_model(old_name)
+            self._registry.put(entries[path], instead_of=old_name)
+            self._announce(entries[path])
+        self._names = {path: name for path, name in self._names.items() if path in names or name not in names.values()} | names
+        self._loaded = {path: current for path, current in self._loaded.items() if path in self._names or path in files}
+        return reasons
+
+    def _report_loaded(self, path: Path, entry: ModelEntry, reason: str | None) -> Outcome:
+        if reason:
+            return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
+        return self._report(Outcome(file=path.name, result="swapped", model=entry.model.card.name, digest=entry.model.digest))
 
     def _report(self, outcome: Outcome) -> Outcome:
         self._metrics.swaps.labels(outcome.result).inc()
         self._log("reload", **outcome.facts())
         return outcome
+
+
+def _last_conflict(names: dict[Path, str], changed: Collection[Path]) -> Path | None:
+    """The last changed file whose model has the name of another file's; None if all names differ."""
+    taken = [path for path in changed if list(names.values()).count(names[path]) > 1]
+    return taken[-1] if taken else None
 
 
 def stamp(path: Path) -> Stamp | None:

@@ -145,6 +145,64 @@ def test_a_pipe_or_a_missing_file_replaces_nothing(app: ASGIApp, home: Path) -> 
     assert ask(app, "seed=42") == before
 
 
+@pytest.fixture
+def two(tmp_path: Path) -> ASGIApp:
+    """A service with the files ``a.onnx`` and ``b.onnx``, whose models have these names."""
+    for seed, name in enumerate("ab"):
+        (tmp_path / f"{name}.onnx").write_bytes(retrained(seed, name))
+    return make_app(tmp_path)
+
+
+def served(app: ASGIApp) -> dict[str, str]:
+    """The digests of the models in service by name."""
+    return {name: entry.model.digest for name, entry in service_of(app).registry.items()}
+
+
+def test_a_model_may_come_back_in_another_file(two: ASGIApp, tmp_path: Path) -> None:
+    """A model whose file is gone is replaced by one of its name in a file of another name."""
+    before = served(two)
+    (tmp_path / "a.onnx").unlink()
+    replace_file(tmp_path / "c.onnx", retrained(5, "a"))
+    assert [(outcome.file, outcome.result) for outcome in reload(two)] == [("b.onnx", "unchanged"), ("c.onnx", "swapped")]
+    after = served(two)
+    assert list(after) == ["a", "b"]
+    assert after["b"] == before["b"]
+    assert after["a"] != before["a"]
+    replace_file(tmp_path / "a.onnx", retrained(6, "a"))
+    assert [outcome.result for outcome in reload(two)] == ["refused", "unchanged", "unchanged"]
+    assert served(two) == after
+
+
+def test_two_files_may_exchange_their_models(two: ASGIApp, tmp_path: Path) -> None:
+    """After two files are exchanged, the same models are in service, and new versions of both are swapped in."""
+    before = served(two)
+    for seeds in ((0, 1), (8, 9)):
+        replace_file(tmp_path / "a.onnx", retrained(seeds[1], "b"))
+        replace_file(tmp_path / "b.onnx", retrained(seeds[0], "a"))
+        assert [outcome.result for outcome in reload(two)] == ["swapped", "swapped"]
+        assert set(served(two)) == {"a", "b"}
+        assert (served(two) == before) == (seeds == (0, 1))
+
+
+@pytest.mark.parametrize("names", ["bc", "cb"])
+def test_names_may_move_between_files(two: ASGIApp, tmp_path: Path, names: str) -> None:
+    """A name that a file gives up may be taken by another file in the same reload."""
+    for seed, (file, name) in enumerate(zip("ab", names, strict=True)):
+        replace_file(tmp_path / f"{file}.onnx", retrained(seed + 3, name))
+    assert [outcome.result for outcome in reload(two)] == ["swapped", "swapped"]
+    assert set(served(two)) == set(names)
+
+
+def test_two_files_of_one_name_are_refused(two: ASGIApp, tmp_path: Path) -> None:
+    """A changed file whose model has the name of another file's is refused with that name, and nothing else changes."""
+    before = served(two)
+    replace_file(tmp_path / "a.onnx", retrained(3, "b"))
+    first, second = reload(two)
+    assert (first.result, second.result) == ("refused", "unchanged")
+    assert "another file has a model named 'b'" in str(first.reason)
+    assert served(two) == before
+
+
 def test_concurrent_reloads_load_once(app: ASGIApp, home: Path) -> None:
     """F-11: fifty concurrent calls load a changed file once."""
     replace_file(home, retrained())
