@@ -51,4 +51,4 @@ class AllocatedDict(mmap_dict.MmapedDict):
 
 def use_allocated_files() -> None:
     """Make prometheus_client use ``AllocatedDict``; call this before any metric is created."""
-    values.MmapedDict = AllocatedDict  # type: ignore[misc]
+    values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]
