@@ -292,8 +292,8 @@ class QueueFull(Problem):
 
     status, code = 503, "queue_full"
 
-    def __init__(self, limit: int):
-        super().__init__(f"more than {limit} images are waiting", headers={"Retry-After": "1"})
+    def __init__(self, limit: int, what: str = "images are waiting"):
+        super().__init__(f"more than {limit} {what}", headers={"Retry-After": "1"})
 
 
 class ShuttingDown(Problem):

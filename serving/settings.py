@@ -50,7 +50,7 @@ class Settings:
     max_pixels: int = 2**24
     """Maximum pixels of one response."""
     fast_path: bool = True
-    """Whether ``GET /generate`` bypasses Flask; the responses are the same."""
+    """Whether samples bypass Flask; the responses are the same."""
     client_rate: float | None = None
     """Samples per second that a worker computes for one client; unset means no limit."""
     trusted_proxies: tuple[str, ...] = ()

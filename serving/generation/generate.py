@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,6 +19,7 @@ from serving.engine.registry import ModelEntry, Registry
 from serving.engine.watchdog import Watchdog
 from serving.errors import BadParameter, NonFinite, Problem
 from serving.generation.coalescing import Coalescer, Deadline
+from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.event_loop import EventLoopPortal
 from serving.generation.limits import check_size, is_slow
 from serving.generation.negotiation import choose_format, matches
@@ -85,8 +84,8 @@ class Service:
     metrics: Metrics
     cache: ResponseCache
     coalescer: Coalescer
-    threads: ThreadPoolExecutor
-    """Encode large responses."""
+    encoding: EncodingQueue
+    """Encodes large responses."""
     token_bucket: TokenBucket
     """Limits the rows that one client may have computed."""
     portal: EventLoopPortal = field(default_factory=EventLoopPortal)
@@ -221,13 +220,13 @@ async def produce(service: Service, request: SampleRequest, timings: Timings) ->
     """Compute a body: wait for the model's batcher, encode the rows, keep the result.
 
     Raises:
-        QueueFull, ShuttingDown: the rows are refused.
+        QueueFull, ShuttingDown: the rows are refused, or too many wait to be encoded.
         NonFinite: the model gave NaN or infinity.
     """
     rows = await request.entry.batcher.sample(request.sources, request.overrides, timings)
     encode = partial(_encode, service.metrics, request, rows, timings)
     if request.is_slow or rows.nbytes > SMALL_ROWS_BYTES:
-        body = await asyncio.get_running_loop().run_in_executor(service.threads, encode)
+        body = await service.encoding.run(encode, rows.nbytes)
     else:
         body = encode()
     if request.is_repeatable:

@@ -6,7 +6,6 @@ import secrets
 import time
 import traceback
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from contract import Array, Overrides
 from serving.encoding.animations import animation_fingerprints
@@ -16,6 +15,7 @@ from serving.engine.golden_files import hash_golden_files
 from serving.engine.registry import ModelEntry, Registry
 from serving.errors import ClientDisconnected, InternalProblem, Problem
 from serving.generation.coalescing import Coalescer
+from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate, problem_reply
 from serving.generation.interpolate import ANIMATION
 from serving.generation.rate_limit import TokenBucket
@@ -47,7 +47,7 @@ def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics
         metrics=metrics,
         cache=ResponseCache(settings.cache_bytes, metrics.cache_bytes.set),
         coalescer=Coalescer(),
-        threads=ThreadPoolExecutor(1, "encoding"),
+        encoding=EncodingQueue(),
         token_bucket=TokenBucket(settings.client_rate, BURST_SECONDS * (settings.client_rate or 0)),
     )
 

@@ -1,7 +1,7 @@
-"""The ASGI application: a fast path that answers ``/generate`` on the event loop, and Flask, in threads, for all other routes.
+"""The ASGI application: a fast path that answers requests for samples on the event loop, and Flask, in threads, for the rest.
 
 The fast path sends the same bytes and headers as Flask's view, at a fraction of the cost. ``GAN_FAST_PATH=off`` sends every
-request to Flask.
+request to Flask. Probes have threads of their own, so that they do not wait for other requests.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from flask import Flask
 
 from serving.errors import ClientDisconnected
 from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate
+from serving.generation.interpolate import arithmetic, mix, walk
 from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver
 from serving.oip.requests import body_limit
@@ -32,6 +33,11 @@ Answer = Callable[[str, RequestHeaders, str | None, Handler], Coroutine[Any, Any
 Background = Callable[[], Coroutine[Any, Any, None]]
 
 ROUTE = "/generate"
+HANDLERS: dict[str, Handler] = {ROUTE: generate, "/walk": walk, "/mix": mix, "/arithmetic": arithmetic}
+"""Routes of the fast path and their handlers."""
+PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+"""Routes that monitoring asks for, answered at once also when all threads wait."""
+PROBE_THREADS = 2
 ADDRESSED_ROUTE = "/models/<digest>/generate"
 ADDRESSED_PATH = re.compile(r"/models/([^/]+)/generate")
 CLIENT_DISCONNECTED = 499
@@ -60,28 +66,34 @@ class ASGIApp:
         self._answer = answer
         self._has_fast_path = service.settings.fast_path
         self._wsgi: Any = WSGIMiddleware(cast(Any, flask.wsgi_app), workers=threads)
+        self._probes: Any = WSGIMiddleware(cast(Any, flask.wsgi_app), workers=PROBE_THREADS)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         elif self._has_fast_path and scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             path = scope["path"]
-            if path == ROUTE:
-                await self._fast_path(ROUTE, None, scope, receive, send)
+            if handler := HANDLERS.get(path):
+                await self._fast_path(path, handler, None, scope, receive, send)
             elif address := ADDRESSED_PATH.fullmatch(path):
-                await self._fast_path(ADDRESSED_ROUTE, address[1], scope, receive, send)
+                await self._fast_path(ADDRESSED_ROUTE, generate, address[1], scope, receive, send)
             else:
-                await self._wsgi(scope, receive, send)
+                await self._call_flask(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "POST" and is_protocol(scope["path"]):
             await self._wsgi(scope, await self._buffer_body(scope, receive), send)
         else:
-            await self._wsgi(scope, receive, send)
+            await self._call_flask(scope, receive, send)
 
-    async def _fast_path(self, route: str, digest: str | None, scope: Message, receive: Receive, send: Send) -> None:
+    async def _call_flask(self, scope: Message, receive: Receive, send: Send) -> None:
+        await (self._probes if scope["path"] in PROBES else self._wsgi)(scope, receive, send)
+
+    async def _fast_path(
+        self, route: str, handler: Handler, digest: str | None, scope: Message, receive: Receive, send: Send
+    ) -> None:
         request_headers, context = _read_scope(scope, receive)
         self.observer.begin(context)
         try:
-            reply = await self._answer(scope["query_string"].decode("latin-1"), request_headers, digest, generate)
+            reply = await self._answer(scope["query_string"].decode("latin-1"), request_headers, digest, handler)
         except ClientDisconnected:
             self._service.metrics.cancelled.inc()
             self.observer.end(context, route, CLIENT_DISCONNECTED, 0)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -74,7 +74,12 @@ class Server:
     def workers(self) -> list[int]:
         """Process ids of the workers, which are the launcher's children."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+        workers = []
+        for pid in children:
+            with suppress(FileNotFoundError):  # it has just been reaped
+                if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
+                    workers.append(int(pid))
+        return workers
 
     def errors(self) -> str:
         """What it has written to standard error."""

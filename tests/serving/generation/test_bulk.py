@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.generate import RequestHeaders, Service, generate
 from serving.generation.interpolate import walk
 from serving.model.load import Model
@@ -71,6 +72,6 @@ def test_what_takes_long_is_encoded_in_a_thread(
 ) -> None:
     """Animations, plots, AVIF, and answers of many rows or pixels leave the event loop free; small answers do not."""
     with CountingThreads(1) as threads:
-        service = replace(make_service(), threads=threads)
+        service = replace(make_service(), encoding=EncodingQueue(threads=threads))
         assert service.portal.run(make(service, query, RequestHeaders())).status == 200
         assert bool(threads.overrides) == is_threaded

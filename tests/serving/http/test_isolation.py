@@ -1,0 +1,97 @@
+"""Requests that take long do not hold up others: probes have their own threads, and waiting encodings are limited."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+
+from serving.app import create_app
+from serving.errors import DeadlineExceeded, QueueFull
+from serving.generation.encoding_queue import EncodingQueue
+from serving.generation.generate import RequestHeaders, Service
+from serving.http.asgi import ASGIApp
+from serving.settings import Settings
+from tests.serving.client import ask, fetch
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"])
+def test_probes_are_answered_while_all_threads_wait(settings: Settings, path: str, fast_path: bool) -> None:
+    """O-11: with every thread of Flask busy, the probes and the metrics are answered."""
+    app = create_app(replace(settings, threads=1, fast_path=fast_path), log=lambda event, **facts: None)
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> str:
+        entered.set()
+        leave.wait()
+        return "held"
+
+    app.flask.add_url_rule("/hold", "hold", hold)
+    with ThreadPoolExecutor(1) as clients:
+        held = clients.submit(ask, app, path="/hold")
+        entered.wait()
+        try:
+            assert ask(app, path=path).status == 200
+        finally:
+            leave.set()
+        assert held.result().body == b"held"
+
+
+QUERIES = [
+    ("/walk", "model=grey&from=1&to=2&frames=3"),
+    ("/walk", "model=grey&from=1&to=2&frames=3&format=npy"),
+    ("/walk", "model=grey&from=1"),
+    ("/mix", "model=points2&a=1&b=2&t=0.25"),
+    ("/arithmetic", "a=1&b=2&c=3"),
+    ("/arithmetic", "a=1&b=2&c=x"),
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(("path", "query"), QUERIES)
+def test_interpolations_are_the_same_with_and_without_the_fast_path(
+    app: ASGIApp, flask_only: Flask, path: str, query: str, method: str
+) -> None:
+    """``/walk``, ``/mix`` and ``/arithmetic`` have the same status, headers and body on the event loop and by Flask."""
+    assert ask(app, query, method, path) == ask(flask_only, query, method, path)
+
+
+def held_encoder(service: Service) -> tuple[ThreadPoolExecutor, threading.Event]:
+    """A thread for encoding that is busy until the event is set."""
+    threads, leave = ThreadPoolExecutor(1), threading.Event()
+    threads.submit(leave.wait)
+    return threads, leave
+
+
+def test_an_encoding_that_nothing_waits_for_is_dropped(make_service: Callable[..., Service]) -> None:
+    """O-08: a request whose deadline passes while it waits for the encoder is 504 and is never encoded."""
+    service = make_service()
+    threads, leave = held_encoder(service)
+    service = replace(service, encoding=EncodingQueue(threads=threads))
+    with pytest.raises(DeadlineExceeded):
+        fetch(service, "seed=1&scale=16", RequestHeaders(timeout_ms="100"))
+    leave.set()
+    threads.shutdown()
+    assert service.metrics.registry.get_sample_value("gan_encode_duration_seconds_count", {"format": "png"}) is None
+
+
+def test_waiting_encodings_are_limited(make_service: Callable[..., Service]) -> None:
+    """O-08: a request that finds too many rows waiting for the encoder is 503; one alone may wait with any number of rows."""
+    service = make_service()
+    threads, leave = held_encoder(service)
+    service = replace(service, encoding=EncodingQueue(max_bytes=1, threads=threads))
+    with ThreadPoolExecutor(1) as clients:
+        first = clients.submit(fetch, service, "seed=1&scale=16")
+        while not threads._work_queue.qsize():
+            pass
+        with pytest.raises(QueueFull):
+            fetch(service, "seed=2&scale=16")
+        leave.set()
+        assert first.result().status == 200
+    assert fetch(service, "seed=2&scale=16").status == 200
+    threads.shutdown()
