@@ -20,7 +20,7 @@ from serving.generation.service import answer, create_service, fault
 from serving.http.asgi import ASGIApp, target_of
 from serving.http.bearer_auth import BearerAuth
 from serving.http.responses import reply_response
-from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, AppState
+from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, AppState, is_operations
 from serving.model.load import load_model, load_models
 from serving.model.runtime import resolve_provider
 from serving.model.signatures import trust_of
@@ -130,13 +130,13 @@ def _create_flask(state: AppState, log: Log, observer: RequestObserver) -> Flask
         method, rule = split_route(route)
         app.add_url_rule(rule, route, partial(view, state), methods=[method])
     app.register_error_handler(Exception, partial(_error_response, state.service, log))
-    app.before_request(partial(_begin, observer))
+    app.before_request(partial(_begin, observer, state.service.settings.operations_port))
     app.after_request(partial(_finish, observer))
     app.extensions["serving"] = state
     return app
 
 
-def _begin(observer: RequestObserver) -> None:
+def _begin(observer: RequestObserver, operations_port: int | None) -> None:
     scope = request.environ.get("asgi.scope")
     context = RequestContext(
         request.method,
@@ -145,6 +145,8 @@ def _begin(observer: RequestObserver) -> None:
     )
     request.environ["serving.context"] = observer.begin(context)
     if request.environ["PATH_INFO"].startswith("//"):  # Werkzeug would merge the slashes
+        raise NotFound(NO_PATH)
+    if operations_port and is_operations(request.path) and request.environ["SERVER_PORT"] != str(operations_port):
         raise NotFound(NO_PATH)
 
 

@@ -27,6 +27,8 @@ class Settings:
     """Address to listen on; a container needs ``0.0.0.0``."""
     port: int = 8000
     """Port to listen on."""
+    operations_port: int | None = None
+    """Port that alone answers ``/metrics`` and ``/admin``, and all else too; unset means that ``port`` answers them."""
     workers: int | None = None
     """Number of worker processes; unset means one per core available to the process, and one on CUDA."""
     threads: int | None = None
@@ -87,6 +89,11 @@ class Settings:
     """Seconds for which the service still answers after SIGTERM, while ``/readyz`` is 503."""
     stop_seconds: int = 30
     """Seconds for running requests after that, before their worker is killed."""
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports to listen on."""
+        return [self.port] if self.operations_port is None else [self.port, self.operations_port]
 
 
 def from_environ(environ: Mapping[str, str]) -> Settings:
@@ -167,6 +174,7 @@ _FIELDS: dict[str, Field] = {
     "models": (_paths, "model files or folders, separated by commas"),
     "host": _text(r"[A-Za-z0-9.:_-]{1,255}", "a host name or an IP address"),
     "port": _integer(1, 65535),
+    "operations_port": _integer(1, 65535),
     "workers": _integer(1, 1024),
     "threads": _integer(1, 4096),
     "intra_op_threads": _integer(1, 1024),

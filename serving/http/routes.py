@@ -171,6 +171,11 @@ def reload_models(state: AppState) -> Response:
     return json_response({"outcomes": [outcome.facts() for outcome in outcomes]}, 422 if is_refused else 200)
 
 
+def is_operations(path: str) -> bool:
+    """Whether a path is for the operators, and absent from the public port where ``GAN_OPERATIONS_PORT`` is set."""
+    return path == "/metrics" or path == "/admin" or path.startswith("/admin/")
+
+
 ROUTES: dict[str, Callable[..., Response]] = {
     "/": show_page,
     "/static/<name>": show_static,

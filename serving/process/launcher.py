@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -40,7 +41,8 @@ def main(environ: Mapping[str, str]) -> int:
         settings = _resolve(from_environ(environ))
         trust_of(settings)  # report unusable keys before any worker starts
         files = model_files(settings)
-        address, reservation = reserve_address(settings.host, settings.port)
+        addresses, reservations = zip(*(reserve_address(settings.host, port) for port in settings.ports), strict=True)
+        address = addresses[0]
         folder = _make_metrics_directory(settings.workers or 1)
     except StartError as error:
         print(f"serving: {error}", file=sys.stderr)
@@ -55,7 +57,10 @@ def main(environ: Mapping[str, str]) -> int:
         workers=settings.workers,
         models=[str(f) for f in files],
     )
-    with reservation, folder as directory:
+    with ExitStack() as stack:
+        for reservation in reservations:
+            stack.enter_context(reservation)
+        directory = stack.enter_context(folder)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # prometheus_client reads it when a worker imports it
         if settings.serials is None:
             settings = replace(settings, serials=Path(directory) / "serials")

@@ -76,7 +76,10 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
         )
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         # Each worker has a socket of its own; the kernel distributes connections among those with the same port.
-        listener = socket.create_server((address, settings.port), family=family, backlog=settings.backlog, reuse_port=True)
+        listeners = [
+            socket.create_server((address, port), family=family, backlog=settings.backlog, reuse_port=True)
+            for port in settings.ports
+        ]
     except (StartError, OSError) as error:
         refusal = error if isinstance(error, StartError) else ResourceError(f"cannot start a worker: {error}")
         _report_refusal(refusal, shared, log_writer)
@@ -94,7 +97,7 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
             beat=shared.heartbeats[index].increment,
             log=log_writer.event,
         )
-        server.run(sockets=[listener])
+        server.run(sockets=listeners)
     finally:
         app.observer.close()
         log_writer.close()

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from deploy.manifests.kustomize import Document
-from serving.http.routes import ROUTES
+from serving.http.routes import ROUTES, is_operations
 from serving.observability.metrics import Metrics
 from serving.process.supervisor import EXIT_GRACE_SECONDS
 from serving.settings import Settings, from_environ
@@ -28,16 +28,32 @@ def patience_s(probe: Document) -> int:
     return int(probe["periodSeconds"]) * int(probe["failureThreshold"])
 
 
-def test_port_is_the_images() -> None:
-    """Container port, EXPOSE and GAN_PORT are one number, and nothing but its name is used elsewhere."""
-    (port,) = SERVE["ports"]
-    serve_metrics = [rest for keyword, rest in last_stage("Dockerfile.serve") if keyword == "EXPOSE"]
-    assert (str(port["containerPort"]), [str(port["containerPort"])]) == (IMAGE["GAN_PORT"], serve_metrics)
-    (service_port,) = written("base/service.yaml")["spec"]["ports"]
-    (allowed,) = written("base/network.yaml")["spec"]["ingress"][0]["ports"]
+def test_ports_are_those_of_the_settings() -> None:
+    """The public port is the image's, the other one GAN_OPERATIONS_PORT; the Service has both by their names."""
+    settings = from_environ(IMAGE | settings_of(SERVE))
+    ports = {port["name"]: port["containerPort"] for port in SERVE["ports"]}
+    assert ports == {"http": settings.port, "operations": settings.operations_port}
+    assert [rest for keyword, rest in last_stage("Dockerfile.serve") if keyword == "EXPOSE"] == [str(ports["http"])]
+    assert [(port["name"], port["targetPort"]) for port in written("base/service.yaml")["spec"]["ports"]] == [
+        (name, name) for name in ports
+    ]
+
+
+def test_only_requests_from_the_ingress_and_scrapes_are_admitted() -> None:
+    """S-27: the ingress reaches the public port, monitoring that of the metrics, nothing else any, and nothing goes out."""
+    policy = written("base/network.yaml")["spec"]
+    admitted = {
+        (namespace, port["port"])
+        for rule in policy["ingress"]
+        for source in rule["from"]
+        for namespace in source["namespaceSelector"]["matchExpressions"][0]["values"]
+        for port in rule["ports"]
+    }
     (scraped,) = written("base/monitor.yaml")["spec"]["endpoints"]
-    assert service_port["targetPort"] == allowed["port"] == port["name"]
-    assert scraped["port"] == service_port["name"]
+    assert admitted == {("ingress-nginx", "http"), ("monitoring", "operations")}
+    assert scraped["port"] == "operations"
+    assert is_operations(scraped["path"])
+    assert (policy["policyTypes"], policy["egress"]) == (["Ingress", "Egress"], [])
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])

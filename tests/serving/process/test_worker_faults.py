@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.processes import TIMEOUT, free_port, wait_for
-from tests.harness.service import Server, environment, running, wait_for_workers
+from tests.harness.service import Server, ask, environment, running, wait_for_workers
 from tests.serving.process.test_faults import launch, status
 
 pytestmark = pytest.mark.process
@@ -91,6 +91,20 @@ def test_two_services_on_one_port(root: Path, folder: Path) -> None:
     finally:
         for service in services:
             service.kill()
+
+
+def test_operations_have_a_port_of_their_own(root: Path, folder: Path) -> None:
+    """S-23: with ``GAN_OPERATIONS_PORT`` the public port has no /metrics and no /admin, and the other port has everything."""
+    port, token = free_port(), "CANARY-0123456789"  # of this test
+    headers = {"Authorization": f"Bearer {token}"}
+    with running(root, models=folder / "1-grey.onnx", operations_port=port, admin_token=token) as server:
+        assert server.get("/metrics")[0] == server.get("/admin")[0] == server.get("/admin/reload")[0] == 404
+        assert server.get("/admin/reload", "POST", headers)[0] == 404
+        assert server.get("/metrics", headers={"Host": f"127.0.0.1:{port}"})[0] == 404
+        assert server.get("/generate?seed=1")[0] == server.get("/readyz")[0] == 200
+        for path, method in (("/metrics", "GET"), ("/admin/reload", "POST"), ("/readyz", "GET"), ("/generate?seed=1", "GET")):
+            assert ask(port, path, method, headers).status == 200
+        assert server.stop() == 0
 
 
 @contextmanager
