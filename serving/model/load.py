@@ -15,6 +15,7 @@ from serving.errors import ModelError, StartError
 from serving.latents.sources import RowSource, draw_rows
 from serving.model.determinism import BatchingMode, GoldenReport, compare_goldens, find_batching_mode, probe_outputs
 from serving.model.files import read_file
+from serving.model.inspection import open_inspection
 from serving.model.onnx_file import read_contents
 from serving.model.runtime import Session, open_session, runtime_of
 from serving.model.signatures import Trust
@@ -80,9 +81,14 @@ def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1
     if contents.has_external_data:
         raise ModelError("weights are in another file; a model must be one file")
     card = _card(contents.metadata)
+    inspection = open_inspection(data)
+    if provider == "cpu":
+        inspection.check_memory(max_batch)
     session = open_session(data, provider, intra_op_threads)
     check_interface(session, card)
     try:
+        inspection.check_images(card)
+        del inspection
         batching = find_batching_mode(session, card, max_batch, provider)
         return Model(
             card=card,

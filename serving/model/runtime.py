@@ -53,8 +53,14 @@ def _why_no_cuda() -> str | None:
     return None
 
 
-def open_session(data: bytes, provider: Device, intra_op_threads: int) -> Session:
+def open_session(data: bytes, provider: Device, intra_op_threads: int, *, is_optimised: bool = True) -> Session:
     """Open a session on the requested device. A failure is an error; there is no fallback to the CPU.
+
+    Args:
+        data: bytes of the model file.
+        provider: device.
+        intra_op_threads: threads of one inference.
+        is_optimised: whether the graph is changed to run faster, which computes its constants.
 
     Raises:
         ModelError: onnxruntime refuses the model.
@@ -62,6 +68,8 @@ def open_session(data: bytes, provider: Device, intra_op_threads: int) -> Sessio
     """
     options = onnxruntime.SessionOptions()
     set_options(options, intra_op_threads)
+    if not is_optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if provider == "cuda":
         onnxruntime.preload_dlls()  # CUDA and cuDNN from their wheels, which the dynamic linker does not find
     providers = [(name, dict(values)) for name, values in PROVIDERS[provider].items()]

@@ -14,6 +14,7 @@ WRONG = {
     "GAN_MODELS": ["", "a,,b"],
     "GAN_HOST": ["", "a b", "x\n"],
     "GAN_PORT": ["", "0", "65536", "8e3", " 80", "٨٠", "-1", "080"],
+    "GAN_OPERATIONS_PORT": ["", "0", "65536", "none"],
     "GAN_WORKERS": ["0", "auto"],
     "GAN_THREADS": ["0", "1_000"],
     "GAN_INTRA_OP_THREADS": ["0"],

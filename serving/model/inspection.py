@@ -1,0 +1,161 @@
+"""Look inside a model before it serves: at weights, sizes of intermediate results, and images before they are rounded.
+
+A serialised graph with only further outputs, appended to a model's bytes, is merged with its graph, since protobuf concatenates
+repeated fields. That gives a session whose outputs are all intermediate results, without a library that writes ONNX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from contract import Array, Card, Image, draw
+from serving.errors import ModelError, shown
+from serving.model.memory import available_memory
+from serving.model.onnx_file import fields
+from serving.model.runtime import Session, open_session
+
+GRAPH, NODE, INITIALIZER, OUTPUT = 7, 1, 5, 12
+NODE_INPUT, NODE_OUTPUT, OP_TYPE, ATTRIBUTE, ATTRIBUTE_TENSOR = 1, 2, 4, 5, 5
+VALUE_NAME, TENSOR_TYPE, FLOAT_DATA, TENSOR_NAME, RAW_DATA, DOUBLE_DATA = 1, 2, 4, 8, 9, 10
+FLOATS: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
+"""Element types by number; others cannot be NaN, or are no type of NumPy."""
+ITEM_BYTES = {"float16": 2, "float": 4, "double": 8, "int64": 8, "int32": 4, "uint8": 1, "bool": 1}
+UNCHANGED = frozenset({"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"})
+"""Operators that only move values."""
+SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1, *range(3, 27))
+
+
+@dataclass
+class Graph:
+    """The parts of a model's graph that are inspected."""
+
+    producers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Intermediate results, each with the operator that computes it and that operator's first input."""
+    outputs: set[str] = field(default_factory=set)
+
+
+def read_graph(data: bytes) -> Graph:
+    """Read the operators of a model's graph, and check its weights.
+
+    Raises:
+        ModelError: a weight is NaN or infinite.
+    """
+    graph = Graph()
+    for message in _messages(memoryview(data), GRAPH):
+        for number, value in fields(message):
+            if number == NODE and isinstance(value, memoryview):
+                _read_node(graph, value)
+            elif number == INITIALIZER and isinstance(value, memoryview):
+                _check_tensor(value)
+            elif number == OUTPUT and isinstance(value, memoryview):
+                graph.outputs.update(_texts(value, VALUE_NAME))
+    return graph
+
+
+def _read_node(graph: Graph, node: memoryview) -> None:
+    operator, inputs = next(_texts(node, OP_TYPE), ""), [*_texts(node, NODE_INPUT), ""]
+    graph.producers.update({name: (operator, inputs[0]) for name in _texts(node, NODE_OUTPUT) if name})
+    for attribute in _messages(node, ATTRIBUTE):
+        for tensor in _messages(attribute, ATTRIBUTE_TENSOR):
+            _check_tensor(tensor)
+
+
+def _check_tensor(tensor: memoryview) -> None:
+    values = dict(fields(tensor))
+    kind, data = values.get(TENSOR_TYPE), values.get(RAW_DATA, values.get(FLOAT_DATA, values.get(DOUBLE_DATA)))
+    dtype = FLOATS.get(kind) if isinstance(kind, int) else None
+    if dtype is None or not isinstance(data, memoryview) or len(data) % dtype.itemsize:
+        return
+    numbers: Array = np.frombuffer(data, dtype)
+    if not np.isfinite(numbers).all():
+        name = next(_texts(tensor, TENSOR_NAME), "")
+        raise ModelError(f"the weights {shown(name)} hold NaN or infinity")
+
+
+def _messages(data: memoryview, number: int) -> Iterator[memoryview]:
+    return (value for found, value in fields(data) if found == number and isinstance(value, memoryview))
+
+
+def _texts(data: memoryview, number: int) -> Iterator[str]:
+    return (str(value, "utf-8", "replace") for value in _messages(data, number))
+
+
+class Inspection:
+    """A model whose outputs are all intermediate results.
+
+    Args:
+        session: runs it.
+        graph: its operators.
+    """
+
+    def __init__(self, session: Session, graph: Graph) -> None:
+        self._session = session
+        self._graph = graph
+
+    def check_memory(self, batch: int, available: int | None = None) -> None:
+        """Refuse a model of which one intermediate result alone needs more memory than there is.
+
+        Args:
+            batch: rows of the largest batch; a result of unknown size is not counted.
+            available: bytes; None to ask the system.
+
+        Raises:
+            ModelError: it does.
+        """
+        limit = available_memory() if available is None else available
+        for output in self._session.get_outputs():
+            axes = [axis if isinstance(axis, int) else (batch if place == 0 else 1) for place, axis in enumerate(output.shape)]
+            size = prod(axes) * ITEM_BYTES.get(output.type.removeprefix("tensor(").removesuffix(")"), 1)
+            if size > limit:
+                raise ModelError(f"{shown(output.name)} needs {size} bytes in a batch of {batch}, and there are {limit}")
+
+    def check_images(self, card: Card) -> None:
+        """Check images before they are rounded to levels: a cast of NaN to an integer is a black or white pixel.
+
+        Raises:
+            ModelError: one of ``SEEDS`` gives NaN or infinity.
+        """
+        rounded = self._rounded() if isinstance(card.output, Image) else None
+        if rounded is None:
+            return
+        (levels,) = self._session.run([rounded], draw(card.latents, SEEDS))
+        if not np.isfinite(levels).all():
+            raise ModelError("the image holds NaN or infinity before it is rounded")
+
+    def _rounded(self) -> str | None:
+        """The name of the floats that the image is cast from; None if it is made in another way."""
+        operator, source = self._graph.producers.get(Image.kind, ("", ""))
+        while operator in UNCHANGED:
+            operator, source = self._graph.producers.get(source, ("", ""))
+        return source if operator == "Cast" and source in self._graph.producers else None
+
+
+def open_inspection(data: bytes) -> Inspection:
+    """Open a model file with all intermediate results as outputs, not optimised: nothing is computed before it is asked for.
+
+    Raises:
+        ModelError: a weight is NaN or infinite, or onnxruntime refuses the model.
+    """
+    graph = read_graph(data)
+    names = [name for name in graph.producers if name not in graph.outputs]
+    further = b"".join(_message(OUTPUT, _message(VALUE_NAME, name.encode())) for name in names)
+    session = open_session(data + _message(GRAPH, further), "cpu", 1, is_optimised=False)
+    return Inspection(session, graph)
+
+
+def _message(number: int, data: bytes) -> bytes:
+    """A field of protobuf that holds a message or a text."""
+    return _varint(number << 3 | 2) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    digits = bytearray()
+    while value > 0x7F:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*digits, value])
