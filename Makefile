@@ -128,7 +128,7 @@ release: setup ## Put wheel, image contexts, bill of materials and MODEL into di
 	@$(BIN)/python -m deploy.release --model '$(MODEL)' --runtime '$(RUNTIME)' \
 	  $(if $(SIGNING_KEY),--key '$(SIGNING_KEY)') $(if $(SERIAL),--serial '$(SERIAL)')
 
-images-test: setup ## Build both images without docker and prove what they promise (Linux, as root, with buildah)
+images-test: setup ## Build both images without docker and verify them (Linux, as root, with podman)
 	@$(BIN)/python -m deploy.images.proof
 
 # The checkers' pins and the project's do not fit one environment; one stamp per content of these files, as above.

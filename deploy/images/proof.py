@@ -1,8 +1,8 @@
-"""``make images-test``: builds both images without a docker engine and proves that they do what is promised of them.
+"""``make images-test``: builds both images without docker and checks what the documentation says of them.
 
-A Debian 12 root stands in for the base image. The serving image is looked through, a model is trained in the training image,
-and served in the serving image without a right, a network or a place to write; its answers must be those of the same file
-outside. Everything lies in one temporary folder, which is deleted at the end.
+A Debian 12 root stands in for the base image. The serving image is searched. A model is trained in the training image and
+served in the serving image, with the options of `make docker-serve` and without a network; its answers must be those of the
+checkout for the same file. Everything lies in one temporary folder, which is deleted at the end.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from deploy.images.container import CAPABILITY_SETS, Container, ContainerError, Mount, run, running
 from deploy.images.contents import faults, installed, serving_faults
-from deploy.images.outside import answers_outside
 from deploy.images.packages import packages_folder, pip_settings, private_words
-from deploy.images.store import BASE, BuildError, Store
+from deploy.images.podman import BASE, Container, Podman, PodmanError
 from deploy.release.archives import context, source_date
 from deploy.release.lock import LockError, resolve
 from deploy.release.sbom import components, sbom
 from deploy.release.sign import sign_file
+from serving.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("buildah", "debootstrap", "unshare", "nsenter", "setpriv", "ip", "curl", "mount")
+PROGRAMS = ("podman", "runc", "mmdebstrap", "mount")
 FREE_BYTES = 15 * 10**9
 SERVE_LIMIT = 500 * 10**6
-"""Bytes that the CPU's serving image may have."""
+"""Largest size of the serving image for CPUs, in bytes."""
 USER = "65532"
+CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 RECIPE = ("RECIPE=cdcgan_r1", "DATA=digits", "STEPS=5", "OUT=runs/proof")
 """The smallest training that ends in pictures: 8x8 digits from a package that is in the image."""
 ASKED = (
@@ -47,21 +47,21 @@ ASKED = (
     "/walk?from=1&to=2&frames=5&format=apng",
     "/mix?a=1&b=2&t=.3",
 )
+SIGNED = "--env=GAN_PUBLIC_KEY=/models/keys.pem"
 
 
 class ProofError(Exception):
-    """Something is not as promised; the message says what."""
+    """A claim does not hold; the message says which."""
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Prove it all; the exit code."""
+    """Check everything; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.images.proof", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--mirror", default="http://deb.debian.org/debian", help="where debootstrap gets Debian from")
-    parser.add_argument("--keep-log", type=Path, metavar="FILE", help="where a copy of what the builds said is left")
+    parser.add_argument("--mirror", default="http://deb.debian.org/debian", help="mirror of Debian")
+    parser.add_argument("--keep-log", type=Path, metavar="FILE", help="copy the log of the builds to this file")
     asked = parser.parse_args(arguments)
-    signal.signal(
-        signal.SIGTERM, lambda number, frame: sys.exit(128 + number)
-    )  # so that what was mounted and made is taken away
+    # SystemExit lets the with blocks remove mounts and the temporary folder.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="gan-images-") as scratch:
         lack = missing(Path(scratch))
         if lack:
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         os.umask(0o022)
         try:
             prove(Path(scratch), asked.mirror, environ)
-        except (BuildError, ContainerError, LockError, ProofError) as error:
+        except (PodmanError, LockError, ProofError) as error:
             print(f"images-test: {error}", file=sys.stderr)
             return 1
         finally:
@@ -86,146 +86,148 @@ def missing(scratch: Path) -> str:
         return "it needs root on Linux, for chroot, mount and namespaces."
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
     if absent:
-        return f"there is no {', '.join(absent)} (Debian: apt-get install buildah debootstrap util-linux iproute2 curl)."
+        return f"there is no {', '.join(absent)} (Debian: apt-get install podman runc mmdebstrap)."
     free = shutil.disk_usage(scratch).free
     return "" if free >= FREE_BYTES else f"{scratch.parent} has {free:,} bytes free, and {FREE_BYTES:,} are needed (TMPDIR=)."
 
 
 def prove(scratch: Path, mirror: str, environ: Mapping[str, str]) -> None:
-    """Build, look through, train, serve, compare."""
-    store = Store(scratch / "store", scratch / "log")
+    """Build, search, train, serve, compare."""
+    podman = Podman(scratch / "podman", scratch / "log")
     settings = pip_settings(environ)
-    words = private_words(settings)
-    build(store, scratch, mirror, settings)
-    serve_root, train_root = store.root("serve"), store.root("train")
-    look_through(store, serve_root, train_root, words)
-    compare_bill(serve_root)
     models = scratch / "models"
-    train(store, train_root, scratch, models)
-    sign_model(models)
-    serve(store, serve_root, scratch, models)
-    refuse_unsigned(store, serve_root, scratch, models)
+    try:
+        build(podman, scratch, mirror, settings)
+        search(podman, private_words(settings))
+        compare_bill(podman.root("serve"))
+        train(podman, scratch, models)
+        sign_model(models)
+        serve(podman, models)
+        refuse_unsigned(podman, models)
+    finally:
+        podman("image", "umount", "--all")
 
 
-def tell(what: str) -> None:
-    """One line of the proof, when it is done."""
-    print(what, flush=True)
+def show(line: str) -> None:
+    """Print one line of the proof at once."""
+    print(line, flush=True)
 
 
-def build(store: Store, scratch: Path, mirror: str, settings: Mapping[str, str]) -> None:
-    """The base and both images, from the files that a release ships for them."""
+def build(podman: Podman, scratch: Path, mirror: str, settings: Mapping[str, str]) -> None:
+    """Build the base and both images, from the build contexts of a release."""
+    podman.import_debian(mirror)
+    sizes = {"base": podman.inspect(BASE)["Size"]}
+    show(f"built    base   {megabytes(sizes['base'])}, Debian 12 by mmdebstrap")
     (scratch / "packages").mkdir()
-    (scratch / "store").mkdir()
-    store.make_base(mirror)
-    tell(f"built    base   {megabytes(store.bytes(BASE))}, Debian 12 by debootstrap")
     with packages_folder(scratch / "packages", settings) as packages:
         for image in ("serve", "train"):
             folder = scratch / f"context-{image}"
-            (scratch / "context.tar.gz").write_bytes(context(ROOT, f"Dockerfile.{image}", source_date(ROOT, os.environ)))
             folder.mkdir()
-            subprocess.run(["tar", "-xzf", str(scratch / "context.tar.gz"), "-C", str(folder)], check=True)
-            store.build(image, folder, packages, {"BASE": BASE, "RUNTIME": "serve"})
-            tell(f"built    {image}  {megabytes(store.bytes(image))}, from its build context in the release")
-    expect(store.bytes("serve") < SERVE_LIMIT, f"the serving image must be below {megabytes(SERVE_LIMIT)}")
+            data = context(ROOT, f"Dockerfile.{image}", source_date(ROOT, os.environ))
+            subprocess.run(["tar", "-xz", "-C", str(folder)], input=data, check=True)
+            podman.build(image, folder, packages)
+            sizes[image] = podman.inspect(image)["Size"]
+            show(f"built    {image}  {megabytes(sizes[image])}, from its build context in the release")
+    expect(sizes["serve"] < SERVE_LIMIT, f"the serving image must be below {megabytes(SERVE_LIMIT)}")
 
 
 def megabytes(count: int) -> str:
-    """As docker writes sizes."""
+    """A size as docker writes it."""
     return f"{count / 1e6:,.0f} MB"
 
 
 def expect(holds: bool, claim: str) -> None:
-    """Go on only if it holds.
+    """Check a claim.
 
     Raises:
-        ProofError: with the claim.
+        ProofError: it does not hold.
     """
     if not holds:
         raise ProofError(claim)
 
 
-def look_through(store: Store, serve_root: Path, train_root: Path, words: Sequence[str]) -> None:
-    """What is in the images, and what is not."""
-    found = serving_faults(serve_root)
-    for name, root in (("serve", serve_root), ("train", train_root)):
-        config = store.config(name)
-        found += [f"{name}: {fault}" for fault in faults(root, config.history, words)]
-        expect(config.user == f"{USER}:{USER}", f"{name} must run as {USER}:{USER}, runs as {config.user}")
+def search(podman: Podman, words: Sequence[str]) -> None:
+    """Check what is in the images, and what is not."""
+    found = serving_faults(podman.root("serve"))
+    for image in ("serve", "train"):
+        facts = podman.inspect(image)
+        history = "\n".join(step.get("created_by", "") for step in facts["History"])
+        found += [f"{image}: {fault}" for fault in faults(podman.root(image), history, words)]
+        expect(facts["User"] == f"{USER}:{USER}", f"{image} must run as {USER}:{USER}, runs as {facts['User']}")
     expect(not found, "; ".join(found[:20]))
-    tell("proven   serve holds no training framework, compiler, installer or test")
-    tell("proven   neither image has a setuid or setgid file, a download, or a word of where its packages came from")
+    show("proven   serve holds no training framework, compiler, installer or test")
+    show("proven   neither image has a setuid or setgid file, a download, or a word of where its packages came from")
 
 
 def compare_bill(serve_root: Path) -> None:
-    """The bill of materials that a release ships is what ``pip freeze`` finds in the image."""
+    """Check that the bill of materials of a release is what ``pip freeze`` finds in the image."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     billed, found = components(sbom(version, resolve(ROOT, ["serve", "signed", "tracing"]))), installed(serve_root)
     expect(billed == found, f"the bill of materials and the image differ: {sorted(set(billed.items()) ^ set(found.items()))}")
-    tell(f"proven   the bill of materials is what pip freeze finds in serve: {len(found)} packages")
+    show(f"proven   the bill of materials is what pip freeze finds in serve: {len(found)} packages")
 
 
-def train(store: Store, root: Path, scratch: Path, models: Path) -> None:
-    """A few steps in the training image, without a network; the model is put into ``models``."""
+def train(podman: Podman, scratch: Path, models: Path) -> None:
+    """Train a few steps in the training image, without a network; copy the model to ``models``."""
     runs = scratch / "runs"
     runs.mkdir()
     os.chown(runs, int(USER), int(USER))
-    done = run(root, store.config("train"), [Mount(runs, "/app/runs", "rw")], ["make", "train", *RECIPE])
+    done = podman.run("train", {runs: "/app/runs:rw"}, ["make", "train", *RECIPE])
     expect(done.returncode == 0, f"training ended with exit code {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
     models.mkdir()
     shutil.copy(runs / "proof/model.onnx", models)
-    tell(f"proven   train: make train {' '.join(RECIPE)} as {USER}, root read-only, no capability, no network")
+    show(f"proven   train: make train {' '.join(RECIPE)} as {USER}, root read-only, no capability, no network")
 
 
 def sign_model(models: Path) -> None:
-    """A key of this proof signs the model; its public half is next to it."""
+    """Sign the model with a new key; its public half lies in the same folder."""
     key = Ed25519PrivateKey.generate()
     sign_file(models / "model.onnx", key, 1)
     (models / "keys.pem").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
-def serve(store: Store, root: Path, scratch: Path, models: Path) -> None:
-    """The serving image with the signed model: confined, healthy, and with the same bytes as outside."""
-    config = store.config("serve")
-    config.environment["GAN_PUBLIC_KEY"] = "/models/keys.pem"
-    with running(root, config, [Mount(models, "/models")], scratch / "log") as container:
-        container.wait_until_ready()
+def serve(podman: Podman, models: Path) -> None:
+    """Serve the signed model in the serving image: confined, healthy, and with the same bytes as the checkout."""
+    with podman.service("serve", {models: "/models:ro"}, SIGNED) as container:
         check_rights(container)
+        podman("healthcheck", "run", container.id)
         inside = {path: container.get(path) for path in ASKED}
-        ended = container.stop()
-    expect(ended == 0, f"SIGTERM must end the service with exit code 0, got {ended}")
-    tell(f"proven   serve: a signed model as {USER}, root read-only, no capability, no network; healthy, and SIGTERM ends it")
-    outside = answers_outside(ROOT, models / "model.onnx", ASKED, scratch / "log")
-    different = [path for path in ASKED if inside[path] != outside[path]]
-    expect(not different, f"answers differ from those outside the image: {', '.join(different)}")
-    tell(
-        f"proven   {len(ASKED)} answers ({sum(map(len, inside.values())):,} bytes) are byte for byte those of the model outside"
-    )
+        code = container.stop()
+    expect(code == 0, f"SIGTERM must end the service with exit code 0, got {code}")
+    show(f"proven   serve: a signed model as {USER}, root read-only, no capability, no network; healthy, and SIGTERM ends it")
+    from serving.app import create_app  # not above: onnxruntime writes into TMPDIR, also where nothing can be proven
+
+    settings = Settings(models=(str(models / "model.onnx"),), provider="cpu")
+    client = create_app(settings, log=lambda event, **facts: None).flask.test_client()
+    different = [path for path in ASKED if client.get(path).data != inside[path]]
+    expect(not different, f"answers differ from those of the checkout: {', '.join(different)}")
+    size = sum(map(len, inside.values()))
+    show(f"proven   {len(ASKED)} answers ({size:,} bytes) are byte for byte those of the checkout")
 
 
 def check_rights(container: Container) -> None:
-    """No process has a right, nothing can be written, and the image's own health check passes."""
-    rights = container.rights()
+    """Check that no process in the container has a right, and that nothing can be written even by root."""
+    rights: dict[str, set[str]] = {}
+    for line in container.execute("sh", "-c", "cat /proc/[0-9]*/status").stdout.decode().splitlines():
+        name, _, value = line.partition(":")
+        rights.setdefault(name, set()).update(value.split())
     expect(rights["Uid"] == rights["Gid"] == {USER}, f"every process must be {USER}, is {rights['Uid']}, {rights['Gid']}")
-    expect(all(rights[name] == {"0" * 16} for name in CAPABILITY_SETS), f"no process may have a capability: {rights}")
+    expect(all(rights[name] == {"0" * 16} for name in CAPABILITY_SETS), "no process may have a capability")
     expect(rights["NoNewPrivs"] == {"1"}, "no process may gain rights")
     for folder in ("/", "/app", "/venv", "/models", "/etc"):
-        tried = container.inside("touch", f"{folder}/x")
+        tried = container.execute("touch", f"{folder}/x", user="0")
         expect(b"Read-only file system" in tried.stderr, f"{folder} must be read-only even for root: {tried.stderr!r}")
-    check = container.config.healthcheck
-    expect(check[:1] == ["CMD"] and container.inside(*check[1:]).returncode == 0, "the health check must pass")
+    interfaces = container.execute("ls", "/sys/class/net").stdout.split()
+    expect(interfaces == [b"lo"], f"there must be no network but a loopback, is {interfaces}")
 
 
-def refuse_unsigned(store: Store, root: Path, scratch: Path, models: Path) -> None:
-    """The same image with the same model does not start when the signature is gone."""
+def refuse_unsigned(podman: Podman, models: Path) -> None:
+    """Check that the image does not start with the model when its signature is missing."""
     (models / "model.onnx.sig").unlink()
-    config = store.config("serve")
-    config.environment["GAN_PUBLIC_KEY"] = "/models/keys.pem"
-    done = run(root, config, [Mount(models, "/models")], config.command)
-    expect(
-        done.returncode == 1 and "a signature is needed" in done.stderr,
-        f"an unsigned model must be refused: {done.stderr[-500:]}",
-    )
-    tell("proven   serve refuses the model without its signature, with exit code 1")
+    done = podman.run("serve", {models: "/models:ro"}, (), SIGNED)
+    said = done.stdout + done.stderr
+    expect(done.returncode == 1 and "a signature is needed" in said, f"an unsigned model must be refused: {said[-500:]}")
+    show("proven   serve refuses the model without its signature, with exit code 1")
 
 
 if __name__ == "__main__":

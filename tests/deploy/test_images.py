@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,13 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.images.container import SCRIPT, Mount, command_line
 from deploy.images.contents import faults, installed, serving_faults
 from deploy.images.packages import local_path, packages_folder, pip_settings, private_words, settings_in
-from deploy.images.store import Config
+from deploy.images.podman import CONFINED
 from tests.repository.files import ROOT
-
-CONFIG = Config(command=["python"], environment={"PATH": "/bin"}, folder="/app", user="65532:65532", healthcheck=[], history="")
 
 
 @pytest.mark.process
@@ -26,7 +24,7 @@ def test_it_says_what_is_missing(tmp_path: Path) -> None:
     given = {"PATH": "/nowhere", "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    right = "there is no buildah, debootstrap, " if os.geteuid() == 0 else "it needs root on Linux"
+    right = "there is no podman, runc, " if os.geteuid() == 0 else "it needs root on Linux"
     assert done.stderr.startswith(f"images-test cannot run here: {right}")
     assert list(tmp_path.iterdir()) == []
 
@@ -188,18 +186,9 @@ def test_an_index_in_the_history_is_found(root: Path) -> None:
     assert faults(root, "ARG x=https://index.example", ["index.example"]) == ["the history says 'index.example'"]
 
 
-def test_a_container_is_confined() -> None:
-    """Its program runs in namespaces of its own, without a network, as the image's user, without a right to win or keep."""
-    line = command_line(Path("/root-of-image"), CONFIG, [Mount(Path("/m"), "/models")], ["python", "-m", "serving"])
-    assert {"--mount", "--net", "--pid", "--ipc"} <= set(line)
-    after = line[line.index("setpriv") :]
-    assert after[1:3] == ["--reuid=65532", "--regid=65532"]
-    assert {"--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"} <= set(after)
-    assert after[-3:] == ["python", "-m", "serving"]
-    assert line[line.index("/m") : line.index("--")] == ["/m", "/models", "ro"]
-
-
-@pytest.mark.process
-def test_the_shell_part_is_well_formed() -> None:
-    """sh reads it without complaint."""
-    assert subprocess.run(["sh", "-n", str(SCRIPT)]).returncode == 0
+def test_containers_get_the_options_of_make_docker_serve() -> None:
+    """Each option of the Makefile that confines the container is one of the proof's."""
+    recipe = (ROOT / "Makefile").read_text().partition("\ndocker-serve:")[2]
+    confining = recipe.partition("docker run --rm $(DOCKER_GPU)")[2].partition(" -p ")[0]
+    found = re.findall(r"--[a-z-]+(?: [a-zA-Z/][a-zA-Z-]*)?", confining)
+    assert {option.replace(" ", "=") for option in found} == set(CONFINED) - {"--network=none"}
