@@ -149,6 +149,8 @@ def _parity(sampler: Sampler, levels: onnx.ModelProto, model: onnx.ModelProto, l
     tensors = [torch.from_numpy(values) for values in drawn.values()]
     with torch.no_grad():
         exact, seen = sampler.levels(*tensors).numpy(), sampler(*tensors).numpy()
+    if not np.isfinite(exact).all():
+        raise ExportError("the generator gives NaN or infinity")  # the comparison below would not notice: max(0.0, nan) is 0
     is_image = seen.dtype == np.uint8
     scale = np.full_like(exact, 255.0) if is_image else 1 + np.abs(exact)
     worst = {"float": 0.0, "output": 0.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import re
 import shutil
@@ -160,6 +161,21 @@ def test_an_unfaithful_export_is_refused_and_not_written(picture_folder: Path, t
     sampler = sampler_of(game, data)
     sampler.inner = Unstable()
     with pytest.raises(ExportError, match="onnxruntime differs from torch"):
+        export(sampler, card_of(game, data), tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_generator_that_gives_nan_is_not_exported(picture_folder: Path, tmp_path: Path) -> None:
+    """T-12: NaN is refused, and no file appears."""
+
+    class Nan(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return z * math.inf - z * math.inf
+
+    game, data = game_of("toy1d", picture_folder, tmp_path)
+    sampler = sampler_of(game, data)
+    sampler.inner = Nan()
+    with pytest.raises(ExportError, match="NaN"):
         export(sampler, card_of(game, data), tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 
