@@ -27,6 +27,8 @@ FLOATS: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11:
 ITEM_BYTES = {"float16": 2, "float": 4, "double": 8, "int64": 8, "int32": 4, "uint8": 1, "bool": 1}
 UNCHANGED = frozenset({"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"})
 """Operators that only move values."""
+BOUNDING = UNCHANGED | {"Clip", "Max", "Min", "Round"}
+"""Operators that may give a number for NaN or infinity, or that only move values."""
 SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1, *range(3, 27))
 
 
@@ -128,11 +130,15 @@ class Inspection:
             raise ModelError("the image holds NaN or infinity before it is rounded")
 
     def _rounded(self) -> str | None:
-        """The name of the floats that the image is cast from; None if it is made in another way."""
+        """The name of the floats that are bounded and cast to the image; None if it is made in another way."""
         operator, source = self._graph.producers.get(Image.kind, ("", ""))
         while operator in UNCHANGED:
             operator, source = self._graph.producers.get(source, ("", ""))
-        return source if operator == "Cast" and source in self._graph.producers else None
+        if operator != "Cast" or source not in self._graph.producers:
+            return None
+        while self._graph.producers[source][0] in BOUNDING and self._graph.producers[source][1] in self._graph.producers:
+            source = self._graph.producers[source][1]
+        return source
 
 
 def open_inspection(data: bytes) -> Inspection:

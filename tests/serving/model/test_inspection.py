@@ -27,10 +27,13 @@ def image_of(graph: Graph, floats: str, moved: bool = False) -> bytes:
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["cast last", "cast, then reshaped"])
-def test_nan_behind_a_rounded_image_is_refused(moved: bool) -> None:
+@pytest.mark.parametrize("bounded", [False, True], ids=["as it is", "clipped"])
+def test_nan_behind_a_rounded_image_is_refused(moved: bool, bounded: bool) -> None:
     """F-14: the square root of a normal number is NaN for half of the seeds; its cast is a level, and the model is refused."""
     graph = Graph()
     scaled = graph.add("Mul", graph.add("Sqrt", "z"), graph.constant(np.array(255, np.float32)))
+    if bounded:
+        scaled = graph.add("Clip", scaled, *(graph.constant(np.array(level, np.float32)) for level in (0, 255)))
     with pytest.raises(ModelError, match="the image holds NaN or infinity before it is rounded"):
         model_from_bytes(image_of(graph, graph.add("Round", scaled), moved), "cpu")
 
