@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from training.data import CATALOGUE as DATA
 from training.data import DataError
-from training.errors import TrainingError
+from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.recipes import CATALOGUE, DEFAULT
 from training.recipes.page import fill
 from training.run.config import RunConfig, find_config, read_config
@@ -74,6 +74,8 @@ class Train:
             precision=self.precision,
         )
         recipe = config.resolve()
+        if self.out == Path():
+            raise TrainingError("--out must name a folder of its own, not the current one")
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"
         page, saving = Page(self.metrics_address, self.metrics_port), Saving(self.checkpoints, self.checkpoint_seconds)
         return launch(config, run, self.device, console, page=page, saving=saving, is_fresh=self.fresh)
@@ -243,8 +245,19 @@ def main(arguments: list[str]) -> int:
     try:
         return int(command(console))
     except (TrainingError, DataError) as error:
-        Console(stderr=True).print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
-        return getattr(error, "exit_code", 2)
+        return _report(str(error), getattr(error, "exit_code", 2))
+    except OSError as error:  # a full or read-only disk, a folder that cannot be made
+        return _report(f"{error.strerror or error}: {error.filename or 'while writing'}", 2)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return _report(str(OutOfMemory(error)), OutOfMemory.exit_code)
+
+
+def _report(message: str, exit_code: int) -> int:
+    """Print one sentence in red and return the exit code."""
+    Console(stderr=True).print(f"error: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    return exit_code
 
 
 if __name__ == "__main__":

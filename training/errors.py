@@ -2,6 +2,7 @@
 
 TrainingError           2   asked for something impossible
 ├── RecipeError         2   a recipe's parts do not fit together
+├── OutOfMemory         2   the device has not enough memory
 ├── NonFinite           3   a loss became infinite or NaN
 ├── CheckpointError     4   no checkpoint can be continued from
 └── ExportError         5   the exported file does not compute what the nets compute
@@ -22,6 +23,20 @@ class RecipeError(TrainingError):
     def __init__(self, recipe: str, mistake: str, *, player: str | None = None, net: str | None = None) -> None:
         parts = [("recipe", recipe), ("player", player), ("net", net)]
         super().__init__(f"{', '.join(f'{kind} {name}' for kind, name in parts if name)}: {mistake}")
+
+
+class OutOfMemory(TrainingError):
+    """The device has not enough memory; it says nothing of the files that were being read."""
+
+    def __init__(self, error: BaseException) -> None:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        super().__init__(f"not enough memory ({reason}): use a smaller --batch or --size, or a _small recipe")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python's or torch's allocators says that there is no memory."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 class NonFinite(TrainingError):

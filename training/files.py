@@ -5,12 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from training.errors import TrainingError
+
+_PARTIAL = re.compile(r".\.\d+\.partial$")
+"""End of the names of files under way: a process id stands before it."""
 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
@@ -49,9 +53,10 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the partial files of interrupted writes in a folder and below it."""
-    for path in folder.rglob("*.partial"):
-        path.unlink()
+    """Delete what ``write_whole`` left behind in a folder and in the folders directly below it, and nothing else."""
+    for path in (*folder.glob("*.partial"), *folder.glob("*/*.partial")):
+        if _PARTIAL.search(path.name):
+            path.unlink()
 
 
 @contextmanager

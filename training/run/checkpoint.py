@@ -1,4 +1,4 @@
-"""Checkpoints: each is whole or absent. The newest two are kept; a run continues from the newest whole one."""
+"""Checkpoints: each is whole or absent. The newest two whole ones are kept; a run continues from the newest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 
-from training.errors import CheckpointError
+from training.errors import CheckpointError, OutOfMemory, is_out_of_memory
 from training.files import write_whole
 
 KEEP = 2
@@ -19,7 +19,7 @@ _NAME = re.compile(r"checkpoint-(\d{9})\.pt")
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> Path:
-    """Write ``state`` as the checkpoint of its step: a temporary file, fsync, rename; then delete all but the newest two.
+    """Write ``state`` as the checkpoint of its step: a temporary file, fsync, rename; then delete all but the newest two whole.
 
     The file is what ``torch.save`` writes, followed by its SHA-256 (32 bytes), so that a flipped bit is detected.
 
@@ -35,8 +35,12 @@ def save(folder: Path, state: Mapping[str, Any]) -> Path:
     payload = buffer.getbuffer()
     path = folder / f"checkpoint-{state['step']:09d}.pt"
     write_whole(path, payload, hashlib.sha256(payload).digest())
-    for old in _found(folder)[KEEP:]:
-        old.unlink()
+    whole = 0
+    for old in _found(folder):
+        if whole >= KEEP:
+            old.unlink()
+        else:
+            whole += old == path or _is_whole(old)
     return path
 
 
@@ -50,7 +54,9 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
     for path in _found(folder):
         try:
             return _read(path, device), damaged
-        except (OSError, ValueError, RuntimeError, EOFError) as error:
+        except (OSError, ValueError, RuntimeError, EOFError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise OutOfMemory(error) from None  # the file may be whole: an older one must not replace it
             damaged.append(f"{path.name}: {error}")
     if damaged:
         raise CheckpointError(f"no checkpoint in {folder} is whole: {'; '.join(damaged)}")
@@ -60,6 +66,15 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
 def _found(folder: Path) -> list[Path]:
     """Checkpoints, newest step first."""
     return sorted((p for p in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(p.name)), reverse=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a checkpoint ends in the SHA-256 of what stands before it."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(data[:-32]).digest() == data[-32:]
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Any]:

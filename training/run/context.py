@@ -37,3 +37,5 @@ class JobContext:
     """Receives each step that is recorded."""
     is_stopped: Callable[[], bool] = lambda: False
     """Called after each step; True saves a checkpoint and ends the job."""
+    is_save_requested: Callable[[], bool] = lambda: False
+    """Called after each step; True saves a checkpoint, and the job goes on."""

@@ -12,7 +12,7 @@ from torch.backends import cudnn
 
 from contract import Card, draw
 from training.data import DataError, DataSet, load
-from training.errors import TrainingError
+from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.sample_grid import make_sample_grid, sample_game, sampler_of, traversals
 from training.export.samplers import output_of
 from training.export.to_onnx import export, package_versions
@@ -151,6 +151,8 @@ def _restore(game: Game, context: JobContext) -> bool:
     try:
         game.restore(state)
     except (RuntimeError, KeyError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(error) from None
         raise TrainingError(f"the checkpoint in {context.run} is of other nets: {error}") from None
     if game.step > game.recipe.steps:
         raise TrainingError(
@@ -183,7 +185,7 @@ def _play_recorded(
     for step in play(game, steps):
         is_last = step == steps
         is_evaluated = step % evaluated_every == 0 or is_last
-        is_stopped = context.is_stopped()
+        is_stopped, is_asked = context.is_stopped(), context.is_save_requested()
         if is_evaluated:
             _evaluate(evaluate, game, data, progress)
         if step % game.recipe.log_every == 0 or is_last:
@@ -194,7 +196,7 @@ def _play_recorded(
             recorder.samples(step, make_sample_grid(game, data))
         # A resumed run repeats the steps since its checkpoint bit for bit: saving less often changes no result.
         is_due = is_evaluated and time.monotonic() - saved_s >= context.checkpoint_seconds
-        if is_due or is_last or is_stopped:
+        if is_due or is_last or is_stopped or is_asked:
             checkpoint.save(context.run, game.state())
             saved_s = time.monotonic()
         if is_stopped and not is_last:
@@ -262,7 +264,9 @@ def _with_precision(config: RunConfig, context: JobContext) -> RunConfig:
 
 
 def _refuse_other_config(config: RunConfig, run: Path) -> None:
-    """A run directory belongs to one configuration; only its number of steps may change."""
+    """A run directory belongs to one configuration, of which only the number of steps may change, and to no other program."""
+    if not find_config(run) and (run / MODEL).exists():
+        raise TrainingError(f"{run / MODEL} is of no run: use another --out, or --fresh to replace it")
     if find_config(run) and (before := read_config(run)) != replace(config, steps=before.steps):
         raise TrainingError(f"{run} holds another run ({before}); use another --out, or --fresh to replace it")
 

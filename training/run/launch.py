@@ -49,7 +49,7 @@ class Saving(NamedTuple):
 def launch(
     config: RunConfig, run: Path, device: Device, console: Console, *, page: Page, saving: Saving, is_fresh: bool = False
 ) -> int:
-    """Train to the last step, or until SIGTERM or SIGINT, after which a checkpoint is saved.
+    """Train to the last step, or until SIGTERM or SIGINT, after which a checkpoint is saved; SIGUSR1 saves one and goes on.
 
     Args:
         config: configuration of the run.
@@ -82,22 +82,33 @@ def launch(
             checkpoint_seconds=saving.seconds,
             watch=watch,
             is_stopped=stop.is_requested,
+            is_save_requested=stop.take_save_request,
         )
         return 0 if train(config, context, is_fresh=is_fresh) else 128 + stop.signal
 
 
 @dataclass
 class _Stop:
-    """Records SIGTERM and SIGINT for the loop, which polls after each step."""
+    """Records SIGTERM, SIGINT and SIGUSR1 for the loop, which polls after each step."""
 
     signal: int = 0
+    is_save_requested: bool = False
 
     def __post_init__(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGUSR1, self._on_save_request)
 
     def _on_signal(self, number: int, frame: object) -> None:
         self.signal = number
+
+    def _on_save_request(self, number: int, frame: object) -> None:
+        self.is_save_requested = True
+
+    def take_save_request(self) -> bool:
+        """Whether a checkpoint was asked for since the last call."""
+        is_requested, self.is_save_requested = self.is_save_requested, False
+        return is_requested
 
     def is_requested(self) -> bool:
         return self.signal != 0

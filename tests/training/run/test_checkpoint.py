@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 
 from tests.training.conftest import PROCESSES, tiny_context
-from training.errors import CheckpointError, TrainingError
+from training.errors import CheckpointError, OutOfMemory, TrainingError
 from training.files import remove_leftovers, write_whole
 from training.report.journal import read_rows
 from training.run import job
@@ -53,6 +53,66 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
         save(tmp_path, state(step))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-000000004.pt", "checkpoint-000000005.pt"]
     assert step_of(tmp_path) == 5
+
+
+def test_damaged_newer_files_do_not_push_out_whole_ones(tmp_path: Path) -> None:
+    """After a restart from step 4 with a damaged step 9, two whole checkpoints remain at any time."""
+    for step in (3, 4, 9):
+        save(tmp_path, state(step))
+    damaged = tmp_path / "checkpoint-000000009.pt"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    save(tmp_path, state(5))
+    assert {p.name for p in tmp_path.iterdir()} == {f"checkpoint-{step:09d}.pt" for step in (4, 5, 9)}
+    assert step_of(tmp_path) == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError(), RuntimeError("[enforce] can't allocate memory")],
+)
+def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """The newest checkpoint is not skipped for an older one; the error says what to change."""
+    for step in (1, 2):
+        save(tmp_path, state(step))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(OutOfMemory, match="not enough memory .* smaller --batch"):
+        load_newest(tmp_path, device=CPU)
+
+
+def test_leftovers_of_others_stay(tmp_path: Path) -> None:
+    """Only names that an interrupted write leaves behind are deleted, in the run directory and its folders."""
+    (tmp_path / "samples" / "deep").mkdir(parents=True)
+    names = ("model.onnx.123.partial", "samples/a.png.7.partial", "mine.partial", "samples/deep/a.1.partial", "b.x.partial")
+    for name in names:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert [name for name in names if (tmp_path / name).exists()] == list(names[2:])
+
+
+def test_a_model_of_no_run_is_not_overwritten(tmp_path: Path) -> None:
+    """A folder that holds a user's model.onnx and no configuration is refused, and the file stays."""
+    (tmp_path / MODEL).write_bytes(b"a year of work")
+    with pytest.raises(TrainingError, match="is of no run"):
+        train(RunConfig(recipe="toy1d", steps=1), tiny_context(tmp_path))
+    assert (tmp_path / MODEL).read_bytes() == b"a year of work"
+
+
+@pytest.mark.usefixtures("no_export")
+def test_a_save_may_be_requested(tmp_path: Path) -> None:
+    """A request saves a checkpoint after the step, and the job goes on to its end."""
+    saved: list[list[str]] = []
+
+    def is_requested() -> bool:
+        saved.append(sorted(p.name for p in tmp_path.glob("checkpoint-*.pt")))
+        return len(saved) == 2
+
+    context = replace(tiny_context(tmp_path), checkpoint_seconds=1e9, is_save_requested=is_requested)
+    assert train(RunConfig(recipe="toy1d", steps=4), context)
+    assert saved[1:3] == [[], ["checkpoint-000000002.pt"]]
 
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""What the command says when the machine fails: one sentence and an exit code, no traceback."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+
+from training import __main__ as command
+
+TOY = ["train", "toy1d", "--steps", "1"]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "runs/toy"), "No space left on device: runs/toy"),
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system: while writing"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory (CUDA out of memory."),
+        (MemoryError(), "not enough memory (MemoryError)"),
+    ],
+    ids=["full", "read-only", "CUDA", "Python"],
+)
+def test_a_failing_machine_is_one_sentence(
+    error: Exception, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Exit code 2 and a line that names the file, or what to make smaller."""
+
+    def fail(*_: object, **__: object) -> int:
+        raise error
+
+    monkeypatch.setattr(command, "launch", fail)
+    assert command.main([*TOY, "--out", str(tmp_path)]) == 2
+    assert f"error: {sentence}" in capsys.readouterr().err
+
+
+def test_other_faults_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A fault of the program is not passed off as one of the machine."""
+
+    def fail(*_: object, **__: object) -> int:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(command, "launch", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        command.main([*TOY, "--out", str(tmp_path)])
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file where the run directory should be."""
+    (tmp_path / "file").touch()
+    assert command.main([*TOY, "--out", str(tmp_path / "file" / "run")]) == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["", "."])
+def test_the_current_folder_is_no_run_directory(out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is written among the user's own files."""
+    assert command.main([*TOY, "--out", out]) == 2
+    assert "--out must name a folder of its own" in capsys.readouterr().err
