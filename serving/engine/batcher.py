@@ -165,8 +165,14 @@ class Batcher:
             self._deliver(batch, jobs, *self._infer(batch, sources, overrides))
         else:
             self._thread = self._thread or ThreadPoolExecutor(1, "inference")
-            running = asyncio.get_running_loop().run_in_executor(self._thread, self._infer, batch, sources, overrides)
-            running.add_done_callback(lambda done: self._deliver(batch, jobs, *done.result()))
+            try:
+                running = asyncio.get_running_loop().run_in_executor(self._thread, self._infer, batch, sources, overrides)
+            except RuntimeError as error:  # the system gives no thread
+                self._thread = None
+                batch.begun = batch.ended = time.perf_counter()
+                self._deliver(batch, jobs, None, error)
+            else:
+                running.add_done_callback(lambda done: self._deliver(batch, jobs, *done.result()))
         return None
 
     def _infer(
@@ -175,9 +181,9 @@ class Batcher:
         batch.begun = time.perf_counter()
         try:
             rows = self._run(sources, overrides)
-        except Exception as error:  # delivered to every job of the batch; the next batch is not affected
+        except BaseException as error:  # delivered to every job of the batch; the next batch is not affected
             batch.ended = time.perf_counter()
-            return None, error
+            return None, error if isinstance(error, Exception) else RuntimeError(f"the run raised {error!r}")
         batch.ended = time.perf_counter()
         self._seconds[batch.rows.bit_length()] = batch.ended - batch.begun
         return rows, None

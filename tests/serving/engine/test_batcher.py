@@ -170,6 +170,38 @@ async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right()
     assert await put(batcher, [9]) == [9]
 
 
+@on_a_loop
+async def test_a_run_that_raises_no_exception_of_its_kind_fails_alone() -> None:
+    """F-06: SystemExit in a run is an error of its jobs; the batcher and the loop go on."""
+
+    def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
+        if 100 in seeds:
+            raise SystemExit(3)
+        return echo(seeds, given)
+
+    batcher, _ = make_batcher(run)
+    with pytest.raises(RuntimeError, match=r"the run raised SystemExit\(3\)"):
+        await put(batcher, [100])
+    assert batcher.running_since is None
+    assert await put(batcher, [9]) == [9]
+
+
+@on_a_loop
+async def test_a_thread_that_cannot_start_fails_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F-06: where the system gives no thread, the jobs of that batch fail, and the next batch runs."""
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    batcher, _ = make_batcher(echo)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await put(batcher, [1])
+    assert batcher.running_since is None
+    assert await put(batcher, [9]) == [9]
+
+
 @pytest.mark.parametrize("excess", [1, 5])
 @on_a_loop
 async def test_exactly_the_excess_is_refused(excess: int) -> None:
