@@ -53,9 +53,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_draining = is_draining
         self._client_seconds = client_seconds
         self._is_in_head = True
-        self._is_message_complete = False
         self._read_bytes = 0
         """Size of the current read."""
+        self._read_heads = 0
+        """Heads that begin in the current read."""
         self._body_bytes = 0
         """Bytes of the current read that belong to a body, its framing included."""
         self._overhead_bytes = 0
@@ -78,15 +79,18 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what was received; unlike uvicorn's, bytes that begin no request do not stop the keep-alive timer."""
-        self._read_bytes, self._body_bytes, self._is_message_complete = len(data), 0, False
+        self._read_bytes, self._body_bytes, self._read_heads = len(data), 0, 0
         try:
-            self._feed(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._feed_upgraded(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(self._problem or BadRequest("the request is not well-formed HTTP/1.1"))
             return
-        if self._is_message_complete:  # the next head may begin in this read, but where is unknown
-            self._overhead_bytes = 0
-        else:
+        if not self._is_in_head and not self.cycle.more_body:  # the request is complete
+            return
+        if self._read_heads < 2:  # else where in this read the latest head begins is unknown
             self._overhead_bytes = max(0, self._overhead_bytes + len(data) - self._body_bytes)
         if self._overhead_bytes > MAX_HEAD_BYTES:
             self._refuse(_too_large())
@@ -95,24 +99,24 @@ class HttpProtocol(HttpToolsProtocol):
             if not self._head_timer:
                 self._start_head_timer()
 
-    def _feed(self, data: bytes) -> None:
-        """Parse; llhttp stops after a head with ``Upgrade``, which is then repeated to a new parser without that header."""
-        rest = memoryview(data)
+    def _feed_upgraded(self, rest: memoryview) -> None:
+        """Parse what follows a head with ``Upgrade``, at which llhttp stops: a new parser gets the head without that header."""
         while True:
-            try:
-                self.parser.feed_data(rest)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                rest = rest[upgrade.args[0] :]
             version = self.parser.get_http_version()
             head = head_without_upgrade(self.parser.get_method(), self.url, version, self.headers)
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
             self.parser.feed_data(head)
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._is_in_head, self._overhead_bytes = True, 0
+        self._read_heads += 1
 
     def on_headers_complete(self) -> None:
         version, read_bytes = self.parser.get_http_version(), self._overhead_bytes + self._read_bytes
@@ -122,8 +126,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._problem = check_head(version, self.url, self.headers)
         if self._problem:
             raise self._problem  # stops the parser
-        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
-            return  # see _feed
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._problem = BadRequest("CONNECT is for proxies")
+                raise self._problem
+            return  # see _feed_upgraded
         self._is_in_head = False
         self._unset_keepalive_if_required()
         self._cancel_head_timer()
@@ -137,10 +144,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_bytes += len(body) + CHUNK_OVERHEAD
         super().on_body(body)
 
-    def on_message_complete(self) -> None:
-        if not self._is_in_head:  # else the parser stops because of Upgrade
-            self._is_message_complete = True
-            super().on_message_complete()
+    def _should_upgrade(self) -> bool:
+        """Make uvicorn ignore the end of a head with ``Upgrade``; see _feed_upgraded."""
+        return True
 
     def on_response_complete(self) -> None:
         self._response_transport.end_response()

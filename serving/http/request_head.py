@@ -27,7 +27,7 @@ def check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]]) 
     """
     if version not in ("1.1", "1.0"):
         return BadRequest(f"the protocol must be HTTP/1.1, got HTTP/{version}")
-    if not target.startswith(b"/") and not target[:8].lower().startswith((b"http://", b"https://")) or b"#" in target:
+    if b"#" in target or (target[:1] != b"/" and not target[:8].lower().startswith((b"http://", b"https://"))):
         return BadRequest(f"the target must be a path without a fragment, got {_shown(target)}")
     if len(headers) > MAX_HEADERS:
         return HeadersTooLarge(f"a request must have at most {MAX_HEADERS} headers, has {len(headers)}")

@@ -91,6 +91,8 @@ def test_a_malformed_head_is_one_400_and_a_closed_connection(server: Server, hea
         pytest.param(b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 asterisk"),
         pytest.param(b"GET foo HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 no slash"),
         pytest.param(b"GET example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 authority"),
+        pytest.param(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 CONNECT"),
+        pytest.param(b"CONNECT http://x/ HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 CONNECT to a URL"),
         pytest.param(b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", id="H-14 HTTP/2.0"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="H-14 preface of HTTP/2"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + 64 * b"\x41", id="H-14 hello of TLS"),
