@@ -31,7 +31,7 @@ from contract import (
 from serving.model.runtime import open_session, runtime_of
 
 FLOAT, UINT8, INT64 = 1, 2, 7
-CODES = {"float32": FLOAT, "uint8": UINT8, "int64": INT64}
+CODES = {"float32": FLOAT, "float16": 10, "uint8": UINT8, "int64": INT64}
 
 
 def varint(value: int) -> bytes:

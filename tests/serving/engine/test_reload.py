@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import http.client
 import json
 import os
@@ -201,6 +202,30 @@ def test_two_files_of_one_name_are_refused(two: ASGIApp, tmp_path: Path) -> None
     assert (first.result, second.result) == ("refused", "unchanged")
     assert "another file has a model named 'b'" in str(first.reason)
     assert served(two) == before
+
+
+@pytest.mark.process
+def test_a_file_written_in_place_is_served_when_it_is_whole(root: Path, home: Path) -> None:
+    """F-08: while the watched file is overwritten in pieces, with a pause between, the old or the new model answers."""
+    old, new = home.read_bytes(), retrained()
+    digests = [hashlib.sha256(data).hexdigest() for data in (old, new)]
+    with running(root, models=home, watch_seconds=0.25) as server:
+        seen = [server.get("/generate?seed=1")]
+        pause = threading.Event()
+        with home.open("wb", buffering=0) as file:
+            for part in range(20):
+                file.write(new[part * len(new) // 20 : (part + 1) * len(new) // 20])
+                pause.wait(1 if part == 9 else 0.05)
+                seen.append(server.get("/generate?seed=1"))
+        for _ in range(TIMEOUT * 20):
+            if seen[-1].headers["x-model-digest"] == digests[1]:
+                break
+            pause.wait(0.05)
+            seen.append(server.get("/generate?seed=1"))
+    assert {answer.status for answer in seen} == {200}
+    order = [digests.index(answer.headers["x-model-digest"]) for answer in seen]
+    assert order == sorted(order)
+    assert len({answer.body for answer in seen}) == 2
 
 
 def test_concurrent_reloads_load_once(app: ASGIApp, home: Path) -> None:

@@ -24,7 +24,7 @@ UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Setting
 @pytest.fixture(scope="module")
 def server(root: Path, folder: Path) -> Iterator[Server]:
     """A server of one worker with a client timeout of one second and a keep-alive of two."""
-    with running(root, models=folder / "1-grey.onnx", client_seconds=1, keep_alive_seconds=2) as server:
+    with running(root, models=folder / "1-grey.onnx", client_seconds=1, keep_alive_seconds=2, deadline_seconds=5) as server:
         before = server.get("/generate?seed=42")[2]
         yield server
         assert server.get("/generate?seed=42")[2] == before
@@ -138,6 +138,17 @@ def test_an_upgrade_request_keeps_its_body(server: Server, is_chunked: bool, pie
     assert statuses(answer) == [200, 200, 200]
     plain = server.send(head + b"Connection: close\r\n" + framing)
     assert plain.partition(b"\r\n\r\n")[2] in answer
+
+
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
+def test_a_body_without_its_end_is_refused(server: Server, is_chunked: bool) -> None:
+    """H-08: a body that is whole JSON, but whose last chunk or byte does not come until the deadline, is 400."""
+    body = json.dumps({"inputs": [{"name": "seed", "datatype": "INT64", "shape": [1], "data": [42]}]}).encode()
+    framing = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body)
+    if not is_chunked:
+        framing = b"Content-Length: %d\r\n\r\n%s" % (len(body) + 1, body)
+    head = b"POST /v2/models/grey/infer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    assert statuses(server.send(head + framing)) == [400]
 
 
 def test_a_malformed_request_behind_a_good_one_does_not_lose_its_response(server: Server) -> None:

@@ -59,6 +59,17 @@ def with_input(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
     return finish("m", graph, GREY, Image(4, 5, 1), [value_info(name, dtype, shape)], golden_seeds=())
 
 
+def two_outputs() -> bytes:
+    """A model with an output that its card does not know."""
+    graph = Graph()
+    flat = graph.add("Reshape", graph.dense("z", 20, 64), graph.constant(np.array([-1, 8, 8, 1], np.int64)))
+    graph.add("Cast", flat, output="image", to=tiny_onnx.UINT8)
+    graph.add("Identity", flat, output="other")
+    outputs = [value_info("image", "uint8", ["n", 8, 8, 1]), value_info("other", "float32", ["n", 8, 8, 1])]
+    card = read_contents(tiny_onnx.exact()).metadata
+    return model(graph.nodes, graph.weights, [value_info("z", "float32", ["n", 20])], outputs, card)
+
+
 def external() -> bytes:
     """A model with one weight in another file."""
     where = message(13, text(1, "location"), text(2, "../weights.bin"))
@@ -113,6 +124,8 @@ def not_finite() -> bytes:
     return finish("nan", graph, latents, output, [value_info("z", "float32", ["n", 4])], golden_seeds=())
 
 
+OPSET_17 = message(8, text(1, ""), number(2, 17))
+
 REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("empty", lambda: b"", "1..2147483647 bytes, has 0"),
     ("HTML", lambda: b"<!doctype html><title>404</title>", "not an ONNX model"),
@@ -137,6 +150,11 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("other latents", lambda: with_golden(latents="0" * 64), "golden seed 0: the latents"),
     ("other pixels", lambda: with_golden(output=shifted(2)), "greatest difference 2"),
     ("NaN", not_finite, "NaN or infinity"),
+    ("an opset of the future", lambda: tiny_onnx.grey().replace(OPSET_17, OPSET_17[:-1] + b"\x63"), "refuses it"),
+    ("a format of the future", lambda: b"\x08\x63" + tiny_onnx.grey()[2:], "refuses it"),
+    ("input of another rank", lambda: with_input("z", "float32", ["n", 4, 5]), "input z must have shape [n, 20]"),
+    ("input of half floats", lambda: with_input("z", "float16", ["n", 20]), "tensor(float), got tensor(float16)"),
+    ("two outputs", two_outputs, "outputs must be image by the card, got image, other"),
     ("a latent called seed", lambda: build("m", {"seed": Categorical(3)}, Image(4, 4, 1)), "gives the parameter 'seed'"),
     ("a name for no URL", lambda: build("../grey", GREY, Image(4, 4, 1)), "card.name must be"),
 ]
