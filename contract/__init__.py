@@ -4,6 +4,7 @@ from contract.card import METADATA_KEY, Card, Golden, card_from_metadata, card_t
 from contract.errors import CardError, ContractError, DrawError
 from contract.latents import Categorical, Latent, Latents, Normal, Parameter, Uniform, parameters
 from contract.outputs import Array, Image, Output, Points, Tokens
+from contract.pictures import Inputs, Picture, picture_inputs, probe_inputs
 from contract.runtime import Device, runtime_class
 from contract.sampling import MAX_SEED, Drawn, Overrides, draw
 
@@ -21,11 +22,13 @@ __all__ = [
     "Overrides",
     "Golden",
     "Image",
+    "Inputs",
     "Latent",
     "Latents",
     "Normal",
     "Output",
     "Parameter",
+    "Picture",
     "Points",
     "Tokens",
     "Uniform",
@@ -34,5 +37,7 @@ __all__ = [
     "digest_latents",
     "draw",
     "parameters",
+    "picture_inputs",
+    "probe_inputs",
     "runtime_class",
 ]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from contract.errors import CardError
 from contract.latents import Categorical, Latents, latents_from_json, latents_to_json, parameters
 from contract.outputs import Output, output_from_json, output_to_json
-from contract.sampling import MAX_SEED, Drawn
+from contract.pictures import Inputs, Picture, picture_from_json, picture_to_json
+from contract.sampling import MAX_SEED
 
 METADATA_KEY = "gan.card"
 SCHEMA = 1
@@ -28,7 +29,7 @@ class Golden:
 
     seed: int
     latents: str
-    """SHA-256 of the drawn latents (``digest_latents``): detects a change of NumPy or of ``draw``."""
+    """SHA-256 of the graph's inputs (``digest_latents``): detects a change of NumPy, of ``draw`` or of ``probe_picture``."""
     output: NDArray[Any]
     """The graph's output for this seed, one row: detects a change of weights or of runtime."""
 
@@ -52,7 +53,9 @@ class Card:
     paper: str
     """The publication that the recipe follows."""
     latents: Latents
-    """The graph's inputs, in order."""
+    """The graph's inputs that the seed draws, in order."""
+    picture: Picture | None = None
+    """The input that a request gives, after the latents; None for a model that changes no picture."""
     output: Output
     """The graph's one output."""
     classes: tuple[str, ...] = ()
@@ -82,6 +85,10 @@ def card_to_json(card: Card) -> str:
     value: dict[str, Any] = {"schema": SCHEMA, **{f.name: getattr(card, f.name) for f in fields(card)}}
     value["latents"] = latents_to_json(card.latents)
     value["output"] = output_to_json(card.output)
+    if card.picture is None:
+        del value["picture"]  # the text of such a card is as before the key, and older readers open it
+    else:
+        value["picture"] = picture_to_json(card.picture)
     value["goldens"] = [
         {"seed": g.seed, "latents": g.latents, "output": base64.b64encode(g.output.tobytes()).decode()} for g in card.goldens
     ]
@@ -111,6 +118,8 @@ def _card_from_json(value: dict[str, Any]) -> Card:
         raise CardError(f"card.schema must be {SCHEMA}, got {schema!r}")
     known = {f.name for f in fields(Card)}
     value.setdefault("precision", "float32")  # files from before the key
+    has_picture = "picture" in value
+    value.setdefault("picture", None)
     for problem, names in (("lacks", known - value.keys()), ("has unknown", value.keys() - known)):
         if names:
             raise CardError(f"the card {problem} {', '.join(sorted(names))}")
@@ -130,6 +139,7 @@ def _card_from_json(value: dict[str, Any]) -> Card:
         **{
             **value,
             "latents": latents,
+            "picture": picture_from_json(value["picture"], latents) if has_picture else None,
             "output": output,
             "classes": _classes(value["classes"], latents),
             "goldens": tuple(_golden(g, output) for g in _list("goldens", value["goldens"])),
@@ -174,9 +184,9 @@ def _golden(value: Any, output: Output) -> Golden:
     return golden
 
 
-def digest_latents(drawn: Drawn, row: int) -> str:
-    """SHA-256 over one row of every latent, in declared order, little-endian."""
+def digest_latents(inputs: Inputs, row: int) -> str:
+    """SHA-256 over one row of every latent, in declared order, and of the picture, little-endian."""
     digest = hashlib.sha256()
-    for values in drawn.values():
+    for values in inputs.values():
         digest.update(np.ascontiguousarray(values[row]).astype(values.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()

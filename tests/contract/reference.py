@@ -1,7 +1,7 @@
 """The promise of contract.sampling once more, in plain Python integers and floats, slow and without NumPy.
 
-``python -m tests.contract.reference`` prints golden.json. That file is a promise to every model ever exported: when a test
-says that it no longer holds, the code is wrong, not the file.
+``python -m tests.contract.reference`` prints golden.json, with the argument ``pictures`` golden_pictures.json. Both files are a
+promise to every model ever exported: when a test says that it no longer holds, the code is wrong, not the file.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import math
 import struct
+import sys
 from collections.abc import Sequence
 
 MASK = 2**64 - 1
 GOLDEN_SEEDS = (0, 1, 2, 3, 7, 42, 1000, 65535, 65536, 2**24, 123456789, 2**31 - 1, 2**31, 3141592653, 2**32 - 2, 2**32 - 1)
 
 
-def philox_block(counter: int, key: int) -> tuple[int, int, int, int]:
+def philox_block(counter: int, key: int, upper_key: int = 0) -> tuple[int, int, int, int]:
     """Philox4x64-10 (Salmon et al., SC 2011, section 3.3) of a 256-bit counter whose upper words are 0."""
     c0, c1, c2, c3 = counter, 0, 0, 0
-    k0, k1 = key, 0
+    k0, k1 = key, upper_key
     for _ in range(10):
         p0, p1 = c0 * 0xD2E7470EE14C6C93, c2 * 0xCA5A826395121157
         c0, c1, c2, c3 = (p1 >> 64) ^ c1 ^ k0, p1 & MASK, (p0 >> 64) ^ c3 ^ k1, p0 & MASK
@@ -29,6 +30,12 @@ def philox_block(counter: int, key: int) -> tuple[int, int, int, int]:
 def stream(seed: int, count: int) -> list[int]:
     """The first words of a seed's stream: NumPy counts before it computes, so the first block's counter is 1."""
     return [word for block in range(1, -(-count // 4) + 1) for word in philox_block(block, seed)][:count]
+
+
+def picture(seed: int, size: int) -> list[int]:
+    """The probe picture of a seed, its values in row-major order: the bytes of the words, the lowest byte first."""
+    words = [word for block in range(1, -(-size // 32) + 1) for word in philox_block(block, seed, 1)]
+    return [word >> shift & 255 for word in words for shift in range(0, 64, 8)][:size]
 
 
 def float32(x: float) -> float:
@@ -148,5 +155,11 @@ def golden(seed: int) -> dict[str, object]:
     }
 
 
+def golden_picture(seed: int) -> dict[str, object]:
+    """One entry of golden_pictures.json: the probe picture of a seed, 3 x 5 RGB."""
+    return {"seed": seed, "picture": picture(seed, 45)}
+
+
 if __name__ == "__main__":
-    print("[\n" + ",\n".join(json.dumps(golden(seed)) for seed in GOLDEN_SEEDS) + "\n]")
+    make = golden_picture if sys.argv[1:] == ["pictures"] else golden
+    print("[\n" + ",\n".join(json.dumps(make(seed)) for seed in GOLDEN_SEEDS) + "\n]")
