@@ -18,6 +18,9 @@ ServingError
     ├── MissingParameter      400         a required parameter is missing
     ├── BadParameter          400         the value of a parameter is invalid
     ├── BadInference          400         the body of an inference request is invalid
+    ├── BadPicture            400         the body is no PNG that can be used
+    ├── PictureRequired       400         the model makes no sample without a picture
+    ├── NoPictureTaken        400         the model changes no picture
     ├── Unauthorised          401         the admin token is missing or wrong
     ├── NotFound              404         no such route or model
     ├── MethodNotAllowed      405         the route does not support the method
@@ -195,6 +198,31 @@ class BadInference(Problem):
     """The body of an inference request violates the protocol or does not fit the model."""
 
     status, code = 400, "bad_inference"
+
+
+class BadPicture(Problem):
+    """The body is not a PNG, is damaged, animated or too large, or ends early."""
+
+    status, code = 400, "bad_picture"
+
+
+class PictureRequired(Problem):
+    """The model changes a given picture, and makes no sample without one."""
+
+    status, code = 400, "picture_required"
+
+    def __init__(self, model: str):
+        super().__init__(f"{model} changes a picture: send a PNG as the body of POST /transform?model={model}")
+
+
+class NoPictureTaken(Problem):
+    """The model changes no picture."""
+
+    status, code = 400, "no_picture_taken"
+
+    def __init__(self, model: str, known: list[str]):
+        others = f"; models that do: {', '.join(known)}" if known else ", as no other model here does"
+        super().__init__(f"{model} changes no picture{others}; GET /generate makes its samples")
 
 
 class Unauthorised(Problem):

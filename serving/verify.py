@@ -128,6 +128,10 @@ def read_origin(text: str, settings: Settings) -> Origin:
         VerifyError: a value is wrong; the message has the value and the right range.
     """
     value = _parse(text)
+    if isinstance(value, dict) and "picture" in value:
+        raise VerifyError(
+            "the file was made from a picture, which it does not hold: send that picture to POST /transform again"
+        )
     if not isinstance(value, dict) or value.keys() not in (SEEDS, SEEDS | {"cols"}, INTERPOLATED, SUMMED):
         found = ", ".join(map(cut, list(value)[:20])) if isinstance(value, dict) else type(value).__name__
         raise VerifyError(

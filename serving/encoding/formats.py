@@ -40,16 +40,20 @@ class Sample:
     overrides: Mapping[str, float] = field(default_factory=dict)
     way: Mapping[str, object] | None = None
     """The fields of an ``Interpolation`` or a ``VectorSum``, in place of ``seed`` and ``n`` in the origin."""
+    picture: str | None = None
+    """SHA-256 of the given picture's pixels at the model's size; None if none was given."""
 
     def origin(self) -> dict[str, object]:
         """All that is needed to compute the rows again, as JSON."""
         source = {"seed": self.seed, "n": len(self.rows)} if self.way is None else self.way
         columns = {} if self.columns is None else {"cols": self.columns}
+        picture = {} if self.picture is None else {"picture": self.picture}
         return {
             "model": self.model,
             "digest": self.digest,
             "runtime": self.runtime,
             **source,
+            **picture,
             "scale": self.scale,
             **columns,
             "parameters": dict(self.overrides),

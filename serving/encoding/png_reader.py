@@ -87,7 +87,7 @@ def read_png(data: bytes) -> Png:
     """
     if not data.startswith(SIGNATURE):
         raise VerifyError(f"not a PNG: it must begin with the bytes {SIGNATURE.hex()}, begins with {data[:8].hex() or 'none'}")
-    chunks = _chunks(data)
+    chunks = read_chunks(data)
     kinds = [kind.decode() for kind, _ in chunks]
     found = [kind for kind, before in zip(kinds, ["", *kinds], strict=False) if (before, kind) != ("IDAT", "IDAT")]
     if found != KINDS:
@@ -99,7 +99,12 @@ def read_png(data: bytes) -> Png:
     return Png(data=data, chunks=tuple(chunks), width=width, height=height, channels=channels)
 
 
-def _chunks(data: bytes) -> list[Chunk]:
+def read_chunks(data: bytes) -> list[Chunk]:
+    """Kind and content of every chunk behind the signature; their lengths and CRCs are right.
+
+    Raises:
+        VerifyError: the file is truncated, corrupt, or has bytes after its end.
+    """
     chunks: list[Chunk] = []
     offset = len(SIGNATURE)
     while not chunks or chunks[-1][0] != b"IEND":

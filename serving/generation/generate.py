@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract import MAX_SEED, Array, Overrides
 from serving.encoding.formats import FORMATS, Format
@@ -27,7 +28,7 @@ from serving.generation.query import SampleQuery, parse_query
 from serving.generation.rate_limit import TokenBucket
 from serving.generation.response_cache import ResponseCache
 from serving.generation.samples import sample_of
-from serving.latents.sources import SeedSource
+from serving.latents.sources import PictureSource, SeedSource
 from serving.model.load import Model
 from serving.observability.metrics import Metrics
 from serving.observability.request_context import RequestContext
@@ -99,7 +100,7 @@ class SampleRequest(NamedTuple):
     """A request for samples, checked and complete: everything that its body depends on."""
 
     entry: ModelEntry
-    sources: Sequence[SeedSource]
+    sources: Sequence[SeedSource | PictureSource]
     """One for each row."""
     overrides: Overrides
     format: str
@@ -114,6 +115,8 @@ class SampleRequest(NamedTuple):
     """Whether the same request always has the same body."""
     headers: Sequence[tuple[str, str]] = ()
     """Further headers of the response."""
+    is_cacheable: bool = True
+    """Whether clients and proxies may keep a repeatable body."""
 
 
 Handler = Callable[[Service, str, RequestHeaders, str | None], Coroutine[Any, Any, Reply]]
@@ -138,7 +141,7 @@ async def generate(service: Service, query_string: str, request_headers: Request
     """
     addressed = service.registry.by_digest(digits) if digits else None
     query = parse_query(query_string, service.registry, service.settings, addressed)
-    request = _sample_request(service, query, request_headers.accept)
+    request = sample_request(service, query, request_headers.accept)
     return await fulfil(service, request, request_headers, is_immutable=digits is not None)
 
 
@@ -175,18 +178,27 @@ async def fulfil(
     )
 
 
-def _sample_request(service: Service, query: SampleQuery, accept: str | None) -> SampleRequest:
+def sample_request(
+    service: Service, query: SampleQuery, accept: str | None, picture: NDArray[np.uint8] | None = None
+) -> SampleRequest:
+    """Return the request for a query's samples, which are made from the picture if there is one.
+
+    Raises:
+        Problem: no format suits, or the response would be too large.
+    """
     kind = query.model.card.output.kind
     name = choose_format(service.media_types[kind], query.format, accept)
     form = FORMATS[kind][name]
     pixels = check_size(query, name, form, service.settings)
+    given = () if query.picture is None else (query.picture,)
     seed = secrets.randbelow(MAX_SEED + 2 - query.n) if query.seed is None else query.seed
     etag = entity_tag(
-        query.model, service.fingerprints[kind, name], name, query.overrides, seed, query.n, query.scale, query.columns
+        query.model, service.fingerprints[kind, name], name, query.overrides, seed, query.n, query.scale, query.columns, *given
     )
+    seeds = range(seed, seed + query.n)
     return SampleRequest(
         entry=query.entry,
-        sources=range(seed, seed + query.n),
+        sources=seeds if picture is None else [PictureSource(number, picture) for number in seeds],
         overrides=query.overrides,
         format=name,
         media_type=form.media_type,
@@ -195,6 +207,7 @@ def _sample_request(service: Service, query: SampleQuery, accept: str | None) ->
         etag=etag,
         is_repeatable=query.seed is not None,
         headers=[("X-Seed", str(seed))],
+        is_cacheable=picture is None,
     )
 
 
@@ -268,8 +281,9 @@ def problem_reply(problem: Problem) -> Reply:
 
 
 def _headers(request: SampleRequest, *, is_immutable: bool) -> Headers:
-    """A random sample may not be cached; any other one may, and is revalidated unless its model cannot change."""
-    cache_control = (IMMUTABLE if is_immutable else "public, no-cache") if request.is_repeatable else "no-store"
+    """A random sample and one of a given picture may not be cached; any other is revalidated unless its model cannot change."""
+    is_kept = request.is_repeatable and request.is_cacheable
+    cache_control = (IMMUTABLE if is_immutable else "public, no-cache") if is_kept else "no-store"
     return [
         ("ETag", request.etag),
         ("Cache-Control", cache_control),
@@ -282,7 +296,9 @@ def _headers(request: SampleRequest, *, is_immutable: bool) -> Headers:
 
 def encode_sample(form: Format, query: SampleQuery, source: SeedSource, rows: Array) -> bytes:
     """Encode rows: those of the seeds from ``source`` on, or the one row of an interpolation or a sum."""
-    return form.encode(sample_of(query.model, rows, source, query.overrides, scale=query.scale, columns=query.columns))
+    return form.encode(
+        sample_of(query.model, rows, source, query.overrides, scale=query.scale, columns=query.columns, picture=query.picture)
+    )
 
 
 def check_finite(rows: Array) -> None:

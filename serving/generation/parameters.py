@@ -152,7 +152,7 @@ def _seed(name: str, doc: str) -> RouteParameter:
 SEEDS = Integer(0, MAX_SEED)
 FORMAT = RouteParameter("format", Choice(), "The format; it wins over `Accept`.", absent="by `Accept`, else the first")
 SCALE = RouteParameter("scale", Integer(1, "max_scale"), "Width and height of each pixel; pictures only.", default=1)
-MODEL = RouteParameter("model", Choice(), "The name of the model.", absent="the first model")
+MODEL = RouteParameter("model", Choice(), "The name of the model.", absent="the first model that suits the route")
 
 GENERATE = _route(
     RouteParameter("seed", SEEDS, "The sample's seed.", absent="a random seed, sent in `X-Seed`; the answer is `no-store`"),
@@ -167,6 +167,8 @@ GENERATE = _route(
     ),
     MODEL,
 )
+TRANSFORM = dict(GENERATE)
+"""The same parameters, for models that change the picture in the request's body."""
 MIX = _route(
     _seed("a", "The seed at `t=0`."),
     _seed("b", "The seed at `t=1`."),

@@ -14,8 +14,16 @@ from urllib.parse import unquote_to_bytes
 from contract import MAX_SEED
 from serving.encoding.formats import sheet_columns
 from serving.engine.registry import ModelEntry
-from serving.errors import BadParameter, BadQuery, RepeatedParameter, UnknownParameter, cut
-from serving.generation.parameters import GENERATE, MODEL, Integer, Number, Route
+from serving.errors import (
+    BadParameter,
+    BadQuery,
+    NoPictureTaken,
+    PictureRequired,
+    RepeatedParameter,
+    UnknownParameter,
+    cut,
+)
+from serving.generation.parameters import GENERATE, MODEL, TRANSFORM, Integer, Number, Route
 from serving.model.load import Model
 from serving.settings import Settings
 
@@ -43,6 +51,8 @@ class SampleQuery:
     """The format's name; None leaves it to the Accept header."""
     overrides: Mapping[str, float] = field(default_factory=dict)
     """Parameter values that replace sampled ones, in declared order."""
+    picture: str | None = None
+    """SHA-256 of the given picture's pixels at the model's size; None if none was given."""
 
     @property
     def model(self) -> Model:
@@ -51,20 +61,26 @@ class SampleQuery:
 
 
 def parse_query(
-    query_string: str, models: Mapping[str, ModelEntry], settings: Settings, addressed: ModelEntry | None = None
+    query_string: str,
+    models: Mapping[str, ModelEntry],
+    settings: Settings,
+    addressed: ModelEntry | None = None,
+    route: Route = GENERATE,
 ) -> SampleQuery:
-    """Parse a query string of ``/generate``.
+    """Parse a query string of ``/generate`` or ``/transform``.
 
     Args:
         query_string: raw.
         models: by name, the default one first.
         settings: the limits.
         addressed: the model that the path names; there is no parameter ``model`` then.
+        route: ``GENERATE`` or ``TRANSFORM``.
 
     Raises:
         BadQuery, UnknownParameter, RepeatedParameter, BadParameter: naming the wrong value and the right one.
+        PictureRequired, NoPictureTaken: the route does not suit the model.
     """
-    values, entry = read_query(query_string, models, GENERATE, addressed)
+    values, entry = read_query(query_string, models, route, addressed)
     n: int = GENERATE["n"].read(values, settings)
     seed: int | None = GENERATE["seed"].read(values, settings)
     if seed is not None and seed + n - 1 > MAX_SEED:
@@ -96,9 +112,14 @@ def read_query(
 
     Raises:
         BadQuery, UnknownParameter, RepeatedParameter, BadParameter: naming the wrong value and the right one.
+        PictureRequired, NoPictureTaken: the route does not suit the model.
     """
     values = split_query(query_string)
-    entry = addressed or _find_model(values.pop(MODEL.name, None), models)
+    entry = addressed or _find_model(values.pop(MODEL.name, None), models, route)
+    if not suits(entry.model, route):
+        if route is not TRANSFORM:
+            raise PictureRequired(entry.model.card.name)
+        raise NoPictureTaken(entry.model.card.name, [name for name, other in models.items() if suits(other.model, route)])
     own = entry.model.parameters
     for name in values:
         if name == MODEL.name or not (name in route or name in own):  # the route's ``model`` has been taken out
@@ -155,9 +176,14 @@ def _decode(text: str) -> str:
         raise BadQuery("escaped bytes must be UTF-8") from None
 
 
-def _find_model(name: str | None, models: Mapping[str, ModelEntry]) -> ModelEntry:
+def suits(model: Model, route: Route) -> bool:
+    """Return whether a route makes samples of a model: ``TRANSFORM`` needs an input for the picture, any other route none."""
+    return model.card.picture is not None if route is TRANSFORM else not model.needs_picture
+
+
+def _find_model(name: str | None, models: Mapping[str, ModelEntry], route: Route) -> ModelEntry:
     if name is None:
-        return models[next(iter(models))]
+        return next((entry for entry in models.values() if suits(entry.model, route)), models[next(iter(models))])
     if name not in models:
         raise BadParameter(MODEL.name, name, f"one of {', '.join(models)}")
     return models[name]

@@ -11,7 +11,14 @@ from serving.model.load import Model
 
 
 def sample_of(
-    model: Model, rows: Array, source: SeedSource, overrides: Overrides, *, scale: int = 1, columns: int | None = None
+    model: Model,
+    rows: Array,
+    source: SeedSource,
+    overrides: Overrides,
+    *,
+    scale: int = 1,
+    columns: int | None = None,
+    picture: str | None = None,
 ) -> Sample:
     """Return the sample of some rows.
 
@@ -22,6 +29,7 @@ def sample_of(
         overrides: parameter values that replaced sampled ones.
         scale: enlargement of pictures.
         columns: images side by side in a contact sheet; None means ``sheet_columns(n)``.
+        picture: SHA-256 of the picture that the rows were made from; None if there was none.
     """
     seed, way = (0, source._asdict()) if isinstance(source, Interpolation | VectorSum) else (source, None)
     return Sample(
@@ -35,4 +43,5 @@ def sample_of(
         columns=columns,
         overrides=overrides,
         way=way,
+        picture=picture,
     )

@@ -18,6 +18,7 @@ from flask import Flask
 from serving.errors import ClientDisconnected
 from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate
 from serving.generation.interpolate import arithmetic, mix, walk
+from serving.generation.transform import max_body
 from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver
 from serving.oip.requests import body_limit
@@ -38,6 +39,7 @@ HANDLERS: dict[str, Handler] = {ROUTE: generate, "/walk": walk, "/mix": mix, "/a
 PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Routes that monitoring asks for, answered at once also when all threads wait."""
 PROBE_THREADS = 2
+TRANSFORM_ROUTE = "/transform"
 ADDRESSED_ROUTE = "/models/<digest>/generate"
 ADDRESSED_PATH = re.compile(r"/models/([^/]+)/generate")
 CLIENT_DISCONNECTED = 499
@@ -80,7 +82,9 @@ class ASGIApp:
             else:
                 await self._call_flask(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "POST" and is_protocol(scope["path"]):
-            await self._wsgi(scope, await self._buffer_body(scope, receive), send)
+            await self._wsgi(scope, await self._buffer_body(scope, receive, self._max_inference()), send)
+        elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == TRANSFORM_ROUTE:
+            await self._wsgi(scope, await self._buffer_body(scope, receive, max_body(self._service)), send)
         else:
             await self._call_flask(scope, receive, send)
 
@@ -108,16 +112,19 @@ class ASGIApp:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _buffer_body(self, scope: Message, receive: Receive) -> Receive:
-        """Read the body on the event loop, up to the size limit, so that no thread waits for a slow client."""
+    def _max_inference(self) -> int:
+        """Bytes of an inference request, at most, for any model in service."""
         settings = self._service.settings
-        limit = max(body_limit(entry.model, settings.max_images) for entry in self._service.registry.values())
+        return max(body_limit(entry.model, settings.max_images) for entry in self._service.registry.values())
+
+    async def _buffer_body(self, scope: Message, receive: Receive, limit: int) -> Receive:
+        """Read the body on the event loop, up to the size limit, so that no thread waits for a slow client."""
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > limit:
             return receive  # the view refuses it by its header, unread
         body, has_more = bytearray(), True
         try:
-            async with asyncio.timeout(settings.deadline_seconds):
+            async with asyncio.timeout(self._service.settings.deadline_seconds):
                 while has_more and len(body) <= limit:
                     message = await receive()
                     body += message.get("body", b"")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from flask import Response, request
 
@@ -12,18 +14,28 @@ from contract import card_to_json
 from serving.encoding.formats import FORMATS
 from serving.engine.registry import ModelEntry
 from serving.engine.reload import Reloader
-from serving.errors import NotFound, ShuttingDown, shown
-from serving.generation.generate import Handler, RequestHeaders, Service, generate
+from serving.errors import BadPicture, NotFound, ShuttingDown, shown
+from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate
 from serving.generation.interpolate import arithmetic, mix, walk, walk_formats
-from serving.http.asgi import ADDRESSED_ROUTE, ROUTE, Answer
+from serving.generation.transform import max_body, transform
+from serving.http.asgi import ADDRESSED_ROUTE, ROUTE, TRANSFORM_ROUTE, Answer
 from serving.http.bearer_auth import BearerAuth
 from serving.http.responses import file_response, html_response, json_response, reply_response
-from serving.oip.routes import show_inference, show_live, show_model_metadata, show_model_ready, show_ready, show_server
+from serving.oip.routes import (
+    read_body,
+    show_inference,
+    show_live,
+    show_model_metadata,
+    show_model_ready,
+    show_ready,
+    show_server,
+)
 from serving.openapi.docs_page import render_docs
 from serving.openapi.document import document
 from serving.openapi.schemas import Schema
 from serving.web.page import PAGE_POLICY, render_page, static_files
 
+PNG_BODY = re.compile(r"image/png", re.ASCII | re.IGNORECASE)
 NO_PATH = "no such path; / and /docs show all paths"
 
 
@@ -64,6 +76,16 @@ def show_mix(state: AppState) -> Response:
 def show_arithmetic(state: AppState) -> Response:
     """The sample of ``a - b + c`` on the latents of three seeds."""
     return _show(state, None, arithmetic)
+
+
+def show_transformed(state: AppState) -> Response:
+    """The picture in the body, a PNG, changed by a model."""
+    body = read_body(max_body(state.service), "image/png", PNG_BODY, BadPicture)
+
+    def handler(service: Service, query: str, headers: RequestHeaders, digits: str | None) -> Coroutine[Any, Any, Reply]:
+        return transform(service, query, headers._replace(if_none_match=None), body)
+
+    return _show(state, None, handler)
 
 
 def _show(state: AppState, digest: str | None, handler: Handler = generate) -> Response:
@@ -180,6 +202,7 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/": show_page,
     "/static/<name>": show_static,
     ROUTE: show_sample,
+    f"POST {TRANSFORM_ROUTE}": show_transformed,
     "/walk": show_walk,
     "/mix": show_mix,
     "/arithmetic": show_arithmetic,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from contract import Array, Card, Device, Drawn, Golden, Image, Points, Tokens, digest_latents, draw
+from contract import Array, Card, Device, Golden, Image, Inputs, Points, Tokens, digest_latents, probe_inputs
 from serving.errors import ModelError, Nondeterministic, cut
 from serving.model.runtime import Session
 
@@ -27,13 +27,13 @@ class BatchingMode:
     rows: int | None = None
     """The only batch size; None means any."""
 
-    def run(self, session: Session, drawn: Drawn) -> Array:
-        """The outputs of drawn latents, one row a seed."""
+    def run(self, session: Session, inputs: Inputs) -> Array:
+        """The outputs of a graph's inputs, one row each."""
         if self.rows is None:
-            return _run(session, drawn)
-        count = len(next(iter(drawn.values())))
+            return _run(session, inputs)
+        count = len(next(iter(inputs.values())))
         starts = range(0, count, self.rows)
-        return np.concatenate([self._run_padded(session, drawn, start) for start in starts])
+        return np.concatenate([self._run_padded(session, inputs, start) for start in starts])
 
     @property
     def name(self) -> str:
@@ -44,16 +44,16 @@ class BatchingMode:
         """The number of padding rows for ``count`` requested ones."""
         return 0 if self.rows is None else -count % self.rows
 
-    def _run_padded(self, session: Session, drawn: Drawn, start: int) -> Array:
+    def _run_padded(self, session: Session, inputs: Inputs, start: int) -> Array:
         assert self.rows is not None
-        wanted = {name: values[start : start + self.rows] for name, values in drawn.items()}
+        wanted = {name: values[start : start + self.rows] for name, values in inputs.items()}
         count = len(next(iter(wanted.values())))
         padded = {name: np.resize(values, (self.rows, *values.shape[1:])) for name, values in wanted.items()}
         return _run(session, padded)[:count]
 
 
-def _run(session: Session, drawn: object) -> Array:
-    outputs: Sequence[Array] = session.run(None, drawn)
+def _run(session: Session, inputs: object) -> Array:
+    outputs: Sequence[Array] = session.run(None, inputs)
     return outputs[0]
 
 
@@ -76,7 +76,7 @@ def find_batching_mode(session: Session, card: Card, max_batch: int, provider: D
 
 def is_deterministic(session: Session, batching: BatchingMode, card: Card, max_batch: int) -> bool:
     """Whether rows are bit-equal alone and at every position of batches of many sizes."""
-    alone = np.concatenate([batching.run(session, draw(card.latents, [seed])) for seed in PROBE_SEEDS])
+    alone = np.concatenate([batching.run(session, probe_inputs(card.latents, card.picture, [seed])) for seed in PROBE_SEEDS])
     check_output(alone, card, len(PROBE_SEEDS))
     sizes = sorted({size for size in PROBE_SIZES if size <= max_batch} | {1, max_batch})
     return all(_is_same_in_batch(session, batching, card, alone, size, shift) for size in sizes for shift in (0, 3))
@@ -84,7 +84,7 @@ def is_deterministic(session: Session, batching: BatchingMode, card: Card, max_b
 
 def _is_same_in_batch(session: Session, batching: BatchingMode, card: Card, alone: Array, size: int, shift: int) -> bool:
     indices = [(row + shift) % len(PROBE_SEEDS) for row in range(size)]
-    rows = batching.run(session, draw(card.latents, [PROBE_SEEDS[index] for index in indices]))
+    rows = batching.run(session, probe_inputs(card.latents, card.picture, [PROBE_SEEDS[index] for index in indices]))
     return rows.tobytes() == alone[indices].tobytes()
 
 
@@ -105,7 +105,7 @@ def check_output(rows: Array, card: Card, count: int) -> None:
 
 def probe_outputs(session: Session, batching: BatchingMode, card: Card) -> Array:
     """Outputs of a few fixed seeds; they differ between machines that round differently."""
-    return batching.run(session, draw(card.latents, PROBE_SEEDS))
+    return batching.run(session, probe_inputs(card.latents, card.picture, PROBE_SEEDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +128,7 @@ def compare_goldens(session: Session, batching: BatchingMode, card: Card, runtim
     Raises:
         ModelError: the latents differ, or the output differs by more than allowed; the message names which.
     """
-    drawn = [_draw_golden(golden, card) for golden in card.goldens]
-    rows = [batching.run(session, latents)[0] for latents in drawn]
+    rows = [batching.run(session, _golden_inputs(golden, card))[0] for golden in card.goldens]
     for golden, row in zip(card.goldens, rows, strict=True):
         if not _is_close(row, golden, card):
             difference = np.abs(row.astype(float) - golden.output).max()
@@ -146,15 +145,15 @@ def compare_goldens(session: Session, batching: BatchingMode, card: Card, runtim
     )
 
 
-def _draw_golden(golden: Golden, card: Card) -> Drawn:
-    drawn = draw(card.latents, [golden.seed])
-    found = digest_latents(drawn, 0)
+def _golden_inputs(golden: Golden, card: Card) -> Inputs:
+    inputs = probe_inputs(card.latents, card.picture, [golden.seed])
+    found = digest_latents(inputs, 0)
     if found != golden.latents:
         raise ModelError(
             f"golden seed {golden.seed}: the latents must have the SHA-256 {cut(golden.latents)}, "
             f"those drawn here have {found}: NumPy's Philox or contract.draw has changed, which must not happen"
         )
-    return drawn
+    return inputs
 
 
 def _is_close(row: Array, golden: Golden, card: Card) -> bool:

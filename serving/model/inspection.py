@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from contract import Array, Card, Image, draw
+from contract import Array, Card, Image, probe_inputs
 from serving.errors import ModelError, shown
 from serving.model.memory import available_memory
 from serving.model.onnx_file import fields
@@ -125,7 +125,7 @@ class Inspection:
         rounded = self._rounded() if isinstance(card.output, Image) else None
         if rounded is None:
             return
-        (levels,) = self._session.run([rounded], draw(card.latents, SEEDS))
+        (levels,) = self._session.run([rounded], probe_inputs(card.latents, card.picture, SEEDS))
         if not np.isfinite(levels).all():
             raise ModelError("the image holds NaN or infinity before it is rounded")
 

@@ -10,9 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from contract import Array, Card, CardError, Categorical, Device, Drawn, Overrides, Parameter, card_from_metadata, parameters
+from contract import (
+    Array,
+    Card,
+    CardError,
+    Categorical,
+    Device,
+    Inputs,
+    Overrides,
+    Parameter,
+    card_from_metadata,
+    parameters,
+)
+from contract.pictures import HAS_PICTURE, PICTURE
 from serving.errors import ModelError, StartError
-from serving.latents.sources import RowSource, draw_rows
+from serving.latents.sources import RowSource, row_inputs
 from serving.model.determinism import BatchingMode, GoldenReport, compare_goldens, find_batching_mode, probe_outputs
 from serving.model.files import read_file
 from serving.model.inspection import open_inspection
@@ -45,13 +57,18 @@ class Model:
     parameters: dict[str, Parameter]
     """Query parameters that the latents give."""
 
-    def run(self, drawn: Drawn) -> Array:
-        """The outputs of drawn latents, one row a seed."""
-        return self.batching.run(self.session, drawn)
+    @property
+    def needs_picture(self) -> bool:
+        """Whether no sample can be made from a seed alone."""
+        return self.card.picture is not None and not self.card.picture.is_optional
+
+    def run(self, inputs: Inputs) -> Array:
+        """The outputs of the graph's inputs, one row each."""
+        return self.batching.run(self.session, inputs)
 
     def sample(self, sources: Sequence[RowSource], overrides: Sequence[Overrides] = ()) -> Array:
         """The outputs of any row sources, one row each."""
-        return self.run(draw_rows(self.card.latents, sources, overrides))
+        return self.run(row_inputs(self.card.latents, self.card.picture, sources, overrides))
 
 
 def load_model(
@@ -132,6 +149,10 @@ def check_interface(session: Session, card: Card) -> None:
         name: ("tensor(int64)", []) if isinstance(latent, Categorical) else ("tensor(float)", [latent.size])
         for name, latent in card.latents.items()
     }
+    if card.picture is not None:
+        expected[PICTURE] = ("tensor(uint8)", list(card.picture.shape))
+        if card.picture.is_optional:
+            expected[HAS_PICTURE] = ("tensor(bool)", [])
     _compare("input", session.get_inputs(), expected)
     kinds = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "int64": "tensor(int64)"}
     output = card.output

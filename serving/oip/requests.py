@@ -72,6 +72,8 @@ def read_inference(body: bytes, model: Model, max_images: int) -> Inference:
     Raises:
         BadInference: naming what is wrong and what would be right.
     """
+    if model.needs_picture:
+        raise BadInference(f"{model.card.name} changes a picture: send a PNG as the body of POST /transform")
     request = _fields(_load(body), "the request", ("inputs",), ("id", "parameters", "outputs"))
     name = request.get("id")
     if "id" in request and not isinstance(name, str):

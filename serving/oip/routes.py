@@ -93,7 +93,7 @@ def show_model_ready(parts: Parts, name: str) -> Response:
 def show_inference(parts: Parts, name: str) -> Response:
     """Samples of seeds or of latents."""
     entry, service = _find(parts, name), parts.service
-    body = read_body(body_limit(entry.model, service.settings.max_images))
+    body = _read_json_body(body_limit(entry.model, service.settings.max_images))
     inference = read_inference(body, entry.model, service.settings.max_images)
     request_headers = RequestHeaders(
         timeout_ms=request.headers.get("X-Request-Timeout-Ms"),
@@ -118,21 +118,31 @@ def _check_draining(parts: Parts) -> None:
         raise ShuttingDown()
 
 
-def read_body(limit: int) -> bytes:
+def _read_json_body(limit: int) -> bytes:
+    if "Inference-Header-Content-Length" in request.headers:
+        raise Unsupported("tensors must be JSON; the extension for binary ones is not spoken")
+    return read_body(limit, "application/json", JSON_BODY, BadInference)
+
+
+def read_body(limit: int, media_type: str, pattern: re.Pattern[str], cut_short: type[Problem]) -> bytes:
     """Return the request's body; at most ``limit`` bytes are read.
 
+    Args:
+        limit: bytes, at most.
+        media_type: the right ``Content-Type``, for the message.
+        pattern: matches every right ``Content-Type``; an absent one is right too.
+        cut_short: the problem of a body that ends early.
+
     Raises:
-        UnsupportedMediaType: it is no plain JSON.
+        UnsupportedMediaType: it is of another type, or compressed.
         ContentTooLarge: it is larger.
-        BadInference: it ends early.
+        Problem: ``cut_short``.
     """
     encoding, kind = request.headers.get("Content-Encoding"), request.headers.get("Content-Type")
     if encoding is not None:
         raise Unsupported(f"Content-Encoding must be absent, got {shown(encoding)}")
-    if "Inference-Header-Content-Length" in request.headers:
-        raise Unsupported("tensors must be JSON; the extension for binary ones is not spoken")
-    if kind is not None and not JSON_BODY.fullmatch(kind):
-        raise Unsupported(f"Content-Type must be application/json, got {shown(kind)}")
+    if kind is not None and not pattern.fullmatch(kind):
+        raise Unsupported(f"Content-Type must be {media_type}, got {shown(kind)}")
     length = request.content_length
     if length is not None and length > limit:
         raise ContentTooLarge(limit)
@@ -140,7 +150,7 @@ def read_body(limit: int) -> bytes:
     if len(body) > limit:
         raise ContentTooLarge(limit)
     if length is not None and len(body) < length:
-        raise BadInference(f"the body ended after {len(body)} of {length} bytes")
+        raise cut_short(f"the body ended after {len(body)} of {length} bytes")
     return body
 
 

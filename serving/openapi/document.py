@@ -17,6 +17,7 @@ from serving.errors import SHOWN_LENGTH, DeadlineExceeded, Problem, QueueFull, R
 from serving.generation import parameters
 from serving.generation.generate import MILLISECONDS, Service
 from serving.generation.interpolate import walk_formats
+from serving.generation.query import suits
 from serving.model.load import Model
 from serving.observability.request_context import REQUEST_ID
 from serving.oip.routes import PLATFORM
@@ -65,6 +66,8 @@ def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Sche
             (ADDRESSED, f"/models/{digest}/generate", (f"show_sample_of_{name}", f"A sample of {name}.")),
             (INFERENCE, f"/v2/models/{name}/infer", (f"show_inference_of_{name}", f"Samples of {name}.")),
         ):
+            if model.needs_picture:
+                continue
             paths[path] = _path_item(entries[route], route, path, title, service, model)
     return template
 
@@ -101,6 +104,11 @@ def _models(service: Service) -> list[Model]:
     return [entry.model for entry in service.registry.values()]
 
 
+def _models_of(rule: str, service: Service) -> list[Model]:
+    """Return the models that a route for samples suits, or, so that its parameters are shown, all if there is none."""
+    return [model for model in _models(service) if suits(model, SAMPLES[rule][0])] or _models(service)
+
+
 def _sample_formats(model: Model) -> dict[str, str]:
     return {name: form.media_type for name, form in FORMATS[model.card.output.kind].items()}
 
@@ -116,6 +124,7 @@ def _walk_formats(model: Model) -> dict[str, str]:
 SAMPLES = {
     "/generate": (parameters.GENERATE, _sample_formats),
     ADDRESSED: ({name: p for name, p in parameters.GENERATE.items() if name != "model"}, _sample_formats),
+    "/transform": (parameters.TRANSFORM, _sample_formats),
     "/walk": (parameters.WALK, _walk_formats),
     "/mix": (parameters.MIX, _single_formats),
     "/arithmetic": (parameters.ARITHMETIC, _single_formats),
@@ -124,7 +133,7 @@ SAMPLES = {
 
 
 def _formats(rule: str, service: Service, model: Model | None) -> dict[str, str]:
-    models = [model] if model else _models(service)
+    models = [model] if model else _models_of(rule, service)
     return {name: media_type for each in models for name, media_type in SAMPLES[rule][1](each).items()}
 
 
@@ -151,6 +160,11 @@ def _path_item(
         if "body" in entry:
             schema = inference_of(model, service.settings.max_images) if model else ref(entry["body"])
             operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
+        if "body_type" in entry:
+            operation["requestBody"] = {
+                "required": True,
+                "content": {entry["body_type"]: {"schema": {"type": "string", "format": "binary"}}},
+            }
         return {method.lower(): operation}
     responses = operation["responses"].items()
     bare = {status: {name: part for name, part in response.items() if name != "content"} for status, response in responses}
@@ -167,7 +181,7 @@ def _path_variable(variable: str, rule: str, service: Service) -> Schema:
 
 
 def _query_parameters(rule: str, service: Service, model: Model | None) -> list[Schema]:
-    route, models = SAMPLES[rule][0], [model] if model else _models(service)
+    route, models = SAMPLES[rule][0], [model] if model else _models_of(rule, service)
     names = [each.card.name for each in models]
     choices: dict[str, Schema] = {
         "format": {"enum": list(_formats(rule, service, model))},

@@ -66,7 +66,7 @@ def cards(draw: st.DrawFn) -> Card:
     if classes:
         inputs["y"] = Categorical(len(classes))
     return Card(
-        **{name: draw(st.text()) for name in ("name", "recipe", "paper", "data", "data_licence", "runtime")},
+        **{name: draw(st.text()) for name in ("name", "recipe", "paper", "data", "data_licence", "runtime")},  # type: ignore[arg-type]
         latents=inputs,
         output=output,
         classes=classes,

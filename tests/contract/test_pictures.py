@@ -18,6 +18,7 @@ from contract import (
     CardError,
     Categorical,
     Image,
+    Latents,
     Normal,
     Picture,
     card_from_metadata,
@@ -31,7 +32,7 @@ from contract.pictures import probe_picture
 from tests.contract import reference
 
 GOLDEN = json.loads(Path(__file__).with_name("golden_pictures.json").read_text())
-LATENTS = {"z": Normal(3), "y": Categorical(10)}
+LATENTS: Latents = {"z": Normal(3), "y": Categorical(10)}
 EXAMPLE = Card(
     name="pix2pix-mnist",
     recipe="pix2pix",
@@ -63,7 +64,8 @@ def test_golden_pictures(golden: dict[str, Any]) -> None:
 def test_a_probe_picture_is_the_references(seed: int, picture: Picture) -> None:
     """Plain integers give the same pixels for any seed and size."""
     found = probe_picture(picture, seed)
-    assert (found.dtype, found.shape) == (np.uint8, picture.shape)
+    assert found.dtype == np.uint8
+    assert found.shape == picture.shape
     assert found.ravel().tolist() == reference.picture(seed, found.size)
 
 

@@ -21,17 +21,18 @@ from contract import (
     Latents,
     Normal,
     Output,
+    Picture,
     Points,
     Tokens,
     Uniform,
     card_to_json,
     digest_latents,
-    draw,
+    probe_inputs,
 )
 from serving.model.runtime import open_session, runtime_of
 
-FLOAT, UINT8, INT64 = 1, 2, 7
-CODES = {"float32": FLOAT, "float16": 10, "uint8": UINT8, "int64": INT64}
+FLOAT, UINT8, INT64, BOOL = 1, 2, 7, 9
+CODES = {"float32": FLOAT, "float16": 10, "uint8": UINT8, "int64": INT64, "bool": BOOL}
 
 
 def varint(value: int) -> bytes:
@@ -186,14 +187,14 @@ def finish(
     }
     if "goldens" not in fields:
         bare = model(graph.nodes, graph.weights, inputs, outputs, {})
-        fields["goldens"] = make_goldens(bare, latents, golden_seeds)
+        fields["goldens"] = make_goldens(bare, latents, golden_seeds, changes.get("picture"))
     return model(graph.nodes, graph.weights, inputs, outputs, {METADATA_KEY: card_to_json(Card(**fields))})
 
 
-def make_goldens(data: bytes, latents: Latents, seeds: Sequence[int]) -> tuple[Golden, ...]:
+def make_goldens(data: bytes, latents: Latents, seeds: Sequence[int], picture: Picture | None = None) -> tuple[Golden, ...]:
     """What a model gives here for a few seeds."""
     session = open_session(data, "cpu", 1)
-    drawn = [(seed, draw(latents, [seed])) for seed in seeds]
+    drawn = [(seed, probe_inputs(latents, picture, [seed])) for seed in seeds]
     return tuple(Golden(seed=s, latents=digest_latents(d, 0), output=session.run(None, d)[0][0]) for s, d in drawn)
 
 
@@ -268,6 +269,35 @@ def exact(**changes: Any) -> bytes:
     shape = graph.constant(np.array([-1, 8, 8, 1], np.int64))
     graph.add("Cast", graph.add("Reshape", graph.add("Clip", sums, *limits), shape), output="image", to=UINT8)
     return finish("exact", graph, GREY, Image(8, 8, 1), [value_info("z", "float32", ["n", 20])], **changes)
+
+
+def transforming(name: str = "transforming", *, channels: int = 1, is_optional: bool = False, **changes: Any) -> bytes:
+    """An image model, 8x8, that mixes a given picture with what the seed draws; without a picture it shows the latter."""
+    graph = Graph()
+    picture = Picture(8, 8, channels, is_optional)
+    row = graph.constant(np.array([-1, 64 * channels], np.int64))
+    pixels = graph.add("Reshape", graph.add("Cast", "picture", to=FLOAT), row)
+    noise = graph.add(
+        "Mul", graph.add("Sigmoid", graph.dense("z", 20, 64 * channels)), graph.constant(np.array(255, np.float32))
+    )
+    table = graph.constant(np.linspace(0, 40, 10, dtype=np.float32)[:, None])
+    noise = graph.add("Add", noise, graph.add("Gather", table, "y", axis=0))
+    mixed = graph.add("Mul", graph.add("Add", pixels, noise), graph.constant(np.array(0.5, np.float32)))
+    inputs = [
+        value_info("z", "float32", ["n", 20]),
+        value_info("y", "int64", ["n"]),
+        value_info("picture", "uint8", ["n", *picture.shape]),
+    ]
+    if is_optional:
+        has = graph.add("Unsqueeze", "has_picture", graph.constant(np.array([1], np.int64)))
+        mixed = graph.add("Where", has, mixed, noise)
+        inputs.append(value_info("has_picture", "bool", ["n"]))
+    limits = [graph.constant(np.array(v, np.float32)) for v in (0, 255)]
+    shape = graph.constant(np.array([-1, *picture.shape], np.int64))
+    clipped = graph.add("Clip", graph.add("Round", mixed), *limits)
+    graph.add("Cast", graph.add("Reshape", clipped, shape), output="image", to=UINT8)
+    latents: Latents = {"z": Normal(20), "y": Categorical(10)}
+    return finish(name, graph, latents, Image(8, 8, channels), inputs, picture=picture, **changes)
 
 
 def random(**changes: Any) -> bytes:

@@ -1,0 +1,45 @@
+"""``POST /transform``: a model that changes pictures, applied to the PNG in the body."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import replace
+
+from serving.encoding.pictures import body_limit, read_picture
+from serving.errors import ContentTooLarge
+from serving.generation.generate import Reply, RequestHeaders, Service, fulfil, sample_request
+from serving.generation.parameters import TRANSFORM
+from serving.generation.query import parse_query
+
+
+def max_body(service: Service) -> int:
+    """Return the bytes of a body, at most, for any model in service."""
+    return max(body_limit(entry.model.card.picture) for entry in service.registry.values())
+
+
+async def transform(service: Service, query_string: str, request_headers: RequestHeaders, body: bytes) -> Reply:
+    """Answer ``/transform``.
+
+    The same query and picture have the same body as long as model, runtime and encoder are the same; two PNGs with the same
+    pixels at the model's size are the same picture.
+
+    Args:
+        service: models, cache and limits.
+        query_string: raw.
+        request_headers: of the request.
+        body: the PNG.
+
+    Raises:
+        Problem: the query or the picture is wrong, or the request cannot be answered now.
+        ClientDisconnected: no reply can be sent.
+    """
+    query = parse_query(query_string, service.registry, service.settings, route=TRANSFORM)
+    declared = query.model.card.picture
+    assert declared is not None
+    if len(body) > body_limit(declared):
+        raise ContentTooLarge(body_limit(declared))
+    # A large PNG takes milliseconds to decode; on the event loop all other requests would wait.
+    pixels = await asyncio.to_thread(read_picture, body, declared)
+    query = replace(query, picture=hashlib.sha256(pixels.tobytes()).hexdigest())
+    return await fulfil(service, sample_request(service, query, request_headers.accept, pixels), request_headers)
