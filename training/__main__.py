@@ -141,6 +141,11 @@ class Score:
         from training.metrics.command import run_score
 
         is_run = self.model.is_dir()
+        if is_run and find_config(self.model) and read_config(self.model).resolve().needs_picture:
+            from training.run.transformed import examine_transformed
+
+            examine_transformed(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
+            return 0
         model = self.model / "model.onnx" if is_run else self.model
         run_score(
             model,

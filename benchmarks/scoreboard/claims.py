@@ -80,6 +80,43 @@ class AtMost:
 
 
 @dataclass(frozen=True)
+class Between:
+    """The median of the seeds lies within a range."""
+
+    low: float
+    high: float
+    rows: tuple[str, ...] = ()
+    verdict: Verdict = "shown"
+
+    def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
+        """Both ends count."""
+        return self.low <= statistics.median(values) <= self.high
+
+    def __str__(self) -> str:
+        return f"median within {self.low:g}..{self.high:g}"
+
+
+@dataclass(frozen=True)
+class NotBelow:
+    """The median of the seeds is at most ``slack`` below that of another row."""
+
+    row: str
+    slack: float
+    verdict: Verdict = "shown"
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return (self.row,)
+
+    def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
+        """Higher values are better."""
+        return statistics.median(values) >= statistics.median(of(self.row)) - self.slack
+
+    def __str__(self) -> str:
+        return f"median ≥ that of {self.row} - {self.slack:g}"
+
+
+@dataclass(frozen=True)
 class Below:
     """A statistic of the seeds is below a share of the same statistic of another row."""
 

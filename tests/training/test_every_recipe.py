@@ -13,11 +13,12 @@ import onnxruntime
 import pytest
 import torch
 
-from contract import Points, card_from_metadata, draw
+from contract import Points, card_from_metadata
 from serving.app import create_app
+from serving.encoding.png import write_png
 from serving.settings import Settings
 from tests.training.conftest import REHEARSED, differences, few_updates, tiny_config, tiny_context, train_in_process, train_tiny
-from training.export.sample_grid import sample_game, sampler_of
+from training.export.sample_grid import sample_game, sample_inputs, sampler_of
 from training.game.loop import play
 from training.recipes import CATALOGUE
 from training.run.checkpoint import load_newest
@@ -40,6 +41,7 @@ GENERATORS = {
     "gman_small": ["gman_mean_small", "gman_max_small", "gman_modified_small", "gman_one_small"],
     "vaegan_small": ["vaegan_ns_small", "vae_small"],
     "r3gan_plain": ["gan_r1_r2_plain"],
+    "pix2pix_small": ["pix2pix_l1_small"],
 }
 """Recipes with one generator and one data set: the first of them is exported and served, the others differ in weights only."""
 EXPORTED_AS = {name: first for first, others in GENERATORS.items() for name in others}
@@ -99,16 +101,22 @@ def _assert_served(run: Path, name: str) -> None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
     assert (card.recipe, card.steps, session.get_outputs()[0].name) == (name, STEPS, card.output.kind)
-    assert [i.name for i in session.get_inputs()] == list(card.latents)
+    game, data = open_run(tiny_context(run))
+    inputs = sample_inputs(game, data, range(5))
+    assert [i.name for i in session.get_inputs()] == list(inputs)
 
-    computed = session.run(None, dict(draw(card.latents, list(range(5)))))[0]
-    expected = sample_game(*open_run(tiny_context(run)), range(5))
+    computed = session.run(None, dict(inputs))[0]
+    expected = sample_game(game, data, range(5))
     assert computed.dtype == expected.dtype
     tolerance = 1e-4 * (1 + np.abs(expected)) if isinstance(card.output, Points) else 1
     assert (np.abs(computed.astype(float) - expected.astype(float)) <= tolerance).all()
 
     client = create_app(Settings(models=(str(path),), workers=1)).flask.test_client()
-    answer = client.get("/generate?seed=3&format=npy")
+    if game.recipe.needs_picture:
+        sent = write_png(inputs["picture"][3], {})
+        answer = client.post("/transform?seed=3&format=npy", data=sent, content_type="image/png")
+    else:
+        answer = client.get("/generate?seed=3&format=npy")
     assert answer.status_code == 200
     assert (np.load(io.BytesIO(answer.data)).reshape(computed[3].shape) == computed[3]).all()
 

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from contract import Categorical, Latent, Normal, Parameter, draw, parameters
+from contract import Categorical, Inputs, Latent, Normal, Parameter, Picture, draw, parameters, picture_inputs
+from contract.pictures import HAS_PICTURE, PICTURE
 from training.data import DataSet
 from training.export.samplers import Sampler, sampler_for
 from training.game.loop import Game
+from training.game.recipe import Recipe
 
 SHEET = 64
 POINTS = 1000
@@ -26,23 +28,58 @@ TRAVERSED = 10
 def sampler_of(game: Game, data: DataSet) -> Sampler:
     """What would be exported now; it shares the game's weights, and their present mode."""
     inner = game.recipe.sampler(game.sampling_nets())
-    return sampler_for(data, inner, tuple(game.latents), game.recipe.pixels)
+    picture = () if game.recipe.picture is None else (PICTURE, HAS_PICTURE) if game.recipe.is_picture_optional else (PICTURE,)
+    return sampler_for(data, inner, (*game.latents, *picture), game.recipe.pixels)
 
 
 def sample_game(game: Game, data: DataSet, seeds: Sequence[int], overrides: Sequence[dict[str, float]] = ()) -> NDArray[Any]:
-    """What the exported model would answer now for these seeds: uint8 [n,h,w,c] or float32 [n,k]."""
-    drawn = draw(game.latents, seeds, overrides)
+    """What the exported model would answer now for the inputs of ``sample_inputs``: uint8 [n,h,w,c] or float32 [n,k]."""
+    inputs = sample_inputs(game, data, seeds, overrides)
     sampler = sampler_of(game, data)
     with torch.no_grad(), evaluating(sampler):
-        made = sampler(*(torch.from_numpy(values).to(game.device) for values in drawn.values()))
+        made = sampler(*(torch.from_numpy(values).to(game.device) for values in inputs.values()))
     answer: NDArray[Any] = made.cpu().numpy()
     return answer
 
 
+def sample_inputs(game: Game, data: DataSet, seeds: Sequence[int], overrides: Sequence[dict[str, float]] = ()) -> Inputs:
+    """The graph's inputs for these seeds: the latents, and where a picture is needed that of training image i at index i."""
+    drawn = draw(game.latents, seeds, overrides)
+    picture = picture_of(game.recipe, data)
+    if picture is None:
+        return drawn
+    pictures = [None] * len(seeds) if picture.is_optional else list(pictures_of(game, len(seeds)))
+    return {**drawn, **picture_inputs(picture, pictures)}
+
+
+def picture_of(recipe: Recipe, data: DataSet) -> Picture | None:
+    """The declaration of the picture that the exported model takes; None for a recipe without one."""
+    if recipe.picture is None:
+        return None
+    channels, height, width = data.shape
+    return Picture(height, width, channels, recipe.is_picture_optional)
+
+
+def pictures_of(game: Game, count: int) -> NDArray[np.uint8]:
+    """Pictures of the first training images, uint8 [count,h,w,c], the images repeated where there are too few."""
+    assert game.recipe.picture is not None
+    real = game.batches.rows(torch.arange(count, device=game.device) % len(game.batches))
+    x = game.recipe.picture(real.x)
+    levels = x * 255 if game.recipe.pixels == "unit" else x * 127.5 + 127.5
+    pixels: NDArray[np.uint8] = levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return pixels
+
+
 def make_sample_grid(game: Game, data: DataSet) -> NDArray[Any]:
-    """Samples of fixed latents: a row a seed and a column a class where there are classes, else 64 images, or 1,000 points."""
+    """Samples of fixed latents: a row a seed and a column a class where there are classes, else 64 images, or 1,000 points.
+
+    Where a picture is needed, each of 32 pictures, and after it what becomes of it.
+    """
     if not data.is_image:
         return sample_game(game, data, range(POINTS))
+    if game.recipe.needs_picture:
+        pairs = np.stack([pictures_of(game, SHEET // 2), sample_game(game, data, range(SHEET // 2))], 1)
+        return pairs.reshape(-1, *pairs.shape[2:])
     columns = _classes(game)
     if not columns:
         return sample_game(game, data, range(SHEET))

@@ -1,4 +1,4 @@
-"""What is exported: modules from latents to the contract's output, so that a reader never knows tanh from sigmoid."""
+"""What is exported: modules from a graph's inputs to the contract's output, so that a reader never knows tanh from sigmoid."""
 
 from __future__ import annotations
 
@@ -8,27 +8,34 @@ import torch
 from torch import Tensor, nn
 
 from contract import Image, Output, Points
+from contract.pictures import PICTURE
 from training.data import DataSet, Pixels
 
 
 class ImageSampler(nn.Module):
-    """Latents to uint8 [n,h,w,c], rounded half to even: what clients see."""
+    """Latents, and pictures uint8 [n,h,w,c] if there are any, to uint8 [n,h,w,c], rounded half to even: what clients see."""
 
     def __init__(self, inner: nn.Module, names: tuple[str, ...], pixels: Pixels) -> None:
-        """``inner`` gives [n,c,h,w] in the range that ``pixels`` names; ``names`` are its latents, in order."""
+        """``inner`` takes and gives images [n,c,h,w] in the range that ``pixels`` names; ``names`` are its inputs, in order."""
         super().__init__()
         self.inner = inner
         self.names = names
         self.pixels = pixels
 
-    def forward(self, *latents: Tensor) -> Tensor:
-        return torch.round(self.levels(*latents)).clamp(0, 255).to(torch.uint8)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return torch.round(self.levels(*inputs)).clamp(0, 255).to(torch.uint8)
 
-    def levels(self, *latents: Tensor) -> Tensor:
+    def levels(self, *inputs: Tensor) -> Tensor:
         """float32 [n,h,w,c] in 0..255, before rounding."""
-        x = cast(Tensor, self.inner(**dict(zip(self.names, latents, strict=True))))
+        named = dict(zip(self.names, inputs, strict=True))
+        if PICTURE in named:
+            named[PICTURE] = self._scale(named[PICTURE].permute(0, 3, 1, 2))
+        x = cast(Tensor, self.inner(**named))
         x = x * 255 if self.pixels == "unit" else x * 127.5 + 127.5
         return x.permute(0, 2, 3, 1)
+
+    def _scale(self, picture: Tensor) -> Tensor:
+        return picture.float() / 255 if self.pixels == "unit" else picture.float() / 127.5 - 1
 
 
 class PointSampler(nn.Module):
@@ -39,12 +46,12 @@ class PointSampler(nn.Module):
         self.inner = inner
         self.names = names
 
-    def forward(self, *latents: Tensor) -> Tensor:
-        return self.levels(*latents)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.levels(*inputs)
 
-    def levels(self, *latents: Tensor) -> Tensor:
+    def levels(self, *inputs: Tensor) -> Tensor:
         """The same."""
-        return cast(Tensor, self.inner(**dict(zip(self.names, latents, strict=True))))
+        return cast(Tensor, self.inner(**dict(zip(self.names, inputs, strict=True))))
 
 
 Sampler = ImageSampler | PointSampler

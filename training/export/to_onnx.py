@@ -16,7 +16,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from contract import METADATA_KEY, Card, Categorical, Golden, Latent, Latents, card_to_json, digest_latents, draw, runtime_class
+from contract import (
+    METADATA_KEY,
+    Card,
+    Categorical,
+    Golden,
+    Inputs,
+    Latent,
+    Latents,
+    Picture,
+    card_to_json,
+    digest_latents,
+    probe_inputs,
+    runtime_class,
+)
+from contract.pictures import HAS_PICTURE, PICTURE
 from training.errors import ExportError
 from training.export.fold_batchnorm import fold_batch_norm
 from training.export.runtime import onnxruntime_version, open_session
@@ -48,10 +62,11 @@ def export(sampler: Sampler, card: Card, path: Path, *, upsampling: Upsampling =
     folded = cast(Sampler, fold_batch_norm(sampler))
     if upsampling == "depthtospace":
         folded = cast(Sampler, rewrite_transposed(folded))
-    model = _to_onnx(folded, card.latents, card.output.kind)
-    difference = _parity(sampler, _to_onnx(_Levels(folded), card.latents, "levels"), model, card.latents)
+    examples = _examples(card.latents, card.picture)
+    model = _to_onnx(folded, examples, card.output.kind)
+    difference = _parity(sampler, _to_onnx(_Levels(folded), examples, "levels"), model, card)
     session = open_session(model.SerializeToString())
-    goldens = tuple(_golden(session, card.latents, seed) for seed in GOLDEN_SEEDS)
+    goldens = tuple(_golden(session, card, seed) for seed in GOLDEN_SEEDS)
     card = replace(card, runtime=runtime_class(onnxruntime_version(), "cpu"), goldens=goldens)
     write_whole(path, _with_card(model, card).SerializeToString(deterministic=True))
     return difference
@@ -70,29 +85,38 @@ class _Levels(nn.Module):
         super().__init__()
         self.sampler = sampler
 
-    def forward(self, *latents: Tensor) -> Tensor:
-        return self.sampler.levels(*latents)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.sampler.levels(*inputs)
 
 
-def _to_onnx(module: nn.Module, latents: Latents, output: str) -> onnx.ModelProto:
-    example = tuple(_example(latent) for latent in latents.values())
+def _to_onnx(module: nn.Module, examples: Mapping[str, Tensor], output: str) -> onnx.ModelProto:
     rows = torch.export.Dim("n")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
-            example,
+            tuple(examples.values()),
             dynamo=True,
             opset_version=OPSET,
             verbose=False,
             external_data=False,
-            input_names=list(latents),
+            input_names=list(examples),
             output_names=[output],
-            dynamic_shapes={"latents": tuple({0: rows} for _ in example)},
+            dynamic_shapes={"inputs": tuple({0: rows} for _ in examples)},
         )
     assert program is not None  # None only when a file name is given
     return _stripped(program.model_proto)
+
+
+def _examples(latents: Latents, picture: Picture | None) -> dict[str, Tensor]:
+    """Two rows of every input, by name, in the graph's order."""
+    examples = {name: _example(latent) for name, latent in latents.items()}
+    if picture is not None:
+        examples[PICTURE] = torch.zeros(2, *picture.shape, dtype=torch.uint8)
+        if picture.is_optional:
+            examples[HAS_PICTURE] = torch.zeros(2, dtype=torch.bool)
+    return examples
 
 
 def _example(latent: Latent) -> Tensor:
@@ -134,19 +158,19 @@ def _with_card(model: onnx.ModelProto, card: Card) -> onnx.ModelProto:
     return finished
 
 
-def _run(session: Any, latents: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    return cast(NDArray[Any], session.run(None, dict(latents))[0])
+def _run(session: Any, inputs: Inputs) -> NDArray[Any]:
+    return cast(NDArray[Any], session.run(None, dict(inputs))[0])
 
 
-def _golden(session: Any, latents: Latents, seed: int) -> Golden:
-    drawn = draw(latents, [seed])
-    return Golden(seed=seed, latents=digest_latents(drawn, 0), output=_run(session, drawn)[0])
+def _golden(session: Any, card: Card, seed: int) -> Golden:
+    inputs = probe_inputs(card.latents, card.picture, [seed])
+    return Golden(seed=seed, latents=digest_latents(inputs, 0), output=_run(session, inputs)[0])
 
 
-def _parity(sampler: Sampler, levels: onnx.ModelProto, model: onnx.ModelProto, latents: Latents) -> dict[str, float]:
+def _parity(sampler: Sampler, levels: onnx.ModelProto, model: onnx.ModelProto, card: Card) -> dict[str, float]:
     """torch, batch normalisation not folded, against onnxruntime, on 64 seeds in batches of 1, 2 and 7."""
-    drawn = draw(latents, list(PARITY_SEEDS))
-    tensors = [torch.from_numpy(values) for values in drawn.values()]
+    inputs = probe_inputs(card.latents, card.picture, list(PARITY_SEEDS))
+    tensors = [torch.from_numpy(values) for values in inputs.values()]
     with torch.no_grad():
         exact, seen = sampler.levels(*tensors).numpy(), sampler(*tensors).numpy()
     if not np.isfinite(exact).all():  # the comparison below would not notice: max(0.0, nan) is 0
@@ -159,7 +183,7 @@ def _parity(sampler: Sampler, levels: onnx.ModelProto, model: onnx.ModelProto, l
     for batch in PARITY_BATCHES:
         for start in range(0, len(PARITY_SEEDS), batch):
             rows = slice(start, start + batch)
-            part = {name: values[rows] for name, values in drawn.items()}
+            part = {name: values[rows] for name, values in inputs.items()}
             off = np.abs(_run(float_session, part) - exact[rows]) / scale[rows]
             worst["float"] = max(worst["float"], float(off.max()))
             difference = _run(session, part).astype(np.float64) - seen[rows].astype(np.float64)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from contract import Latents
+from contract.pictures import PICTURE
 from training.errors import RecipeError
 from training.game.batches import Batches
 from training.game.objective import Loss
@@ -47,9 +48,10 @@ def check_parts(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents)
     for name in recipe.ema.nets if recipe.ema else ():
         if name not in nets:
             raise RecipeError(recipe.name, f"ema averages the net {name}, which nets must make, got {_listed(nets)}")
+    inputs = (*latents, *([PICTURE] if recipe.picture else []))
     for name in recipe.conditions:
-        if name not in latents:
-            raise RecipeError(recipe.name, f"conditions must be names of latents ({_listed(latents)}), got {name}")
+        if name not in inputs:
+            raise RecipeError(recipe.name, f"conditions must be names of G's inputs ({_listed(inputs)}), got {name}")
 
 
 def _check_owners(recipe: Recipe, nets: Mapping[str, nn.Module]) -> None:
@@ -85,9 +87,11 @@ def check_shapes(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents
         real = batches.at(0)
         real = recipe.transform_real(real) if recipe.transform_real else real
         z = recipe.sample_latents(latents, recipe.batch, batches.data.items.device)
+        if recipe.picture:
+            z = {**z, PICTURE: recipe.picture(real.x)}
         for name in filter(GENERATOR.fullmatch, nets):
             _check_generator(recipe, name, nets[name], z, real.x)
-        conditioning = {name: z[name] if real.y is None else real.y for name in recipe.conditions}
+        conditioning = {name: z[name] if real.y is None or name == PICTURE else real.y for name in recipe.conditions}
         for name in filter(DISCRIMINATOR.fullmatch, nets):
             _check_discriminator(recipe, name, nets[name], real.x, conditioning)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from contract import Latents
+from contract.pictures import PICTURE
 from training.errors import NonFinite
 from training.game.batches import Batches, derive_seed
 from training.game.check import check_parts
@@ -158,10 +159,13 @@ def _draw(game: Game, update: Update, players: list[Player]) -> StepContext:
     recipe = game.recipe
     _seed(game.device, derive_seed(game.seed, game.noise))
     real = game.batches.at(game.batch - 1)
+    real = recipe.transform_real(real) if recipe.transform_real else real
     latents = recipe.sample_latents(game.latents, recipe.batch, game.device)
+    if recipe.picture:
+        latents = {**latents, PICTURE: recipe.picture(real.x)}
     return StepContext(
         game.callable_nets,
-        recipe.transform_real(real) if recipe.transform_real else real,
+        real,
         latents,
         step=game.step,
         moving=frozenset(name for p in players for name in p.nets),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from contract import Latents
+from contract.pictures import PICTURE
 from training.data import Pixels
 from training.game.batches import Batches
 from training.game.gates import Gate, always
@@ -20,6 +21,8 @@ from training.game.schedules import Schedule, alternate
 from training.game.step import Batch
 
 Nets = dict[str, nn.Module]
+ToPicture = Callable[[Tensor], Tensor]
+"""From real images [N,C,H,W] in the recipe's range to the pictures that G changes, of the same shape and range."""
 Hyperparameters = Callable[[int, int], Mapping[str, float | tuple[float, float]]]
 SampleLatents = Callable[[Latents, int, torch.device], dict[str, Tensor]]
 Prepare = Callable[[Mapping[str, nn.Module], Batches, int], None]
@@ -96,7 +99,11 @@ class Recipe:
     pixels: Pixels = "tanh"
     """Range in which the nets see images: ``unit`` is [0,1], ``tanh`` is [-1,1]."""
     conditions: tuple[str, ...] = ()
-    """Names of the latents that D receives too; for real samples it receives their labels instead."""
+    """Names of the inputs of G that D receives too; for real samples it receives their labels instead of latents."""
+    picture: ToPicture | None = None
+    """Makes the pictures that G changes from real images: the input ``picture`` of G, and of D if ``conditions`` names it."""
+    is_picture_optional: bool = False
+    """Whether the exported module also samples without a picture; it then takes ``has_picture``, bool [N], too."""
     sample_latents: SampleLatents = from_priors
     """How latents are drawn in training."""
     transform_real: Callable[[Batch], Batch] | None = None
@@ -112,4 +119,10 @@ class Recipe:
 
     @property
     def is_conditional(self) -> bool:
-        return bool(self.conditions)
+        """Whether it needs the labels of the real samples."""
+        return any(name != PICTURE for name in self.conditions)
+
+    @property
+    def needs_picture(self) -> bool:
+        """Whether no sample can be made without a picture."""
+        return self.picture is not None and not self.is_picture_optional

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from contract.pictures import PICTURE
+
 T = TypeVar("T")
 
 
@@ -28,7 +30,7 @@ class DiscriminatorOutput:
     """Output of a discriminator."""
 
     logit: Tensor
-    """[N], or [N,K] for K classes; greater means more real."""
+    """[N], or [N,K] for K classes or patches; greater means more real."""
     features: Tensor
     """[N,F], the input of the last layer."""
     heads: Mapping[str, Tensor] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class StepContext:
         """Args:
         nets: nets by role; ``G`` takes the latents by name, ``D`` takes samples, and the conditions by name.
         real: real batch, N samples.
-        latents: N rows of each declared latent.
+        latents: N rows of each declared latent, and the pictures made from the real batch if G changes pictures.
         step: training step, from 0.
         moving: names of the nets that this update trains.
         conditions: names of the latents that D receives too; for real samples it receives the label instead.
@@ -90,9 +92,9 @@ class StepContext:
         """The discriminator's inputs other than the samples, by name; ``kind`` is ``real`` or ``fake``."""
         if kind == "fake":
             return {name: self.latents[name] for name in self._conditions}
-        if self._conditions and self.real.y is None:
+        if self.real.y is None and any(name != PICTURE for name in self._conditions):
             raise ValueError(f"the recipe is conditional on {', '.join(self._conditions)}, but the data has no labels")
-        return {name: cast(Tensor, self.real.y) for name in self._conditions}
+        return {name: self.latents[name] if name == PICTURE else cast(Tensor, self.real.y) for name in self._conditions}
 
     def cached(self, key: str, make: Callable[[], T]) -> T:
         """``make()``, computed at the first call with this key; for values that several losses share."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contract import Card, Categorical, Image, Tokens, card_from_metadata, draw
+from contract import Card, Categorical, Image, Tokens, card_from_metadata, draw, picture_inputs
 from training.export.runtime import open_session
 from training.metrics.errors import ScoreError
 
@@ -37,7 +37,7 @@ def sample_model(model: Path, count: int) -> Sampled:
     """The samples of seeds 0..count-1, on the CPU.
 
     Raises:
-        ScoreError: the file is not there, is no ONNX model, or makes what has no measures here.
+        ScoreError: the file is not there, is no ONNX model, makes what has no measures here, or needs a picture.
         CardError: it has no card, or a false one.
     """
     if not model.is_file():
@@ -50,11 +50,15 @@ def sample_model(model: Path, count: int) -> Sampled:
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
     if isinstance(card.output, Tokens):
         raise ScoreError(f"{model} makes tokens; only images and points have measures here")
+    if card.picture is not None and not card.picture.is_optional:
+        raise ScoreError(f"{model} changes a picture, and makes no samples of its own; score its run directory")
     is_conditional = bool(card.classes) and isinstance(card.latents.get("y"), Categorical)
     outputs, asked = [], []
     for start in range(0, count, BATCH):
-        drawn = draw(card.latents, range(start, min(start + BATCH, count)))
-        outputs.append(session.run(None, drawn)[0])
+        seeds = range(start, min(start + BATCH, count))
+        drawn = draw(card.latents, seeds)
+        given = {} if card.picture is None else picture_inputs(card.picture, [None] * len(seeds))
+        outputs.append(session.run(None, {**drawn, **given})[0])
         asked += [drawn["y"]] if is_conditional else []
     items = torch.from_numpy(np.concatenate(outputs))
     return Sampled(

@@ -10,6 +10,7 @@ from training.recipes import (
     infogan,
     margin,
     packing,
+    pix2pix,
     r3gan,
     salimans,
     several,
@@ -32,6 +33,7 @@ MODULES = (
     margin,
     several,
     variational,
+    pix2pix,
     r3gan,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}

@@ -13,7 +13,7 @@ from torch.backends import cudnn
 from contract import Card, draw
 from training.data import DataError, DataSet, load
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
-from training.export.sample_grid import make_sample_grid, sample_game, sampler_of, traversals
+from training.export.sample_grid import make_sample_grid, picture_of, sample_game, sampler_of, traversals
 from training.export.samplers import output_of
 from training.export.to_onnx import export, package_versions
 from training.files import locked, remove_leftovers, write_json
@@ -210,7 +210,7 @@ def _play_recorded(
 def _evaluate(evaluate: CheckpointEvaluator, game: Game, data: DataSet, progress: Progress) -> None:
     samples = torch.from_numpy(sample_game(game, data, SEEDS))
     samples = samples.permute(0, 3, 1, 2).contiguous() if data.is_image else samples
-    asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if game.recipe.is_conditional else None
+    asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if "y" in game.recipe.conditions else None
     sign, scores = evaluate(samples, asked)
     usual_steps = CATALOGUE[game.recipe.name].steps
     collapse = has_collapsed(sign, is_known=COLLAPSE in game.latest, progress=game.step / usual_steps)
@@ -242,6 +242,7 @@ def card_of(game: Game, data: DataSet) -> Card:
         recipe=game.recipe.name,
         paper=game.recipe.paper,
         latents=game.latents,
+        picture=picture_of(game.recipe, data),
         output=output_of(data),
         classes=data.classes if "y" in game.recipe.conditions else (),
         data=data.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.scoreboard.claims import Above, AtLeast, AtMost, Bar, Below, Claim, Spread, decide
+from benchmarks.scoreboard.claims import Above, AtLeast, AtMost, Bar, Below, Between, Claim, NotBelow, Spread, decide
 
 OTHERS = {"twin": [4.0, 6.0, 8.0], "unrun": []}
 
@@ -20,6 +20,10 @@ OTHERS = {"twin": [4.0, 6.0, 8.0], "unrun": []}
         (AtMost(8, "worst"), [1.0, 2.0, 9.0], False),
         (Below("twin"), [5.9, 5.9, 100.0], True),
         (Below("twin", share=0.5), [3.1, 3.1, 3.1], False),
+        (Between(0.9, 1.1), [0.1, 1.1, 9.0], True),
+        (Between(0.9, 1.1), [0.1, 1.2, 9.0], False),
+        (NotBelow("twin", 0.5), [5.5, 5.5, 5.5], True),
+        (NotBelow("twin", 0.5), [5.4, 5.4, 9.0], False),
         (Above("twin"), [6.1, 6.1, 6.1], True),
         (Above("twin"), [5.9, 5.9, 5.9], False),
     ],

@@ -113,7 +113,7 @@ MISTAKES = {
     ),
     "condition": (
         replace(RIGHT, conditions=("y",)),
-        "recipe parabola: conditions must be names of latents (z), got y",
+        "recipe parabola: conditions must be names of G's inputs (z), got y",
     ),
 }
 

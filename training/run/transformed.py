@@ -1,0 +1,74 @@
+"""Examine a recipe that changes pictures: what becomes of the pictures of unseen images, next to the images themselves."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.data import DataError, DataSet, load
+from training.export.sample_grid import evaluating
+from training.files import cache_folder, write_json
+from training.game.loop import Game
+from training.game.priors import from_priors
+from training.metrics.classifier import classifier_for
+from training.metrics.command import CLASSIFIERS
+from training.run.context import JobContext
+from training.run.job import EXAMINATION, open_run
+
+BATCH = 500
+
+
+def examine_transformed(context: JobContext) -> dict[str, float]:
+    """Measure the newest checkpoint on the data's test part; print the values, and write examination.json.
+
+    Where the data has no test part here, its training images are taken, and the printed line says so.
+
+    Returns:
+        ``accuracy`` and ``accuracy-real``: shares of changed and of real images in which the classifier sees the image's class;
+        ``sharpness``: the Laplacian energy of changed images over that of real ones; ``l1``: mean difference of a pixel, 0..1.
+
+    Raises:
+        TrainingError, DataError: the run has no checkpoint, or its data cannot be loaded.
+    """
+    game, data = open_run(context)
+    test, part = data, "training"
+    with suppress(DataError):
+        test = load(data.name, split="test", size=game.recipe.size, environ=context.environ).to(context.device)
+        part = "test"
+    made, real = change(game, test), test.items.float() / 255
+    say = partial(context.console.print, markup=False, highlight=False)
+    values = {"sharpness": laplacian_energy(made) / laplacian_energy(real), "l1": float((made - real).abs().mean())}
+    if test.labels is not None:
+        classifier = classifier_for(data, cache=cache_folder(context.environ) / CLASSIFIERS, device=context.device, say=say)
+        values["accuracy"] = classifier.accuracy_on((made * 255).round().to(torch.uint8), test.labels)
+        values["accuracy-real"] = classifier.accuracy_on(test.items, test.labels)
+    say(
+        f"on {len(test):,} {part} samples of {data.name}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    )
+    write_json(context.run / EXAMINATION, {"step": game.step, "data": data.name, "samples": len(test), "values": values})
+    return values
+
+
+@torch.no_grad()
+def change(game: Game, data: DataSet) -> Tensor:
+    """The images, float32 [N,C,H,W] in 0..1, that the sampler makes of the pictures of a data set's images."""
+    recipe = game.recipe
+    assert recipe.picture is not None
+    module, parts = recipe.sampler(game.sampling_nets()), []
+    torch.manual_seed(game.seed)
+    with evaluating(module):
+        for items in data.items.split(BATCH):
+            latents = from_priors(game.latents, len(items), game.device)
+            x: Tensor = module(**latents, picture=recipe.picture(game.batches.scale(items)))
+            parts.append(x if recipe.pixels == "unit" else (x + 1) / 2)
+    return torch.cat(parts).clamp(0, 1)
+
+
+def laplacian_energy(images: Tensor) -> float:
+    """Mean square of the discrete Laplacian, images [N,C,H,W] in 0..1: greater where edges are sharper."""
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], device=images.device)[None, None]
+    return float(F.conv2d(images.flatten(0, 1)[:, None], kernel).square().mean())
