@@ -119,8 +119,8 @@ class ASGIApp:
 
     async def _buffer_body(self, scope: Message, receive: Receive, limit: int) -> Receive:
         """Read the body on the event loop, up to the size limit, so that no thread waits for a slow client."""
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > limit:
+        length = dict(scope["headers"]).get(b"content-length")
+        if length is not None and (not length.isdigit() or int(length) > limit):
             return receive  # the view refuses it by its header, unread
         body, has_more = bytearray(), True
         try:
@@ -130,7 +130,8 @@ class ASGIApp:
                     body += message.get("body", b"")
                     has_more = message.get("more_body", False)
         except TimeoutError:
-            body.clear()  # the view refuses an empty body; a part of one may look whole
+            if length is None:  # the view refuses a body shorter than its length, but a part of a chunked one may look whole
+                body.clear()
         return _replay(bytes(body), receive)
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:

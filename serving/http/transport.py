@@ -20,8 +20,13 @@ class CoalescingTransport:
         """Whether the latest response has ``Retry-After``."""
 
     def write(self, data: bytes) -> None:
-        """Buffer the head, which is the first write of a response; send later writes, and ``100 Continue``, at once."""
-        if self._has_head or data.startswith(b"HTTP/1.1 1"):
+        """Buffer the head, which is the first write of a response; send later writes, and ``100 Continue``, at once.
+
+        On a connection that is closing nothing is sent: uvicorn stops only the latest of its pipelined requests.
+        """
+        if self._transport.is_closing():
+            self._head = b""
+        elif self._has_head or data.startswith(b"HTTP/1.1 1"):
             self._transport.write(self._head + data if self._head else data)
             self._head = b""
         else:
@@ -29,10 +34,9 @@ class CoalescingTransport:
 
     def end_response(self) -> None:
         """Send a head without a body; the next write begins another response."""
-        if self._head:
+        if self._head and not self._transport.is_closing():
             self._transport.write(self._head)
-            self._head = b""
-        self._has_head = False
+        self._head, self._has_head = b"", False
 
     def is_closing(self) -> bool:
         """Whether the transport is closing."""

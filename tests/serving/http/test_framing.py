@@ -158,6 +158,16 @@ def test_a_malformed_request_behind_a_good_one_does_not_lose_its_response(server
     assert b"smuggled" not in answer
 
 
+def test_a_client_that_leaves_pipelined_requests_leaves_no_traceback(server: Server) -> None:
+    """Requests behind each other whose client has gone are dropped; the module's fixture finds stderr empty."""
+    for _ in range(30):
+        with closing(connect(server)) as connection:
+            connection.sendall(4 * (b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" + GET + b"\r\n"))
+            connection.shutdown(socket.SHUT_WR)
+            read_all(connection)
+    assert server.get("/healthz")[0] == 200
+
+
 def test_a_slow_reader_gets_its_whole_response(server: Server) -> None:
     """H-23: a client that reads 3 MB steadily, for longer than ``client_seconds``, gets all of it."""
     with socket.socket() as connection:
