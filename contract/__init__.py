@@ -1,6 +1,6 @@
 """What training and serving must have in common; it needs only NumPy and the standard library."""
 
-from contract.card import METADATA_KEY, Card, Golden, card_from_metadata, card_to_json, digest_latents
+from contract.card import METADATA_KEY, Card, Golden, card_from_metadata, card_to_json, check_names, digest_latents
 from contract.errors import CardError, ContractError, DrawError
 from contract.latents import Categorical, Latent, Latents, Normal, Parameter, Uniform, parameters
 from contract.outputs import Array, Image, Output, Points, Tokens
@@ -34,6 +34,7 @@ __all__ = [
     "Uniform",
     "card_from_metadata",
     "card_to_json",
+    "check_names",
     "digest_latents",
     "draw",
     "parameters",

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -21,6 +22,8 @@ from contract.sampling import MAX_SEED
 
 METADATA_KEY = "gan.card"
 SCHEMA = 1
+RESERVED = ("seed", "n", "format", "scale", "model")
+"""Query parameters of every model; a latent must not have one of these names."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,6 +185,21 @@ def _golden(value: Any, output: Output) -> Golden:
     if not _is_text(golden.latents):
         raise CardError(f"card.goldens: latents must be a SHA-256, got {golden.latents!r}")
     return golden
+
+
+def check_names(card: Card) -> None:
+    """Check that the names of the model and of its parameters can stand in a URL.
+
+    Raises:
+        CardError: one cannot, or a latent takes the name of a query parameter that every model has.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", card.name):
+        raise CardError(f"card.name must be 1..64 letters, digits, dots and dashes, got {card.name!r}")
+    for name in parameters(card.latents):
+        if name in RESERVED or not re.fullmatch(r"[A-Za-z0-9_]{1,32}", name):
+            raise CardError(
+                f"card.latents gives the parameter {name!r}, which is reserved or not 1..32 letters, digits and underscores"
+            )
 
 
 def digest_latents(inputs: Inputs, row: int) -> str:

@@ -1,22 +1,51 @@
-"""Command line: ``python -m serving`` starts the service; ``python -m serving verify`` reproduces a PNG and compares it."""
+"""Command line: ``python -m serving`` starts the service; ``python -m serving verify`` reproduces a PNG and compares it.
+
+Where the package is installed, ``gan-serve`` and ``gan-verify`` do the same.
+"""
 
 import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
+DESCRIPTION = "Serve the models of GAN_MODELS over HTTP until SIGTERM or SIGINT."
+EPILOG = "All settings are environment variables: see docs/SERVICE.md."
+VERIFY = "Check that a PNG of the service equals what its model makes of its seed."
+EXIT_CODES = "Exit code: 0 equal, 1 pixels differ, 2 cannot be compared."
+
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command and return its exit code."""
     options = make_parser().parse_args(arguments)
-    if options.command == "verify":
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports usage unless this is set before its import
-        from serving.verify import main as verify  # imported here: the launcher must not load onnxruntime
+    return _verify(options, environ) if options.command == "verify" else _serve(environ)
 
-        return verify(options.file, options.models, environ)
+
+def run_serve() -> int:
+    """The console script ``gan-serve``, which takes the models as arguments, too."""
+    parser = argparse.ArgumentParser(prog="gan-serve", allow_abbrev=False, description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="model file or folder of them; default: GAN_MODELS")
+    models = parser.parse_args().models
+    return _serve({**os.environ, "GAN_MODELS": ",".join(models)} if models else os.environ)
+
+
+def run_verify() -> int:
+    """The console script ``gan-verify``."""
+    parser = argparse.ArgumentParser(prog="gan-verify", allow_abbrev=False, description=VERIFY, epilog=EXIT_CODES)
+    _add_verify_arguments(parser)
+    return _verify(parser.parse_args(), os.environ)
+
+
+def _serve(environ: Mapping[str, str]) -> int:
     from serving.process.launcher import main as serve
 
     return serve(environ)
+
+
+def _verify(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports usage unless this is set before its import
+    from serving.verify import main as verify  # imported here: the launcher must not load onnxruntime
+
+    return verify(options.file, options.models, environ)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -25,24 +54,28 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m serving",
         usage="%(prog)s [-h] [COMMAND ...]",
         allow_abbrev=False,
-        epilog="All settings are environment variables: see docs/SERVICE.md.",
-        description="Without a command: serve the models of GAN_MODELS over HTTP until SIGTERM or SIGINT.",
+        epilog=EPILOG,
+        description=f"Without a command: {DESCRIPTION[0].lower()}{DESCRIPTION[1:]}",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="python -m serving")
     verify = commands.add_parser(
         "verify",
         help="check that a PNG of the service equals what its model makes of its seed",
         allow_abbrev=False,
-        description="Check that a PNG of the service equals what its model makes of its seed.",
-        epilog="Exit code: 0 equal, 1 pixels differ, 2 cannot be compared.",
+        description=VERIFY,
+        epilog=EXIT_CODES,
     )
-    verify.add_argument("file", metavar="FILE.png", help="a PNG written by the service")
-    verify.add_argument(
+    _add_verify_arguments(verify)
+    return parser
+
+
+def _add_verify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.png", help="a PNG written by the service")
+    parser.add_argument(
         "--models",
         metavar="PATH[,PATH]",
         help="model files or folders of them; default: GAN_MODELS, or if unset models/*.onnx and runs/*/model.onnx",
     )
-    return parser
 
 
 if __name__ == "__main__":

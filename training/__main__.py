@@ -1,4 +1,4 @@
-"""The training job's command line: ``python -m training train|resume|export|score|gmam|reconstruct|list``."""
+"""The training job's command line: ``python -m training train|resume|export|adopt|score|gmam|reconstruct|list``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
+from training.adopt.command import Adopt
 from training.data import CATALOGUE as DATA
 from training.data import DataError
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
@@ -231,7 +232,7 @@ class List:
         return 0
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], prog: str = "python -m training") -> int:
     """Run the command line; returns the exit code, as listed in ``training.errors``."""
     console = Console(width=None if sys.stdout.isatty() else 132)
     command = tyro.extras.subcommand_cli_from_dict(
@@ -239,12 +240,13 @@ def main(arguments: list[str]) -> int:
             "train": Train,
             "resume": Resume,
             "export": Export,
+            "adopt": Adopt,
             "score": Score,
             "gmam": Gmam,
             "reconstruct": Reconstruct,
             "list": List,
         },
-        prog="python -m training",
+        prog=prog,
         args=arguments,
     )
     try:
@@ -263,6 +265,11 @@ def _report(message: str, exit_code: int) -> int:
     """Print one sentence in red and return the exit code."""
     Console(stderr=True).print(f"error: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     return exit_code
+
+
+def run() -> int:
+    """The console script ``gan-train``."""
+    return main(sys.argv[1:], prog="gan-train")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 TrainingError           2   asked for something impossible
 ├── RecipeError         2   a recipe's parts do not fit together
 ├── OutOfMemory         2   the device has not enough memory
+├── AdoptError          2   a generator from elsewhere cannot be served
 ├── NonFinite           3   a loss became infinite or NaN
 ├── CheckpointError     4   no checkpoint can be continued from
 └── ExportError         5   the exported file does not compute what the nets compute
@@ -37,6 +38,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python's or torch's allocators says that there is no memory."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
+
+
+class AdoptError(TrainingError):
+    """A generator from elsewhere cannot be served; the message names what is wrong with it or with its options."""
 
 
 class NonFinite(TrainingError):

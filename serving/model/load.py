@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from contract import (
     Overrides,
     Parameter,
     card_from_metadata,
+    check_names,
     parameters,
 )
 from contract.pictures import HAS_PICTURE, PICTURE
@@ -33,8 +33,6 @@ from serving.model.runtime import Session, open_session, runtime_of
 from serving.model.signatures import Trust
 
 MAX_FILE_BYTES = 2**31 - 1
-RESERVED = ("seed", "n", "format", "scale", "model")
-"""Parameters of every model; a latent must not have one of these names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,15 +125,9 @@ def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1
 def _card(metadata: dict[str, str]) -> Card:
     try:
         card = card_from_metadata(metadata)
+        check_names(card)
     except CardError as error:
         raise ModelError(str(error)) from None
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", card.name):
-        raise ModelError(f"card.name must be 1..64 letters, digits, dots and dashes, got {card.name!r}")
-    for name in parameters(card.latents):
-        if name in RESERVED or not re.fullmatch(r"[A-Za-z0-9_]{1,32}", name):
-            raise ModelError(
-                f"card.latents gives the parameter {name!r}, which is reserved or not 1..32 letters, digits and underscores"
-            )
     return card
 
 

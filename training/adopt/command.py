@@ -1,0 +1,112 @@
+"""``python -m training adopt``: make a model file of a generator that was trained elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from contract import Card, CardError, Image, check_names
+from training.adopt.graph import adopt_graph
+from training.adopt.inputs import Input, latents_of, parse_inputs
+from training.adopt.module import export_net, sampler_of_net
+from training.adopt.pictures import Format, Layout, Range
+from training.adopt.weights import freeze, import_net, load_weights
+from training.errors import AdoptError
+from training.export.to_onnx import package_versions, write_model
+
+NO_OUTPUT = Image(1, 1, 1)
+"""Stands in a card until the generator has been run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopt:
+    """Make a model file of a generator trained elsewhere: a PyTorch module, or an ONNX graph. See docs/ADOPT.md."""
+
+    source: tyro.conf.Positional[str]
+    """package.module:callable that returns the module, looked up in the current folder first; or an .onnx file."""
+    latent: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A latent; repeat the option for each, in the generator's order: z=normal:512, psi=uniform:1:0.5:1, y=categorical:10,
+    y=onehot:10; z=normal:100x1x1 is reshaped to [n,100,1,1]; a trailing @INPUT names the input that takes it."""
+    output: Range
+    """Range of the generator's values: [-1,1] (tanh), [0,1] (unit) or 0..255 (uint8)."""
+    name: str
+    """Name of the model in requests."""
+    licence: str
+    """Licence of the training data, which the samples may carry."""
+    layout: Layout = "nchw"
+    """Order of the axes of the generator's output."""
+    weights: Path | None = None
+    """File of torch.save with the weights; by default the module stays as the callable returns it."""
+    key: str | None = None
+    """Name of the state dict inside the file; by default the file is one."""
+    strip: str = ""
+    """Prefix to cut from the names of the weights; others are left out."""
+    clamp: bool = False
+    """Cut values outside the range instead of refusing them."""
+    classes: tuple[str, ...] = ()
+    """Names of the values of the latent y."""
+    data: str = "unknown"
+    """Name of the training data."""
+    paper: str = ""
+    """Publication that describes the generator."""
+    out: Path = Path("model.onnx")
+    """Model file to write."""
+
+    def __call__(self, console: Console) -> int:
+        inputs = parse_inputs(self.latent)
+        form = Format(values=self.output, layout=self.layout, is_clamped=self.clamp)
+        card = self._card(inputs)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        if self.source.endswith(".onnx"):
+            card, doubt = self._adopt_graph(inputs, form, card)
+        else:
+            card, doubt = self._adopt_net(inputs, form, card)
+        if doubt:
+            console.print(f"note: {doubt}", highlight=False)
+        assert isinstance(card.output, Image)
+        pictures = f"{card.output.width}x{card.output.height} {'grey' if card.output.channels == 1 else 'RGB'}"
+        size = f"{self.out.stat().st_size:,} bytes"
+        console.print(f"adopted {self.out}, {size}: {card.name} makes {pictures} pictures of {', '.join(card.latents)}")
+        return 0
+
+    def _card(self, inputs: tuple[Input, ...]) -> Card:
+        """The card without output and goldens."""
+        card = Card(
+            name=self.name,
+            recipe="adopted",
+            paper=self.paper,
+            latents=latents_of(inputs),
+            output=NO_OUTPUT,
+            classes=self.classes,
+            data=self.data,
+            data_licence=self.licence,
+            steps=0,
+            images=0,
+            versions=package_versions(),
+            runtime="",
+        )
+        try:
+            check_names(card)
+        except CardError as error:
+            raise AdoptError(str(error)) from None
+        return card
+
+    def _adopt_net(self, inputs: tuple[Input, ...], form: Format, card: Card) -> tuple[Card, str | None]:
+        net = import_net(self.source, Path.cwd())
+        if self.weights:
+            load_weights(net, self.weights, key=self.key, strip=self.strip)
+        sampler, card, doubt = sampler_of_net(freeze(net), inputs, form, card)
+        export_net(sampler, card, self.out)
+        return card, doubt
+
+    def _adopt_graph(self, inputs: tuple[Input, ...], form: Format, card: Card) -> tuple[Card, str | None]:
+        if self.weights or self.key or self.strip:
+            raise AdoptError("--weights, --key and --strip are for PyTorch modules: an ONNX file holds its weights")
+        model, image, doubt = adopt_graph(Path(self.source), inputs, form)
+        card = replace(card, output=image)
+        write_model(model, card, self.out)
+        return card, doubt

@@ -1,0 +1,221 @@
+"""An ONNX generator from elsewhere: its inputs renamed and batched, noise nodes bound to latents, rounding appended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+import onnx.version_converter
+from numpy.typing import NDArray
+
+from contract import Image
+from training.adopt.inputs import Input, draw_probes
+from training.adopt.names import nodes_of
+from training.adopt.pictures import Format
+from training.adopt.rewire import append_rounding, dimensions, feed, make_batch_dynamic
+from training.errors import AdoptError
+from training.export.runtime import open_session
+from training.export.to_onnx import OPSET, strip_model
+
+RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
+OLDEST_OPSET = 13
+"""The appended nodes have their form since this version; older graphs are converted."""
+BATCHES = (7, 2)
+"""Rows of a batch with which each row alone is compared."""
+FEW = 14
+"""Rows that are compared."""
+MAX_BYTES = 2**31 - 1
+"""Greatest size of a protobuf message, and so of a model file."""
+
+
+def adopt_graph(path: Path, inputs: Sequence[Input], form: Format) -> tuple[onnx.ModelProto, Image, str | None]:
+    """The graph of a file as a sampler of the service, the picture that it makes, and a doubt about its range.
+
+    Raises:
+        AdoptError: the graph cannot keep the promise that a seed fixes a picture; the message names the node or the input.
+    """
+    model = _load(path)
+    _check_operators(model)
+    bound, rows = _bind(model.graph, inputs)
+    _check_noise(model.graph, bound)
+    reference = model.SerializeToString() if all(one.name in rows for one in inputs) else None
+    for one in inputs:
+        feed(model.graph, one, bound[one.name])
+    output = model.graph.output[0].name
+    del model.graph.output[1:]
+    probes = draw_probes(inputs)
+    alone = _run_rows(model, probes, [slice(i, i + 1) for i in range(len(next(iter(probes.values()))))])
+    image = form.image(alone)
+    append_rounding(model.graph, output, form, image)
+    finished = _batched(model, probes, rounded(form.levels(alone)))
+    if reference is not None:
+        _check_faithful(reference, bound, inputs, probes, form, rounded(form.levels(alone)))
+    return strip_model(finished), image, form.doubt(alone)
+
+
+def rounded(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Grey levels as the graph rounds them: half to even."""
+    return np.clip(np.round(levels), 0, 255).astype(np.uint8)
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    """The model in one piece: external data read, functions of its own inlined, at an operator set that we know."""
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except OSError as error:
+        raise AdoptError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # protobuf and the checker raise errors of many kinds
+        raise AdoptError(f"{path} is no valid ONNX model: {str(error).strip().splitlines()[0]}") from None
+    if model.ByteSize() > MAX_BYTES:
+        raise AdoptError(f"{path} has {model.ByteSize():,} bytes with its weights; a model file has at most {MAX_BYTES:,}")
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    version = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), OPSET)
+    if version < OLDEST_OPSET:
+        try:
+            model = onnx.version_converter.convert_version(model, OPSET)
+        except Exception as error:  # a C++ exception of any kind
+            line = str(error).strip().splitlines()[0]
+            raise AdoptError(f"{path} has operator set {version}, which cannot be converted to {OPSET}: {line}") from None
+    return model
+
+
+def _check_operators(model: onnx.ModelProto) -> None:
+    for node in nodes_of(model.graph):
+        flags = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.domain not in ("", "ai.onnx"):
+            raise AdoptError(f"the node {label(node)} is of {node.domain}; the service runs ONNX's own operators only")
+        if node.op_type == "Loop":
+            raise AdoptError(f"the node {label(node)} may run endlessly; the service does not run it")
+        if node.op_type == "BatchNormalization" and flags.get("training_mode"):
+            raise AdoptError(f"the node {label(node)} normalises by the statistics of the batch: export in evaluation mode")
+    kept = [one for one in model.opset_import if one.domain in ("", "ai.onnx")]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def _bind(graph: onnx.GraphProto, inputs: Sequence[Input]) -> tuple[dict[str, str], dict[str, str]]:
+    """By latent the tensor that it becomes, of all latents and of those that are inputs of the graph.
+
+    A latent goes to the input or random node that it names, else to the one of its own name, else to the next free input.
+    """
+    weights = {tensor.name for tensor in graph.initializer}
+    declared = [value.name for value in graph.input if value.name not in weights]
+    noise = {name: node.output[0] for node in graph.node if node.op_type in RANDOM for name in (node.name, node.output[0])}
+    bound: dict[str, str] = {}
+    for one in inputs:
+        target = one.target or one.name
+        if target in declared or target in noise:
+            bound[one.name] = target if target in declared else noise[target]
+        elif one.target:
+            known = ", ".join([*declared, *noise]) or "none"
+            raise AdoptError(f"the graph has no input or random node {target!r} for the latent {one.name}; it has {known}")
+    rest = [one.name for one in inputs if one.name not in bound]
+    free = [name for name in declared if name not in bound.values()]
+    if len(rest) > len(free):
+        raise AdoptError(f"the graph has no input for the latent {rest[len(free)]}; it has {', '.join(declared)}")
+    if len(rest) < len(free):
+        name = free[len(rest)]
+        raise AdoptError(
+            f"the graph needs {name} {dimensions(graph, name)} as well: declare it by --latent NAME=KIND:SIZE@{name}"
+        )
+    bound |= dict(zip(rest, free, strict=True))
+    return bound, {name: target for name, target in bound.items() if target in declared}
+
+
+def _check_noise(graph: onnx.GraphProto, bound: Mapping[str, str]) -> None:
+    for node in nodes_of(graph):
+        given = {attribute.name: attribute.f for attribute in node.attribute}
+        if node.op_type in RANDOM and node.output[0] not in bound.values():
+            raise AdoptError(
+                f"the node {label(node)} draws noise, so a seed would not fix the pictures: "
+                f"bind it to a latent, --latent noise=normal:SIZE@{node.name or node.output[0]}"
+            )
+        if node.op_type.startswith("RandomNormal") and (given.get("mean", 0.0), given.get("scale", 1.0)) != (0.0, 1.0):
+            raise AdoptError(f"the node {label(node)} draws noise that is not standard normal, which no latent can replace")
+
+
+def label(node: onnx.NodeProto) -> str:
+    """A node in words: its name, or its first output, and its operator."""
+    return f"{node.name or node.output[0]} ({node.op_type})"
+
+
+def _run_rows(model: onnx.ModelProto, probes: Mapping[str, NDArray[Any]], slices: Sequence[slice]) -> NDArray[Any]:
+    """The graph's first output for some rows in batches.
+
+    Raises:
+        AdoptError: it does not run; the message is onnxruntime's first line, which names the node.
+    """
+    try:
+        session = open_session(model.SerializeToString())
+        parts = [session.run(None, {name: values[rows] for name, values in probes.items()})[0] for rows in slices]
+        return np.concatenate(parts)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        line = str(error).strip().splitlines()[0][:300]
+        raise AdoptError(f"the graph does not run on these latents: {line}") from None
+
+
+def _batched(model: onnx.ModelProto, probes: Mapping[str, NDArray[Any]], alone: NDArray[np.uint8]) -> onnx.ModelProto:
+    """The graph as it is, or with its reshapes opened for any number of rows, whichever gives each row alone its picture.
+
+    Raises:
+        AdoptError: neither does.
+    """
+    mistake = AdoptError("")
+    for candidate in (model, make_batch_dynamic(model)):
+        try:
+            for batch in BATCHES:
+                seen = _run_rows(candidate, probes, [slice(i, i + batch) for i in range(0, FEW, batch)])
+                off = np.abs(seen.astype(np.int16) - alone[:FEW]) if seen.shape == alone[:FEW].shape else np.array([256])
+                if off.max() > 1:
+                    raise AdoptError("a picture depends on the other rows of its batch, so a seed would not fix it")
+            return candidate
+        except AdoptError as error:
+            mistake = error
+    raise AdoptError(f"the graph takes one row at a time only: {mistake}")
+
+
+def _check_faithful(
+    reference: bytes,
+    bound: Mapping[str, str],
+    inputs: Sequence[Input],
+    probes: Mapping[str, NDArray[Any]],
+    form: Format,
+    pictures: NDArray[np.uint8],
+) -> None:
+    """Compare with the graph as it was in the file, a batch of its own size for each row.
+
+    Raises:
+        ExportError: a picture differs by more than one grey level.
+    """
+    session = open_session(reference)
+    kinds = {value.name: value for value in session.get_inputs()}
+    for row in range(FEW):
+        given = {}
+        for one in inputs:
+            value = kinds[bound[one.name]]
+            count = value.shape[0] if value.shape and isinstance(value.shape[0], int) else 1
+            given[value.name] = _as_graph_takes(one, probes[one.name][[row] * count], value)
+        before = rounded(form.levels(session.run(None, given)[0][:1]))
+        if np.abs(before.astype(np.int16) - pictures[row : row + 1]).max() > 1:
+            raise AdoptError("the rewired graph differs from the one in the file by more than a grey level")
+
+
+def _as_graph_takes(one: Input, values: NDArray[Any], value: Any) -> NDArray[Any]:
+    kinds = {
+        "tensor(float)": "f4",
+        "tensor(float16)": "f2",
+        "tensor(double)": "f8",
+        "tensor(int64)": "i8",
+        "tensor(int32)": "i4",
+    }
+    if one.is_one_hot:
+        values = np.eye(one.shape[0], dtype=np.float32)[values]
+    shape = [axis if isinstance(axis, int) else -1 for axis in value.shape[1:]]
+    rest = shape if shape.count(-1) == 0 else list(one.shape)
+    return values.astype(kinds[value.type]).reshape(len(values), *rest)

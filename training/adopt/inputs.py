@@ -1,0 +1,97 @@
+"""``--latent NAME=KIND:SIZE``: a latent as the command line declares it, and how the generator takes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract import CardError, Categorical, Latent, Latents, draw, parameters
+from contract.latents import latents_from_json
+from training.errors import AdoptError
+
+FORMS = "NAME=normal:SIZE, NAME=uniform:SIZE:LOW:HIGH, NAME=categorical:CLASSES or NAME=onehot:CLASSES, each with @INPUT or not"
+PATTERN = re.compile(
+    r"(?P<name>[A-Za-z_]\w*)=(?P<kind>normal|uniform|categorical|onehot):(?P<size>[1-9]\d*(?:x[1-9]\d*)*)"
+    r"(?::(?P<low>-?[\d.]+):(?P<high>-?[\d.]+))?(?:@(?P<target>\S+))?"
+)
+OUTPUT = "image"
+PROBES = 64
+"""Seeds whose samples are checked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One latent of a generator from elsewhere."""
+
+    name: str
+    """Its name in requests and in the model file."""
+    latent: Latent
+    shape: tuple[int, ...]
+    """Shape of one row as the generator takes it; () for a class number."""
+    is_one_hot: bool = False
+    """Whether the generator takes a class as a row of zeros and a one."""
+    target: str | None = None
+    """Parameter of ``forward``, input or random node of a graph that takes it; None: the one of its name, else in order."""
+
+    def __str__(self) -> str:
+        return f"{self.name} [{', '.join(map(str, ('n', *self.shape)))}]"
+
+
+def parse_inputs(texts: Sequence[str]) -> tuple[Input, ...]:
+    """The latents that the options ``--latent`` declare, in order.
+
+    Raises:
+        AdoptError: one has none of the forms, a size is out of range, or two have the same name.
+    """
+    inputs = tuple(map(_parse, texts))
+    names = [one.name for one in inputs]
+    if not names:
+        raise AdoptError(f"declare the generator's latents by --latent, as {FORMS}")
+    if OUTPUT in names:
+        raise AdoptError(f"no latent can be called {OUTPUT}, which is the output's name")
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise AdoptError(f"--latent declares {', '.join(sorted(repeated))} twice")
+    try:
+        parameters(latents_of(inputs))
+    except CardError as error:
+        raise AdoptError(str(error)) from None
+    return inputs
+
+
+def _parse(text: str) -> Input:
+    match = PATTERN.fullmatch(text)
+    if match is None or (match["low"] is not None and match["kind"] != "uniform"):
+        raise AdoptError(f"--latent must be {FORMS}, got {text!r}")
+    shape = tuple(map(int, match["size"].split("x")))
+    is_class = match["kind"] in ("categorical", "onehot")
+    spec: dict[str, Any] = {"kind": "categorical" if is_class else match["kind"]}
+    spec["classes" if is_class else "size"] = prod(shape)
+    try:
+        if match["low"] is not None:
+            spec |= {"low": float(match["low"]), "high": float(match["high"])}
+        latent = latents_from_json({match["name"]: spec})[match["name"]]
+    except ValueError as error:  # CardError is one
+        raise AdoptError(f"--latent {text}: {error}") from None
+    is_one_hot = match["kind"] == "onehot"
+    row = (spec["classes"],) if is_one_hot else () if is_class else shape
+    return Input(name=match["name"], latent=latent, shape=row, is_one_hot=is_one_hot, target=match["target"])
+
+
+def latents_of(inputs: Sequence[Input]) -> Latents:
+    """The declaration of these latents, as a card has it."""
+    return {one.name: one.latent for one in inputs}
+
+
+def draw_probes(inputs: Sequence[Input]) -> dict[str, NDArray[Any]]:
+    """Latents of 64 seeds; the first and the last class of a categorical latent are among them."""
+    drawn: dict[str, NDArray[Any]] = dict(draw(latents_of(inputs), range(PROBES)))
+    for one in inputs:
+        if isinstance(one.latent, Categorical):
+            drawn[one.name][:2] = np.array([0, one.latent.classes - 1])
+    return drawn

@@ -1,0 +1,160 @@
+"""A PyTorch generator from elsewhere as a sampler, and through the export of our own recipes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from contract import Card
+from training.adopt.inputs import Input, draw_probes
+from training.adopt.pictures import Format, scale_of
+from training.adopt.probe import probe
+from training.errors import AdoptError, ExportError
+from training.export.fold_batchnorm import fold_batch_norm
+from training.export.samplers import ImageSampler
+from training.export.to_onnx import FLOAT_TOLERANCE, export
+
+Kind = inspect.Parameter
+
+
+class Adopted(nn.Module):
+    """A module that takes latents by the names of the card, in the card's shapes."""
+
+    def __init__(self, net: nn.Module, inputs: Sequence[Input]) -> None:
+        """``net`` is the generator; ``inputs`` are its latents.
+
+        Raises:
+            AdoptError: ``forward`` has no parameter for a latent, or needs another one.
+        """
+        super().__init__()
+        self.net = net
+        self.inputs = tuple(inputs)
+        self.ordered, self.keywords = bind(net, self.inputs)
+        for one in self.inputs:
+            if one.is_one_hot:
+                self.register_buffer(f"one_hot_{one.name}", torch.eye(one.shape[0]), persistent=False)
+
+    def forward(self, **latents: Tensor) -> Tensor:
+        given = {one.name: self._taken(one, latents[one.name]) for one in self.inputs}
+        output = self.net(*(given[name] for name in self.ordered), **{k: given[name] for k, name in self.keywords.items()})
+        if isinstance(output, tuple | list) and output:
+            output = output[0]
+        if not isinstance(output, Tensor):
+            raise AdoptError(
+                f"the generator must return a tensor, or a tuple that starts with one, got {type(output).__name__}"
+            )
+        return output
+
+    def _taken(self, one: Input, values: Tensor) -> Tensor:
+        if one.is_one_hot:
+            return cast(Tensor, getattr(self, f"one_hot_{one.name}"))[values]
+        return values.unflatten(1, one.shape) if len(one.shape) > 1 else values
+
+
+class AdoptedSampler(ImageSampler):
+    """Latents to uint8 [n,h,w,c], for the layouts and ranges of generators from elsewhere."""
+
+    def __init__(self, inner: Adopted, form: Format) -> None:
+        super().__init__(inner, tuple(one.name for one in inner.inputs), "unit")
+        self.form = form
+
+    def levels(self, *inputs: Tensor) -> Tensor:
+        """float32 [n,h,w,c] in 0..255, before rounding."""
+        x = cast(Tensor, self.inner(**dict(zip(self.names, inputs, strict=True)))).float()
+        scale, shift = scale_of(self.form.values)
+        x = x * scale + shift
+        if self.form.is_clamped:
+            x = x.clamp(0, 255)
+        return x.permute(0, 2, 3, 1) if self.form.layout == "nchw" else x
+
+
+def bind(net: nn.Module, inputs: Sequence[Input]) -> tuple[list[str], dict[str, str]]:
+    """The latents that ``forward`` takes in order, and by parameter those that it takes by name.
+
+    A latent goes to the parameter that it names, else to the one of its own name, else to the next one without a default.
+
+    Raises:
+        AdoptError: they do not fit; the message names the parameter or the latent.
+    """
+    declared = inspect.signature(net.forward).parameters
+    named = {name: p for name, p in declared.items() if p.kind in (Kind.POSITIONAL_OR_KEYWORD, Kind.KEYWORD_ONLY)}
+    keywords: dict[str, str] = {}
+    rest: list[str] = []
+    for one in inputs:
+        target = one.target or one.name
+        if target in named:
+            keywords[target] = one.name
+        elif one.target:
+            raise AdoptError(f"forward has no parameter {one.target!r} for the latent {one.name}; it has {', '.join(declared)}")
+        else:
+            rest.append(one.name)
+    free = [name for name, p in named.items() if p.default is Kind.empty and name not in keywords]
+    if any(p.kind in (Kind.VAR_POSITIONAL, Kind.POSITIONAL_ONLY) for p in declared.values()) and not keywords:
+        return rest, {}
+    if len(rest) > len(free):
+        raise AdoptError(f"forward has no parameter for the latent {rest[len(free)]}; it has {', '.join(declared)}")
+    if len(rest) < len(free):
+        raise AdoptError(f"forward needs {free[len(rest)]!r} as well: declare it by --latent {free[len(rest)]}=KIND:SIZE")
+    return [], {**keywords, **dict(zip(free, rest, strict=True))}
+
+
+def sampler_of_net(
+    net: nn.Module, inputs: Sequence[Input], form: Format, card: Card
+) -> tuple[AdoptedSampler, Card, str | None]:
+    """The generator as a sampler, its card with the output, and a doubt about its range.
+
+    Raises:
+        AdoptError: the generator cannot keep the promise that a seed fixes a picture; the message is one sentence.
+    """
+    inner = Adopted(net, inputs).eval()
+    latents = {name: torch.from_numpy(values) for name, values in draw_probes(inputs).items()}
+    rows = probe(inner, latents, ", ".join(map(str, inputs)))
+    if rows.dtype not in (np.float32, np.uint8):
+        raise AdoptError(f"the output must be of float32 or uint8, got {rows.dtype}")
+    image = form.image(rows)
+    return AdoptedSampler(inner, form).eval(), replace(card, output=image), form.doubt(rows)
+
+
+def export_net(sampler: AdoptedSampler, card: Card, path: Path) -> dict[str, float]:
+    """Write the sampler as a model file, as ``export`` does for a recipe's.
+
+    Raises:
+        ExportError: onnxruntime computes something else than torch.
+        AdoptError: ONNX has no operator for one of the generator's, or the generator fixes the number of rows.
+    """
+    latents = [torch.from_numpy(values[:8]) for values in draw_probes(cast(Adopted, sampler.inner).inputs).values()]
+    with torch.no_grad():
+        levels = sampler.levels(*latents)
+        is_folded = torch.allclose(fold_batch_norm(sampler).levels(*latents), levels, atol=0.02)  # type: ignore[operator]
+    # A generator that rounds by itself may differ by a level where torch and onnxruntime differ in the last bit.
+    is_rounded = sampler.form.values == "uint8" and torch.equal(levels, levels.round())
+    try:
+        return export(sampler, card, path, fold=is_folded, tolerance=1.01 / 255 if is_rounded else FLOAT_TOLERANCE)
+    except ExportError:
+        raise
+    except Exception as error:  # the exporter raises errors of many kinds
+        raise AdoptError(explain(error)) from error
+
+
+def explain(error: BaseException | None) -> str:
+    """One sentence about an error of torch's exporter or of onnxruntime: the operator that ONNX lacks, or the first line."""
+    lines: list[str] = []
+    while error is not None:
+        text = str(error)
+        if found := re.search(r"No (?:ONNX|decompositions?)[^\n]*?op='([\w.]+)'", text) or re.search(
+            r"(?:not supported|No ONNX function found)[^\n]*?((?:aten|prims|torchvision)[.:]+[\w.]+)", text
+        ):
+            return f"ONNX has no operator for {found[1]}, which the generator uses"
+        if "Constraints violated" in text or "specialized" in text or "ONNXRuntimeError" in text:
+            return "the exported generator fixes the number of rows: take it from x.shape[0], not from len(x) or a constant"
+        lines.extend(line.strip() for line in text.splitlines()[:1])
+        error = error.__cause__ or error.__context__
+    return f"the generator cannot be exported to ONNX: {lines[-1] if lines else 'unknown error'}"

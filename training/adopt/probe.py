@@ -1,0 +1,116 @@
+"""Runs a PyTorch generator once under observation: which module fails, draws noise or uses statistics of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from training.adopt.inputs import PROBES
+from training.errors import AdoptError
+
+TOLERANCE = 1e-3
+"""Greatest difference, as a share of the output's range, between a row alone and the same row in a batch."""
+
+
+class _Watch(TorchDispatchMode):
+    """Notes the first operator that draws random numbers, and the first that normalises by the batch."""
+
+    def __init__(self, modules: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.modules = modules
+        """The modules under way, outermost first."""
+        self.noise: str | None = None
+        self.statistics: str | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        # Attention bears the tag for the sake of its dropout, which is zero in evaluation mode.
+        if torch.Tag.nondeterministic_seeded in func.tags and "scaled_dot_product" not in name and "sdp" not in name:
+            self.noise = self.noise or f"{name} in {self.module}"
+        if "batch_norm" in name:
+            given = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)}
+            is_training = given.get("training", "update" in name)
+            # An instance normalisation arrives here as one row.
+            if is_training and given["input"].shape[0] == PROBES:
+                self.statistics = self.statistics or self.module
+        return func(*args, **(kwargs or {}))
+
+    @property
+    def module(self) -> str:
+        return self.modules[-1] if self.modules else "the generator"
+
+
+def probe(net: nn.Module, latents: Mapping[str, Tensor], described: str) -> NDArray[Any]:
+    """The output of ``net(**latents)`` for 64 rows.
+
+    Args:
+        net: a module in evaluation mode that takes its latents by name.
+        latents: 64 rows of each.
+        described: the latents in words, for messages.
+
+    Raises:
+        AdoptError: the net refuses the latents, draws noise itself, uses statistics of the batch, or has no tensor as output.
+    """
+    with torch.no_grad(), _modules_under_way(net) as modules:
+        watch = _Watch(modules)
+        try:
+            with watch:
+                output = net(**latents)
+        except AdoptError:
+            raise
+        except Exception as error:  # the user's code may raise anything
+            line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise AdoptError(f"the generator does not take the latents {described}: {watch.module}: {line}") from error
+        if watch.noise:
+            raise AdoptError(
+                f"the generator draws noise itself ({watch.noise}), so a seed would not fix its pictures: "
+                "make the noise a parameter of forward and declare it, --latent noise=normal:SIZE"
+            )
+        if watch.statistics:
+            raise AdoptError(f"{watch.statistics} normalises by the statistics of the batch: it needs running statistics")
+        rows = {name: values[3:4] for name, values in latents.items()}
+        alone, again = net(**rows), net(**latents)
+    _check_repeated(output, again, alone)
+    values: NDArray[Any] = output.numpy()
+    return values
+
+
+def _check_repeated(output: Tensor, again: Tensor, alone: Tensor) -> None:
+    if not torch.equal(output.nan_to_num(), again.nan_to_num()):
+        raise AdoptError("two runs on the same latents differ: the generator draws noise outside of torch, or keeps a state")
+    if output.ndim == 0 or len(output) != PROBES or alone.shape != output[3:4].shape:
+        raise AdoptError(f"the output must have one row for each of {PROBES} latents, got {list(output.shape)}")
+    values, one = output.numpy().astype(np.float64), alone.numpy().astype(np.float64)
+    scale = max(float(values.max() - values.min()), 1e-6)
+    if np.isfinite(values).all() and np.abs(one - values[3:4]).max() > TOLERANCE * scale + (output.dtype == torch.uint8):
+        raise AdoptError("a picture depends on the other rows of its batch, so a seed would not fix it")
+
+
+@contextmanager
+def _modules_under_way(net: nn.Module) -> Iterator[list[str]]:
+    """The names of the modules whose ``forward`` is under way; after an exception the innermost one that raised is last."""
+    under_way: list[str] = []
+    handles = []
+    for name, module in net.named_modules():
+        if not name:
+            continue
+        kind = type(module).__name__
+        words = f"{kind}.forward" if name == "net" else f"{name.removeprefix('net.')} ({kind})"
+        handles.append(module.register_forward_pre_hook(lambda *_, words=words: under_way.append(words)))
+        handles.append(module.register_forward_hook(lambda *_: _leave(under_way)))
+    try:
+        yield under_way
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _leave(under_way: list[str]) -> None:
+    under_way.pop()
