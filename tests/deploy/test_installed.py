@@ -40,6 +40,7 @@ def outside(**settings: object) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_names_the_command_and_fits_a_screen(installed: Path, tmp_path: Path, command: str) -> None:
     """Exit code 0, the command's own name, at most 40 lines of 100 columns."""
@@ -53,6 +54,7 @@ def test_help_names_the_command_and_fits_a_screen(installed: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_a_model_is_served_and_verified(installed: Path, tmp_path: Path) -> None:
     """`gan-serve model.onnx` answers, `gan-verify` makes the picture again, SIGTERM ends it with exit code 0."""
     (tmp_path / "model.onnx").write_bytes(tiny_onnx.grey())

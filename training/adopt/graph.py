@@ -54,7 +54,10 @@ def adopt_graph(path: Path, inputs: Sequence[Input], form: Format) -> tuple[onnx
     finished = _batched(model, probes, rounded(form.levels(alone)))
     if reference is not None:
         _check_faithful(reference, bound, inputs, probes, form, rounded(form.levels(alone)))
-    return strip_model(finished), image, form.doubt(alone)
+    try:
+        return strip_model(finished), image, form.doubt(alone)
+    except Exception as error:  # the checker's errors share no base class
+        raise AdoptError(f"the rewired graph is not valid: {str(error).strip().splitlines()[0]}") from None
 
 
 def rounded(levels: NDArray[np.float32]) -> NDArray[np.uint8]:

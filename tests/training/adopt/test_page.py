@@ -31,6 +31,7 @@ def load(path: Path) -> ModuleType:
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_the_commands_of_the_page_work(root: Path, tmp_path: Path) -> None:
     """Both adoptions, the service, curl and verify, with the answers of the page."""
     page = (root / "docs/ADOPT.md").read_text()

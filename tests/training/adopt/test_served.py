@@ -57,6 +57,7 @@ def service(models: Path, root: Path) -> Iterator[Server]:
 
 
 @pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize(("name", "query", "size"), [("dcgan", "", 32), ("conditional", "&y=3", 16), ("style", "&psi=0.7", 32)])
 def test_it_is_served_and_verified(
     service: Server, models: Path, root: Path, tmp_path: Path, name: str, query: str, size: int
@@ -73,6 +74,7 @@ def test_it_is_served_and_verified(
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_psi_moves_the_picture(service: Server) -> None:
     """The truncation is a query parameter inside the declared range."""
     sent = [service.get(f"/generate?model=style&seed=1&psi={psi}").body for psi in (0.5, 1)]
@@ -81,6 +83,7 @@ def test_psi_moves_the_picture(service: Server) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_the_picture_is_what_torch_computes(service: Server) -> None:
     """The pixels are those of the module on the seed's latents, within a grey level."""
     from contract import Normal, draw
@@ -93,6 +96,7 @@ def test_the_picture_is_what_torch_computes(service: Server) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_the_file_is_the_same_twice_and_folded(models: Path, root: Path, tmp_path: Path) -> None:
     """Another process writes the same bytes; the batch normalisation and the spectral norm are gone from the graph."""
     out = tmp_path / "again.onnx"
