@@ -42,6 +42,7 @@ GENERATORS = {
     "vaegan_small": ["vaegan_ns_small", "vae_small"],
     "r3gan_plain": ["gan_r1_r2_plain"],
     "pix2pix_small": ["pix2pix_l1_small"],
+    "caae_small": ["caae_narrow_small"],
 }
 """Recipes with one generator and one data set: the first of them is exported and served, the others differ in weights only."""
 EXPORTED_AS = {name: first for first, others in GENERATORS.items() for name in others}

@@ -48,7 +48,7 @@ def check_parts(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents)
     for name in recipe.ema.nets if recipe.ema else ():
         if name not in nets:
             raise RecipeError(recipe.name, f"ema averages the net {name}, which nets must make, got {_listed(nets)}")
-    inputs = (*latents, *([PICTURE] if recipe.picture else []))
+    inputs = (*latents, *([PICTURE] if recipe.needs_picture else []))
     for name in recipe.conditions:
         if name not in inputs:
             raise RecipeError(recipe.name, f"conditions must be names of G's inputs ({_listed(inputs)}), got {name}")
@@ -87,7 +87,7 @@ def check_shapes(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents
         real = batches.at(0)
         real = recipe.transform_real(real) if recipe.transform_real else real
         z = recipe.sample_latents(latents, recipe.batch, batches.data.items.device)
-        if recipe.picture:
+        if recipe.picture and recipe.needs_picture:
             z = {**z, PICTURE: recipe.picture(real.x)}
         for name in filter(GENERATOR.fullmatch, nets):
             _check_generator(recipe, name, nets[name], z, real.x)

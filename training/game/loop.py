@@ -161,7 +161,7 @@ def _draw(game: Game, update: Update, players: list[Player]) -> StepContext:
     real = game.batches.at(game.batch - 1)
     real = recipe.transform_real(real) if recipe.transform_real else real
     latents = recipe.sample_latents(game.latents, recipe.batch, game.device)
-    if recipe.picture:
+    if recipe.picture and recipe.needs_picture:
         latents = {**latents, PICTURE: recipe.picture(real.x)}
     return StepContext(
         game.callable_nets,

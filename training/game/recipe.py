@@ -101,9 +101,9 @@ class Recipe:
     conditions: tuple[str, ...] = ()
     """Names of the inputs of G that D receives too; for real samples it receives their labels instead of latents."""
     picture: ToPicture | None = None
-    """Makes the pictures that G changes from real images: the input ``picture`` of G, and of D if ``conditions`` names it."""
+    """Makes the pictures that are changed from real images: the input ``picture`` of G, and of D if ``conditions`` names it."""
     is_picture_optional: bool = False
-    """Whether the exported module also samples without a picture; it then takes ``has_picture``, bool [N], too."""
+    """Whether samples need no picture: G takes none then, and the exported module ``has_picture``, bool [N], as well."""
     sample_latents: SampleLatents = from_priors
     """How latents are drawn in training."""
     transform_real: Callable[[Batch], Batch] | None = None

@@ -4,6 +4,7 @@ from itertools import chain
 
 from training.game.recipe import Recipe
 from training.recipes import (
+    caae,
     conditional,
     dcgan,
     energy,
@@ -34,6 +35,7 @@ MODULES = (
     several,
     variational,
     pix2pix,
+    caae,
     r3gan,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}

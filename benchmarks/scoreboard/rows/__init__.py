@@ -8,7 +8,7 @@ from benchmarks.scoreboard.rows.gates import gates, ours
 from benchmarks.scoreboard.rows.images import first, variational
 from benchmarks.scoreboard.rows.labelled import labelled
 from benchmarks.scoreboard.rows.modern import plain, small, stacked
-from benchmarks.scoreboard.rows.pictures import pictures
+from benchmarks.scoreboard.rows.pictures import codes, pictures
 from benchmarks.scoreboard.rows.several import several, together
 from benchmarks.scoreboard.rows.toys import toys
 
@@ -22,6 +22,7 @@ ROWS: tuple[Row, ...] = (
     *together(),
     *variational(),
     *pictures(),
+    *codes(),
     *stacked(),
     *plain(),
     *small(),
