@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from contract import Normal, draw
 from tests.harness.service import Server, running
 from tests.training.adopt import generators
 from tests.training.adopt.conftest import FOLDER
@@ -86,8 +87,6 @@ def test_psi_moves_the_picture(service: Server) -> None:
 @pytest.mark.process
 def test_the_picture_is_what_torch_computes(service: Server) -> None:
     """The pixels are those of the module on the seed's latents, within a grey level."""
-    from contract import Normal, draw
-
     z = torch.from_numpy(draw({"z": Normal(100)}, [42])["z"]).view(1, 100, 1, 1)
     with torch.no_grad():
         expected = generators.dcgan().eval()(z)[0].permute(1, 2, 0).numpy() * 127.5 + 127.5
