@@ -118,10 +118,11 @@ class NotBelow:
 
 @dataclass(frozen=True)
 class Below:
-    """A statistic of the seeds is below a share of the same statistic of another row."""
+    """A statistic of the seeds is below a share of the same statistic of another row, less a margin."""
 
     row: str
     share: float = 1.0
+    margin: float = 0.0
     statistic: Statistic = "median"
     verdict: Verdict = "shown"
 
@@ -132,10 +133,11 @@ class Below:
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """Lower values are better."""
         ours, theirs = (summarise(v, self.statistic, is_higher_better=False) for v in (values, of(self.row)))
-        return ours < self.share * theirs
+        return ours < self.share * theirs - self.margin
 
     def __str__(self) -> str:
-        return f"{self.statistic} < {'' if self.share == 1 else f'{self.share:g} × '}that of {self.row}"
+        share, margin = "" if self.share == 1 else f"{self.share:g} × ", f" - {self.margin:g}" if self.margin else ""
+        return f"{self.statistic} < {share}that of {self.row}{margin}"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from training.game.schedules import Schedule
+from training.game.check import LATE
+from training.game.schedules import Schedule, Update
 from training.metrics import lenet
 from training.recipes import CATALOGUE
 from training.run import job
@@ -59,9 +60,18 @@ def tiny_context(run: Path) -> JobContext:
 
 @contextmanager
 def few_updates(recipe: str) -> Iterator[None]:
-    """Keep the last updates of each step of a recipe; WGAN's critic has a hundred in each of the first steps."""
+    """Keep the last updates of each step of a recipe, and add one of each kind of its last phase where that has others.
+
+    WGAN's critic has a hundred updates in each of the first steps, and SeqGAN's game begins after thousands.
+    """
     full = CATALOGUE[recipe]
-    schedule = Schedule(full.schedule.name, lambda step: full.schedule.updates(step)[-MOST_UPDATES:])
+
+    def updates(step: int) -> tuple[Update, ...]:
+        now = full.schedule.updates(step)
+        later = [update for update in dict.fromkeys(full.schedule.updates(LATE)) if update not in now]
+        return (*now, *later)[-MOST_UPDATES:]
+
+    schedule = Schedule(full.schedule.name, updates)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(CATALOGUE, recipe, replace(full, schedule=schedule))
         yield

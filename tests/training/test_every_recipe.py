@@ -43,6 +43,7 @@ GENERATORS = {
     "r3gan_plain": ["gan_r1_r2_plain"],
     "pix2pix_small": ["pix2pix_l1_small"],
     "caae_small": ["caae_narrow_small"],
+    "seqgan_small": ["seqgan_mle_small"],
 }
 """Recipes with one generator and one data set: the first of them is exported and served, the others differ in weights only."""
 EXPORTED_AS = {name: first for first, others in GENERATORS.items() for name in others}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from training.data import mnist, packaged, stacked, toys
+from training.data import mnist, oracle, packaged, stacked, toys
 from training.data.dataset import DataSet, Pixels, Request, Split
 from training.data.errors import DataError
 from training.data.folder import load_folder
@@ -28,6 +28,10 @@ class Entry:
     """How it is made."""
     is_image: bool = True
     """Whether its items are images, which can be brought to a size."""
+
+
+def _oracle(source: oracle.Oracle, about: str) -> Entry:
+    return Entry(about=about, load=partial(oracle.load_oracle, source), is_image=False)
 
 
 def _toy(toy: toys.Toy, about: str) -> Entry:
@@ -58,6 +62,8 @@ CATALOGUE: Mapping[str, Entry] = {
     "parabola-norm": _toy(toys.PARABOLA_NORM, "the parabola brought to -1..1 on both axes"),
     "ring8": _toy(toys.RING8, "8 Gaussians (sd 0.01) on a circle of radius 1"),
     "grid25": _toy(toys.GRID25, "25 Gaussians (sd 0.05) on a grid of spacing 2"),
+    oracle.ORACLE.name: _oracle(oracle.ORACLE, "10,000 sequences of 20 of 5,000 tokens, drawn from a random LSTM"),
+    oracle.ORACLE_SMALL.name: _oracle(oracle.ORACLE_SMALL, "10,000 sequences of 10 of 200 tokens, drawn from a random LSTM"),
 }
 """Every data set that ``load`` knows."""
 
@@ -83,7 +89,7 @@ def load(name: str, *, split: Split = "train", size: int | None = None, environ:
     if split not in ("train", "test"):
         raise DataError(f"split must be train or test, got {split!r}")
     if size is not None and not entry.is_image:
-        raise DataError(f"{name} has points, not images: size must be left out, got {size!r}")
+        raise DataError(f"{name} has no images: size must be left out, got {size!r}")
     if size is not None and not 1 <= size <= LARGEST:
         raise DataError(f"size must be 1..{LARGEST}, got {size!r}")
     argument = name.removeprefix("folder:") if is_folder else ""

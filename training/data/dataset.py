@@ -17,12 +17,12 @@ Pixels = Literal["unit", "tanh"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """Images or points, in an order that is the same on every machine."""
+    """Images, points or sequences of tokens, in an order that is the same on every machine."""
 
     name: str
     """What it is called in cards and logs, such as ``mnist5k`` or ``folder:cats``; never a path of this machine."""
     items: Tensor
-    """Images uint8 [N,C,H,W], C 1 (grey) or 3 (RGB); or points float32 [N,k] in their own units."""
+    """Images uint8 [N,C,H,W], C 1 (grey) or 3 (RGB); points float32 [N,k] in their own units; or tokens int64 [N,t]."""
     labels: Tensor | None
     """int64 [N], each an index into ``classes``; None when the items have no classes."""
     classes: tuple[str, ...]
@@ -30,11 +30,13 @@ class DataSet:
     licence: str
     """The items' licence."""
     region: tuple[tuple[float, ...], tuple[float, ...]] | None
-    """Of points: the low and the high of each component that a plot shows. None for images."""
+    """Of points: the low and the high of each component that a plot shows. None for images and tokens."""
     modes: Tensor | None = None
     """Of a mixture: its centres, float32 [m,k], for scoring; None otherwise."""
     mode_sd: float | None = None
     """Of a mixture: the standard deviation of each component around its centre; None otherwise."""
+    vocabulary: int | None = None
+    """Of sequences: the number of different tokens, each 0..vocabulary-1; None otherwise."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -45,7 +47,7 @@ class DataSet:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one item: (C, H, W) or (k,)."""
+        """The shape of one item: (C, H, W), (k,) or (t,)."""
         return tuple(self.items.shape[1:])
 
     def to(self, device: torch.device | str) -> DataSet:

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from contract import Image, Output, Points
+from contract import Image, Output, Points, Tokens
 from contract.pictures import PICTURE
 from training.data import DataSet, Pixels
 
@@ -54,12 +54,30 @@ class PointSampler(nn.Module):
         return cast(Tensor, self.inner(**dict(zip(self.names, inputs, strict=True))))
 
 
-Sampler = ImageSampler | PointSampler
+class TokenSampler(nn.Module):
+    """Latents to int64 [n,t]."""
+
+    def __init__(self, inner: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.inner = inner
+        self.names = names
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return cast(Tensor, self.inner(**dict(zip(self.names, inputs, strict=True))))
+
+    def levels(self, *inputs: Tensor) -> Tensor:
+        """The same as float32, since tokens have nothing before a rounding."""
+        return self.forward(*inputs).float()
+
+
+Sampler = ImageSampler | PointSampler | TokenSampler
 
 
 def sampler_for(data: DataSet, inner: nn.Module, names: tuple[str, ...], pixels: Pixels) -> Sampler:
     """The sampler of a data set's kind of output."""
-    return ImageSampler(inner, names, pixels) if data.is_image else PointSampler(inner, names)
+    if data.is_image:
+        return ImageSampler(inner, names, pixels)
+    return PointSampler(inner, names) if data.vocabulary is None else TokenSampler(inner, names)
 
 
 def output_of(data: DataSet) -> Output:
@@ -67,5 +85,7 @@ def output_of(data: DataSet) -> Output:
     if data.is_image:
         channels, height, width = data.shape
         return Image(height, width, channels)
+    if data.vocabulary is not None:
+        return Tokens(data.shape[0], data.vocabulary)
     low, high = cast(tuple[tuple[float, ...], tuple[float, ...]], data.region)
     return Points(data.shape[0], low, high)

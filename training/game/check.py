@@ -55,10 +55,11 @@ def check_parts(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents)
 
 
 def _check_owners(recipe: Recipe, nets: Mapping[str, nn.Module]) -> None:
-    owners = Counter(name for player in recipe.players for name in player.nets)
+    owners = Counter(name for player in recipe.players for name in player.nets if not player.shares_nets)
+    sharers = {name for player in recipe.players for name in player.nets if player.shares_nets}
     for name, net in nets.items():
         has_weights = any(parameter.requires_grad for parameter in net.parameters())
-        if has_weights and not owners[name]:
+        if has_weights and not owners[name] and name not in sharers:
             raise RecipeError(recipe.name, "no player trains it: name it in a player's nets, or freeze its weights", net=name)
         if owners[name] > 1:
             both = _listed(player.name for player in recipe.players if name in player.nets)
@@ -67,13 +68,24 @@ def _check_owners(recipe: Recipe, nets: Mapping[str, nn.Module]) -> None:
 
 def _check_schedule(recipe: Recipe) -> None:
     players = [player.name for player in recipe.players]
-    scheduled = {name for step in (*range(recipe.steps), LATE) for u in recipe.schedule.updates(step) for name in u.players}
+    updates = {u.players for step in (*range(recipe.steps), LATE) for u in recipe.schedule.updates(step)}
+    _check_sharing(recipe, updates)
+    scheduled = {name for names in updates for name in names}
     unknown = scheduled - set(players)
     if unknown:
         raise RecipeError(recipe.name, f"the schedule must name players ({_listed(players)}), got {_listed(sorted(unknown))}")
     for name in players:
         if name not in scheduled:
             raise RecipeError(recipe.name, f"the schedule {recipe.schedule} never updates it", player=name)
+
+
+def _check_sharing(recipe: Recipe, updates: Iterable[tuple[str, ...]]) -> None:
+    """Check that no update trains a net twice."""
+    for names in updates:
+        trained = Counter(net for player in recipe.players if player.name in names for net in player.nets)
+        for net, count in trained.items():
+            if count > 1:
+                raise RecipeError(recipe.name, f"one player of an update must train it, got {_listed(names)}", net=net)
 
 
 def check_shapes(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents, batches: Batches) -> None:
@@ -100,7 +112,7 @@ def _check_generator(recipe: Recipe, name: str, net: nn.Module, z: Mapping[str, 
     wrong = partial(RecipeError, recipe.name, player=_owner(recipe, name), net=name)
     try:
         fake = net(**z)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise wrong(f"its forward must take the latents {_shapes(z)}, got {_first_line(error)}") from error
     found = list(fake.shape) if isinstance(fake, Tensor) else type(fake).__name__
     if found != list(real.shape):
@@ -111,7 +123,7 @@ def _check_discriminator(recipe: Recipe, name: str, net: nn.Module, x: Tensor, c
     wrong = partial(RecipeError, recipe.name, player=_owner(recipe, name), net=name)
     try:
         output = net(x, **conditioning)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise wrong(f"its forward must take {_shapes({'x': x, **conditioning})}, got {_first_line(error)}") from error
     if not isinstance(output, DiscriminatorOutput):
         raise wrong(f"its forward must return a DiscriminatorOutput, got {type(output).__name__}")

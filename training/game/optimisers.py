@@ -153,3 +153,19 @@ class RMSpropTF(torch.optim.Optimizer):
             torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["decay"])
             roots = torch._foreach_sqrt(torch._foreach_add(squares, group["epsilon"]))
             torch._foreach_addcdiv_(updated, gradients, roots, -group["lr"])
+
+
+def clipped(optimiser: Optimiser, norm: float) -> Optimiser:
+    """An optimiser whose gradients, all together, are scaled down to that norm where they are longer."""
+
+    def make(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        weights = list(parameters)
+        made = optimiser.make(weights)
+
+        def clip(*_: Any) -> None:
+            nn.utils.clip_grad_norm_(weights, norm)
+
+        made.register_step_pre_hook(clip)
+        return made
+
+    return Optimiser(f"{optimiser.name} clipped to {norm:g}", make)

@@ -38,7 +38,9 @@ class Player:
     name: str
     """``D``, ``G``, or the paper's name for it."""
     nets: tuple[str, ...]
-    """Names of the nets that it trains; no other player may train them."""
+    """Names of the nets that it trains; no other player may train them, unless it shares them."""
+    shares_nets: bool = False
+    """Whether its nets are another player's too, in other updates: a pre-training has an optimiser of its own."""
     loss: Loss
     """Loss that it minimises."""
     optimiser: Optimiser

@@ -140,7 +140,7 @@ class StepContext:
             return cast(Tensor, self.nets["G"](**self.latents))
         with torch.no_grad():
             fake = cast(Tensor, self.nets["G"](**self.latents))
-        return fake.detach().requires_grad_()
+        return fake.detach().requires_grad_(fake.is_floating_point())
 
     def _discriminate(self, kind: str, x: Tensor) -> DiscriminatorOutput:
         output = cast(DiscriminatorOutput, self.nets["D"](x, **self.conditioning(kind)))

@@ -13,6 +13,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from training.data import DataSet
 from training.metrics.classifier import ClassifierOutput
 from training.metrics.points import modes_hit
+from training.metrics.sequences import distinct
 
 SUBSETS = 100
 """Random subsets over which KID is the mean."""
@@ -122,15 +123,17 @@ def describe_collapse(
     Three criteria; the first that holds is reported. The samples show fewer than 60 % of the data's classes, a class counted by
     exp(entropy) of what a classifier saw; of a mixture, fewer than 60 % of the modes. The samples are spread less than 40 % as
     wide as the data; for a conditional generator, around the mean of each class asked for, since one picture a class
-    would look wide. 1,000 samples are enough.
+    would look wide; of sequences, fewer than 40 % as many are distinct. 1,000 samples are enough.
 
     Args:
-        samples: uint8 [N,C,H,W] or float32 [N,k], as the data's items.
+        samples: uint8 [N,C,H,W], float32 [N,k] or int64 [N,t], as the data's items.
         data: what the generator was trained on.
         output: output of a classifier of the data on the samples; None uses their spread alone.
         asked: int64 [N], the class that each sample was asked to show; None for an unconditional generator.
     """
     samples = samples.to(data.items.device)
+    if data.vocabulary is not None:
+        return _repeated(samples, data)
     return (
         _few_classes(output, data)
         or _few_modes(samples, data)
@@ -161,6 +164,17 @@ def _few_modes(samples: Tensor, data: DataSet) -> str | None:
     if hit >= ALARM_EFFECTIVE_CLASSES * count:
         return None
     return f"collapse: {len(samples):,} samples hit {hit} of {count} modes (alarm below {ALARM_EFFECTIVE_CLASSES * count:g})"
+
+
+def _repeated(samples: Tensor, data: DataSet) -> str | None:
+    share = distinct(samples)
+    ratio = share / distinct(data.items[: len(samples)])
+    if ratio >= ALARM_SPREAD:
+        return None
+    return (
+        f"collapse: {share:.0%} of {len(samples):,} sequences are distinct, {ratio:.0%} of the share in {data.name} "
+        f"(alarm below {ALARM_SPREAD:.0%})"
+    )
 
 
 def _narrow(samples: Tensor, data: DataSet, asked: Tensor | None) -> str | None:

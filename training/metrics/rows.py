@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from training.data import DataSet
-from training.metrics import images, neighbours, points, stacked
+from training.data.oracle import ORACLES
+from training.metrics import images, neighbours, points, sequences, stacked
 from training.metrics.classifier import Classifier
 from training.metrics.images import Estimate
 from training.metrics.parzen import CENTRES, VALIDATION, parzen
@@ -168,6 +169,18 @@ def point_rows(items: Tensor, reals: Reals, data: DataSet) -> list[ScoreRow]:
         ]
     if data.modes is not None and data.mode_sd is not None:
         rows += _mode_rows(fake, other, data.modes, data.mode_sd)
+    return rows
+
+
+def sequence_rows(items: Tensor, reals: Reals, data: DataSet) -> list[ScoreRow]:
+    """How likely the oracle finds the sequences, where the data are an oracle's, and how many differ."""
+    n = min(len(items), len(reals.others))
+    fake, other = items[:n], reals.others[:n]
+    rows = [_of_both("distinct", sequences.distinct, fake, other, "share of the sequences, repeated ones counted once")]
+    oracle = ORACLES.get(data.name)
+    if oracle is not None:
+        by = "nats a token under the random LSTM that the data were drawn from"
+        rows.insert(0, _of_both("oracle-nll", lambda items: sequences.oracle_nll(items, oracle), fake, other, by))
     return rows
 
 

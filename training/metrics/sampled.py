@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contract import Card, Categorical, Image, Tokens, card_from_metadata, draw, picture_inputs
+from contract import Card, Categorical, Image, card_from_metadata, draw, picture_inputs
 from training.export.runtime import open_session
 from training.metrics.errors import ScoreError
 
@@ -25,7 +25,7 @@ class Sampled:
     digest: str
     """SHA-256 of the file."""
     items: Tensor
-    """uint8 [N,C,H,W] or float32 [N,k]."""
+    """uint8 [N,C,H,W], float32 [N,k] or int64 [N,t]."""
     asked: Tensor | None
     """int64 [N], the class that each sample was drawn for; None for an unconditional model."""
 
@@ -37,7 +37,7 @@ def sample_model(model: Path, count: int) -> Sampled:
     """The samples of seeds 0..count-1, on the CPU.
 
     Raises:
-        ScoreError: the file is not there, is no ONNX model, makes what has no measures here, or needs a picture.
+        ScoreError: the file is not there, is no ONNX model, or needs a picture.
         CardError: it has no card, or a false one.
     """
     if not model.is_file():
@@ -48,8 +48,6 @@ def sample_model(model: Path, count: int) -> Sampled:
     except Exception as error:  # onnxruntime's own errors share no base class
         raise ScoreError(f"{model} is not a model that onnxruntime runs: {str(error).splitlines()[0]}") from error
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
-    if isinstance(card.output, Tokens):
-        raise ScoreError(f"{model} makes tokens; only images and points have measures here")
     if card.picture is not None and not card.picture.is_optional:
         raise ScoreError(f"{model} changes a picture, and makes no samples of its own; score its run directory")
     is_conditional = bool(card.classes) and isinstance(card.latents.get("y"), Categorical)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contract import Points
+from contract import Points, Tokens
 from training.data import DataSet
 from training.data.stacked import NAME as STACKED
 from training.metrics.classifier import Classifier
@@ -25,6 +25,7 @@ from training.metrics.rows import (
     nearest_row,
     parzen_row,
     point_rows,
+    sequence_rows,
     stacked_rows,
 )
 from training.metrics.sampled import Sampled, sample_model
@@ -99,6 +100,8 @@ def score(
     notes = [reals.note] if reals.note else []
     if isinstance(sampled.card.output, Points):
         rows, histogram, classifier = point_rows(sampled.items, reals, train), dict[str, float](), None
+    elif isinstance(sampled.card.output, Tokens):
+        rows, histogram, classifier = sequence_rows(sampled.items, reals, train), {}, None
     elif train.name == STACKED:
         rows, histogram, more = _stacked_rows(sampled, reals, classifier)
         notes += more

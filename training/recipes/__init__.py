@@ -14,6 +14,7 @@ from training.recipes import (
     pix2pix,
     r3gan,
     salimans,
+    seqgan,
     several,
     toys,
     vanilla,
@@ -37,6 +38,7 @@ MODULES = (
     pix2pix,
     caae,
     r3gan,
+    seqgan,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"

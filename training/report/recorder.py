@@ -44,7 +44,7 @@ class Recorder:
         Args:
             run: the run directory.
             from_step: 0 starts afresh and removes an earlier run's record; n > 0 resumes and removes what is past step n.
-            backdrop: real points [m,k] for the plots of a toy game's samples.
+            backdrop: real points [m,k] or sequences [m,t] for the plots of samples that are no images.
             region: the least and the greatest value per component that those plots show.
             watch: called for each logged step, and first for the last one of an earlier process.
             clock: seconds since the epoch.
@@ -75,10 +75,10 @@ class Recorder:
         self._watch(step, images, plain, self._log_rate(step, images, now_s))
 
     def samples(self, step: int, outputs: np.ndarray) -> Path:
-        """Draws images uint8 [n,h,w,c] or points float [n,k] as samples/step-000200.png and gives its path.
+        """Draws images uint8 [n,h,w,c], points float [n,k] or tokens int64 [n,t] as samples/step-000200.png and gives its path.
 
         Raises:
-            ValueError: the outputs are neither.
+            ValueError: the outputs are none of them.
         """
         picture = draw_samples(outputs, backdrop=self._backdrop, region=self._region)
         path = self._run / SAMPLES / f"step-{step:06d}.png"

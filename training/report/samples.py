@@ -1,4 +1,4 @@
-"""Samples as one picture: images side by side, points over the region of the data."""
+"""Samples as one picture: images side by side, points over the region of the data, sequences as rows of colours."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ GAP_PX = 2
 GAP_LEVEL = 64
 POINTS_PX = 640
 MOST_POINTS = 4_000
+MOST_SEQUENCES = 64
 
 Region = tuple[tuple[float, ...], tuple[float, ...]]
 """Per component the least, and per component the greatest value that a plot shows."""
@@ -27,18 +28,21 @@ def draw_samples(outputs: np.ndarray, *, backdrop: np.ndarray | None = None, reg
     """The picture of a generator's outputs.
 
     Args:
-        outputs: images uint8 [n,h,w,c] with c = 1 or 3, or points float [n,k].
+        outputs: images uint8 [n,h,w,c] with c = 1 or 3, points float [n,k], or tokens int64 [n,t].
         backdrop: real points [m,k] to compare with; unused for images.
         region: what the plot of points shows; by default what holds the backdrop, or else the outputs.
 
     Raises:
-        ValueError: naming the type and shape that is neither images nor points, or has no rows.
+        ValueError: naming the type and shape that is none of them, or has no rows.
     """
     if outputs.dtype == np.uint8 and outputs.ndim == 4 and outputs.shape[-1] in (1, 3) and len(outputs):
         return draw_grid(outputs)
     if np.issubdtype(outputs.dtype, np.floating) and outputs.ndim == 2 and outputs.size:
         return draw_points(outputs, backdrop, region)
-    raise ValueError(f"samples must be uint8 [n,h,w,1|3] or float [n,k] with n >= 1, got {outputs.dtype} {list(outputs.shape)}")
+    if outputs.dtype == np.int64 and outputs.ndim == 2 and outputs.size:
+        return draw_sequences(outputs, backdrop)
+    found = f"{outputs.dtype} {list(outputs.shape)}"
+    raise ValueError(f"samples must be uint8 [n,h,w,1|3], float [n,k] or int64 [n,t] with n >= 1, got {found}")
 
 
 def draw_grid(images: np.ndarray) -> Image.Image:
@@ -79,6 +83,20 @@ def draw_points(points: Floats, backdrop: Floats | None, region: Region | None) 
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1)
+    return render(figure)
+
+
+def draw_sequences(tokens: NDArray[np.int64], backdrop: NDArray[np.int64] | None) -> Image.Image:
+    """Tokens [n,t] as a row of colours for each sequence, the same token in the same colour; real sequences on the left."""
+    figure = new_figure(POINTS_PX, POINTS_PX, dpi=110)
+    parts = {"generated": tokens} if backdrop is None else {"real": backdrop, "generated": tokens}
+    highest = max(int(part.max()) for part in parts.values())
+    for axes, (title, part) in zip(np.atleast_1d(figure.subplots(1, len(parts))), parts.items(), strict=True):
+        axes.imshow(part[:MOST_SEQUENCES], cmap="turbo", vmin=0, vmax=highest, aspect="auto", interpolation="nearest")
+        axes.set_title(title, fontsize=10, color=INK)
+        dress(axes)
+        axes.grid(visible=False)
+        axes.set(xlabel="place in the sequence", yticks=[])
     return render(figure)
 
 

@@ -9,6 +9,7 @@ from benchmarks.scoreboard.rows.images import first, variational
 from benchmarks.scoreboard.rows.labelled import labelled
 from benchmarks.scoreboard.rows.modern import plain, small, stacked
 from benchmarks.scoreboard.rows.pictures import codes, pictures
+from benchmarks.scoreboard.rows.sequences import sequences
 from benchmarks.scoreboard.rows.several import several, together
 from benchmarks.scoreboard.rows.toys import toys
 
@@ -28,5 +29,6 @@ ROWS: tuple[Row, ...] = (
     *small(),
     *ours(),
     *gates(),
+    *sequences(),
 )
 """Every row, in the order of the page."""

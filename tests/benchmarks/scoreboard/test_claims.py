@@ -24,6 +24,8 @@ OTHERS = {"twin": [4.0, 6.0, 8.0], "unrun": []}
         (Between(0.9, 1.1), [0.1, 1.2, 9.0], False),
         (NotBelow("twin", 0.5), [5.5, 5.5, 5.5], True),
         (NotBelow("twin", 0.5), [5.4, 5.4, 9.0], False),
+        (Below("twin", margin=0.25), [5.7, 5.7, 5.7], True),
+        (Below("twin", margin=0.25), [5.8, 5.8, 5.8], False),
         (Above("twin"), [6.1, 6.1, 6.1], True),
         (Above("twin"), [5.9, 5.9, 5.9], False),
     ],

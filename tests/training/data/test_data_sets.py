@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from training.data import CATALOGUE, DataError, DataSet, load, names
 from training.data.dataset import Split
+from training.data.oracle import ORACLES
 
 OFFLINE = ("mnist5k", "digits", "gaussian1d", "parabola", "parabola-norm", "ring8", "grid25")
 TOYS = OFFLINE[2:]
@@ -55,7 +56,17 @@ def test_the_test_part_is_another(name: str) -> None:
 
 def test_the_catalogue_names_them_all() -> None:
     """names() is the catalogue's, each with a line about it."""
-    assert names() == ("mnist5k", "digits", "mnist", "mnist50k", "fashion-mnist", "stackedmnist", "folder:PATH", *TOYS)
+    assert names() == (
+        "mnist5k",
+        "digits",
+        "mnist",
+        "mnist50k",
+        "fashion-mnist",
+        "stackedmnist",
+        "folder:PATH",
+        *TOYS,
+        *ORACLES,
+    )
     assert all(entry.about and "\n" not in entry.about for entry in CATALOGUE.values())
 
 
@@ -67,7 +78,7 @@ def test_the_catalogue_names_them_all() -> None:
         ("digits", "valid", None, "split must be train or test, got 'valid'"),
         ("digits", "train", 0, r"size must be 1\.\.1024, got 0"),
         ("digits", "train", 1025, r"size must be 1\.\.1024, got 1025"),
-        ("ring8", "train", 32, "ring8 has points, not images: size must be left out, got 32"),
+        ("ring8", "train", 32, "ring8 has no images: size must be left out, got 32"),
     ],
 )
 def test_a_wrong_request_says_what_would_be_right(name: str, split: Split, size: int | None, message: str) -> None:

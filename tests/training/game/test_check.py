@@ -99,6 +99,10 @@ MISTAKES = {
         replace(RIGHT, players=(D, replace(G, nets=("G", "D")))),
         "recipe parabola, net D: one player must train it, got D, G",
     ),
+    "two owners in one update": (
+        replace(RIGHT, players=(D, replace(G, nets=("G", "D"), shares_nets=True)), schedule=simultaneous("D", "G")),
+        "recipe parabola, net D: one player of an update must train it, got D, G",
+    ),
     "unknown player": (
         replace(RIGHT, schedule=simultaneous("D", "G", "E")),
         "recipe parabola: the schedule must name players (D, G), got E",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from training.data import DataSet
+from training.data import DataSet, load
 from training.metrics.classifier import Classifier
 from training.run.collapse import evaluator_by
 
@@ -20,3 +20,12 @@ def test_kid_is_small_for_the_data_and_large_for_noise(classifier: Classifier, d
 def test_without_a_judge_there_is_no_kid(digits: DataSet) -> None:
     """Where nothing knows the classes, nothing is measured."""
     assert evaluator_by(None, digits)(digits.items[:10], None)[1] == {}
+
+
+def test_repeated_sequences_are_a_collapse() -> None:
+    """The alarm compares the share of distinct sequences with the data's, and no distance between the numbers of tokens."""
+    data = load("oracle-small", environ={})
+    evaluate = evaluator_by(None, data)
+    assert evaluate(data.items[:500], None) == (None, {})
+    sign, _ = evaluate(data.items[:100].repeat(5, 1), None)
+    assert sign == "collapse: 20% of 500 sequences are distinct, 20% of the share in oracle-small (alarm below 40%)"

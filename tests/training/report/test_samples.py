@@ -94,13 +94,22 @@ def test_collapsed_or_diverged_points_are_drawn_too(points: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("outputs", "said"),
     [
-        (np.zeros((4, 12), np.int64), r"int64 \[4, 12\]"),
+        (np.zeros((4, 12), np.int32), r"int32 \[4, 12\]"),
         (np.zeros((4, 8, 8), np.uint8), r"uint8 \[4, 8, 8\]"),
         (np.zeros((4, 8, 8, 2), np.uint8), r"uint8 \[4, 8, 8, 2\]"),
         (np.zeros((0, 2), np.float32), r"float32 \[0, 2\]"),
     ],
 )
-def test_what_is_neither_images_nor_points_is_refused(outputs: np.ndarray, said: str) -> None:
+def test_what_is_none_of_the_kinds_is_refused(outputs: np.ndarray, said: str) -> None:
     """The error names the type and the shape that came, and those that are right."""
-    with pytest.raises(ValueError, match=rf"uint8 \[n,h,w,1\|3\] or float \[n,k\].*got {said}"):
+    with pytest.raises(ValueError, match=rf"uint8 \[n,h,w,1\|3\], float \[n,k\] or int64 \[n,t\] .*got {said}"):
         draw_samples(outputs)
+
+
+def test_sequences_are_rows_of_colours_next_to_real_ones() -> None:
+    """Equal tokens have one colour: a picture of constant sequences has fewer colours than one of many tokens."""
+    many = np.arange(60, dtype=np.int64).reshape(6, 10)
+    pictures = (np.asarray(draw_samples(tokens, backdrop=many)) for tokens in (many[::-1], many * 0))
+    varied, constant = (len(np.unique(picture.reshape(-1, 3), axis=0)) for picture in pictures)
+    assert varied > constant
+    assert draw_samples(many).size == (POINTS_PX, POINTS_PX)
