@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
@@ -16,6 +17,7 @@ from contract.pictures import PICTURE
 from training.errors import RecipeError
 from training.game.batches import Batches
 from training.game.objective import Loss
+from training.game.priors import from_priors
 from training.game.recipe import Recipe
 from training.game.step import DiscriminatorOutput
 
@@ -95,6 +97,7 @@ def check_shapes(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents
         RecipeError: what is wrong, and what would be right.
     """
     nets = copy.deepcopy(dict(nets))
+    sampler = recipe.sampler(nets)
     with torch.no_grad():
         real = batches.at(0)
         real = recipe.transform_real(real) if recipe.transform_real else real
@@ -102,14 +105,30 @@ def check_shapes(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents
         if recipe.picture and recipe.needs_picture:
             z = {**z, PICTURE: recipe.picture(real.x)}
         for name in filter(GENERATOR.fullmatch, nets):
-            _check_generator(recipe, name, nets[name], z, real.x)
+            if sampler is nets[name] or _is_fed_by(z, nets[name]):
+                _check_generator(recipe, name, nets[name], z, real.x)
+        if sampler not in nets.values() and not recipe.picture:
+            _check_sampler(recipe, sampler, from_priors(latents, recipe.batch, real.x.device), real.x)
         conditioning = {name: z[name] if real.y is None or name == PICTURE else real.y for name in recipe.conditions}
         for name in filter(DISCRIMINATOR.fullmatch, nets):
             _check_discriminator(recipe, name, nets[name], real.x, conditioning)
 
 
+def _is_fed_by(z: Mapping[str, Tensor], net: nn.Module) -> bool:
+    """Whether the net needs nothing but latents; a loss gives the others their inputs, and the sampler is checked for them."""
+    needed = (p for p in inspect.signature(net.forward).parameters.values() if p.default is p.empty)
+    return all(p.name in z or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed)
+
+
 def _check_generator(recipe: Recipe, name: str, net: nn.Module, z: Mapping[str, Tensor], real: Tensor) -> None:
-    wrong = partial(RecipeError, recipe.name, player=_owner(recipe, name), net=name)
+    _check_samples(partial(RecipeError, recipe.name, player=_owner(recipe, name), net=name), net, z, real)
+
+
+def _check_sampler(recipe: Recipe, net: nn.Module, z: Mapping[str, Tensor], real: Tensor) -> None:
+    _check_samples(lambda why: RecipeError(recipe.name, f"sampler: {why}"), net, z, real)
+
+
+def _check_samples(wrong: Callable[[str], RecipeError], net: nn.Module, z: Mapping[str, Tensor], real: Tensor) -> None:
     try:
         fake = net(**z)
     except (TypeError, ValueError, RuntimeError, IndexError) as error:

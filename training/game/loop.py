@@ -125,16 +125,14 @@ def play(game: Game, until: int) -> Iterator[int]:
             # so a resumed run is bit-identical.
             for player in players:
                 if player.before:
-                    player.before(game.nets)
+                    player.before(game.nets, game.step)
             ctx = _draw(game, update, players)
             # Compute every player's loss; the gate decides from the latest losses which players may update.
             losses = {p.name: _compute_loss(game, p, ctx) for p in players}
             admitted = _admit(game, update)
             # Take all gradients before any weight changes: players of one update are simultaneous.
             acting = [p for p in players if p.name in admitted]
-            gradients = [
-                torch.autograd.grad(losses[p.name], game.parameters[p.name], retain_graph=p is not acting[-1]) for p in acting
-            ]
+            gradients = [_gradient(game, p, losses[p.name], is_last=p is acting[-1]) for p in acting]
             for player, gradient in zip(acting, gradients, strict=True):
                 _apply(game, player, gradient)
         # Move the averages towards the new weights.
@@ -199,17 +197,23 @@ def _compute_loss(game: Game, player: Player, ctx: StepContext) -> Tensor:
     return loss
 
 
-def _apply(game: Game, player: Player, gradient: tuple[Tensor, ...]) -> None:
+def _gradient(game: Game, player: Player, loss: Tensor, *, is_last: bool) -> tuple[Tensor | None, ...]:
+    """The gradient by each of the player's weights, None for idle ones; the last player of an update frees the graph."""
+    weights = game.parameters[player.name]
+    return torch.autograd.grad(loss, weights, retain_graph=not is_last, allow_unused=player.has_idle_weights)
+
+
+def _apply(game: Game, player: Player, gradient: tuple[Tensor | None, ...]) -> None:
     optimiser = game.optimisers[player.name]
     if player.hyperparameters:
         for group in optimiser.param_groups:
             group.update(player.hyperparameters(game.step, game.recipe.steps))
     for parameter, value in zip(game.parameters[player.name], gradient, strict=True):
-        parameter.grad = _with_strides_of(parameter, value)
+        parameter.grad = None if value is None else _with_strides_of(parameter, value)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     if player.after:
-        player.after(game.nets)
+        player.after(game.nets, game.step)
 
 
 def _with_strides_of(parameter: Tensor, value: Tensor) -> Tensor:

@@ -94,8 +94,8 @@ class Clip:
     bound: float
     net: str = "D"
 
-    def __call__(self, nets: Mapping[str, nn.Module]) -> None:
-        """Clip in place, batch normalisation's gains and biases too."""
+    def __call__(self, nets: Mapping[str, nn.Module], step: int) -> None:
+        """Clip in place, batch normalisation's gains and biases too; ``step`` is not used."""
         with torch.no_grad():
             for parameter in nets[self.net].parameters():
                 parameter.clamp_(-self.bound, self.bound)

@@ -27,6 +27,8 @@ Hyperparameters = Callable[[int, int], Mapping[str, float | tuple[float, float]]
 SampleLatents = Callable[[Latents, int, torch.device], dict[str, Tensor]]
 Prepare = Callable[[Mapping[str, nn.Module], Batches, int], None]
 """From the nets by role, the training data and the run's seed; it changes the nets in place."""
+Hook = Callable[[Mapping[str, nn.Module], int], None]
+"""From the nets by role and the step; it changes the nets in place."""
 Examine = Callable[[Mapping[str, nn.Module], Batch], dict[str, float]]
 """From the nets that samples are drawn from, in evaluation mode, and all test samples, to numbers by name."""
 
@@ -47,10 +49,12 @@ class Player:
     """Optimiser of its nets."""
     hyperparameters: Hyperparameters | None = None
     """Optimiser settings as a function of the step and of the number of steps; None keeps them constant."""
-    before: Callable[[Mapping[str, nn.Module]], None] | None = None
-    """Hook before the losses of its update, which may change the nets in place (weight clipping)."""
-    after: Callable[[Mapping[str, nn.Module]], None] | None = None
-    """Hook after its update, which may change the nets in place."""
+    before: Hook | None = None
+    """Hook before the losses of its update: weight clipping, the growth of the nets."""
+    after: Hook | None = None
+    """Hook after its update."""
+    has_idle_weights: bool = False
+    """Whether an update may use only some of its weights; the others keep their values and their optimiser states."""
 
 
 @dataclass(frozen=True)

@@ -115,11 +115,21 @@ class StepContext:
         """One of ``of`` nearly equal slices of this context: its reals, its latents, and its part of the same fakes."""
         return self.cached(f"shard:{number}/{of}", lambda: self._shard(number, of))
 
+    def with_samples(self, real: Batch, latents: Mapping[str, Tensor]) -> StepContext:
+        """This context on other reals and latents; what is logged there is logged here. Keep it by ``cached``."""
+        return self._derive(self.nets, real, latents, self.moving)
+
+    def _derive(
+        self, nets: Mapping[str, nn.Module], real: Batch, latents: Mapping[str, Tensor], moving: frozenset[str]
+    ) -> StepContext:
+        other = StepContext(nets, real, latents, step=self.step, moving=moving, conditions=self._conditions)
+        other.logged = self.logged
+        return other
+
     def _with_roles(self, roles: Mapping[str, str]) -> StepContext:
         nets = {**self.nets, **{role: self.nets[name] for role, name in roles.items()}}
         moving = self.moving | {role for role, name in roles.items() if name in self.moving}
-        other = StepContext(nets, self.real, self.latents, step=self.step, moving=moving, conditions=self._conditions)
-        other.logged = self.logged
+        other = self._derive(nets, self.real, self.latents, moving)
         if "G" not in roles:
             other._cache["fake"] = self.fake
         return other
@@ -130,8 +140,7 @@ class StepContext:
 
         real = Batch(cut(self.real.x), None if self.real.y is None else cut(self.real.y))
         latents = {name: cut(rows) for name, rows in self.latents.items()}
-        other = StepContext(self.nets, real, latents, step=self.step, moving=self.moving, conditions=self._conditions)
-        other.logged = self.logged
+        other = self.with_samples(real, latents)
         other._cache["fake"] = cut(self.fake)
         return other
 

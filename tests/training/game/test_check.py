@@ -137,6 +137,37 @@ def test_a_net_that_cannot_take_its_inputs_is_named_with_them() -> None:
     assert found.startswith("recipe parabola, player G, net G: its forward must take the latents z [4, 2], got TypeError: ")
 
 
+class Conditioned(nn.Module):
+    """A generator that needs an input from a loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, z: Tensor, coarse: Tensor) -> Tensor:
+        return self.scale * z + coarse
+
+
+class Composed(nn.Module):
+    """A sampler of ``side`` numbers a sample."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z[:, :1].expand(-1, self.side)
+
+
+def test_a_sampler_of_its_own_is_checked_in_the_place_of_a_generator_that_needs_more_than_latents() -> None:
+    """G's own inputs come from a loss; what is exported must take the latents and give samples."""
+    conditioned = with_net("G", lambda net: Conditioned())
+    assert "missing 1 required positional argument: 'coarse'" in mistake(conditioned)
+    assert mistake(replace(conditioned, sampler=lambda nets: Composed(2))) == ""
+    expected = "recipe parabola: sampler: its samples must have the shape of a real batch, [4, 2], got [4, 3]"
+    assert mistake(replace(conditioned, sampler=lambda nets: Composed(3))) == expected
+
+
 def test_right_recipes_pass() -> None:
     """Several phases, a frozen net that no player trains, and logits of several classes are no mistakes."""
     assert mistake(RIGHT) == ""

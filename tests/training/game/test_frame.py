@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from contract import Latents
 from tests.training.conftest import tiny_context
 from training.__main__ import main
 from training.data import load
@@ -37,13 +38,15 @@ def game_of(recipe: Recipe) -> Game:
 def test_a_player_makes_ready_before_it_states_its_loss() -> None:
     """A critic that is clipped before its update is evaluated with clipped weights, and keeps what its step makes of them."""
     seen: list[float] = []
+    steps: list[int] = []
 
     @loss
     def spy(ctx: StepContext) -> Tensor:
         seen.append(max(p.abs().max().item() for p in ctx.nets["D"].parameters()))
         return ctx.on_real.logit.mean()
 
-    def clip(nets: Mapping[str, nn.Module]) -> None:
+    def clip(nets: Mapping[str, nn.Module], step: int) -> None:
+        steps.append(step)
         for parameter in nets["D"].parameters():
             parameter.data.clamp_(-0.1, 0.1)
 
@@ -51,8 +54,50 @@ def test_a_player_makes_ready_before_it_states_its_loss() -> None:
     d, g = recipe.players
     game = game_of(replace(recipe, players=(replace(d, loss=spy, before=clip), g)))
     list(play(game, 2))
+    assert steps == [0] * (len(steps) // 2) + [1] * (len(steps) // 2)
     assert max(seen) == pytest.approx(0.1)
     assert max(p.abs().max().item() for p in game.nets["D"].parameters()) > 0.1
+
+
+class Idle(nn.Module):
+    """A net with one weight more than it uses."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.spare = inner, nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        output: DiscriminatorOutput = self.inner(x)
+        return output
+
+
+def game_with_idle_weight(*, is_allowed: bool) -> Game:
+    recipe = CATALOGUE["parabola"]
+    d, g = recipe.players
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> dict[str, nn.Module]:
+        made = recipe.nets(shape, latents)
+        return {**made, "D": Idle(made["D"])}
+
+    return game_of(replace(recipe, nets=nets, players=(replace(d, has_idle_weights=is_allowed), g)))
+
+
+def test_an_idle_weight_keeps_its_value_and_gets_no_optimiser_state() -> None:
+    """The player's other weights are updated as ever."""
+    game = game_with_idle_weight(is_allowed=True)
+    net = game.nets["D"]
+    assert isinstance(net, Idle)
+    before = [p.clone() for p in net.inner.parameters()]
+    list(play(game, 1))
+    assert net.spare.tolist() == [1.0, 1.0, 1.0]
+    assert net.spare not in game.optimisers["D"].state
+    assert not any(torch.equal(a, b) for a, b in zip(before, net.inner.parameters(), strict=True))
+
+
+def test_an_idle_weight_is_an_error_unless_the_player_allows_it() -> None:
+    """A weight that was forgotten in ``forward`` is found at the first step."""
+    with pytest.raises(RuntimeError, match="appears to not have been used"):
+        list(play(game_with_idle_weight(is_allowed=False), 1))
 
 
 def test_fresh_nets_are_prepared_from_the_data_before_they_are_copied() -> None:

@@ -77,7 +77,7 @@ def test_clipping_keeps_weights_within_the_bound() -> None:
     nets = {"D": nn.Linear(2, 1, bias=False), "G": nn.Linear(1, 1, bias=False)}
     for net, values in (("D", [[-0.5, 0.05]]), ("G", [[0.5]])):
         nets[net].weight.data = torch.tensor(values)
-    Clip(0.08)(nets)
+    Clip(0.08)(nets, 0)
     assert nets["D"].weight.tolist()[0] == pytest.approx([-0.08, 0.05])
     assert nets["G"].weight.tolist() == [[0.5]]
 
