@@ -116,3 +116,11 @@ def test_the_supervised_twin_differs_in_the_game_alone() -> None:
     assert [p.name for p in twin.players] == ["D"]
     assert str(twin.players[0].loss) == "d_labelled"
     assert (twin.steps, twin.batch, str(twin.players[0].optimiser)) == (game.steps, game.batch, str(game.players[0].optimiser))
+
+
+def test_lapgan_has_its_authors_layers() -> None:
+    """train_cifar_coarse_to_fine_classcond.lua: G 7x7 64 - 7x7 64 - 5x5, D 5x5 64 - 5x5 s2 64, the class as a map."""
+    nets = nets_of("lapgan")
+    assert sizes(nets["G2"], nn.Conv2d) == [(64, 3, 7, 7), (64, 64, 7, 7), (1, 64, 5, 5)]
+    assert sizes(nets["D2"], nn.Conv2d) == [(64, 2, 5, 5), (64, 64, 5, 5)]
+    assert sizes(nets["D2"], nn.Linear) == [(28 * 28, 10), (1, 64 * 10 * 10)]

@@ -1,0 +1,140 @@
+"""LAPGAN: a game for each level of a Laplacian pyramid, and the GAN of a single scale that it is compared with."""
+
+from __future__ import annotations
+
+from contract import Categorical, Latents, Uniform
+from training.game.objective import Loss
+from training.game.optimisers import GeometricDecay, Optimiser, adam, sgd
+from training.game.recipe import Hyperparameters, Nets, Player, Recipe
+from training.game.schedules import Schedule, Update, alternate
+from training.losses.adversarial import d_nonsaturating, g_nonsaturating
+from training.losses.pyramid import at_level
+from training.nets.pyramid import (
+    DenseDiscriminator,
+    DenseGenerator,
+    DetailDiscriminator,
+    DetailGenerator,
+    Pyramid,
+)
+from training.recipes.conditional import classes_of
+
+DENTON = "Denton et al. 2015, arXiv:1506.05751; facebook/eyescream"
+LEVELS = (0, 1, 2)
+"""From the lowest, 7 -> 14 -> 28 on MNIST."""
+SMALLEST = 7
+NOISE = 100
+"""Size of the latent of the lowest level; of the others it is the number of pixels."""
+BATCH = 64
+EPOCH = 60_000 // BATCH
+
+
+def lapgan(name: str, summary: str, *, dense: tuple[int, int], width: int, steps: int, has_adam: bool = False) -> Recipe:
+    """Three conditional games that share the reals of a batch and nothing else, played together.
+
+    Args:
+        name: name of the recipe.
+        summary: one line.
+        dense: units of the hidden layers of the lowest G and D.
+        width: channels of the hidden layers of the other levels.
+        steps: number of steps.
+        has_adam: Adam in the place of gradient descent.
+    """
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        classes, channels = classes_of(latents), shape[0]
+        made: Nets = {
+            "G0": DenseGenerator(NOISE, classes, (channels, SMALLEST, SMALLEST), width=dense[0]),
+            "D0": DenseDiscriminator(classes, (channels, SMALLEST, SMALLEST), width=dense[1]),
+        }
+        for level in LEVELS[1:]:
+            side = SMALLEST << level
+            made[f"G{level}"] = DetailGenerator(classes, (channels, side, side), width=width)
+            made[f"D{level}"] = DetailDiscriminator(classes, (channels, side, side), width=width)
+        return made
+
+    def latents(classes: int) -> Latents:
+        details = {f"z{level}": Uniform((SMALLEST << level) ** 2) for level in LEVELS[1:]}
+        return {"z0": Uniform(NOISE), **details, "y": Categorical(classes)}
+
+    def player(role: str, level: int, objective: Loss) -> Player:
+        return _player(f"{role}{level}", at_level(objective, level, len(LEVELS)), has_adam=has_adam)
+
+    d_names, g_names = (tuple(f"{role}{level}" for level in LEVELS) for role in "DG")
+    updates = (Update(d_names), Update(g_names))
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=DENTON,
+        data="mnist",
+        size=SMALLEST << LEVELS[-1],
+        latents=latents,
+        nets=nets,
+        players=(
+            *(player("D", level, d_nonsaturating) for level in LEVELS),
+            *(player("G", level, g_nonsaturating) for level in LEVELS),
+        ),
+        schedule=Schedule("all discriminators, then all generators, own batches", lambda step: updates),
+        batch=BATCH,
+        steps=steps,
+        conditions=("y",),
+        sampler=lambda nets: Pyramid([nets[name] for name in g_names]),
+        log_every=100,
+    )
+
+
+def single(name: str, summary: str, *, dense: tuple[int, int], steps: int, has_adam: bool = False) -> Recipe:
+    """The nets of the lowest level on whole images: cifar/scripts/train_cifar_classcond.lua."""
+
+    def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
+        classes = classes_of(latents)
+        return {
+            "G": DenseGenerator(NOISE, classes, shape, width=dense[0]),
+            "D": DenseDiscriminator(classes, shape, width=dense[1]),
+        }
+
+    return Recipe(
+        name=name,
+        summary=summary,
+        paper=DENTON,
+        data="mnist",
+        latents=lambda classes: {"z": Uniform(NOISE), "y": Categorical(classes)},
+        nets=nets,
+        players=(
+            _player("D", d_nonsaturating, has_adam=has_adam),
+            _player("G", g_nonsaturating, has_adam=has_adam),
+        ),
+        schedule=alternate(is_new_batch=True),
+        batch=BATCH,
+        steps=steps,
+        conditions=("y",),
+        log_every=100,
+    )
+
+
+def _player(name: str, objective: Loss, *, has_adam: bool) -> Player:
+    """Gradient descent as the authors' scripts have it, or Adam, for fewer steps.
+
+    The scripts divide the rate and raise the momentum once an epoch; here both change a little at each step.
+    """
+    optimiser: Optimiser = adam(5e-4, (0.5, 0.999)) if has_adam else sgd(0.02, 0.0)
+    descent: Hyperparameters = GeometricDecay(0.02, 1.00004 ** (1 / EPOCH), 1e-6, (0.0, 0.7), 875 * EPOCH)
+    return Player(name=name, nets=(name,), loss=objective, optimiser=optimiser, hyperparameters=None if has_adam else descent)
+
+
+LONG, SHORT = 100 * EPOCH, 6000
+DENSE, DENSE_SMALL = (1200, 600), (600, 300)
+"""Units of the hidden layers of G and D at the lowest level."""
+SINGLE, SINGLE_SMALL = (1058, 488), (387, 144)
+"""The same at 28, where they give G and D as many weights as all levels of the pyramid have."""
+
+RECIPES = (
+    lapgan("lapgan", "a game for each level of a pyramid, 7 to 14 to 28", dense=DENSE, width=64, steps=LONG),
+    single(
+        "lapgan_single",
+        "one scale, as many weights: what LAPGAN is compared with",
+        dense=SINGLE,
+        steps=LONG,
+    ),
+    lapgan("lapgan_small", "the same a quarter as wide, by Adam", dense=DENSE_SMALL, width=16, steps=SHORT, has_adam=True),
+    single("lapgan_single_small", "the same by Adam", dense=SINGLE_SMALL, steps=SHORT, has_adam=True),
+)
