@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import Below, Claim
 from benchmarks.scoreboard.measures import FEW_KID, KID
-from benchmarks.scoreboard.row import Protocol_, Row
+from benchmarks.scoreboard.row import Protocol, Row
 
 
 def pyramids() -> Iterable[Row]:
@@ -21,7 +21,7 @@ def pyramids() -> Iterable[Row]:
             system=system,
             data="mnist",
             better="lower",
-            full=Protocol_(recipe=recipe, measure=KID, claim=claim, minutes=40 if claim else 20),
-            scaled=Protocol_(recipe=f"{recipe}_small", measure=FEW_KID, claim=claim, minutes=15 if claim else 5),
+            full=Protocol(recipe=recipe, measure=KID, claim=claim, minutes=40 if claim else 20),
+            scaled=Protocol(recipe=f"{recipe}_small", measure=FEW_KID, claim=claim, minutes=15 if claim else 5),
             note="the paper has a likelihood of CIFAR-10 and STL, and human eyes",
         )
