@@ -13,7 +13,7 @@ from benchmarks.gallery import MAX_BYTES, QUICK, main
 from tests.serving import tiny_onnx
 from training.recipes import CATALOGUE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 def test_each_model_has_a_picture_and_its_url(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_row_is_run_once(tmp_path: Path) -> None:
     """Trained, scored and stored with machine, command and commit, and the page made; a second call runs nothing."""

@@ -58,9 +58,13 @@ def test_a_stopped_worker_is_replaced(root: Path, folder: Path) -> None:
 @pytest.mark.parametrize("sign", [signal.SIGHUP, signal.SIGQUIT])
 def test_other_signals_stop_the_service_cleanly(root: Path, folder: Path, tmp_path: Path, sign: int) -> None:
     """SIGHUP and SIGQUIT drain the service as SIGTERM does, and no temporary file is left."""
-    with running(root, models=folder / "1-grey.onnx", base={**environment(), "TMPDIR": str(tmp_path)}) as server:
-        assert list(tmp_path.iterdir())
-        assert server.stop(sign) == 0
+    before = signal.signal(sign, signal.SIG_DFL)  # under nohup the tests ignore SIGHUP, and the service would inherit that
+    try:
+        with running(root, models=folder / "1-grey.onnx", base={**environment(), "TMPDIR": str(tmp_path)}) as server:
+            assert list(tmp_path.iterdir())
+            assert server.stop(sign) == 0
+    finally:
+        signal.signal(sign, before)
     assert not list(tmp_path.iterdir())
 
 
