@@ -60,3 +60,12 @@ def r1_r2(gamma: Callable[[int], float]) -> Loss:
         return gamma(ctx.step) / 2 * squared_gradient(ctx.on_fake.logit, ctx.fake).mean()
 
     return Loss((Term("r1", on_reals), Term("r2", on_fakes)))
+
+
+def drift(weight: float) -> Loss:
+    """weight * E D(x)^2 at real samples: Karras et al. 2018, arXiv:1710.10196, app. A.1: it keeps scores near 0."""
+
+    def penalty(ctx: StepContext) -> Tensor:
+        return weight * ctx.on_real.logit.square().mean()
+
+    return Loss((Term(f"drift({weight:g})", penalty),))

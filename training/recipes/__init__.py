@@ -13,6 +13,7 @@ from training.recipes import (
     margin,
     packing,
     pix2pix,
+    progan,
     r3gan,
     salimans,
     seqgan,
@@ -39,6 +40,7 @@ MODULES = (
     variational,
     pix2pix,
     caae,
+    progan,
     r3gan,
     seqgan,
 )

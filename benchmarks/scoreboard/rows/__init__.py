@@ -7,7 +7,7 @@ from benchmarks.scoreboard.rows.critics import bare, critics
 from benchmarks.scoreboard.rows.gates import gates, ours
 from benchmarks.scoreboard.rows.images import first, variational
 from benchmarks.scoreboard.rows.labelled import labelled
-from benchmarks.scoreboard.rows.levels import pyramids
+from benchmarks.scoreboard.rows.levels import growing, pyramids
 from benchmarks.scoreboard.rows.modern import plain, small, stacked
 from benchmarks.scoreboard.rows.pictures import codes, pictures
 from benchmarks.scoreboard.rows.sequences import sequences
@@ -26,6 +26,7 @@ ROWS: tuple[Row, ...] = (
     *pictures(),
     *codes(),
     *pyramids(),
+    *growing(),
     *stacked(),
     *plain(),
     *small(),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmarks.scoreboard.claims import Below, Claim
-from benchmarks.scoreboard.measures import FEW_KID, KID
-from benchmarks.scoreboard.row import Protocol, Row
+from benchmarks.scoreboard.claims import Above, Below, Claim
+from benchmarks.scoreboard.measures import FEW_KID, KID, Scored
+from benchmarks.scoreboard.row import Protocol, Published, Row
+from benchmarks.scoreboard.rows.modern import STACKED
 
 
 def pyramids() -> Iterable[Row]:
@@ -25,3 +26,35 @@ def pyramids() -> Iterable[Row]:
             scaled=Protocol(recipe=f"{recipe}_small", measure=FEW_KID, claim=claim, minutes=15 if claim else 5),
             note="the paper has a likelihood of CIFAR-10 and STL, and human eyes",
         )
+
+
+def growing() -> Iterable[Row]:
+    """The progressive GAN with minibatch standard deviation and without, and its published sizes."""
+    modes = Scored(name="modes", samples=STACKED)
+    table = "arXiv:1710.10196, table 4, as arXiv:2501.05441 quotes it in footnote 3"
+    more = Claim(
+        system="progressive GAN",
+        text="minibatch standard deviation covers more modes where D is small",
+        bar=Above("progan_no_deviation"),
+    )
+    for suffix, what, figure, claim in (
+        ("", "with minibatch standard deviation", "881", more),
+        ("_no_deviation", "without minibatch standard deviation", "857", None),
+    ):
+        yield Row(
+            name=f"progan{suffix}",
+            system=f"Progressive GAN {what}, small D, modes of 1,000",
+            data="stackedmnist at 32",
+            better="higher",
+            published=(Published(figure=figure, source=table),),
+            full=Protocol(recipe=f"progan{suffix}_small", measure=modes, claim=claim, minutes=20),
+            note="a small size of our own; the published figures are of another small D and longer runs",
+        )
+    yield Row(
+        name="progan_whole",
+        system="Progressive GAN, its published sizes, modes of 1,000",
+        data="stackedmnist at 32",
+        better="higher",
+        needs_gpu=True,
+        full=Protocol(recipe="progan", measure=modes, seeds=1, minutes=600),
+    )

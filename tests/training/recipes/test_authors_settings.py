@@ -124,3 +124,12 @@ def test_lapgan_has_its_authors_layers() -> None:
     assert sizes(nets["G2"], nn.Conv2d) == [(64, 3, 7, 7), (64, 64, 7, 7), (1, 64, 5, 5)]
     assert sizes(nets["D2"], nn.Conv2d) == [(64, 2, 5, 5), (64, 64, 5, 5)]
     assert sizes(nets["D2"], nn.Linear) == [(28 * 28, 10), (1, 64 * 10 * 10)]
+
+
+def test_progan_has_its_authors_layers() -> None:
+    """networks.py at 32x32, fmap_base 8192 and fmap_max 512: 512 channels everywhere, and one map of deviations at 4x4."""
+    nets = nets_of("progan", (3, 32, 32))
+    g, d = sizes(nets["G"], nn.Conv2d), sizes(nets["D"], nn.Conv2d)
+    assert g == [(512, 512, 3, 3)] * 7 + [(3, 512, 1, 1)] * 4
+    assert d == [(512, 3, 1, 1)] * 4 + [(512, 513, 3, 3)] + [(512, 512, 3, 3)] * 6
+    assert sizes(nets["D"], nn.Linear) == [(512, 512 * 16), (1, 512)]

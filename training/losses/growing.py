@@ -1,0 +1,27 @@
+"""Losses of nets that grow: Karras et al. 2018, arXiv:1710.10196."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+from torch import Tensor
+
+from training.game.objective import Loss, Term
+from training.game.step import Batch, StepContext
+from training.nets.growing import Growing
+
+
+def on_faded_reals(objective: Loss) -> Loss:
+    """The objective on reals as D's present level has them: halved, faded as G's images are, enlarged; section 2."""
+    return Loss(tuple(replace(term, value=_on_faded_reals(term)) for term in objective.terms))
+
+
+def _on_faded_reals(term: Term) -> Callable[[StepContext], Tensor]:
+    return lambda ctx: term.value(ctx.cached("faded", lambda: _faded(ctx)))
+
+
+def _faded(ctx: StepContext) -> StepContext:
+    d = cast(Growing, ctx.nets["D"])
+    return ctx.with_samples(Batch(d.fade(ctx.real.x.detach()), ctx.real.y), ctx.latents)
