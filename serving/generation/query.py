@@ -134,6 +134,8 @@ def read_overrides(values: Mapping[str, str], model: Model, route: Route, settin
     Raises:
         BadParameter: a value is wrong.
     """
+    if values.keys() <= route.keys():
+        return {}
     return {
         name: Number(p.low, p.high, p.is_integer).parse(name, values[name], settings)
         for name, p in model.parameters.items()
@@ -183,7 +185,10 @@ def suits(model: Model, route: Route) -> bool:
 
 def _find_model(name: str | None, models: Mapping[str, ModelEntry], route: Route) -> ModelEntry:
     if name is None:
-        return next((entry for entry in models.values() if suits(entry.model, route)), models[next(iter(models))])
+        first = models[next(iter(models))]
+        if suits(first.model, route):  # nearly always, and a generator costs each request a microsecond
+            return first
+        return next((entry for entry in models.values() if suits(entry.model, route)), first)
     if name not in models:
         raise BadParameter(MODEL.name, name, f"one of {', '.join(models)}")
     return models[name]
