@@ -16,8 +16,8 @@ import numpy as np
 from contract import MAX_SEED, DrawError
 from serving.encoding.formats import FORMATS, PNG_KEYWORD, picture_pixels
 from serving.encoding.png_reader import read_png
+from serving.engine.samples import sample_of
 from serving.errors import ModelError, StartError, VerifyError, cut, shown
-from serving.generation.samples import sample_of
 from serving.latents.arithmetic import VectorSum
 from serving.latents.interpolation import Interpolation
 from serving.latents.sources import SeedSource

@@ -24,7 +24,8 @@ from pathlib import Path
 
 from benchmarks.serving.service import service
 from contract import draw
-from serving.encoding.formats import FORMATS, Sample
+from serving.encoding.formats import FORMATS
+from serving.engine.samples import sample_of
 from serving.model.load import Model, load_model
 from serving.settings import usable_cores
 
@@ -90,16 +91,7 @@ def measure_parts(model: Model, count: int, turn: int) -> Figures:
         marks.append(time.perf_counter())
         rows = model.run(drawn)
         marks.append(time.perf_counter())
-        encode(
-            Sample(
-                output=model.card.output,
-                rows=rows,
-                model=model.card.name,
-                digest=model.digest,
-                runtime=model.runtime,
-                seed=seed,
-            )
-        )
+        encode(sample_of(model, rows, seed, {}))
         marks.append(time.perf_counter())
         for part, start, stop in zip(PARTS, marks, marks[1:], strict=False):
             times[part].append(stop - start)

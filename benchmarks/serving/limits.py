@@ -11,7 +11,8 @@ from pathlib import Path
 
 from benchmarks.serving.contenders.generator import write_png
 from contract import draw
-from serving.encoding.formats import FORMATS, Sample
+from serving.encoding.formats import FORMATS
+from serving.engine.samples import sample_of
 from serving.model.load import Model, load_model
 
 BATCHES = (1, 8, 64)
@@ -57,17 +58,7 @@ def _tasks(model: Model) -> dict[str, tuple[int, Callable[[], object]]]:
     """By name: how many images one call makes, and the call."""
     rows = model.sample(SEEDS)
     encode = FORMATS[model.card.output.kind]["png"].encode
-    samples = [
-        Sample(
-            output=model.card.output,
-            rows=rows[i : i + 1],
-            model=model.card.name,
-            digest=model.digest,
-            runtime=model.runtime,
-            seed=seed,
-        )
-        for i, seed in enumerate(SEEDS)
-    ]
+    samples = [sample_of(model, rows[i : i + 1], seed, {}) for i, seed in enumerate(SEEDS)]
     tasks: dict[str, tuple[int, Callable[[], object]]] = {
         f"session.run, batches of {batch}": (batch, _inference(model, batch)) for batch in BATCHES
     }

@@ -32,7 +32,8 @@ from benchmarks.serving.constancy import MIB, SETTLED_SECONDS, Course, Snapshot,
 from benchmarks.serving.contender import ROOT
 from benchmarks.serving.loader import Mix, Step, Trace, measure_capacity, offer, own_process
 from benchmarks.serving.service import MODELS_FOLDER, descriptors, find_model, processes_of, resident, service, threads
-from serving.encoding.formats import FORMATS, Sample
+from serving.encoding.formats import FORMATS
+from serving.engine.samples import sample_of
 from serving.model.load import Model, load_model
 from serving.settings import usable_cores
 from tests.harness.processes import free_port
@@ -155,19 +156,7 @@ def make_samples(file: Path) -> tuple[str, Mapping[int, bytes]]:
     """A model's digest, and its PNGs of the known seeds, made in this process."""
     model: Model = load_model(file, "cpu")
     encode = FORMATS[model.card.output.kind]["png"].encode
-    return model.digest, {
-        seed: encode(
-            Sample(
-                output=model.card.output,
-                rows=model.sample([seed]),
-                model=model.card.name,
-                digest=model.digest,
-                runtime=model.runtime,
-                seed=seed,
-            )
-        )
-        for seed in CHECKED_SEEDS
-    }
+    return model.digest, {seed: encode(sample_of(model, model.sample([seed]), seed, {})) for seed in CHECKED_SEEDS}
 
 
 def watch(server: Server, models: Alternation, rate: float, arguments: argparse.Namespace) -> tuple[Course, Trace]:

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from serving.encoding.formats import FORMATS, Sample, fingerprint
+from serving.encoding.formats import FORMATS, fingerprint
+from serving.engine.samples import sample_of
 from serving.model.load import Model
 
 
@@ -31,15 +32,7 @@ def hash_golden_files(model: Model) -> GoldenFiles:
     if "png" not in FORMATS[output.kind]:
         return GoldenFiles(encoder=None, files={})
     samples = [
-        Sample(
-            output=output,
-            rows=row[None],
-            model=model.card.name,
-            digest=model.digest,
-            runtime=model.runtime,
-            seed=golden.seed,
-        )
-        for golden, row in zip(model.card.goldens, model.goldens.rows, strict=True)
+        sample_of(model, row[None], golden.seed, {}) for golden, row in zip(model.card.goldens, model.goldens.rows, strict=True)
     ]
     return GoldenFiles(
         encoder=fingerprint(output.kind, "png"),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from contract import MAX_SEED, Array, Overrides
 from serving.encoding.formats import FORMATS, Format
 from serving.engine.registry import ModelEntry, Registry
+from serving.engine.samples import sample_of
 from serving.engine.watchdog import Watchdog
 from serving.errors import BadParameter, NonFinite, Problem
 from serving.generation.coalescing import Coalescer, Deadline
@@ -27,7 +28,6 @@ from serving.generation.negotiation import choose_format, matches
 from serving.generation.query import SampleQuery, parse_query
 from serving.generation.rate_limit import TokenBucket
 from serving.generation.response_cache import ResponseCache
-from serving.generation.samples import sample_of
 from serving.latents.sources import PictureSource, SeedSource
 from serving.model.load import Model
 from serving.observability.metrics import Metrics

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from contract import Array, Image
 from serving.encoding.animations import ANIMATIONS, Animation, AnimationFormat, there_and_back
-from serving.encoding.formats import FORMATS, PNG_KEYWORD, Format, Sample
+from serving.encoding.formats import FORMATS, PNG_KEYWORD, Format
 from serving.engine.registry import ModelEntry, Registry
+from serving.engine.samples import sample_of
 from serving.errors import BadParameter
 from serving.generation.generate import Reply, RequestHeaders, SampleRequest, Service, encode_sample, entity_tag, fulfil
 from serving.generation.limits import check_pixels, check_sides, check_size, is_slow
@@ -84,9 +85,9 @@ async def _answer(
 ) -> Reply:
     """Answer with the one sample of an interpolation or a sum."""
     kind = query.model.card.output.kind
-    media_types = {name: media_type for name, media_type in service.media_types[kind].items() if name != "tar"}
-    name = choose_format(media_types, query.format, request_headers.accept)
-    form = FORMATS[kind][name]
+    forms = single_formats(query.model)
+    name = choose_format({name: form.media_type for name, form in forms.items()}, query.format, request_headers.accept)
+    form = forms[name]
     pixels = check_size(query, name, form, service.settings)
     etag = entity_tag(query.model, service.fingerprints[kind, name], name, query.overrides, route, tuple(source), query.scale)
     return await fulfil(
@@ -191,6 +192,11 @@ def parse_walk(query_string: str, models: Registry, settings: Settings) -> Walk:
     )
 
 
+def single_formats(model: Model) -> dict[str, Format]:
+    """Return the formats of one sample by name, the default one first; an archive of one file is none."""
+    return {name: form for name, form in FORMATS[model.card.output.kind].items() if name != "tar"}
+
+
 def walk_formats(model: Model) -> dict[str, AnimationFormat | Format]:
     """Return the formats of a model's walks by name, the default one first: animations of images, and rows of any output."""
     kind = model.card.output.kind
@@ -225,15 +231,4 @@ def _encode_walk(form: AnimationFormat | Format, query: Walk, rows: Array) -> by
         }
         texts = {PNG_KEYWORD: json.dumps(origin)}
         return form.encode(Animation(frames=frames, fps=query.fps, loop=query.loop, scale=query.scale, texts=texts))
-    return form.encode(
-        Sample(
-            output=model.card.output,
-            rows=rows,
-            model=model.card.name,
-            digest=model.digest,
-            runtime=model.runtime,
-            seed=0,
-            overrides=query.overrides,
-            way=query.row_parameters(),
-        )
-    )
+    return form.encode(replace(sample_of(model, rows, 0, query.overrides), way=query.row_parameters()))
