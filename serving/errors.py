@@ -8,7 +8,8 @@ ServingError
 │   │   └── Nondeterministic  1           a model gives different outputs for the same seed
 │   ├── ProviderError         1           the requested device is not available
 │   ├── TracingError          1           tracing is on, and OpenTelemetry is missing or refuses its settings
-│   └── AddressError          1           the address cannot be listened on
+│   ├── AddressError          1           the address cannot be listened on
+│   └── ResourceError         1           the machine or a limit of the process gives too little
 ├── VerifyError               2           a file cannot be compared with its model's output; the message is one line
 └── Problem                   status      the request is answered with application/problem+json
     ├── BadRequest            400         the request is not well-formed HTTP

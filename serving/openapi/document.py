@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
 from contract import MAX_SEED
-from serving.encoding.formats import FORMATS
+from serving.encoding.animations import AnimationFormat
+from serving.encoding.formats import FORMATS, Format
 from serving.engine.registry import MIN_DIGITS
 from serving.errors import SHOWN_LENGTH, DeadlineExceeded, Problem, QueueFull, RateLimited, ShuttingDown, TooManyTries
 from serving.generation import parameters
 from serving.generation.generate import MILLISECONDS, Service
-from serving.generation.interpolate import walk_formats
+from serving.generation.interpolate import single_formats, walk_formats
+from serving.generation.parameters import Route
 from serving.generation.query import suits
 from serving.model.load import Model
 from serving.observability.request_context import REQUEST_ID
@@ -53,7 +57,7 @@ def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Sche
             is the summary.
         service: the settings and the models.
     """
-    template = read_template()
+    template = deepcopy(read_template())
     entries = template.pop("routes")
     paths = template["paths"] = {}
     for route, view in routes.items():
@@ -72,8 +76,9 @@ def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Sche
     return template
 
 
+@cache
 def read_template() -> Schema:
-    """Return the template with its constants and references, each route with what its family has."""
+    """Return the template with its constants and references, each route with what its family has; read it once."""
     text = files("serving.openapi").joinpath("template.toml").read_text()
     for name, value in CONSTANTS.items():
         text = text.replace(f"@{name}@", str(value))
@@ -109,32 +114,24 @@ def _models_of(rule: str, service: Service) -> list[Model]:
     return [model for model in _models(service) if suits(model, SAMPLES[rule][0])] or _models(service)
 
 
-def _sample_formats(model: Model) -> dict[str, str]:
-    return {name: form.media_type for name, form in FORMATS[model.card.output.kind].items()}
+def _sample_formats(model: Model) -> dict[str, Format]:
+    return FORMATS[model.card.output.kind]
 
 
-def _single_formats(model: Model) -> dict[str, str]:
-    return {name: media_type for name, media_type in _sample_formats(model).items() if name != "tar"}
-
-
-def _walk_formats(model: Model) -> dict[str, str]:
-    return {name: form.media_type for name, form in walk_formats(model).items()}
-
-
-SAMPLES = {
+SAMPLES: dict[str, tuple[Route, Callable[[Model], Mapping[str, AnimationFormat | Format]]]] = {
     "/generate": (parameters.GENERATE, _sample_formats),
     ADDRESSED: ({name: p for name, p in parameters.GENERATE.items() if name != "model"}, _sample_formats),
     "/transform": (parameters.TRANSFORM, _sample_formats),
-    "/walk": (parameters.WALK, _walk_formats),
-    "/mix": (parameters.MIX, _single_formats),
-    "/arithmetic": (parameters.ARITHMETIC, _single_formats),
+    "/walk": (parameters.WALK, walk_formats),
+    "/mix": (parameters.MIX, single_formats),
+    "/arithmetic": (parameters.ARITHMETIC, single_formats),
 }
-"""The routes for samples: their parameters, and a model's media types by name of format."""
+"""The routes for samples: their parameters, and a model's formats by name."""
 
 
 def _formats(rule: str, service: Service, model: Model | None) -> dict[str, str]:
     models = [model] if model else _models_of(rule, service)
-    return {name: media_type for each in models for name, media_type in SAMPLES[rule][1](each).items()}
+    return {name: form.media_type for each in models for name, form in SAMPLES[rule][1](each).items()}
 
 
 def _path_item(

@@ -29,25 +29,23 @@ def value_schema(values: Integer | Number | Choice, settings: Settings) -> Schem
     match values:
         case Integer(low=low):
             return integer(low, values.bounds(settings)[1])
-        case Number(low, high, False):
-            return {"type": "number", "minimum": low, "maximum": high, "x-text-pattern": f"^(?:{NUMBER.pattern})$"}
-        case Number(low, high):
-            return integer(int(low), int(high))
+        case Number():
+            return number_schema(values)
         case Choice(words):
             return {"enum": list(words)}
 
 
-def latent_schema(parameter: Parameter) -> Schema:
-    """Return the schema of a value that replaces a component of a latent."""
-    if parameter.is_integer:
-        return integer(int(parameter.low), int(parameter.high))
+def number_schema(values: Number | Parameter) -> Schema:
+    """Return the schema of a number in a query, a route's or one that replaces a component of a latent."""
+    if values.is_integer:
+        return integer(int(values.low), int(values.high))
     text = f"^(?:{NUMBER.pattern})$"
-    return {"type": "number", "minimum": parameter.low, "maximum": parameter.high, "x-text-pattern": text}
+    return {"type": "number", "minimum": values.low, "maximum": values.high, "x-text-pattern": text}
 
 
 def latent_parameter(name: str, models: list[Model]) -> Schema:
     """Return the query parameter of that name which some of the models have, perhaps with different ranges."""
-    schemas = {model.card.name: latent_schema(model.parameters[name]) for model in models if name in model.parameters}
+    schemas = {model.card.name: number_schema(model.parameters[name]) for model in models if name in model.parameters}
     different = [schema for index, schema in enumerate(schemas.values()) if schema not in [*schemas.values()][:index]]
     schema = different[0] if len(different) == 1 else {"anyOf": different}
     about = f"Replaces what the seed samples. Of: {', '.join(schemas)}."
@@ -65,7 +63,7 @@ def sample_of(model: Model) -> Schema:
         "dtype": {"const": output.dtype},
         "shape": shape_of(model),
         "parameters": {
-            "properties": {name: latent_schema(p) for name, p in model.parameters.items()},
+            "properties": {name: number_schema(p) for name, p in model.parameters.items()},
             "additionalProperties": False,
         },
     }
@@ -83,7 +81,7 @@ def inference_of(model: Model, max_images: int) -> Schema:
     seed: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
     inputs = [_tensor(SEED, {"enum": list(SEED_DATATYPES)}, [], seed, max_images)]
     inputs += [_latent_tensor(name, latent, max_images) for name, latent in model.card.latents.items()]
-    values = {name: {k: v for k, v in latent_schema(p).items() if k[:2] != "x-"} for name, p in model.parameters.items()}
+    values = {name: {k: v for k, v in number_schema(p).items() if k[:2] != "x-"} for name, p in model.parameters.items()}
     properties = {
         "parameters": {"properties": {**values, **{name: {} for name in sorted(IGNORED)}}, "additionalProperties": False},
         "inputs": {"items": {"oneOf": inputs}, "maxItems": len(inputs)},
