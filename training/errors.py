@@ -26,12 +26,16 @@ class RecipeError(TrainingError):
         super().__init__(f"{', '.join(f'{kind} {name}' for kind, name in parts if name)}: {mistake}")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind where it has no message."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class OutOfMemory(TrainingError):
     """The device has not enough memory; it says nothing of the files that were being read."""
 
     def __init__(self, error: BaseException) -> None:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        super().__init__(f"not enough memory ({reason}): use a smaller --batch or --size, or a _small recipe")
+        super().__init__(f"not enough memory ({first_line(error)}): use a smaller --batch or --size, or a _small recipe")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

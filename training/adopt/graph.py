@@ -17,7 +17,7 @@ from training.adopt.inputs import Input, draw_probes
 from training.adopt.names import nodes_of
 from training.adopt.pictures import Format
 from training.adopt.rewire import append_rounding, dimensions, feed, make_batch_dynamic
-from training.errors import AdoptError
+from training.errors import AdoptError, first_line
 from training.export.runtime import open_session
 from training.export.to_onnx import OPSET, strip_model
 
@@ -51,13 +51,14 @@ def adopt_graph(path: Path, inputs: Sequence[Input], form: Format) -> tuple[onnx
     alone = _run_rows(model, probes, [slice(i, i + 1) for i in range(len(next(iter(probes.values()))))])
     image = form.image(alone)
     append_rounding(model.graph, output, form, image)
-    finished = _batched(model, probes, rounded(form.levels(alone)))
+    pictures = rounded(form.levels(alone))
+    finished = _batched(model, probes, pictures)
     if reference is not None:
-        _check_faithful(reference, bound, inputs, probes, form, rounded(form.levels(alone)))
+        _check_faithful(reference, bound, inputs, probes, form, pictures)
     try:
         return strip_model(finished), image, form.doubt(alone)
     except Exception as error:  # the checker's errors share no base class
-        raise AdoptError(f"the rewired graph is not valid: {str(error).strip().splitlines()[0]}") from None
+        raise AdoptError(f"the rewired graph is not valid: {first_line(error)}") from None
 
 
 def rounded(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -73,7 +74,7 @@ def _load(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise AdoptError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # protobuf and the checker raise errors of many kinds
-        raise AdoptError(f"{path} is no valid ONNX model: {str(error).strip().splitlines()[0]}") from None
+        raise AdoptError(f"{path} is no valid ONNX model: {first_line(error)}") from None
     if model.ByteSize() > MAX_BYTES:
         raise AdoptError(f"{path} has {model.ByteSize():,} bytes with its weights; a model file has at most {MAX_BYTES:,}")
     if model.functions:
@@ -83,8 +84,8 @@ def _load(path: Path) -> onnx.ModelProto:
         try:
             model = onnx.version_converter.convert_version(model, OPSET)
         except Exception as error:  # a C++ exception of any kind
-            line = str(error).strip().splitlines()[0]
-            raise AdoptError(f"{path} has operator set {version}, which cannot be converted to {OPSET}: {line}") from None
+            why = f"which cannot be converted to {OPSET}: {first_line(error)}"
+            raise AdoptError(f"{path} has operator set {version}, {why}") from None
     return model
 
 
@@ -159,8 +160,7 @@ def _run_rows(model: onnx.ModelProto, probes: Mapping[str, NDArray[Any]], slices
         parts = [session.run(None, {name: values[rows] for name, values in probes.items()})[0] for rows in slices]
         return np.concatenate(parts)
     except Exception as error:  # onnxruntime's exceptions share no base class
-        line = str(error).strip().splitlines()[0][:300]
-        raise AdoptError(f"the graph does not run on these latents: {line}") from None
+        raise AdoptError(f"the graph does not run on these latents: {first_line(error)[:300]}") from None
 
 
 def _batched(model: onnx.ModelProto, probes: Mapping[str, NDArray[Any]], alone: NDArray[np.uint8]) -> onnx.ModelProto:
@@ -170,7 +170,8 @@ def _batched(model: onnx.ModelProto, probes: Mapping[str, NDArray[Any]], alone: 
         AdoptError: neither does.
     """
     mistake = AdoptError("")
-    for candidate in (model, make_batch_dynamic(model)):
+    for is_opened in (False, True):
+        candidate = make_batch_dynamic(model) if is_opened else model  # opening copies the weights: not before it is needed
         try:
             for batch in BATCHES:
                 seen = _run_rows(candidate, probes, [slice(i, i + batch) for i in range(0, FEW, batch)])

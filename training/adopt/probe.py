@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from training.adopt.inputs import PROBES
-from training.errors import AdoptError
+from training.errors import AdoptError, first_line
 
 TOLERANCE = 1e-3
 """Greatest difference, as a share of the output's range, between a row alone and the same row in a batch."""
@@ -66,8 +66,8 @@ def probe(net: nn.Module, latents: Mapping[str, Tensor], described: str) -> NDAr
         except AdoptError:
             raise
         except Exception as error:  # the user's code may raise anything
-            line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise AdoptError(f"the generator does not take the latents {described}: {watch.module}: {line}") from error
+            why = f"{watch.module}: {first_line(error)}"
+            raise AdoptError(f"the generator does not take the latents {described}: {why}") from error
         if watch.noise:
             raise AdoptError(
                 f"the generator draws noise itself ({watch.noise}), so a seed would not fix its pictures: "

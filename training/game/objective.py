@@ -52,8 +52,15 @@ def loss(value: Callable[[StepContext], Tensor]) -> Loss:
 
 def with_roles(objective: Loss, **roles: str) -> Loss:
     """An objective with other nets in the roles: ``with_roles(d_nonsaturating, D="D1")``."""
-    return Loss(tuple(replace(t, value=_with_roles(t.value, roles)) for t in objective.terms))
+    return on_view(objective, lambda ctx: ctx.with_roles(**roles))
 
 
-def _with_roles(value: Callable[[StepContext], Tensor], roles: dict[str, str]) -> Callable[[StepContext], Tensor]:
-    return lambda ctx: value(ctx.with_roles(**roles))
+def on_view(objective: Loss, view: Callable[[StepContext], StepContext]) -> Loss:
+    """An objective on what ``view`` makes of each step: other nets in the roles, a shard of the batch, one level."""
+    return Loss(tuple(replace(term, value=_on_view(term.value, view)) for term in objective.terms))
+
+
+def _on_view(
+    value: Callable[[StepContext], Tensor], view: Callable[[StepContext], StepContext]
+) -> Callable[[StepContext], Tensor]:
+    return lambda ctx: value(view(ctx))

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import cast
 
-from torch import Tensor
-
-from training.game.objective import Loss, Term
+from training.game.objective import Loss, on_view
 from training.game.step import Batch, StepContext
 from training.nets.growing import Growing
 
 
 def on_faded_reals(objective: Loss) -> Loss:
     """The objective on reals as D's present level has them: halved, faded as G's images are, enlarged; section 2."""
-    return Loss(tuple(replace(term, value=_on_faded_reals(term)) for term in objective.terms))
-
-
-def _on_faded_reals(term: Term) -> Callable[[StepContext], Tensor]:
-    return lambda ctx: term.value(ctx.cached("faded", lambda: _faded(ctx)))
+    return on_view(objective, lambda ctx: ctx.cached("faded", lambda: _faded(ctx)))
 
 
 def _faded(ctx: StepContext) -> StepContext:

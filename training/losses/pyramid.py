@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
-from training.game.objective import Loss, Term
+from training.game.objective import Loss, on_view
 from training.game.step import Batch, StepContext
 from training.nets.pyramid import double, halve
 
@@ -17,11 +15,7 @@ def at_level(objective: Loss, number: int, of: int) -> Loss:
     G receives the latent ``z<number>``, at the lowest level the label ``y`` that was drawn, above it the real images of the
     level below, enlarged, and their labels. No level sees what another's generator makes.
     """
-    return Loss(tuple(_at_level(term, number, of) for term in objective.terms))
-
-
-def _at_level(term: Term, number: int, of: int) -> Term:
-    return replace(term, value=lambda ctx: term.value(level_of(ctx, number, of)))
+    return on_view(objective, lambda ctx: level_of(ctx, number, of))
 
 
 def level_of(ctx: StepContext, number: int, of: int) -> StepContext:

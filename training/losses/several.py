@@ -9,7 +9,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from training.game.objective import Loss, Term, loss, with_roles
+from training.game.objective import Loss, Term, loss, on_view, with_roles
 from training.game.step import StepContext
 
 Mixing = Literal["mean", "max", "learned"]
@@ -19,11 +19,7 @@ LAMBDA_PRICE = 0.001
 
 def on_shard(objective: Loss, number: int, of: int) -> Loss:
     """The objective on one shard of the batch."""
-
-    def cut(term: Term) -> Term:
-        return replace(term, value=lambda ctx: term.value(ctx.shard(number, of)))
-
-    return Loss(tuple(cut(term) for term in objective.terms))
+    return on_view(objective, lambda ctx: ctx.shard(number, of))
 
 
 def against(objective: Loss, adversaries: Sequence[str], *, role: Literal["D", "G"], **own: str) -> Loss:

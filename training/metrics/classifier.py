@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.data import DataSet
+from training.errors import first_line
 from training.files import write_whole
 from training.metrics import lenet
 from training.metrics.errors import ScoreError
@@ -180,7 +181,7 @@ def _load(path: Path, key: str, say: Callable[[str], None]) -> dict[str, Any] | 
             return dict(saved)
         reason = "its digest does not match its weights"
     except Exception as error:  # torch.load has no error of its own; any damaged file is made anew
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
     say(f"the cached classifier {path.name} is damaged and is trained again: {reason}")
     return None
 

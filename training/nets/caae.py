@@ -5,12 +5,15 @@ Scaled down from FaceAging.py: two strided convolutions where faces of 128x128 h
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from training.game.step import DiscriminatorOutput
+from training.nets import mlp
+from training.nets.conditional import join, one_hot
 
 
 class Encoder(nn.Module):
@@ -78,26 +81,15 @@ class ImageDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, age: Tensor) -> DiscriminatorOutput:
         """The logits."""
-        maps = self.first(x)
-        label = _signs(age, self.ages, x)[:, :, None, None].expand(-1, -1, *maps.shape[2:])
-        features = self.dense(self.rest(torch.cat([maps, label], 1)))
+        features = self.dense(self.rest(join(self.first(x), _signs(age, self.ages, x))))
         return DiscriminatorOutput(self.head(features).squeeze(1), features)
 
 
-class CodeDiscriminator(nn.Module):
+def code_discriminator(z: int) -> mlp.Discriminator:
     """Codes [N,z] to a logit: 64-32-16 with batch normalisation, as the authors have it."""
-
-    def __init__(self, z: int) -> None:
-        super().__init__()
-        sizes = (z, 64, 32, 16)
-        pairs = zip(sizes, sizes[1:], strict=False)
-        self.body = nn.Sequential(*(m for a, b in pairs for m in (nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU())))
-        self.head = nn.Linear(16, 1)
-
-    def forward(self, z: Tensor) -> DiscriminatorOutput:
-        """The logits."""
-        features = self.body(z)
-        return DiscriminatorOutput(self.head(features).squeeze(1), features)
+    pairs = pairwise((z, 64, 32, 16))
+    layers = [layer for a, b in pairs for layer in (nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU())]
+    return mlp.Discriminator(nn.Sequential(*layers), 16)
 
 
 class Restyle(nn.Module):
@@ -115,4 +107,4 @@ class Restyle(nn.Module):
 
 def _signs(age: Tensor, ages: int, like: Tensor) -> Tensor:
     """1 at the age and -1 elsewhere, [N,ages]."""
-    return 2 * nn.functional.one_hot(age, ages).to(like.dtype) - 1
+    return 2 * one_hot(age, ages, like) - 1

@@ -15,7 +15,7 @@ from training.game.recipe import Nets, Player, Recipe
 from training.game.schedules import simultaneous
 from training.game.step import Batch
 from training.losses.caae import d_codes, d_images, fooling_codes, fooling_images, rebuilding
-from training.nets.caae import CodeDiscriminator, Encoder, Generator, ImageDiscriminator, Restyle
+from training.nets.caae import Encoder, Generator, ImageDiscriminator, Restyle, code_discriminator
 from training.nets.layers import initialise, normal
 
 ZHANG = "Zhang et al. 2017, arXiv:1702.08423; ZZUTK/Face-Aging-CAAE"
@@ -63,7 +63,7 @@ def caae(name: str, summary: str, *, width: int, steps: int, image_weight: float
             "E": Encoder(shape, CODE, width=width),
             "G": Generator(shape, CODE, AGES, width=width),
             "D": ImageDiscriminator(shape, AGES, width=width),
-            "Dz": CodeDiscriminator(CODE),
+            "Dz": code_discriminator(CODE),
         }
         return {role: initialise(net, normal(0.02)) for role, net in made.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -109,7 +109,12 @@ def seqgan(
 def likelihood_alone(recipe: Recipe, name: str, summary: str) -> Recipe:
     """The twin that stays with maximum likelihood for as many steps."""
     return replace(
-        recipe, name=name, summary=summary, players=recipe.players[:1], schedule=LIKELIHOOD, nets=_generator_alone(recipe.nets)
+        recipe,
+        name=name,
+        summary=summary,
+        players=(replace(recipe.players[0], after=None),),
+        schedule=LIKELIHOOD,
+        nets=lambda shape, latents: {"G": recipe.nets(shape, latents)["G"]},
     )
 
 
@@ -118,10 +123,6 @@ def examine(nets: Mapping[str, nn.Module], test: Batch) -> dict[str, float]:
     g = cast(SequenceGenerator, nets["G"])
     parts: list[Tensor] = [g.log_likelihood(rows).mean(1) for rows in test.x.split(1_000)]
     return {"nll_test": -float(torch.cat(parts).mean())}
-
-
-def _generator_alone(nets: Callable[[tuple[int, ...], Latents], Nets]) -> Callable[[tuple[int, ...], Latents], Nets]:
-    return lambda shape, latents: {name: net for name, net in nets(shape, latents).items() if name != "D"}
 
 
 SMALL = seqgan(

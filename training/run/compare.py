@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from training.data import DataError, DataSet, load
+from training.data import DataSet
 from training.export.sample_grid import sampler_of
 from training.files import write_json
 from training.game.loop import Game
@@ -19,7 +19,7 @@ from training.metrics.neighbours import nearest_of
 from training.metrics.reconstruction import Make, Search, reconstruct
 from training.metrics.rows import ScoreRow
 from training.run.context import JobContext
-from training.run.job import open_run
+from training.run.job import open_run, unseen
 
 RECONSTRUCTION = "reconstruction.json"
 
@@ -44,7 +44,7 @@ def run_gmam(first: Path, context: JobContext, *, samples: int, weights: Weights
         TrainingError, DataError: as ``open_run``; ScoreError: the two cannot be compared.
     """
     one, two = open_run(replace(context, run=first)), open_run(context)
-    real, part = _unseen(two[0], context)
+    real, part = unseen(*two, context)
     ours = Contestant(game=two[0], data=two[1], lam=weights.second)
     theirs = Contestant(game=one[0], data=one[1], lam=weights.first)
     found = compare(theirs, ours, real, samples=samples)
@@ -68,7 +68,7 @@ def run_reconstruction(context: JobContext, *, images: int, search: Search) -> S
         TrainingError, DataError: as ``open_run``.
     """
     game, data = open_run(context)
-    real, part = _unseen(game, context)
+    real, part = unseen(game, data, context)
     shown, labels = _scaled(real)[:images], real.labels
     errors = reconstruct(
         _maker(game, data), game.latents, shown, search=search, labels=None if labels is None else labels[:images]
@@ -88,15 +88,6 @@ def run_reconstruction(context: JobContext, *, images: int, search: Search) -> S
     )
     _tell(row, context, context.run / RECONSTRUCTION)
     return row
-
-
-def _unseen(game: Game, context: JobContext) -> tuple[DataSet, str]:
-    """The test part, or, where there is none, the training part; and its name."""
-    recipe = game.recipe
-    try:
-        return load(recipe.data, split="test", size=recipe.size, environ=context.environ).to(context.device), "test"
-    except DataError:
-        return load(recipe.data, size=recipe.size, environ=context.environ).to(context.device), "training"
 
 
 def _scaled(data: DataSet) -> Tensor:

@@ -102,6 +102,15 @@ def open_run(context: JobContext) -> tuple[Game, DataSet]:
     return game, data
 
 
+def unseen(game: Game, data: DataSet, context: JobContext) -> tuple[DataSet, str]:
+    """The test part, or, where there is none, ``data``, the training part; and its name."""
+    recipe = game.recipe
+    try:
+        return load(recipe.data, split="test", size=recipe.size, environ=context.environ).to(context.device), "test"
+    except DataError:
+        return data, "training"
+
+
 def examine_run(context: JobContext) -> dict[str, float] | None:
     """Run the recipe's examination of the newest checkpoint on the data's test part; print it, and write examination.json.
 

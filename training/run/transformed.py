@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.data import DataError, DataSet, load
+from training.data import DataSet
 from training.export.sample_grid import evaluating
 from training.files import cache_folder, write_json
 from training.game.loop import Game
@@ -17,7 +16,7 @@ from training.game.priors import from_priors
 from training.metrics.classifier import classifier_for
 from training.metrics.command import CLASSIFIERS
 from training.run.context import JobContext
-from training.run.job import EXAMINATION, open_run
+from training.run.job import EXAMINATION, open_run, unseen
 
 BATCH = 500
 
@@ -35,10 +34,7 @@ def examine_transformed(context: JobContext) -> dict[str, float]:
         TrainingError, DataError: the run has no checkpoint, or its data cannot be loaded.
     """
     game, data = open_run(context)
-    test, part = data, "training"
-    with suppress(DataError):
-        test = load(data.name, split="test", size=game.recipe.size, environ=context.environ).to(context.device)
-        part = "test"
+    test, part = unseen(game, data, context)
     made, real = change(game, test), test.items.float() / 255
     say = partial(context.console.print, markup=False, highlight=False)
     values = {"sharpness": laplacian_energy(made) / laplacian_energy(real), "l1": float((made - real).abs().mean())}
