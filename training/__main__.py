@@ -1,4 +1,4 @@
-"""The training job's command line: ``python -m training train|resume|export|adopt|score|gmam|reconstruct|list``."""
+"""The training job's command line: ``python -m training train|resume|export|adopt|score|gmam|reconstruct|complete|list``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from training.data import DataError
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.recipes import CATALOGUE, DEFAULT
 from training.recipes.page import fill
+from training.run.complete import Complete
 from training.run.config import RunConfig, find_config, read_config
 from training.run.context import CHECKPOINT_SECONDS, CHECKPOINTS, JobContext
 from training.run.job import examine_run, export_run
@@ -244,6 +245,7 @@ def main(arguments: list[str], prog: str = "python -m training") -> int:
             "score": Score,
             "gmam": Gmam,
             "reconstruct": Reconstruct,
+            "complete": Complete,
             "list": List,
         },
         prog=prog,

@@ -22,7 +22,7 @@ from training.recipes import CATALOGUE
 from training.report.journal import read_rows
 
 PYTHON_M = (sys.executable, "-m", "training")
-BY_NETS = ("gmam", "reconstruct")
+BY_NETS = ("gmam", "reconstruct", "complete")
 """Commands that run nets and take `--device`."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scoreboard.results import Measurement
+from training.metrics.completion import MaskKind
 from training.metrics.errors import ScoreError
 from training.metrics.gmam import Comparison
 from training.metrics.images import ALARM_EFFECTIVE_CLASSES
@@ -155,6 +156,32 @@ class Reconstructed(Measure):
     def read(self, run: Path) -> Measurement:
         """What ``reconstruct`` wrote."""
         return Measurement(**_json(run / "reconstruction.json"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled(Measure):
+    """A figure of the completion of test images: ``psnr-gain`` in dB, ``accuracy-gain`` as a share."""
+
+    name: str
+    mask: MaskKind
+    images: int = 1_000
+    steps: int = 1_000
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """One: complete; rows of the same mask share what it finds."""
+        how = {"--mask": self.mask, "--test": self.images, "--steps": self.steps}
+        return [["complete", RUN, *(word for name, value in how.items() for word in (name, str(value)))]]
+
+    def read(self, run: Path) -> Measurement:
+        """The value of that name in completion.json."""
+        content = _json(run / f"completed-{self.mask}" / "completion.json")
+        return Measurement(
+            measure=self.name,
+            value=content["values"][self.name],
+            samples=content["samples"],
+            by=f"test part of {content['data']}, mask {self.mask}, {self.steps:,} steps",
+            others=content["values"],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -18,6 +19,7 @@ from serving.app import create_app
 from serving.encoding.png import write_png
 from serving.settings import Settings
 from tests.training.conftest import REHEARSED, differences, few_updates, tiny_config, tiny_context, train_in_process, train_tiny
+from training.export.from_onnx import DifferentiableGraph
 from training.export.sample_grid import sample_game, sample_inputs, sampler_of
 from training.game.loop import play
 from training.recipes import CATALOGUE
@@ -98,7 +100,7 @@ def _assert_equal_runs(whole: Path, resumed: Path) -> None:
 
 
 def _assert_served(run: Path, name: str) -> None:
-    """The card is right, onnxruntime's samples are torch's, and the service's are onnxruntime's."""
+    """The card is right; onnxruntime's samples are the net's, those of the graph as torch reads it, and the service's."""
     path = run / MODEL
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
@@ -112,6 +114,11 @@ def _assert_served(run: Path, name: str) -> None:
     assert computed.dtype == expected.dtype
     tolerance = 1e-4 * (1 + np.abs(expected)) if isinstance(card.output, Points) else 1
     assert (np.abs(computed.astype(float) - expected.astype(float)) <= tolerance).all()
+
+    if card.output.kind == "image":
+        graph = DifferentiableGraph(onnx.load(path), torch.device("cpu"))
+        levels = graph({key: torch.from_numpy(values) for key, values in inputs.items()}).detach()
+        assert (np.abs(levels.round().clamp(0, 255).numpy() - computed) <= 1).all()
 
     client = create_app(Settings(models=(str(path),), workers=1)).flask.test_client()
     if game.recipe.needs_picture:

@@ -126,7 +126,7 @@ def _decode_all(name: str, root: Path, paths: list[PurePosixPath], size: int) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # broken EXIF and the like: the pixels are right or decoding raises
         try:
-            for problem in pool.map(partial(_decode, root), paths, items):
+            for problem in pool.map(partial(decode, root), paths, items):
                 if problem is not None:
                     bad.append(problem)
                 if len(bad) == MOST_LISTED:
@@ -138,8 +138,8 @@ def _decode_all(name: str, root: Path, paths: list[PurePosixPath], size: int) ->
     return np.ascontiguousarray(items[:, :1]) if is_grey else items
 
 
-def _decode(root: Path, path: PurePosixPath, into: NDArray[np.uint8]) -> BadFile | None:
-    """Write one image [3,size,size] in place, or say why it cannot be."""
+def decode(root: Path, path: PurePosixPath, into: NDArray[np.uint8]) -> BadFile | None:
+    """Write one image of a folder in place, [3,size,size], or say why it cannot be."""
     file = root / path
     try:
         if file.exists() and not file.is_file():

@@ -9,7 +9,7 @@ from benchmarks.scoreboard.rows.images import first, variational
 from benchmarks.scoreboard.rows.labelled import labelled
 from benchmarks.scoreboard.rows.levels import growing, pyramids
 from benchmarks.scoreboard.rows.modern import plain, small, stacked
-from benchmarks.scoreboard.rows.pictures import codes, pictures
+from benchmarks.scoreboard.rows.pictures import codes, completions, pictures
 from benchmarks.scoreboard.rows.sequences import sequences
 from benchmarks.scoreboard.rows.several import several, together
 from benchmarks.scoreboard.rows.toys import toys
@@ -25,6 +25,7 @@ ROWS: tuple[Row, ...] = (
     *variational(),
     *pictures(),
     *codes(),
+    *completions(),
     *pyramids(),
     *growing(),
     *stacked(),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.scoreboard.measures import Against, Collapsed, Examined, Logged, RankCorrelation, Reconstructed, Scored
+from benchmarks.scoreboard.measures import Against, Collapsed, Examined, Filled, Logged, RankCorrelation, Reconstructed, Scored
 from training.metrics.errors import ScoreError
 
 
@@ -104,3 +104,14 @@ def test_a_scalar_that_falls_with_kid_follows_it(tmp_path: Path) -> None:
     assert RankCorrelation(scalar="D/loss").read(tmp_path).value == pytest.approx(-1)
     with pytest.raises(ScoreError, match="no 'G/loss' between steps 5 and 10"):
         RankCorrelation(scalar="G/loss").read(tmp_path)
+
+
+def test_a_completion_is_read_from_the_folder_of_its_mask(tmp_path: Path) -> None:
+    """The value of its name, the number of test images, and all other values."""
+    (tmp_path / "completed-left").mkdir()
+    content = {"data": "mnist", "samples": 7, "values": {"psnr-gain": 1.5, "psnr": 9.0}}
+    write(tmp_path / "completed-left" / "completion.json", content)
+    measure = Filled(name="psnr-gain", mask="left", images=7)
+    measurement = measure.read(tmp_path)
+    assert (measurement.value, measurement.samples, measurement.others) == (1.5, 7, content["values"])
+    assert measure.commands({}) == [["complete", "RUN", "--mask", "left", "--test", "7", "--steps", "1000"]]

@@ -1,0 +1,97 @@
+"""A graph as torch reads it against onnxruntime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.errors import ExportError
+from training.export.from_onnx import DifferentiableGraph
+from training.export.runtime import open_session
+from training.export.to_onnx import _to_onnx
+
+CPU = torch.device("cpu")
+
+
+class Many(nn.Module):
+    """A generator of many operators: joined latents, reductions, enlargements, slices, padding, normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Linear(9, 8 * 3 * 3)
+        self.norm = nn.LayerNorm(72)
+        self.conv = nn.Conv2d(8, 8, 3, stride=1, padding=1, groups=2)
+        self.instance = nn.InstanceNorm2d(8, affine=True)
+        self.up = nn.ConvTranspose2d(8, 8, 3, 2, 1, 1)
+        self.prelu = nn.PReLU(8)
+        self.last = nn.Conv2d(2, 1, 1)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return torch.round(self.levels(*inputs)).clamp(0, 255).to(torch.uint8)
+
+    def levels(self, z: Tensor, y: Tensor) -> Tensor:
+        """Before rounding."""
+        z = torch.cat([z * (z.square().mean(1, keepdim=True) + 1e-3).rsqrt(), F.one_hot(y, 4).float()], 1)
+        x = F.gelu(self.norm(self.stem(z))).unflatten(1, (8, 3, 3))
+        x = F.interpolate(F.leaky_relu(self.instance(self.conv(x)), 0.2), scale_factor=2.0)
+        x = F.elu(self.prelu(self.up(x))) + F.interpolate(x, scale_factor=2.0, mode="bilinear")
+        x = F.pad(x, (1, 1, 1, 1), mode="reflect")[:, :, 1:-1, 1:-1]
+        x = F.pixel_shuffle(x, 2)
+        a, b = x.split(1, 1)
+        x = torch.where(a > 0, a.exp().clamp(max=3.0), b.sigmoid()) + x.amax((2, 3), keepdim=True)
+        return torch.as_tensor(self.last(x).tanh().permute(0, 2, 3, 1) * 127.5 + 127.5)
+
+
+@pytest.fixture(scope="module")
+def graph() -> onnx.ModelProto:
+    """The net exported as recipes are."""
+    examples = {"z": torch.zeros(2, 5), "y": torch.zeros(2, dtype=torch.int64)}
+    return _to_onnx(Many().eval(), examples, "image")
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_it_computes_what_onnxruntime_computes(graph: onnx.ModelProto, rows: int) -> None:
+    """Within a grey level, in any batch, in floats that are not rounded yet."""
+    z, y = torch.randn(rows, 5), torch.arange(rows) % 4
+    expected = open_session(graph.SerializeToString()).run(None, {"z": z.numpy(), "y": y.numpy()})[0]
+    levels = DifferentiableGraph(graph, CPU)({"z": z, "y": y}).detach()
+    assert (np.abs(levels.numpy() - expected) <= 0.51).all()
+
+
+def test_its_gradient_is_that_of_the_net(graph: onnx.ModelProto) -> None:
+    """By the latents, through every layer."""
+    z, y, weights = torch.randn(3, 5).requires_grad_(), torch.tensor([0, 1, 3]), torch.rand(3, 24, 24, 1)
+    read, net = DifferentiableGraph(graph, CPU), Many().eval()
+    ours, theirs = (
+        torch.autograd.grad((levels * weights).sum(), z)[0] for levels in (read({"z": z, "y": y}), net.levels(z, y))
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-2)
+
+
+def test_a_node_without_a_gradient_is_named() -> None:
+    """The message says which, and what would do."""
+    nodes = [
+        helper.make_node("STFT", ["x", "n"], ["a"]),
+        helper.make_node("Round", ["a"], ["b"]),
+        helper.make_node("Cast", ["b"], ["image"], to=TensorProto.UINT8),
+    ]
+    with pytest.raises(ExportError, match=r"without a known gradient: STFT; use its run directory"):
+        DifferentiableGraph(_model(nodes), CPU)
+
+
+def test_a_graph_without_rounding_is_refused() -> None:
+    """Its pixels may be anything."""
+    with pytest.raises(ExportError, match="must end in Round, Clip and Cast"):
+        DifferentiableGraph(_model([helper.make_node("Tanh", ["x"], ["image"])]), CPU)
+
+
+def _model(nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 4])
+    return helper.make_model(helper.make_graph(nodes, "g", [x], [image], [numpy_helper.from_array(np.array(2), "n")]))

@@ -1,0 +1,102 @@
+"""The command that fills holes, on a run and on its model file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.training.conftest import tiny_context, train_tiny
+from training import __main__ as command
+from training.data import load
+from training.run.complete import RESULTS, SHEET
+from training.run.config import RunConfig
+from training.run.job import MODEL
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two steps of a small conditional game."""
+    folder = tmp_path_factory.mktemp("run")
+    train_tiny(RunConfig(recipe="cdcgan_r1", data="digits", steps=2, batch=8), folder)
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """Two digits as files, one of them in colours and larger."""
+    items = load("digits", environ={}).items[:2, 0].numpy()
+    paths = [tmp_path / "first.png", tmp_path / "second.webp"]
+    Image.fromarray(items[0]).save(paths[0])
+    Image.fromarray(items[1]).resize((16, 16)).convert("RGB").save(paths[1], lossless=True)
+    return paths
+
+
+def read(path: Path) -> np.ndarray:
+    """Pixels of a file."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", os.environ["TEST_CACHE"])
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+
+
+def test_a_run_and_its_model_file_fill_the_same_hole(
+    run: Path, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without D's opinion both find the same; known pixels are the picture's; the sheet shows four images of each."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for model, out in ((run, first), (run / MODEL, second)):
+        words = ["--mask", "left", "--steps", "20", "--weight", "0", "--starts", "2", "--out", str(out)]
+        assert command.main(["complete", str(model), *map(str, pictures), *words]) == 0
+    said = capsys.readouterr().out
+    assert "cdcgan_r1-digits, 32 of 64 pixels missing, without a discriminator, 2 starts a picture" in said
+    assert f"{first / 'first.png'}: loss" in said
+    for name in ("first.png", "second.png"):
+        ours, theirs = (read(folder / name).astype(int) for folder in (first, second))
+        assert np.abs(ours - theirs).max() <= 2
+    whole, filled = read(pictures[0]), read(first / "first.png")
+    assert np.array_equal(whole[:, 4:], filled[:, 4:])
+    assert not np.array_equal(whole[:, :4], filled[:, :4])
+    height, width = read(first / SHEET).shape
+    assert width > 1.5 * height
+
+
+def test_test_images_are_measured(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """completion.json holds what is printed: PSNR next to two fillings, accuracy of real, masked and completed images."""
+    assert command.main(["complete", str(run), "--test", "3", "--steps", "4", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    values = json.loads((tmp_path / RESULTS).read_text())["values"]
+    assert values["psnr-gain"] == pytest.approx(values["psnr"] - values["psnr-mean-filling"])
+    assert values["accuracy-gain"] == pytest.approx(values["accuracy-completed"] - values["accuracy-masked"])
+    assert "with a discriminator, 10 starts a picture" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "complete needs pictures, or --test"),
+        (["x.png", "--test", "3"], "complete needs pictures, or --test"),
+        (["--test", "3", "--steps", "0"], "--steps must be above 0, got 0"),
+        (["nothing.png"], "nothing.png cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence(run: Path, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the value and what would do."""
+    assert command.main(["complete", str(run), *words]) == 2
+    assert sentence in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_points_are_not_completed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A toy game has no pixels."""
+    context = tiny_context(tmp_path)
+    train_tiny(RunConfig(recipe="toy1d", steps=1), context.run, is_exported=False)
+    assert command.main(["complete", str(tmp_path), "x.png"]) == 2
+    assert "makes no images from latents alone" in capsys.readouterr().err

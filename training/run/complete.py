@@ -1,0 +1,233 @@
+"""``python -m training complete``: fill holes in pictures by searching the latents of a generator."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from rich.console import Console
+from torch import Tensor
+
+from contract import Card, Categorical, Image
+from training.data import DataError, load
+from training.data.folder import decode
+from training.errors import TrainingError
+from training.files import cache_folder, write_json, write_whole
+from training.metrics.classifier import classifier_for
+from training.metrics.command import CLASSIFIERS
+from training.metrics.completion import (
+    Completion,
+    MaskKind,
+    complete,
+    fill,
+    fill_with_mean,
+    hole_psnr,
+    make_mask,
+)
+from training.report import Progress
+from training.report.pictures import png_bytes
+from training.report.samples import draw_grid
+from training.run.context import JobContext
+from training.run.launch import Device, device_of
+from training.run.searchable import Generator, open_generator
+
+RESULTS = "completion.json"
+SHEET = "sheet.png"
+SHOWN = 16
+"""Pictures on the sheet."""
+HOLE = 128
+"""Grey level of a hole on the sheet."""
+COMMON_STEPS = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complete:
+    """Fill a hole in pictures with what a generator can make: Adam on its latents until it agrees with the rest.
+
+    Writes each completed picture as PNG, and a sheet: picture, hole, generated image, completed picture. A run directory also
+    gives the discriminator's opinion; a model file has no discriminator.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """Run directory or model file of a generator of images."""
+    pictures: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Pictures, whole or with the hole in them; each is cut and scaled to the model's size."""
+    mask: Annotated[MaskKind, tyro.conf.arg(aliases=["-m"])] = "center"
+    """What is missing: the middle half of each side (center), the left half (left), a fifth of the pixels (random), all but
+    every fourth pixel of every fourth row (grid)."""
+    test: int = 0
+    """Instead of pictures, complete this many test images of the model's data and measure: PSNR in the hole and accuracy of a
+    classifier."""
+    steps: int = COMMON_STEPS
+    """Steps of Adam."""
+    rate: float = 0.01
+    """Adam's learning rate."""
+    weight: float = 0.1
+    """Weight of the discriminator's opinion, -log D; 0 leaves it out."""
+    starts: int | None = None
+    """Starts for each picture, of which the best goes on after a tenth of the steps; by default one, and one a class for a
+    conditional model."""
+    seed: int = 0
+    """Seed of the mask `random`."""
+    out: Path | None = None
+    """Folder to write to; by default completed-MASK in the run, or next to the model file."""
+    device: Device = "auto"
+    """Device; auto is CUDA where there is a GPU."""
+
+    def __call__(self, console: Console) -> int:
+        if bool(self.pictures) == bool(self.test):
+            raise TrainingError("complete needs pictures, or --test with a number of test images, and not both")
+        for name in ("steps", "rate", "starts"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise TrainingError(f"--{name} must be above 0, got {value:g}")
+        if self.test < 0 or self.weight < 0:
+            raise TrainingError("--test and --weight must not be negative")
+        folder = self.model if self.model.is_dir() else self.model.parent
+        context = JobContext(run=folder, device=device_of(self.device), environ=os.environ, console=console)
+        generator = open_generator(self.model, context)
+        out = self.out or folder / f"completed-{self.mask}"
+        out.mkdir(parents=True, exist_ok=True)
+        if self.test:
+            self._measure(generator, context, out)
+        else:
+            self._complete(generator, context, out)
+        return 0
+
+    def _complete(self, generator: Generator, context: JobContext, out: Path) -> None:
+        """The pictures that were named."""
+        names = [path.stem for path in self.pictures]
+        if len(set(names)) < len(names) or Path(SHEET).stem in names:
+            raise TrainingError(f"pictures must have different names, none of them {Path(SHEET).stem}, got {', '.join(names)}")
+        wanted = torch.from_numpy(np.stack([read_picture(path, generator.card) for path in self.pictures])).to(context.device)
+        made, losses = self._search(generator, wanted, context)
+        for name, picture, completed, (before, after) in zip(names, wanted, made.completed, losses, strict=True):
+            path = out / f"{name}.png"
+            write_whole(path, png_bytes(_pillow(completed)))
+            fillings = (completed[None], fill_with_mean(picture[None], made.mask))
+            ours, mean = (hole_psnr(filling, picture[None], made.mask) for filling in fillings)
+            context.console.print(
+                f"{path}: loss {before:.1f} -> {after:.1f}; in the hole {ours:.1f} dB, filled with the mean {mean:.1f} dB",
+                highlight=False,
+                soft_wrap=True,
+            )
+        self._draw(wanted, made, context, out)
+
+    def _measure(self, generator: Generator, context: JobContext, out: Path) -> None:
+        """The first test images of the model's data."""
+        data, size = generator.card.data, generator.output.height
+        train = load(data, size=size, environ=context.environ).to(context.device)
+        test = load(data, split="test", size=size, environ=context.environ).to(context.device)
+        wanted = test.items[: self.test]
+        asked = {
+            "model": {"name": generator.card.name, "steps": generator.card.steps},
+            "data": data,
+            "samples": len(wanted),
+            "search": {name: getattr(self, name) for name in ("mask", "steps", "rate", "weight", "starts", "seed")},
+        }
+        path = out / RESULTS
+        if self.out is None and path.exists() and {**(before := json.loads(path.read_text())), **asked} == before:
+            context.console.print(f"{path} holds this search of this model already", highlight=False, soft_wrap=True)
+            return
+        made, _ = self._search(generator, wanted, context)
+        values = {
+            "psnr": hole_psnr(made.completed, wanted, made.mask),
+            "psnr-mean-filling": hole_psnr(fill_with_mean(wanted, made.mask), wanted, made.mask),
+            "psnr-mean-image": hole_psnr(
+                fill(wanted, made.mask, (train.items.float().mean(0) / 255).expand(wanted.shape)), wanted, made.mask
+            ),
+        }
+        values["psnr-gain"] = values["psnr"] - values["psnr-mean-filling"]
+        if test.labels is not None:
+            say = partial(context.console.print, markup=False, highlight=False)
+            classifier = classifier_for(
+                train, cache=cache_folder(context.environ) / CLASSIFIERS, device=context.device, say=say
+            )
+            hidden = fill(wanted, made.mask, torch.zeros_like(wanted, dtype=torch.float32))
+            for name, images in {"real": wanted, "masked": hidden, "completed": made.completed}.items():
+                values[f"accuracy-{name}"] = classifier.accuracy_on(images, test.labels[: self.test])
+            values["accuracy-gain"] = values["accuracy-completed"] - values["accuracy-masked"]
+        write_json(path, {**asked, "values": values})
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        context.console.print(f"on {len(wanted):,} test images of {data}: {listed}", markup=False, highlight=False)
+        self._draw(wanted, made, context, out)
+
+    def _search(self, generator: Generator, wanted: Tensor, context: JobContext) -> tuple[Made, list[tuple[float, float]]]:
+        label = generator.card.latents.get("y")
+        starts = self.starts or (label.classes if isinstance(label, Categorical) else 1)
+        how = Completion(steps=self.steps, rate=self.rate, weight=self.weight, starts=starts)
+        mask = make_mask(self.mask, *wanted.shape[2:], seed=self.seed).to(wanted.device)
+        doubt = generator.doubt if self.weight else None
+        context.console.print(
+            f"{generator.card.name}, {int((~mask).sum()):,} of {mask.numel():,} pixels missing, "
+            f"{'with' if doubt else 'without'} a discriminator, {starts} {'start' if starts == 1 else 'starts'} a picture",
+            highlight=False,
+        )
+        began = time.monotonic()
+        total = how.steps * -(-len(wanted) // how.batch)
+        with Progress(total, title=f"completing {len(wanted):,}", console=context.console) as progress:
+
+            def tell(step: int, loss: float) -> None:
+                if step % 10 == 0 or step == total:
+                    progress.update(step, step * min(len(wanted), how.batch), {"loss": loss})
+
+            found = complete(generator.make, generator.card.latents, wanted.float() / 255, mask, how, doubt=doubt, tell=tell)
+        context.console.print(f"searched for {time.monotonic() - began:.0f} s", highlight=False)
+        images = (found.images * 255).round().clamp(0, 255).to(torch.uint8)
+        made = Made(mask, images, fill(wanted, mask, found.images))
+        return made, list(zip(found.first_loss.tolist(), found.loss.tolist(), strict=True))
+
+    def _draw(self, wanted: Tensor, made: Made, context: JobContext, out: Path) -> None:
+        """The sheet: four images in a row for each picture."""
+        holes = torch.where(made.mask, wanted, torch.full_like(wanted, HOLE))
+        parts = [x[:SHOWN] for x in (wanted, holes, made.images, made.completed)]
+        gap = torch.full_like(parts[0][..., :1], HOLE // 2)
+        rows = torch.cat([x for part in parts for x in (gap, part)][1:], 3)
+        path = out / SHEET
+        write_whole(path, png_bytes(draw_grid(rows.permute(0, 2, 3, 1).cpu().numpy())))
+        context.console.print(f"{path}: picture, hole, generated image, completed picture", highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a search gave."""
+
+    mask: Tensor
+    """bool [H,W], True where a pixel is known."""
+    images: Tensor
+    """uint8 [N,C,H,W], G's images."""
+    completed: Tensor
+    """uint8 [N,C,H,W], the pictures with their holes filled."""
+
+
+def read_picture(path: Path, card: Card) -> NDArray[np.uint8]:
+    """A picture file at the model's size, uint8 [C,H,W].
+
+    Raises:
+        DataError: it is no readable image; the message says why.
+    """
+    assert isinstance(card.output, Image)
+    size, channels = card.output.height, card.output.channels
+    if card.output.width != size:
+        raise TrainingError(f"{card.name} makes images of {card.output.width}x{size}, not square ones")
+    pixels = np.empty((3, size, size), np.uint8)
+    bad = decode(path.parent, PurePosixPath(path.name), pixels)
+    if bad is not None:
+        raise DataError(f"{path} {bad.reason}")
+    if channels == 3:
+        return pixels
+    return np.asarray(Pillow.fromarray(pixels.transpose(1, 2, 0)).convert("L"))[None]
+
+
+def _pillow(image: Tensor) -> Pillow.Image:
+    pixels = image.permute(1, 2, 0).cpu().numpy()
+    return Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
