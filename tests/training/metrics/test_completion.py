@@ -91,7 +91,7 @@ def test_latents_stay_in_the_box_of_their_prior(latent: Uniform | Normal, bound:
 
 
 def test_the_class_that_fits_is_found_by_a_start_for_each() -> None:
-    """Of four classes each picture gets its own, though none is told."""
+    """Of four classes each picture gets its own, though no label is given."""
     weights = linear(1, classes=4)
     latents: Latents = {"z": Uniform(1), "y": Categorical(4)}
     truth = maker(weights)({"z": torch.zeros(4, 1), "y": torch.tensor([2, 0, 3, 1])})
