@@ -1,4 +1,4 @@
-"""The training job's command line: ``python -m training train|resume|export|adopt|score|gmam|reconstruct|complete|list``."""
+"""The training job's command line: ``python -m training COMMAND``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from training.adopt.command import Adopt
 from training.data import CATALOGUE as DATA
 from training.data import DataError
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
+from training.export.model_card import ExportCard
 from training.recipes import CATALOGUE, DEFAULT
 from training.recipes.page import fill
 from training.run.complete import Complete
@@ -242,6 +243,7 @@ def main(arguments: list[str], prog: str = "python -m training") -> int:
             "resume": Resume,
             "export": Export,
             "adopt": Adopt,
+            "card": ExportCard,
             "score": Score,
             "gmam": Gmam,
             "reconstruct": Reconstruct,

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-SOURCES = ("LICENSE", "pyproject.toml", "contract", "serving", "training")
+SOURCES = ("LICENSE", "pyproject.toml", "contract", "gan_serve", "serving", "training")
 """What the wheel is built from."""
 
 

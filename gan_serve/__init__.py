@@ -1,0 +1,89 @@
+"""Samples of a running service as NumPy arrays: ``Client("http://...").image(seed=42, y=3)``, and the same with ``await``."""
+
+import asyncio
+import time
+from collections.abc import Generator
+from io import BytesIO
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+
+class ServiceError(Exception):
+    """The service refused a request; the message names the status, the wrong value and what would be right."""
+
+
+class _Requests:
+    """What both clients do: wait as ``Retry-After`` says, and keep the latest answers by their ETag."""
+
+    make_http: Any
+
+    def __init__(self, url: str, *, retries: int = 5, kept: int = 256, timeout_s: float = 60) -> None:
+        """``retries`` of a request that is answered with ``Retry-After``, and the number of answers ``kept``."""
+        self.http = self.make_http(base_url=url, timeout=timeout_s)
+        self._retries, self._limit = retries, kept
+        self._kept: dict[httpx.URL, tuple[str, bytes]] = {}
+
+    def _rows(self, seed: int, n: int, parameters: dict[str, Any]) -> Generator[httpx.Request | float, Any, NDArray[Any]]:
+        """One call: yields requests and seconds to wait, receives responses, returns the array."""
+        query = {"seed": seed, "n": n, "format": "npy", **parameters}
+        request = self.http.build_request("GET", "/generate", params=query)
+        etag, body = self._kept.pop(request.url, ("", b""))
+        if etag:
+            request.headers["If-None-Match"] = etag
+        response = yield request
+        for _ in range(self._retries):
+            if "Retry-After" in response.headers:
+                yield float(response.headers["Retry-After"])
+                response = yield request
+        if response.is_error:
+            is_problem = response.headers.get("Content-Type") == "application/problem+json"
+            raise ServiceError(f"{response.status_code}: {response.json()['detail'] if is_problem else response.text}")
+        if response.status_code != 304:
+            etag, body = response.headers.get("ETag", ""), response.content
+        self._kept[request.url] = (etag, body)
+        if len(self._kept) > self._limit:
+            del self._kept[next(iter(self._kept))]
+        return np.load(BytesIO(body), allow_pickle=False)  # type: ignore[no-any-return]
+
+
+class Client(_Requests):
+    """A blocking client; ``http.close()`` closes its connections."""
+
+    make_http = httpx.Client
+
+    def image(self, seed: int, **parameters: Any) -> NDArray[Any]:
+        """The sample of a seed: uint8 [h,w,c] of a picture. Parameters are those of the query of /generate."""
+        return self.images(seed, 1, **parameters)[0]  # type: ignore[no-any-return]
+
+    def images(self, seed: int, n: int, **parameters: Any) -> NDArray[Any]:
+        """The samples of n seeds from ``seed`` on: uint8 [n,h,w,c] of pictures."""
+        rows, answer = self._rows(seed, n, parameters), None
+        try:
+            while True:
+                step = rows.send(answer)
+                answer = self.http.send(step) if isinstance(step, httpx.Request) else time.sleep(step)  # type: ignore[func-returns-value]
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+
+class AsyncClient(_Requests):
+    """The same for an event loop; ``await http.aclose()`` closes its connections."""
+
+    make_http = httpx.AsyncClient
+
+    async def image(self, seed: int, **parameters: Any) -> NDArray[Any]:
+        """As ``Client.image``."""
+        return (await self.images(seed, 1, **parameters))[0]  # type: ignore[no-any-return]
+
+    async def images(self, seed: int, n: int, **parameters: Any) -> NDArray[Any]:
+        """As ``Client.images``."""
+        rows, answer = self._rows(seed, n, parameters), None
+        try:
+            while True:
+                step = rows.send(answer)
+                answer = await (asyncio.sleep(step) if isinstance(step, float) else self.http.send(step))
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]

@@ -1,0 +1,127 @@
+"""The Python client against the real service."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.harness.service import Server, running
+from tests.serving import tiny_onnx
+
+httpx = pytest.importorskip("httpx", reason="httpx is not installed: the extra client has it")
+
+from gan_serve import AsyncClient, Client, ServiceError  # noqa: E402
+
+MOST_LINES = 60
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Server]:
+    """A service of a conditional model that lets a client have two samples a second, with a burst of four."""
+    model = tmp_path_factory.mktemp("client") / "model.onnx"
+    model.write_bytes(tiny_onnx.conditional())
+    with running(root, models=model, client_rate=2, cache_bytes=0) as server:
+        yield server
+
+
+@pytest.fixture
+def client(service: Server) -> Iterator[Client]:
+    client = Client(f"http://127.0.0.1:{service.port}")
+    with client.http:
+        yield client
+
+
+@pytest.fixture
+def statuses(client: Client) -> list[int]:
+    """The status of each response that the client receives."""
+    seen: list[int] = []
+    client.http.event_hooks["response"].append(lambda response: seen.append(response.status_code))
+    return seen
+
+
+def test_it_has_at_most_sixty_lines_of_code(root: Path) -> None:
+    """Both clients together, without docstrings and blank lines."""
+    lines = ast.unparse(_without_docstrings(ast.parse((root / "gan_serve/__init__.py").read_text()))).splitlines()
+    assert len([line for line in lines if line.strip()]) <= MOST_LINES
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+@pytest.mark.process
+def test_an_image_is_an_array_that_repeats(client: Client, statuses: list[int]) -> None:
+    """uint8 [h,w,c]; the second request is answered 304 without the picture, and gives an equal array of its own."""
+    first, again = client.image(seed=42, y=1), client.image(seed=42, y=1)
+    assert (str(first.dtype), first.ndim) == ("uint8", 3)
+    assert statuses[-1] == 304
+    assert np.array_equal(first, again)
+    first[:] = 0
+    assert np.array_equal(client.image(seed=42, y=1), again)
+
+
+@pytest.mark.process
+def test_rows_are_the_images_of_their_seeds(client: Client) -> None:
+    """`images(7, 2)` is seeds 7 and 8."""
+    rows = client.images(7, 2, y=0)
+    assert rows.shape[0] == 2
+    assert np.array_equal(rows[1], client.image(8, y=0))
+
+
+@pytest.mark.process
+def test_it_waits_as_the_service_says(client: Client, statuses: list[int]) -> None:
+    """Beyond the client's rate the service answers 429 with Retry-After; every call returns its picture all the same."""
+    pictures = [client.image(seed, y=2) for seed in range(100, 107)]
+    assert len(pictures) == 7
+    assert 429 in statuses
+    assert statuses.count(200) == 7
+
+
+@pytest.mark.process
+def test_it_gives_up_after_its_retries(service: Server) -> None:
+    """Without retries a 429 is an error with the service's own words."""
+    client = Client(f"http://127.0.0.1:{service.port}", retries=0)
+    with client.http, pytest.raises(ServiceError, match=r"429.*samples computed a second"):
+        list(map(client.image, range(200, 210)))
+
+
+@pytest.mark.process
+def test_a_wrong_value_is_named(client: Client) -> None:
+    """The message is the service's answer."""
+    with pytest.raises(ServiceError, match="y must be"):
+        client.image(1, y=77)
+
+
+@pytest.mark.process
+def test_it_keeps_the_latest_answers_only(service: Server, client: Client) -> None:
+    """With one answer kept, the one before it is transferred again."""
+    small = Client(f"http://127.0.0.1:{service.port}", kept=1)
+    seen: list[int] = []
+    small.http.event_hooks["response"].append(lambda response: seen.append(response.status_code))
+    with small.http:
+        for seed in (1, 1, 2, 1):
+            small.image(seed)
+    assert [status for status in seen if status != 429] == [200, 304, 200, 200]
+
+
+@pytest.mark.process
+def test_its_twin_gives_the_same(service: Server, client: Client) -> None:
+    """AsyncClient's arrays are Client's, several at once, with the same retries and errors."""
+
+    async def ask() -> list[np.ndarray]:
+        twin = AsyncClient(f"http://127.0.0.1:{service.port}")
+        async with twin.http:
+            with pytest.raises(ServiceError, match="y must be"):
+                await twin.image(1, y=77)
+            return list(await asyncio.gather(*(twin.image(seed, y=1) for seed in (300, 301, 302))))
+
+    for seed, picture in zip((300, 301, 302), asyncio.run(ask()), strict=True):
+        assert np.array_equal(picture, client.image(seed, y=1))

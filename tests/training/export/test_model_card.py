@@ -1,0 +1,78 @@
+"""The command ``card``: the README.md of a Hugging Face repository, and plain JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.serving import tiny_onnx
+from training.__main__ import main
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(tiny_onnx.conditional())
+    return path
+
+
+def test_the_page_has_a_head_and_says_how_the_model_is_used(model: Path) -> None:
+    """The YAML head has licence, task, library and tags; the page names input, classes and the file's digest."""
+    assert main(["card", str(model)]) == 0
+    _, head, page = model.with_name("README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(head) == {
+        "license": "other",
+        "pipeline_tag": "unconditional-image-generation",
+        "library_name": "onnx",
+        "tags": ["gan", "onnx", "gan-serve", "tiny"],
+    }
+    assert "grey pictures of 28x28 pixels" in page
+    assert "| `y` | int64 [n], 0 to 9 |" in page
+    assert hashlib.sha256(model.read_bytes()).hexdigest() in page
+
+
+@pytest.mark.parametrize(
+    ("licence", "identifier"), [("CC BY-SA 3.0 (MNIST: LeCun)", "cc-by-sa-3.0"), ("MIT (Zalando SE)", "mit"), ("mine", "other")]
+)
+def test_a_known_licence_has_its_identifier(tmp_path: Path, licence: str, identifier: str) -> None:
+    """Hugging Face's own name of it in the head, the card's words in the page."""
+    (tmp_path / "model.onnx").write_bytes(tiny_onnx.grey(data_licence=licence))
+    assert main(["card", str(tmp_path / "model.onnx")]) == 0
+    text = (tmp_path / "README.md").read_text()
+    assert yaml.safe_load(text.split("---\n")[1])["license"] == identifier
+    assert f"licence: {licence}." in text
+
+
+def test_points_are_no_pictures(tmp_path: Path) -> None:
+    """A model of points has no image task."""
+    (tmp_path / "model.onnx").write_bytes(tiny_onnx.points())
+    assert main(["card", str(tmp_path / "model.onnx"), "--out", str(tmp_path / "card.md")]) == 0
+    text = (tmp_path / "card.md").read_text()
+    assert "pipeline_tag" not in text
+    assert "points of shape [2]" in text
+
+
+def test_the_card_is_plain_json(model: Path) -> None:
+    """With the file's digest and without the goldens' arrays."""
+    assert main(["card", str(model), "--format", "json"]) == 0
+    card = json.loads(model.with_name("card.json").read_text())
+    assert card["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert card["latents"]["y"] == {"kind": "categorical", "classes": 10}
+    assert "goldens" not in card
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"x", "is not an ONNX model"), (b"", "has no card")])
+def test_a_file_without_a_card_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, reason: str
+) -> None:
+    """Exit code 2, one line with the reason, and nothing is written."""
+    path = tmp_path / "model.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["card", str(path)]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "README.md").exists()

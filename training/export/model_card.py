@@ -1,0 +1,125 @@
+"""``python -m training card``: a model file's card as the README.md of a Hugging Face repository, or as plain JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import onnx
+import tyro
+from rich.console import Console
+
+from contract import Card, CardError, Categorical, Image, Latent, Normal, Uniform, card_from_metadata
+from contract.card import card_to_json
+from training.errors import TrainingError
+from training.files import write_whole
+
+LICENCES = {"CC BY-SA 3.0": "cc-by-sa-3.0", "CC BY 4.0": "cc-by-4.0", "CC0": "cc0-1.0", "MIT": "mit", "Apache": "apache-2.0"}
+"""Beginnings of a card's licence, and the identifiers that Hugging Face has for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportCard:
+    """Write the card of a model file as README.md with a YAML head, as Hugging Face reads it, or as plain JSON."""
+
+    model: tyro.conf.Positional[Path]
+    """Model file."""
+    format: Annotated[Literal["markdown", "json"], tyro.conf.arg(name="format")] = "markdown"
+    """markdown is for the README.md of a Hugging Face repository; json is the card without its goldens."""
+    out: Path | None = None
+    """File to write; by default README.md or card.json next to the model."""
+
+    def __call__(self, console: Console) -> int:
+        card, digest = read_card(self.model)
+        out = self.out or self.model.with_name("README.md" if self.format == "markdown" else "card.json")
+        text = as_markdown(card, self.model.name, digest) if self.format == "markdown" else as_json(card, digest)
+        write_whole(out, text.encode())
+        console.print(f"wrote {out}: the card of {card.name}", markup=False, highlight=False)
+        return 0
+
+
+def read_card(model: Path) -> tuple[Card, str]:
+    """The card of a model file, and the file's SHA-256.
+
+    Raises:
+        TrainingError: the file cannot be read, is no ONNX model, or has no card.
+    """
+    try:
+        content = model.read_bytes()
+        metadata = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
+        return card_from_metadata(metadata), hashlib.sha256(content).hexdigest()
+    except OSError as error:
+        raise TrainingError(f"{model}: {error.strerror}") from None
+    except CardError as error:
+        raise TrainingError(f"{model}: {error}") from None
+    except Exception:  # protobuf's errors share no base class
+        raise TrainingError(f"{model} is not an ONNX model") from None
+
+
+def as_json(card: Card, digest: str) -> str:
+    """The card as readable JSON, with the file's digest and without the goldens' arrays."""
+    value = json.loads(card_to_json(card))
+    del value["goldens"]
+    return json.dumps({"sha256": digest, **value}, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_markdown(card: Card, file: str, digest: str) -> str:
+    """The card as a page: a YAML head, what the model makes, how it is used, its inputs, and where it comes from."""
+    made = _made(card)
+    data = f"{card.data}, licence: {card.data_licence}."
+    steps = f" {card.steps:,} training steps, {card.images:,} real samples shown." if card.steps else ""
+    inputs = "\n".join(f"| `{name}` | {_input(latent)} |" for name, latent in card.latents.items())
+    array = f"{card.output.dtype} {list(card.output.shape)}"
+    classes = ", ".join(f"{value} {name}" for value, name in enumerate(card.classes))
+    parts = [
+        _head(card),
+        f"# {card.name}",
+        f"A generator that makes {made}, as one ONNX file: `{file}`. The same seed gives the same bytes.",
+        *([f"Paper: {card.paper}."] if card.paper else []),
+        "## Use",
+        f"```sh\npip install 'gan-serve[serve]'\ngan-serve {file}\ncurl -o 42.png 'localhost:8000/generate?seed=42'\n```",
+        f"```python\nfrom gan_serve import Client\n\nrow = Client('http://localhost:8000').image(seed=42)  # {array}\n```",
+        "The file also runs in onnxruntime alone; seeds are turned into its inputs by `contract.draw`.",
+        f"| input | |\n|---|---|\n{inputs}",
+        *([f"Classes, the values of `y`: {classes}."] if classes else []),
+        "## Training",
+        f"Recipe `{card.recipe}` on {data}{steps} The samples may carry the licence of the data.",
+        *([_table("measure", "value", {name: f"{value:g}" for name, value in card.scores.items()})] if card.scores else []),
+        "## Provenance",
+        _table("", "", {"SHA-256 of the file": f"`{digest}`", "goldens computed on": card.runtime, **card.versions}),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(card: Card) -> str:
+    """YAML that Hugging Face reads. A text in double quotes is the same in JSON and in YAML."""
+    known = next((name for begin, name in LICENCES.items() if card.data_licence.startswith(begin)), None)
+    licence = {"license": known} if known else {"license": "other"}
+    task = {"pipeline_tag": "unconditional-image-generation"} if isinstance(card.output, Image) else {}
+    head = {**licence, **task, "library_name": "onnx", "tags": ["gan", "onnx", "gan-serve", card.recipe]}
+    return "\n".join(["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()), "---"])
+
+
+def _made(card: Card) -> str:
+    if isinstance(card.output, Image):
+        kind = "grey" if card.output.channels == 1 else "RGB"
+        return f"{kind} pictures of {card.output.width}x{card.output.height} pixels"
+    return f"{card.output.kind} of shape {list(card.output.shape)}"
+
+
+def _input(latent: Latent) -> str:
+    match latent:
+        case Normal():
+            return f"float32 [n,{latent.size}], standard normal"
+        case Uniform():
+            return f"float32 [n,{latent.size}], uniform in [{latent.low:g},{latent.high:g}]"
+        case Categorical():
+            return f"int64 [n], 0 to {latent.classes - 1}"
+
+
+def _table(left: str, right: str, rows: Mapping[str, str]) -> str:
+    return "\n".join([f"| {left} | {right} |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
