@@ -33,7 +33,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train serve mar torchserve score test test-quick lint check bench-serve gallery dashboards release images-test manifests-check clean docker-train docker-serve
+.PHONY: help setup train serve mar torchserve score test test-quick lint check bench-serve bench-train gallery dashboards release images-test manifests-check clean docker-train docker-serve
 
 help: ## Explain every target (this text)
 	@printf '\n  \033[1mTrain a GAN, get one ONNX file, serve its images.\033[0m\n\n'
@@ -51,7 +51,7 @@ help: ## Explain every target (this text)
 	  PORT   '$(PORT)'   'where the service listens' \
 	  TESTS  '$(TESTS)'  'which tests to run' \
 	  SERIAL '$(or $(SERIAL),none)' 'of a release, higher than before; goes with SIGNING_KEY, an ed25519 key' \
-	  BENCH  '$(or $(BENCH),all of it)' 'options of bench-serve; `--help` lists them'
+	  BENCH  '$(or $(BENCH),all of it)' 'options of bench-serve and bench-train; `--help` lists them'
 	@printf '\n  First steps: `make serve`, then  curl -o 42.png "localhost:$(PORT)/generate?seed=42"\n\n'
 
 setup: $(STAMP) ## Make .venv with everything at the versions of constraints.txt
@@ -116,6 +116,9 @@ check: lint test ## lint, then test: what CI does
 
 bench-serve: setup ## Measure the service against other servers of the same models (BENCH= narrows it)
 	@$(BIN)/python -m benchmarks.serving.contest $(BENCH)
+
+bench-train: setup ## Measure the training loop against the usual PyTorch loop (BENCH= names recipes)
+	@$(BIN)/python -m benchmarks.training.speed $(BENCH)
 
 gallery: setup ## Train a dozen recipes for two minutes each, draw docs/GALLERY.md, serve them all on PORT
 	@$(BIN)/python -m benchmarks.gallery
