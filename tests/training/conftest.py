@@ -86,7 +86,7 @@ def train_tiny(config: RunConfig, run: Path, is_exported: bool = True) -> None:
     with few_updates(config.recipe), pytest.MonkeyPatch.context() as patch:
         patch.setattr(lenet, "trained", lambda images, labels, **options: fit(images[::10], labels[::10], **options))
         if not is_exported:
-            patch.setattr(job, "_export", lambda *arguments: None)
+            patch.setattr(job, "export_game", lambda *arguments: None)
         assert job.train(config, tiny_context(run))
 
 

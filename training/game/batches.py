@@ -34,7 +34,15 @@ class Batches:
     def at(self, number: int) -> Batch:
         """Batch ``number``, counted from 0 at the start of the run."""
         epoch, index = divmod(number, self.per_epoch)
-        return self.rows(self._permutation(epoch)[index * self.size : (index + 1) * self.size])
+        return self.rows(self.permutation(epoch)[index * self.size : (index + 1) * self.size])
+
+    def permutation(self, epoch: int) -> Tensor:
+        """The order of the samples in an epoch, int64 [N]."""
+        if self._epoch[0] != epoch:
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, epoch))
+            order = torch.randperm(len(self.data.items), generator=generator)
+            self._epoch = (epoch, order.to(self.data.items.device))
+        return self._epoch[1]
 
     def __len__(self) -> int:
         """Number of samples in the data set."""
@@ -54,13 +62,6 @@ class Batches:
         if not self.data.is_image:
             return items
         return items.float() / 255 if self._pixels == "unit" else items.float() / 127.5 - 1
-
-    def _permutation(self, epoch: int) -> Tensor:
-        if self._epoch[0] != epoch:
-            generator = torch.Generator().manual_seed(derive_seed(self._seed, epoch))
-            order = torch.randperm(len(self.data.items), generator=generator)
-            self._epoch = (epoch, order.to(self.data.items.device))
-        return self._epoch[1]
 
 
 def derive_seed(seed: int, counter: int) -> int:

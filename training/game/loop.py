@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from training.game.check import check_parts
 from training.game.gates import always
 from training.game.precision import Precision, in_precision
 from training.game.recipe import Player, Recipe
+from training.game.scalars import Means
 from training.game.schedules import Update
 from training.game.step import StepContext
 
@@ -55,8 +57,8 @@ class Game:
         """Number of draws of latents."""
         self.latest: dict[str, Tensor] = {}
         """The latest value of every logged scalar."""
-        self.running_means: dict[str, tuple[Tensor, int]] = {}
-        """Sum and count of every scalar logged since the last ``record``."""
+        self.means = Means()
+        """What was logged since the last ``record``."""
 
     @property
     def images(self) -> int:
@@ -67,17 +69,51 @@ class Game:
         """The nets to draw samples from: averages where the recipe has them. They are not copies; their mode is kept."""
         return {**self.nets, **self.averages}
 
+    def draw(self, update: Update, players: list[Player]) -> StepContext:
+        """The samples of an update: the next real batch and latents, or the last ones again, as the update says."""
+        self.batch += update.is_new_batch
+        self.noise += update.is_new_noise
+        recipe = self.recipe
+        seed_generators(self.device, derive_seed(self.seed, self.noise))
+        real = self.batches.at(self.batch - 1)
+        real = recipe.transform_real(real) if recipe.transform_real else real
+        latents = recipe.sample_latents(self.latents, recipe.batch, self.device)
+        if recipe.picture and recipe.needs_picture:
+            latents = {**latents, PICTURE: recipe.picture(real.x)}
+        return StepContext(
+            self.callable_nets,
+            real,
+            latents,
+            step=self.step,
+            moving=nets_of(players),
+            conditions=recipe.conditions,
+        )
+
+    def losses(self, players: list[Player], ctx: StepContext) -> dict[str, Tensor]:
+        """Each player's loss by name, scalars that their weights are differentiated by; logs what the losses log.
+
+        Raises:
+            NonFinite: a loss is not finite.
+        """
+        losses = {}
+        for player in players:
+            losses[player.name] = compute_loss(player, ctx)
+            if not math.isfinite(losses[player.name].item()):
+                parts = dict(player.loss.parts(ctx))
+                raise NonFinite(step=self.step, player=player.name, tensor=_first_non_finite(ctx, parts))
+            for name, value in ctx.logged.items():
+                self.log(name, value)
+            ctx.logged.clear()
+        return losses
+
     def log(self, name: str, value: Tensor) -> None:
         """Count a scalar towards the next record."""
-        total, count = self.running_means.get(name, (torch.zeros_like(value), 0))
-        self.running_means[name] = (total + value, count + 1)
+        self.means.add(name, value)
         self.latest[name] = value
 
     def record(self) -> dict[str, float]:
         """The mean of every scalar logged since the last call."""
-        means = {name: float(total) / count for name, (total, count) in self.running_means.items()}
-        self.running_means = {}
-        return means
+        return {name: float(mean) for name, mean in self.means.take().items()}
 
     def state(self) -> dict[str, Any]:
         """Tensors and numbers from which ``restore`` continues bit for bit."""
@@ -89,7 +125,7 @@ class Game:
             "averages": {name: net.state_dict() for name, net in self.averages.items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "latest": self.latest,
-            "running_means": self.running_means,
+            "running_means": self.means.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -105,9 +141,8 @@ class Game:
             _align_moments(optimiser)
         self.step, self.batch, self.noise = state["step"], state["batch"], state["noise"]
         latest = state["latest"] if "latest" in state else state["standing"]  # the key's name before 0.1
-        means = state["running_means"] if "running_means" in state else state["tally"]
+        self.means.load(state["running_means"] if "running_means" in state else state["tally"])
         self.latest = {name: value.to(self.device) for name, value in latest.items()}
-        self.running_means = {name: (total.to(self.device), count) for name, (total, count) in means.items()}
 
 
 def play(game: Game, until: int) -> Iterator[int]:
@@ -126,9 +161,9 @@ def play(game: Game, until: int) -> Iterator[int]:
             for player in players:
                 if player.before:
                     player.before(game.nets, game.step)
-            ctx = _draw(game, update, players)
+            ctx = game.draw(update, players)
             # Compute every player's loss; the gate decides from the latest losses which players may update.
-            losses = {p.name: _compute_loss(game, p, ctx) for p in players}
+            losses = game.losses(players, ctx)
             admitted = _admit(game, update)
             # Take all gradients before any weight changes: players of one update are simultaneous.
             acting = [p for p in players if p.name in admitted]
@@ -151,27 +186,7 @@ def _admit(game: Game, update: Update) -> tuple[str, ...]:
     return admitted
 
 
-def _draw(game: Game, update: Update, players: list[Player]) -> StepContext:
-    game.batch += update.is_new_batch
-    game.noise += update.is_new_noise
-    recipe = game.recipe
-    _seed(game.device, derive_seed(game.seed, game.noise))
-    real = game.batches.at(game.batch - 1)
-    real = recipe.transform_real(real) if recipe.transform_real else real
-    latents = recipe.sample_latents(game.latents, recipe.batch, game.device)
-    if recipe.picture and recipe.needs_picture:
-        latents = {**latents, PICTURE: recipe.picture(real.x)}
-    return StepContext(
-        game.callable_nets,
-        real,
-        latents,
-        step=game.step,
-        moving=frozenset(name for p in players for name in p.nets),
-        conditions=recipe.conditions,
-    )
-
-
-def _seed(device: torch.device, seed: int) -> None:
+def seed_generators(device: torch.device, seed: int) -> None:
     """Seed the generators that a step draws from.
 
     ``torch.manual_seed`` also seeds every other kind of device and formats the call stack for those that are absent, which took
@@ -182,19 +197,20 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _compute_loss(game: Game, player: Player, ctx: StepContext) -> Tensor:
+def compute_loss(player: Player, ctx: StepContext) -> Tensor:
+    """The player's loss, logged in the context with its terms."""
     parts = player.loss.parts(ctx)
     loss = player.loss(ctx)
-    if not loss.isfinite():
-        raise NonFinite(step=game.step, player=player.name, tensor=_first_non_finite(ctx, dict(parts)))
     ctx.log(f"{player.name}/loss", loss)
     if len(parts) > 1:
         for name, value in parts:
             ctx.log(f"{player.name}/{name}", value)
-    for name, value in ctx.logged.items():
-        game.log(name, value)
-    ctx.logged.clear()
     return loss
+
+
+def nets_of(players: list[Player]) -> frozenset[str]:
+    """Names of the nets that an update of these players trains."""
+    return frozenset(name for player in players for name in player.nets)
 
 
 def _gradient(game: Game, player: Player, loss: Tensor, *, is_last: bool) -> tuple[Tensor | None, ...]:
@@ -211,7 +227,8 @@ def _apply(game: Game, player: Player, gradient: tuple[Tensor | None, ...]) -> N
     for parameter, value in zip(game.parameters[player.name], gradient, strict=True):
         parameter.grad = None if value is None else _with_strides_of(parameter, value)
     optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
+    for parameter in game.parameters[player.name]:
+        parameter.grad = None
     if player.after:
         player.after(game.nets, game.step)
 

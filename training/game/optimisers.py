@@ -111,7 +111,19 @@ def adam_inside(rate: float, betas: tuple[float, float], *, epsilon: float = 1e-
     return Optimiser(f"adam_inside({rate:g}, {betas})", lambda p: AdamInside(p, rate, betas, epsilon))
 
 
-class AdamInside(torch.optim.Optimizer):
+class WithMoments(torch.optim.Optimizer):
+    """An optimiser that keeps tensors of the shape of each parameter."""
+
+    def moments(self, name: str, parameters: list[Tensor], initial: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """The tensor of that name of each parameter, made by ``initial`` the first time."""
+        states = [self.state[parameter] for parameter in parameters]
+        for state, parameter in zip(states, parameters, strict=True):
+            if name not in state:
+                state[name] = initial(parameter)
+        return [state[name] for state in states]
+
+
+class AdamInside(WithMoments):
     """m / sqrt(v + epsilon) with both moments corrected for their start, where torch divides by sqrt(v) + epsilon."""
 
     def __init__(self, params: Iterable[nn.Parameter], rate: float, betas: tuple[float, float], epsilon: float) -> None:
@@ -125,8 +137,8 @@ class AdamInside(torch.optim.Optimizer):
             gradients: list[Tensor] = [p.grad for p in updated if p.grad is not None]
             first, second = group["betas"]
             group["updates"] += 1
-            means = [self.state[p].setdefault("mean", torch.zeros_like(p)) for p in updated]
-            squares = [self.state[p].setdefault("mean_square", torch.zeros_like(p)) for p in updated]
+            means = self.moments("mean", updated, torch.zeros_like)
+            squares = self.moments("mean_square", updated, torch.zeros_like)
             torch._foreach_lerp_(means, gradients, 1 - first)
             torch._foreach_mul_(squares, second)
             torch._foreach_addcmul_(squares, gradients, gradients, 1 - second)
@@ -136,7 +148,7 @@ class AdamInside(torch.optim.Optimizer):
             torch._foreach_addcdiv_(updated, means, roots, -group["lr"] / (1 - first ** group["updates"]))
 
 
-class RMSpropTF(torch.optim.Optimizer):
+class RMSpropTF(WithMoments):
     """g / sqrt(v + epsilon), where torch divides by sqrt(v) + epsilon; v starts at 1 (tf.train.RMSPropOptimizer)."""
 
     def __init__(self, params: Iterable[nn.Parameter], rate: float, decay: float, epsilon: float) -> None:
@@ -148,7 +160,7 @@ class RMSpropTF(torch.optim.Optimizer):
         for group in self.param_groups:
             updated: list[Tensor] = [p for p in group["params"] if p.grad is not None]
             gradients: list[Tensor] = [p.grad for p in updated if p.grad is not None]
-            squares = [self.state[p].setdefault("mean_square", torch.ones_like(p)) for p in updated]
+            squares = self.moments("mean_square", updated, torch.ones_like)
             torch._foreach_mul_(squares, group["decay"])
             torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["decay"])
             roots = torch._foreach_sqrt(torch._foreach_add(squares, group["epsilon"]))

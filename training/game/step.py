@@ -65,13 +65,18 @@ class StepContext:
         conditions: names of the latents that D receives too; for real samples it receives the label instead.
         """
         self.nets = nets
-        self.real = Batch(real.x.detach().requires_grad_(real.x.is_floating_point()), real.y)
+        self.real = Batch(self.as_leaf(real.x), real.y)
         self.latents = latents
         self.step = step
         self.moving = moving
         self.logged: dict[str, Tensor] = {}
         self._conditions = conditions
         self._cache: dict[str, object] = {}
+
+    @staticmethod
+    def as_leaf(samples: Tensor) -> Tensor:
+        """The samples as constants by which a penalty can differentiate."""
+        return samples.detach().requires_grad_(samples.is_floating_point())
 
     @property
     def fake(self) -> Tensor:
@@ -122,7 +127,7 @@ class StepContext:
     def _derive(
         self, nets: Mapping[str, nn.Module], real: Batch, latents: Mapping[str, Tensor], moving: frozenset[str]
     ) -> StepContext:
-        other = StepContext(nets, real, latents, step=self.step, moving=moving, conditions=self._conditions)
+        other = type(self)(nets, real, latents, step=self.step, moving=moving, conditions=self._conditions)
         other.logged = self.logged
         return other
 
@@ -149,7 +154,7 @@ class StepContext:
             return cast(Tensor, self.nets["G"](**self.latents))
         with torch.no_grad():
             fake = cast(Tensor, self.nets["G"](**self.latents))
-        return fake.detach().requires_grad_(fake.is_floating_point())
+        return self.as_leaf(fake)
 
     def _discriminate(self, kind: str, x: Tensor) -> DiscriminatorOutput:
         output = cast(DiscriminatorOutput, self.nets["D"](x, **self.conditioning(kind)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str) -> st
     return f"there is no {kind} {name!r}{guess} {hint}"
 
 
-def write_config(run: Path, config: RunConfig, recipe: Recipe, data: DataSet, versions: Mapping[str, str]) -> None:
-    """Write config.json: the configuration, the recipe in words, the data and the versions."""
+def write_config(
+    run: Path, config: RunConfig, recipe: Recipe, data: DataSet, versions: Mapping[str, str], *, together: Sequence[int] = ()
+) -> None:
+    """Write config.json: the configuration, the recipe in words, the data, the versions, and the seeds played together."""
+    together = together or (json.loads((run / FILE).read_text()).get("together", ()) if (run / FILE).exists() else ())
     content = {
         "config": dataclasses.asdict(config),
         "recipe": _in_words(recipe),
         "data": {"name": data.name, "samples": len(data), "shape": list(data.shape), "classes": list(data.classes)},
         "versions": dict(versions),
+        **({"together": list(together)} if together else {}),
     }
     write_json(run / FILE, content)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch.backends import cudnn
 
-from contract import Card, draw
+from contract import Card
 from training.data import DataError, DataSet, load
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
-from training.export.sample_grid import make_sample_grid, picture_of, sample_game, sampler_of, traversals
+from training.export.sample_grid import picture_of, sampler_of
 from training.export.samplers import output_of
 from training.export.to_onnx import export, package_versions
 from training.files import locked, remove_leftovers, write_json
@@ -23,13 +23,12 @@ from training.game.loop import Game, play
 from training.game.precision import resolve_precision
 from training.game.recipe import Recipe
 from training.game.step import Batch
-from training.recipes import CATALOGUE
-from training.report import Progress, Recorder
-from training.report.meters import COLLAPSE
+from training.report import Progress
 from training.run import checkpoint
-from training.run.collapse import SEEDS, CheckpointEvaluator, has_collapsed, make_evaluator
+from training.run.collapse import make_evaluator
 from training.run.config import FILE, OLD_FILE, RunConfig, find_config, read_config, write_config
 from training.run.context import JobContext
+from training.run.keeping import Keeper
 
 MODEL = "model.onnx"
 EXAMINATION = "examination.json"
@@ -51,23 +50,53 @@ def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> 
             finite, or the exported file differs from the nets.
         DataError: the data set cannot be loaded.
     """
-    context.run.mkdir(parents=True, exist_ok=True)
-    with locked(context.run), repeatable():
-        if is_fresh:
-            _forget(context.run)
-        config = _with_precision(config, context)
-        _refuse_other_config(config, context.run)
-        remove_leftovers(context.run)
-        game, data = _set_up(config, context)
-        write_config(context.run, config, game.recipe, data, package_versions())
-        if _restore(game, context):
-            context.console.print(f"going on from step {game.step} of {game.recipe.steps}")
-        else:
-            check_shapes(game.recipe, game.nets, game.latents, game.batches)
+    with opened(context, is_fresh=is_fresh), repeatable():
+        game, data = begin(config, context)
         if not _play(game, data, context):
             return False
-        _export(game, data, context)
+        export_game(game, data, context)
         return True
+
+
+@contextmanager
+def opened(context: JobContext, *, is_fresh: bool) -> Iterator[None]:
+    """Make the run directory and hold its lock; ``is_fresh`` deletes the run that it holds.
+
+    Raises:
+        TrainingError: another process is at work there.
+    """
+    context.run.mkdir(parents=True, exist_ok=True)
+    with locked(context.run):
+        if is_fresh:
+            _forget(context.run)
+        yield
+
+
+def begin(
+    config: RunConfig, context: JobContext, *, data: DataSet | None = None, together: Sequence[int] = ()
+) -> tuple[Game, DataSet]:
+    """The game of an opened run directory, from its newest checkpoint if it holds one, and its data.
+
+    Args:
+        config: configuration of the run.
+        context: where it runs.
+        data: the recipe's data where they are loaded already.
+        together: seeds of the games that it is played with.
+
+    Raises:
+        TrainingError: the directory holds a run of another configuration, or the recipe's parts do not fit.
+        DataError: the data set cannot be loaded.
+    """
+    config = _with_precision(config, context)
+    _refuse_other_config(config, context.run)
+    remove_leftovers(context.run)
+    game, data = _set_up(config, context, data)
+    write_config(context.run, config, game.recipe, data, package_versions(), together=together)
+    if _restore(game, context):
+        context.console.print(f"going on from step {game.step} of {game.recipe.steps}")
+    else:
+        check_shapes(game.recipe, game.nets, game.latents, game.batches)
+    return game, data
 
 
 def repeatable() -> AbstractContextManager[None]:
@@ -86,7 +115,7 @@ def export_run(context: JobContext) -> Path:
     """
     game, data = open_run(context)
     context.console.print(f"exporting the checkpoint of step {game.step}")
-    return _export(game, data, context)
+    return export_game(game, data, context)
 
 
 def open_run(context: JobContext) -> tuple[Game, DataSet]:
@@ -139,9 +168,9 @@ def examine_run(context: JobContext) -> dict[str, float] | None:
     return values
 
 
-def _set_up(config: RunConfig, context: JobContext) -> tuple[Game, DataSet]:
+def _set_up(config: RunConfig, context: JobContext, data: DataSet | None = None) -> tuple[Game, DataSet]:
     recipe = config.resolve()
-    data = load(recipe.data, size=recipe.size, environ=context.environ)
+    data = data or load(recipe.data, size=recipe.size, environ=context.environ)
     if recipe.is_conditional and not data.classes:
         raise TrainingError(f"the recipe {recipe.name} needs labelled data, and {data.name} has no classes")
     data = data.to(context.device)
@@ -172,63 +201,27 @@ def _restore(game: Game, context: JobContext) -> bool:
 
 def _play(game: Game, data: DataSet, context: JobContext) -> bool:
     """Train to the last step; False when stopped before it."""
-    evaluate = make_evaluator(data, context)
-    points = None if data.is_image else data.items[:2000].cpu().numpy()
-    recorder = Recorder(context.run, from_step=game.step, backdrop=points, region=data.region, watch=context.watch)
     title = f"{game.recipe.name} on {data.name} ({context.device.type})"
-    try:
-        with Progress(game.recipe.steps, start=game.step, title=title, console=context.console) as progress:
-            return _play_recorded(game, data, context, recorder, progress, evaluate)
-    finally:
-        recorder.finish()
+    evaluate = make_evaluator(data, context)
+    with Progress(game.recipe.steps, start=game.step, title=title, console=context.console) as progress:
+        keeper = Keeper(game, data, context, evaluate, progress.say)
+        try:
+            return _play_kept(game, keeper, context, progress)
+        finally:
+            keeper.close()
 
 
-def _play_recorded(
-    game: Game, data: DataSet, context: JobContext, recorder: Recorder, progress: Progress, evaluate: CheckpointEvaluator
-) -> bool:
-    steps = game.recipe.steps
-    sampled_every, evaluated_every = max(1, steps // context.grids), max(1, steps // context.checkpoints)
-    saved_s = time.monotonic()
-    if game.step == 0:
-        recorder.samples(0, make_sample_grid(game, data))
-    for step in play(game, steps):
-        is_last = step == steps
-        is_evaluated = step % evaluated_every == 0 or is_last
+def _play_kept(game: Game, keeper: Keeper, context: JobContext, progress: Progress) -> bool:
+    keeper.begin()
+    for step in play(game, game.recipe.steps):
         is_stopped, is_asked = context.is_stopped(), context.is_save_requested()
-        if is_evaluated:
-            _evaluate(evaluate, game, data, progress)
-        if step % game.recipe.log_every == 0 or is_last:
-            scalars = game.record()
-            recorder.log(step, game.images, scalars)
+        if scalars := keeper.keep(is_saved=is_stopped or is_asked):
             progress.update(step, game.images, scalars)
-        if step % sampled_every == 0 or is_last:
-            recorder.samples(step, make_sample_grid(game, data))
-        # A resumed run repeats the steps since its checkpoint bit for bit: saving less often changes no result.
-        is_due = is_evaluated and time.monotonic() - saved_s >= context.checkpoint_seconds
-        if is_due or is_last or is_stopped or is_asked:
-            checkpoint.save(context.run, game.state())
-            saved_s = time.monotonic()
-        if is_stopped and not is_last:
+        if is_stopped and step < game.recipe.steps:
             progress.say(f"stopped at step {step}; it goes on from there when it is started again")
             return False
-    for name, images in traversals(game, data).items():
-        recorder.picture(f"traversal-{name}", images)
+    keeper.end()
     return True
-
-
-def _evaluate(evaluate: CheckpointEvaluator, game: Game, data: DataSet, progress: Progress) -> None:
-    samples = torch.from_numpy(sample_game(game, data, SEEDS))
-    samples = samples.permute(0, 3, 1, 2).contiguous() if data.is_image else samples
-    asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if "y" in game.recipe.conditions else None
-    sign, scores = evaluate(samples, asked)
-    usual_steps = CATALOGUE[game.recipe.name].steps
-    collapse = has_collapsed(sign, is_known=COLLAPSE in game.latest, progress=game.step / usual_steps)
-    if collapse is not None:
-        scores = {COLLAPSE: float(collapse), **scores}
-    for name, value in scores.items():
-        game.log(name, torch.tensor(value))
-    if collapse:
-        progress.say(f"step {game.step}: {sign}")
 
 
 def model_name(recipe: Recipe, data: DataSet) -> str:
@@ -236,7 +229,12 @@ def model_name(recipe: Recipe, data: DataSet) -> str:
     return f"{recipe.name}-{data.name.replace(':', '-')}"
 
 
-def _export(game: Game, data: DataSet, context: JobContext) -> Path:
+def export_game(game: Game, data: DataSet, context: JobContext) -> Path:
+    """Write the game's generator into the run directory as it is now.
+
+    Raises:
+        ExportError: the exported file differs from the nets.
+    """
     path = context.run / MODEL
     difference = export(sampler_of(game, data), card_of(game, data), path)
     size, off = path.stat().st_size, difference["float"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,6 +19,7 @@ from training.report.meters import MetricsSink, PrometheusMetrics, null_sink, se
 from training.run.config import RunConfig
 from training.run.context import JobContext
 from training.run.job import train
+from training.run.seeds import train_seeds
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -47,7 +49,15 @@ class Saving(NamedTuple):
 
 
 def launch(
-    config: RunConfig, run: Path, device: Device, console: Console, *, page: Page, saving: Saving, is_fresh: bool = False
+    config: RunConfig,
+    run: Path,
+    device: Device,
+    console: Console,
+    *,
+    page: Page,
+    saving: Saving,
+    is_fresh: bool = False,
+    seeds: Sequence[int] = (),
 ) -> int:
     """Train to the last step, or until SIGTERM or SIGINT, after which a checkpoint is saved; SIGUSR1 saves one and goes on.
 
@@ -59,6 +69,7 @@ def launch(
         page: address of the metrics page.
         saving: number and least distance of checkpoints.
         is_fresh: delete the run that the directory holds.
+        seeds: seeds to train together, each in a directory named after ``run``; none trains the configuration's seed.
 
     Returns:
         Exit code: 0, or 128 + the signal's number.
@@ -69,6 +80,8 @@ def launch(
     require_single_process(os.environ)
     if saving.checkpoints < 1:
         raise TrainingError(f"--checkpoints must be at least 1, got {saving.checkpoints}")
+    if seeds and page.port is not None:
+        raise TrainingError("--metrics-port shows one run: leave it out with --seeds")
     if not saving.seconds >= 0:
         raise TrainingError(f"--checkpoint-seconds must be at least 0, got {saving.seconds}")
     stop = _Stop()
@@ -84,7 +97,8 @@ def launch(
             is_stopped=stop.is_requested,
             is_save_requested=stop.take_save_request,
         )
-        return 0 if train(config, context, is_fresh=is_fresh) else 128 + stop.signal
+        start = partial(train_seeds, config, seeds) if seeds else partial(train, config)
+        return 0 if start(context, is_fresh=is_fresh) else 128 + stop.signal
 
 
 @dataclass

@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the model out: of a run of two steps its export takes most of the time."""
-    monkeypatch.setattr(job, "_export", lambda *arguments: None)
+    monkeypatch.setattr(job, "export_game", lambda *arguments: None)
 
 
 def state(step: int) -> dict[str, object]:

@@ -1,0 +1,71 @@
+"""``train --seeds``: each seed's run directory is one like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import tiny_context
+from training.__main__ import main
+from training.errors import TrainingError
+from training.run.config import RunConfig
+from training.run.job import MODEL, open_run, train
+from training.run.seeds import parse_seeds, run_of, train_seeds
+
+TOY = RunConfig(recipe="toy1d", steps=4)
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("0-3", (0, 1, 2, 3)), ("7", (7,)), ("3,5,1-2", (3, 5, 1, 2))])
+def test_seeds_are_ranges_and_numbers(text: str, seeds: tuple[int, ...]) -> None:
+    """A range includes its end."""
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "3-1", "1,,2", "0-5000", "1,0-3", "-1"])
+def test_other_texts_are_refused(text: str) -> None:
+    """The message has the text and what would be right."""
+    with pytest.raises(TrainingError, match="--seeds must"):
+        parse_seeds(text)
+
+
+@pytest.mark.slow
+def test_runs_that_stand_at_different_steps_end_together(tmp_path: Path) -> None:
+    """One seed was trained alone for two steps, the other not at all: both end at the last step, and go on alone later."""
+    out = tmp_path / "toy"
+    train(RunConfig(recipe="toy1d", steps=2, seed=3), tiny_context(run_of(out, 3)))
+    assert train_seeds(TOY, (0, 3), tiny_context(out))
+    for seed in (0, 3):
+        run = run_of(out, seed)
+        game, _ = open_run(tiny_context(run))
+        assert game.step == 4
+        assert (run / MODEL).exists()
+        assert json.loads((run / "config.json").read_text())["together"] == [0, 3]
+        assert [path.name for path in sorted((run / "samples").iterdir())][-1] == "step-000004.png"
+    assert train(RunConfig(recipe="toy1d", steps=5, seed=3), tiny_context(run_of(out, 3)))
+    assert json.loads((run_of(out, 3) / "config.json").read_text())["together"] == [0, 3]
+
+
+@pytest.mark.slow
+def test_a_stop_saves_every_seed(tmp_path: Path) -> None:
+    """Stopped after a step, each run has a checkpoint of it and no model."""
+    from dataclasses import replace
+
+    context = replace(tiny_context(tmp_path / "toy"), is_stopped=lambda: True)
+    assert not train_seeds(TOY, (0, 1), context)
+    for seed in (0, 1):
+        assert open_run(tiny_context(run_of(tmp_path / "toy", seed)))[0].step == 1
+        assert not (run_of(tmp_path / "toy", seed) / MODEL).exists()
+
+
+def test_seed_and_seeds_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is trained."""
+    assert main(["train", "toy1d", "--seeds", "0-3", "--seed", "3"]) == 2
+    assert "--seed 3 and --seeds 0-3 exclude each other" in capsys.readouterr().err
+
+
+def test_a_metrics_page_shows_one_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A port together with --seeds is refused."""
+    assert main(["train", "toy1d", "--seeds", "0-3", "--metrics-port", "0", "--out", str(tmp_path / "r")]) == 2
+    assert "--metrics-port shows one run" in capsys.readouterr().err

@@ -1,0 +1,148 @@
+"""Several seeds of one recipe trained together in one process, each with a run directory of its own."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from training.data import DataSet
+from training.errors import NonFinite, TrainingError
+from training.game.loop import Game, play
+from training.game.stacked import stack
+from training.report import Progress
+from training.run.collapse import make_evaluator
+from training.run.config import RunConfig
+from training.run.context import JobContext
+from training.run.job import begin, export_game, opened, repeatable
+from training.run.keeping import Keeper
+
+GRIDS = 1
+"""Sample grids of each run, besides that before the first step: forty of each of forty runs take longer than the training."""
+MOST = 1000
+"""Seeds at most."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    seed: int
+    game: Game
+    context: JobContext
+    keeper: Keeper
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds from ``0-39``, ``3,5,7`` or ``0-3,8``, in order.
+
+    Raises:
+        TrainingError: it is something else, names a seed twice, or more than 1,000.
+    """
+    parts = [re.fullmatch(r"(\d+)(?:-(\d+))?", part) for part in text.split(",")]
+    bounds = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
+    count = sum(last - first + 1 for first, last in bounds)
+    if len(bounds) < len(parts) or any(first > last for first, last in bounds) or count > MOST:
+        raise TrainingError(f"--seeds must be like 0-39 or 3,5,7, with {MOST:,} seeds at most, got {text!r}")
+    seeds = tuple(seed for first, last in bounds for seed in range(first, last + 1))
+    if len(set(seeds)) < count:
+        raise TrainingError(f"--seeds must name each seed once, got {text!r}")
+    return seeds
+
+
+def run_of(run: Path, seed: int) -> Path:
+    """The run directory of a seed: that of the command, ``-seed`` and the seed."""
+    return run.with_name(f"{run.name}-seed{seed}")
+
+
+def train_seeds(config: RunConfig, seeds: Sequence[int], context: JobContext, *, is_fresh: bool = False) -> bool:
+    """Train a recipe once for each seed, all together, and export each; runs that a directory holds go on.
+
+    Returns:
+        False when it was stopped before the last step.
+
+    Raises:
+        TrainingError: as ``job.train``; this recipe's games cannot be played together; a game's loss is not finite, after the
+            other games were finished.
+        DataError: the data set cannot be loaded.
+    """
+    contexts = [replace(context, run=run_of(context.run, seed), grids=GRIDS) for seed in seeds]
+    with ExitStack() as held, repeatable():
+        for each in contexts:
+            held.enter_context(opened(each, is_fresh=is_fresh))
+        data: DataSet | None = None
+        games = []
+        for seed, each in zip(seeds, contexts, strict=True):
+            game, data = begin(replace(config, seed=seed), each, data=data, together=seeds)
+            games.append(game)
+        assert data is not None
+        title = f"{config.recipe} on {data.name} ({context.device.type}), {len(seeds)} seeds"
+        evaluate = make_evaluator(data, context)
+        step = min(game.step for game in games)
+        with Progress(games[0].recipe.steps, start=step, title=title, console=context.console) as progress:
+            runs = [
+                _Run(seed, game, each, Keeper(game, data, each, evaluate, partial(_say, progress, seed)))
+                for seed, game, each in zip(seeds, games, contexts, strict=True)
+            ]
+            try:
+                failed = _play_all(runs, context, progress)
+            finally:
+                for run in runs:
+                    run.keeper.close()
+        if any(run.game.step < run.game.recipe.steps for run in runs if run.seed not in failed):
+            return False
+        for run in runs:
+            if run.seed not in failed:
+                run.keeper.end()
+                export_game(run.game, data, run.context)
+        for error in failed.values():
+            raise error
+        return True
+
+
+def _say(progress: Progress, seed: int, text: str) -> None:
+    progress.say(f"seed {seed}, {text}")
+
+
+def _play_all(runs: Sequence[_Run], context: JobContext, progress: Progress) -> dict[int, NonFinite]:
+    """Train all games to the last step, or to the same step when stopped; returns those that failed, by seed.
+
+    Games that a kill left at different steps are played in groups: those furthest behind until they are where the next are.
+    """
+    steps = runs[0].game.recipe.steps
+    failed: dict[int, NonFinite] = {}
+    for run in runs:
+        run.keeper.begin()
+    while going := [run for run in runs if run.seed not in failed and run.game.step < steps]:
+        first = min(run.game.step for run in going)
+        behind = [run for run in going if run.game.step == first]
+        until = min((run.game.step for run in going if run.game.step > first), default=steps)
+        failed |= _play_together(behind, until, context, progress)
+        if context.is_stopped():
+            break
+    return failed
+
+
+def _play_together(runs: Sequence[_Run], until: int, context: JobContext, progress: Progress) -> dict[int, NonFinite]:
+    """Train games that are at one step until another; returns those that failed, by seed."""
+    together = stack([run.game for run in runs])
+    for step in play(together, until):
+        is_stopped, is_asked = context.is_stopped(), context.is_save_requested()
+        if is_stopped or is_asked or step == until or runs[0].keeper.is_due(step):
+            together.part()
+            going = [run for run in runs if run.seed not in together.failed]
+            scalars = _mean([run.keeper.keep(is_saved=is_stopped or is_asked or step == until) for run in going])
+            if scalars:
+                progress.update(step, len(going) * together.images, scalars)
+        if is_stopped and step < runs[0].game.recipe.steps:
+            progress.say(f"stopped at step {step}; it goes on from there when it is started again")
+            break
+    return together.failed
+
+
+def _mean(records: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """The mean over the runs of every scalar that all of them recorded."""
+    names = [name for name in records[0] if all(name in record for record in records)]
+    return {name: statistics.fmean(record[name] for record in records) for name in names}
