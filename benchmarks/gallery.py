@@ -1,7 +1,7 @@
 """docs/GALLERY.md: one picture per model, made by the service from its file, with the URL that made it.
 
     python -m benchmarks.gallery                  # train what is missing of the quick recipes, draw, write the page
-    python -m benchmarks.gallery --models FOLDER  # draw the models of a folder, one below the other
+    python -m benchmarks.gallery --models FOLDER  # draw the models of a folder; other models keep their lines
 
 It serves all models together, as ``make gallery`` does afterwards.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +20,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import torch
 from PIL import Image
 
-from tests.harness.service import Server, running
+from tests.harness.service import Server, ask, running
 from training.__main__ import main as train
+from training.data import load
+from training.recipes import CATALOGUE
 
 ROOT = Path(__file__).parents[1]
 MAX_BYTES = 40_000
@@ -30,6 +35,10 @@ QUALITIES = (80, 50, 20, 5)
 """Tried in this order where a lossless picture is too large."""
 POINTS = 256
 MAX_CLASSES = 10
+LABELS = ("y", "g", "age")
+"""Parameters of which each value has a row."""
+LINE = re.compile(r'^\| .*<img src="[^"]*/([^"/]+)" .*', re.MULTILINE)
+"""A line of the page, and its picture."""
 QUICK: Mapping[str, tuple[str, ...]] = {
     "toy1d": (),
     "toy1d_minibatch": (),
@@ -78,13 +87,16 @@ def rows_of(model: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     """Queries that show a model of ``/models``: a row each."""
     parameters, kind = model["parameters"], model["card"]["output"]["kind"]
     base = {"model": model["name"], "seed": 0}
+    if needs_picture(model["card"]):
+        yield {**base, "format": "png"}
+        return
     if kind != "image":
         yield {**base, "n": POINTS, "format": "png" if kind == "points" else "json"}
         return
     height = model["card"]["output"]["height"]
     columns = 10 if height <= 32 else 5
     codes = [name for name, p in parameters.items() if not p["is_integer"] and name.startswith("c")]
-    label = next((p for p in ("y", "g") if p in parameters), None)
+    label = next((p for p in LABELS if p in parameters), None)
     if codes:
         for name in codes:
             low, high = parameters[name]["low"], parameters[name]["high"]
@@ -98,18 +110,54 @@ def rows_of(model: Mapping[str, Any]) -> Iterator[dict[str, object]]:
         yield {**base, "n": 4 * columns, "cols": columns, "format": "png"}
 
 
-def draw(server: Server, urls: Sequence[str]) -> bytes:
-    """The pictures of some URLs, one below the other, as one WebP, lossless if it is small enough.
+def needs_picture(card: Mapping[str, Any]) -> bool:
+    """Whether the model only changes given pictures."""
+    return "picture" in card and not card["picture"]["is_optional"]
 
-    Raises:
-        RuntimeError: the service answered otherwise than with a picture.
-    """
-    pictures = []
-    for url in urls:
+
+def given_pictures(card: Mapping[str, Any]) -> list[Image.Image]:
+    """Pictures for a model that changes them: of the first test image of each class of its data."""
+    recipe = CATALOGUE[card["recipe"]]
+    data = load(card["data"], split="test", size=recipe.size, environ=os.environ)
+    assert data.labels is not None
+    assert recipe.picture is not None
+    first = [int((data.labels == label).nonzero()[0]) for label in range(min(MAX_CLASSES, len(data.classes)))]
+    levels = (recipe.picture(data.items[first].float() / 127.5 - 1) * 127.5 + 127.5).round().to(torch.uint8)
+    return [Image.fromarray(picture.movedim(0, -1).squeeze(-1).numpy()) for picture in levels]
+
+
+def draw(server: Server, urls: Sequence[str]) -> bytes:
+    """The pictures of some URLs, one below the other, as one WebP, lossless if it is small enough."""
+    return _sheet([_ask(server, url) for url in urls])
+
+
+def draw_changed(server: Server, url: str, given: Sequence[Image.Image]) -> bytes:
+    """Given pictures in one row and what the service makes of them below."""
+    changed = [_ask(server, url, picture) for picture in given]
+    height = max(picture.height for picture in changed)
+    rows = []
+    for pictures in (given, changed):
+        row = Image.new(changed[0].mode, (height * len(given), height))
+        for column, picture in enumerate(pictures):
+            row.paste(picture, (height * column, 0))
+        rows.append(row)
+    return _sheet(rows)
+
+
+def _ask(server: Server, url: str, picture: Image.Image | None = None) -> Image.Image:
+    """The service's picture; RuntimeError where it answers otherwise."""
+    if picture is None:
         status, _, body = server.get(url)
-        if status != 200:
-            raise RuntimeError(f"{url} was answered {status}: {body[:200]!r}")
-        pictures.append(Image.open(io.BytesIO(body), formats=["PNG"]))
+    else:
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        status, _, body = ask(server.port, url, "POST", {"Content-Type": "image/png"}, buffer.getvalue())
+    if status != 200:
+        raise RuntimeError(f"{url} was answered {status}: {body[:200]!r}")
+    return Image.open(io.BytesIO(body), formats=["PNG"])
+
+
+def _sheet(pictures: Sequence[Image.Image]) -> bytes:
     width, height = max(p.width for p in pictures), sum(p.height for p in pictures)
     sheet, top = Image.new(pictures[0].mode, (width, height)), 0
     for picture in pictures:
@@ -146,12 +194,13 @@ def make_entries(server: Server, files: Mapping[str, Path], pictures: Path) -> l
     pictures.mkdir(parents=True, exist_ok=True)
     entries = []
     for model in json.loads(server.get("/models")[2])["models"]:
-        urls = tuple(f"/generate?{urlencode(query)}" for query in rows_of(model))
+        card = model["card"]
+        is_changing = needs_picture(card)
+        urls = tuple(f"/{'transform' if is_changing else 'generate'}?{urlencode(query)}" for query in rows_of(model))
         if "format=json" in urls[0]:
             continue
         path = pictures / f"{model['name']}.webp"
-        path.write_bytes(draw(server, urls))
-        card = model["card"]
+        path.write_bytes(draw_changed(server, urls[0], given_pictures(card)) if is_changing else draw(server, urls))
         entries.append(
             Entry(
                 name=model["name"],
@@ -167,25 +216,38 @@ def make_entries(server: Server, files: Mapping[str, Path], pictures: Path) -> l
     return entries
 
 
-def make_page(entries: Sequence[Entry], folder: str) -> str:
-    """The page as Markdown."""
+def make_page(entries: Sequence[Entry], folder: str, before: str = "") -> str:
+    """The page as Markdown.
+
+    Args:
+        entries: what was drawn.
+        folder: of the pictures, relative to the page.
+        before: the page as it was; its lines of other models stay.
+    """
     head = [
         "# Gallery",
         "",
         "One picture per model, made by the service from the exported file. `make gallery` trains a dozen recipes of at most",
-        "two minutes each, draws them, writes this page and serves them all; a model that was trained for longer has its own",
+        "two minutes each, draws them, writes their lines and serves them all; a model that was trained for longer has its own",
         "command. A URL gives the same bytes from the same model file, always.",
         "",
         "| recipe | picture | made by | trained by |",
         "|---|---|---|---|",
     ]
-    lines = []
-    for entry in entries:
-        url = entry.urls[0] if len(entry.urls) == 1 else f"{entry.urls[0]} … {entry.urls[-1]}, a row each"
-        picture = f'<img src="{folder}/{entry.picture}" alt="Samples of {entry.name}" width="280">'
-        about = f"`{entry.recipe}`, {entry.steps:,} steps<br>{entry.paper}"
-        lines.append(f"| {about} | {picture} | `{url}`<br>model `{entry.digest}` | `{entry.command}` |")
-    return "\n".join([*head, *lines]) + "\n"
+    lines = {found[1]: found[0] for found in LINE.finditer(before)}
+    lines |= {entry.picture: _line(entry, folder) for entry in entries}
+    return "\n".join([*head, *(lines[picture] for picture in sorted(lines))]) + "\n"
+
+
+def _line(entry: Entry, folder: str) -> str:
+    url, last = entry.urls[0], entry.urls[-1]
+    if url.startswith("/transform"):
+        url = f"POST {url}, a picture each"
+    elif len(entry.urls) > 1:
+        url = f"{url} … {last}, a row each"
+    picture = f'<img src="{folder}/{entry.picture}" alt="Samples of {entry.name}" width="280">'
+    about = f"`{entry.recipe}`, {entry.steps:,} steps<br>{entry.paper}"
+    return f"| {about} | {picture} | `{url}`<br>model `{entry.digest}` | `{entry.command}` |"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -204,8 +266,9 @@ def main(arguments: Sequence[str]) -> int:
     with running(ROOT, models=",".join(map(str, files)), workers=1, cache_bytes=0) as server:
         names = [model["name"] for model in json.loads(server.get("/models")[2])["models"]]
         entries = make_entries(server, dict(zip(names, files, strict=True)), options.docs / "gallery")
-    (options.docs / "GALLERY.md").write_text(make_page(entries, "gallery"))
-    print(f"wrote {options.docs / 'GALLERY.md'} with {len(entries)} models")
+    page = options.docs / "GALLERY.md"
+    page.write_text(make_page(entries, "gallery", page.read_text() if page.exists() else ""))
+    print(f"wrote {page}: drew {len(entries)} models")
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.gallery import MAX_BYTES, QUICK, main
+from benchmarks.gallery import MAX_BYTES, QUICK, main, make_page
 from tests.serving import tiny_onnx
 from training.recipes import CATALOGUE
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 def test_each_model_has_a_picture_and_its_url(tmp_path: Path) -> None:
-    """A plain model is one sheet, a conditional one a row a class, points a plot; tokens have no picture."""
+    """One sheet, a row a class, a plot of points, or changed pictures below what was given; tokens have no picture."""
     models = tmp_path / "models"
     models.mkdir()
     for name, data in (
@@ -25,6 +25,7 @@ def test_each_model_has_a_picture_and_its_url(tmp_path: Path) -> None:
         ("conditional", tiny_onnx.conditional()),
         ("points", tiny_onnx.points()),
         ("tokens", tiny_onnx.tokens()),
+        ("transforming", tiny_onnx.transforming(recipe="pix2pix_small", data="digits")),
     ):
         (models / f"{name}.onnx").write_bytes(data)
     assert main(["--models", str(models), "--docs", str(tmp_path)]) == 0
@@ -32,8 +33,11 @@ def test_each_model_has_a_picture_and_its_url(tmp_path: Path) -> None:
     pictures = {path.stem: path.read_bytes() for path in (tmp_path / "gallery").iterdir()}
     assert set(pictures) == set(re.findall(r'src="gallery/([^"]+)\.webp"', page))
     assert all(len(picture) <= MAX_BYTES for picture in pictures.values())
-    assert len(pictures) == 3
+    assert len(pictures) == 4
     assert page.count("a row each") == 1
+    assert page.count("`POST /transform?model=transforming&seed=0&format=png, a picture each`") == 1
+    line = page.splitlines()[-1]
+    assert make_page([], "gallery", page).splitlines()[-1] == line, "a model that is not drawn anew keeps its line"
     sizes = sorted(Image.open(io.BytesIO(picture)).height for picture in pictures.values())
     assert sizes[-1] > sizes[0]
 
