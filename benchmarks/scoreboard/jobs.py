@@ -16,10 +16,12 @@ from benchmarks.scoreboard.machine import describe_commit, describe_machine
 from benchmarks.scoreboard.measures import RUN, SCORES, STAGES
 from benchmarks.scoreboard.results import RESULTS, Result, Scale, load_results, store_result
 from benchmarks.scoreboard.row import Protocol, Row
+from training.__main__ import main
 from training.errors import TrainingError
 from training.files import write_json
 from training.recipes import CATALOGUE
 from training.report.journal import read_rows
+from training.run.job import MODEL
 
 PYTHON_M = (sys.executable, "-m", "training")
 BY_NETS = ("gmam", "reconstruct", "complete")
@@ -59,6 +61,17 @@ class Workspace:
         if self.stop:
             raise Stopped
         if code:
+            raise TrainingError(f"python -m training {' '.join(arguments)} ended with exit code {code}")
+
+    def run_here(self, arguments: Sequence[str]) -> None:
+        """The same in this process.
+
+        Raises:
+            Stopped, TrainingError: as ``run``.
+        """
+        if self.stop:
+            raise Stopped
+        if code := main([*arguments]):
             raise TrainingError(f"python -m training {' '.join(arguments)} ended with exit code {code}")
 
     @contextmanager
@@ -142,6 +155,8 @@ def run_jobs(jobs: Sequence[Job], workspace: Workspace, *, seeds: int | None = N
 def spell(protocol: Protocol, seed: int) -> str:
     """The commands from training to the figure, an opponent's run by its recipe in capitals."""
     measured = protocol.measure.commands({recipe: Path(recipe.upper()) for recipe in protocol.measure.opponents})
+    if protocol.are_together:
+        measured = [[f"{RUN}-seed{seed}" if word == RUN else word for word in words] for words in measured]
     return "; ".join(
         " ".join(["python -m training", *words]) for words in [_train_words(protocol, protocol.recipe, seed, RUN), *measured]
     )
@@ -170,12 +185,15 @@ def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[s
     stages = protocol.measure.stages
     path = run / STAGES
     over: list[dict[str, Any]] = json.loads(path.read_text())["stages"] if path.exists() else []
+    are_together = protocol.are_together
+    out = str(run).removesuffix(f"-seed{seed}") if are_together else str(run)
     for share in stages[len(over) :]:
         step = None if len(stages) == 1 else max(1, round(share * _steps(protocol)))
-        workspace.run([*_train_words(protocol, protocol.recipe, seed, str(run), step), "--device", workspace.device])
+        if not (are_together and (run / MODEL).exists()):
+            workspace.run([*_train_words(protocol, protocol.recipe, seed, out, step), "--device", workspace.device])
         for words in commands:
             more = ["--device", workspace.device] if words[0] in BY_NETS else []
-            workspace.run([*(str(run) if word == RUN else word for word in words), *more])
+            (workspace.run_here if are_together else workspace.run)([*(str(run) if w == RUN else w for w in words), *more])
         over.append({"step": _last_step(run), "values": _values(run)})
         if len(stages) > 1:
             write_json(path, {"stages": over})
@@ -195,8 +213,7 @@ def _train_words(protocol: Protocol, recipe: str, seed: int, run: str, step: int
         recipe,
         *protocol.options,
         *([] if steps is None else ["--steps", str(steps)]),
-        "--seed",
-        str(seed),
+        *(["--seeds", f"0-{protocol.seeds - 1}"] if protocol.are_together else ["--seed", str(seed)]),
         "--out",
         run,
     ]

@@ -37,6 +37,8 @@ class Protocol:
     options: tuple[str, ...] = ()
     """Further options of ``train``."""
     seeds: int = 3
+    are_together: bool = False
+    """Whether all seeds are trained at once and scored in one process: for small games, whose programs take longer to start."""
     claim: Claim | None = None
     """What this way of running it is to show; None compares only."""
     minutes: float

@@ -27,7 +27,7 @@ def toys() -> Iterable[Row]:
             system=f"1-D toy, {note} minibatch discrimination",
             data="gaussian1d",
             better="lower",
-            full=Protocol(recipe=recipe, measure=points, seeds=40, claim=claim, minutes=0.5),
+            full=Protocol(recipe=recipe, measure=points, seeds=40, are_together=True, claim=claim, minutes=0.1),
             note="the blog shows plots only",
         )
     for recipe, system, bar in (("parabola", "2-D parabola", 150), ("parabola_norm", "2-D parabola within [-1,1]", 0.12)):
