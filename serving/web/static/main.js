@@ -13,7 +13,7 @@ import { put, show, shownFormat } from "./show.js";
 import { Store, VIEWS, readState, writeState } from "./state.js";
 import { addRequest, inWords } from "./timing.js";
 import { shownUrl, walkUrl } from "./urls.js";
-import { fillWall, frameWall, markTile, wallUrl } from "./wall.js";
+import { fillWall, frameWall, leaveWall, markTile, wallUrl } from "./wall.js";
 
 const store = new Store();
 const problem = (text) => (byId("problem").textContent = text);
@@ -119,9 +119,10 @@ function showWall(state, model) {
   if (shown.wall === url) return;
   const isNew = shown.wall === null || shown.first !== state.wall;
   Object.assign(shown, { wall: url, first: state.wall });
+  leaveWall();
   if (isNew) frameWall(model, state, (patch) => store.change(patch));
   wall.ask(async (signal) => {
-    await fillWall(model, state, choose, signal);
+    await fillWall(model, state, choose, signal, (work) => wall.ask(work));
     markTile(store.state.view === "sample" ? store.state.seed : null);
   });
 }

@@ -1,4 +1,5 @@
-// The wall: many seeds at once from one request. A tile chooses a seed; points are one cloud over the real ones.
+// The wall: many seeds at once. A tile chooses a seed; points are one cloud over the real ones.
+// Small pictures come in one request, large ones a few at a time, as their tiles come into view.
 
 import { ask, askJson } from "./api.js";
 import { byId, element } from "./dom.js";
@@ -11,12 +12,23 @@ import { realPoints } from "./toys.js";
 import { sampleUrl } from "./urls.js";
 
 const COUNTS = { image: 48, points: 256, tokens: 12 };
-const LARGE = 96; // side in pixels from which half as many suffice
+const LARGE = 96; // side in pixels from which half as many suffice, and are requested when they come into view
+const AT_ONCE = 4; // large pictures of one request
 const MAX_IMAGES = Number(document.documentElement.dataset.maxImages);
 
+let inView = null; // the observer of the tiles that are still empty
+
+const isLarge = ({ card }) => (card.output.width ?? 0) > LARGE;
+
 function count(model) {
-  const { kind, width = 0 } = model.card.output;
-  return Math.min(MAX_IMAGES, width > LARGE ? COUNTS[kind] / 2 : COUNTS[kind]);
+  const { kind } = model.card.output;
+  return Math.min(MAX_IMAGES, isLarge(model) ? COUNTS[kind] / 2 : COUNTS[kind]);
+}
+
+// Empty tiles of an earlier wall request nothing any more.
+export function leaveWall() {
+  inView?.disconnect();
+  inView = null;
 }
 
 export function wallUrl(state, model) {
@@ -52,14 +64,55 @@ export function frameWall(model, state, change) {
   if (focused?.startsWith("turn-")) byId(focused).focus();
 }
 
-export async function fillWall(model, state, choose, signal) {
+// more: a function that runs another piece of work, a function of an AbortSignal, after this one.
+export async function fillWall(model, state, choose, signal, more) {
   const url = wallUrl(state, model);
   const first = Math.min(state.wall, MAX_SEED - count(model) + 1);
   const kind = kindOf(model);
+  if (kind === "image" && isLarge(model)) return fillInView(model, state, first, choose, more);
   if (kind === "image") return tiles(await images(model, url, signal), first, choose);
   const { data } = await askJson(url, { signal });
   if (kind === "points") cloud(model, data);
   else tiles(data.map((tokens) => element("code", {}, sequence(tokens))), first, choose);
+}
+
+function fillInView(model, state, first, choose, more) {
+  const n = count(model);
+  tiles(canvases(model, n), first, choose);
+  const groups = new Map(); // the first tile of each group and the group's first seed
+  for (let i = 0; i < n; i += AT_ONCE) groups.set(byId("tiles").children[i], first + i);
+  const wanted = new Set();
+  const observer = (inView = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      observer.unobserve(target);
+      wanted.add(target);
+    }
+    if (wanted.size) more(draw);
+  }, { rootMargin: "50%" }));
+  const draw = async (signal) => {
+    for (const tile of wanted) {
+      if (inView !== observer) return;
+      const seed = groups.get(tile);
+      const rows = Math.min(AT_ONCE, first + n - seed);
+      const url = sampleUrl({ ...state, at: null, seed }, model, { n: rows, cols: rows, format: shownFormat(model) });
+      const sheet = await createImageBitmap((await ask(url, { signal })).body);
+      signal.throwIfAborted();
+      wanted.delete(tile);
+      for (let i = 0; i < rows; i += 1) cut(sheet, byId("tiles").children[seed - first + i].firstChild, i, 0);
+    }
+  };
+  for (const tile of groups.keys()) observer.observe(tile);
+}
+
+function canvases({ card: { output: { width, height } } }, n) {
+  return Array.from({ length: n }, () => element("canvas", { width, height, class: "pixels" }));
+}
+
+// One picture of a contact sheet.
+function cut(sheet, canvas, column, row) {
+  canvas.getContext("2d").drawImage(sheet, -column * canvas.width, -row * canvas.height);
+  canvas.dataset.drawn = "";
 }
 
 function tiles(contents, first, choose) {
@@ -78,13 +131,10 @@ async function images(model, url, signal) {
   const { body } = await ask(url, { signal });
   const sheet = await createImageBitmap(body);
   signal.throwIfAborted();
-  const { width, height } = model.card.output;
-  const columns = sheet.width / width;
-  return Array.from({ length: count(model) }, (_, i) => {
-    const canvas = element("canvas", { width, height, class: "pixels" });
-    canvas.getContext("2d").drawImage(sheet, -(i % columns) * width, -Math.floor(i / columns) * height);
-    return canvas;
-  });
+  const columns = sheet.width / model.card.output.width;
+  const made = canvases(model, count(model));
+  made.forEach((canvas, i) => cut(sheet, canvas, i % columns, Math.floor(i / columns)));
+  return made;
 }
 
 function cloud(model, made) {
