@@ -30,7 +30,8 @@ def service(models: Path, *, entry: str = "serving", **settings: object) -> Iter
     """
     # Without a request log unless the environment asks for one: half an hour of requests is a gigabyte of lines.
     base = {"GAN_REQUEST_LOG": "off", **os.environ, "PYTHONPATH": str(ROOT)}
-    with running(ROOT, entry=entry, base=base, stdout=subprocess.DEVNULL, models=models.resolve(), **settings) as server:
+    given = {"models": models.resolve(), **settings}
+    with running(ROOT, entry=entry, base=base, stdout=subprocess.DEVNULL, prefix=(), **given) as server:
         yield server
 
 

@@ -123,6 +123,7 @@ class Batcher:
             raise QueueFull(self._queue_limit)
         self._waiting.append(job)
         self._waiting_rows += rows
+        job.timings.is_queued = True
         if self.running_since:
             self._record_depth()
         elif not self._is_scheduled:
@@ -222,6 +223,7 @@ class Batcher:
             job = self._waiting.popleft()
             jobs.append(job)
             rows += len(job.sources)
+            job.timings.is_queued = False
             self._metrics.wait(now - job.submitted)
         self._waiting_rows -= rows
         self._record_depth()

@@ -18,6 +18,9 @@ Produce = Callable[[Timings], Coroutine[Any, Any, T]]
 GRACE_SECONDS = 0.05
 """Seconds until a client's connection is watched; most results are there sooner."""
 
+UntilDisconnected = Callable[[Callable[[], bool]], Awaitable[None]]
+"""Returns when the client has left, given a function that says whether its request still waits for the model."""
+
 
 class Deadline:
     """How long one request waits: until its deadline, or until its client has disconnected.
@@ -29,19 +32,19 @@ class Deadline:
 
     __slots__ = ("_seconds", "_until_disconnected", "_timer", "_watcher")
 
-    def __init__(self, seconds: float, until_disconnected: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, seconds: float, until_disconnected: UntilDisconnected | None = None) -> None:
         self._seconds = seconds
         self._until_disconnected = until_disconnected
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
-    def start(self, waiter: asyncio.Future[Any]) -> None:
-        """Fail the waiter at the deadline, or when the client disconnects."""
+    def start(self, waiter: asyncio.Future[Any], timings: Timings) -> None:
+        """Fail the waiter at the deadline, or when the client disconnects; ``timings`` are those of the computation."""
         loop = asyncio.get_running_loop()
         if self._seconds <= GRACE_SECONDS:
             self._timer = loop.call_later(self._seconds, self._expire, waiter)
         else:
-            self._timer = loop.call_later(GRACE_SECONDS, self._watch_client, waiter)
+            self._timer = loop.call_later(GRACE_SECONDS, self._watch_client, waiter, timings)
 
     def stop(self) -> None:
         """Cancel the timer and the watcher: the wait is over."""
@@ -50,20 +53,20 @@ class Deadline:
         if self._watcher:
             self._watcher.cancel()
 
-    def _watch_client(self, waiter: asyncio.Future[Any]) -> None:
+    def _watch_client(self, waiter: asyncio.Future[Any], timings: Timings) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._seconds - GRACE_SECONDS, self._expire, waiter)
         if self._until_disconnected:
-            self._watcher = loop.create_task(self._fail_when_disconnected(self._until_disconnected, waiter))
+            self._watcher = loop.create_task(self._fail_when_disconnected(self._until_disconnected, waiter, timings))
 
     def _expire(self, waiter: asyncio.Future[Any]) -> None:
         if not waiter.done():
             waiter.set_exception(DeadlineExceeded(self._seconds))
 
     async def _fail_when_disconnected(
-        self, until_disconnected: Callable[[], Awaitable[None]], waiter: asyncio.Future[Any]
+        self, until_disconnected: UntilDisconnected, waiter: asyncio.Future[Any], timings: Timings
     ) -> None:
-        await until_disconnected()
+        await until_disconnected(lambda: timings.is_queued)
         if not waiter.done():
             waiter.set_exception(ClientDisconnected())
 
@@ -92,7 +95,7 @@ class InFlight(Generic[T]):
         """
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        deadline.start(waiter)
+        deadline.start(waiter, self.timings)
         try:
             return await waiter
         finally:

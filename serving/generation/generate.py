@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from serving.engine.registry import ModelEntry, Registry
 from serving.engine.samples import sample_of
 from serving.engine.watchdog import Watchdog
 from serving.errors import BadParameter, NonFinite, Problem
-from serving.generation.coalescing import Coalescer, Deadline
+from serving.generation.coalescing import Coalescer, Deadline, UntilDisconnected
 from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.event_loop import EventLoopPortal
 from serving.generation.limits import check_size, is_slow
@@ -53,7 +53,7 @@ class RequestHeaders(NamedTuple):
     is_head: bool = False
     client: str | None = None
     """The client's address, if known."""
-    until_disconnected: Callable[[], Awaitable[None]] | None = None
+    until_disconnected: UntilDisconnected | None = None
     """Returns when the client has disconnected; None where that cannot be known."""
     context: RequestContext | None = None
     """The request in logs and traces; gets the model's name and the timings of the computation."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
@@ -182,7 +182,7 @@ def _read_scope(scope: Message, receive: Receive) -> tuple[RequestHeaders, Reque
         timeout_ms=found.get(b"x-request-timeout-ms"),
         is_head=scope["method"] == "HEAD",
         client=scope["client"][0] if scope.get("client") else None,
-        until_disconnected=lambda: _until_disconnected(receive),
+        until_disconnected=partial(until_disconnected, receive),
         context=context,
     )
     return request_headers, context
@@ -195,6 +195,13 @@ def target_of(scope: Message) -> str:
     return (path + b"?" + query if query else path).decode("latin-1")
 
 
-async def _until_disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def until_disconnected(receive: Receive, is_waiting: Callable[[], bool]) -> None:
+    """Return when the client has closed its connection, or its writing half while its request still waits for the model.
+
+    A client that has left and one that still reads its response look the same, as long as nothing is sent to them.
+    """
+    has_more_body = True
+    while (message := await receive())["type"] != "http.disconnect":
+        if not has_more_body and is_waiting():  # a message after the body: see HttpProtocol.eof_received
+            return
+        has_more_body = message.get("more_body", False)

@@ -77,6 +77,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._cancel_write_timer()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection of a client that has closed its writing half until its responses are sent."""
+        if not self._is_answering() or self.cycle.more_body:
+            return False  # the transport closes
+        self.cycle.keep_alive = False
+        self.cycle.message_event.set()  # the application receives one more message after the body
+        return True
+
     def data_received(self, data: bytes) -> None:
         """Parse what was received; unlike uvicorn's, bytes that begin no request do not stop the keep-alive timer."""
         self._read_bytes, self._body_bytes, self._read_heads = len(data), 0, 0

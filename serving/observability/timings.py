@@ -35,11 +35,13 @@ class Run(NamedTuple):
 class Timings:
     """Timings of one response, filled while it is computed and read when it is complete."""
 
-    __slots__ = ("runs", "encoding", "span")
+    __slots__ = ("runs", "encoding", "span", "is_queued")
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
         """Inferences in order; several if the response has more rows than a batch."""
+        self.is_queued = False
+        """Whether rows of the response wait in a model's queue."""
         self.encoding: tuple[float, float] | None = None
         """Start and end of encoding."""
         self.span: Any = None

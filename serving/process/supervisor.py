@@ -14,11 +14,15 @@ from multiprocessing.process import BaseProcess
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 DRAINING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 """Signals after which the service still answers for ``drain_seconds``."""
+IGNORED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
+"""Sent by tools that rotate logs; their default action would end the launcher without a drain, or a worker."""
 HEARTBEAT_SECONDS = 1.0
 """Seconds between two checks of the heartbeats, at most."""
 MIN_BACKOFF_SECONDS = 0.1
 """Seconds before a crashed worker is restarted; doubled each time a worker crashes before it is stable."""
 MAX_BACKOFF_SECONDS = 10.0
+MAX_SERVED_BACKOFF_SECONDS = 1.0
+"""The same limit for a worker that has served: requests fail while it is away, and loading its models is a pause already."""
 STABLE_SECONDS = 10.0
 """A worker that ran this long crashed for an unrelated reason: reset the restart back-off."""
 EXIT_GRACE_SECONDS = 5.0
@@ -139,7 +143,8 @@ class Supervisor:
                     self._on_end(index, pid, code)
                 if code and self._is_hopeless(code, not self._workers()):
                     self._has_failed, self._stop_at = True, now
-                backoff = MIN_BACKOFF_SECONDS if now - slot.started_at > STABLE_SECONDS else slot.backoff
+                has_served = self._heartbeat(index) != slot.first_beat
+                backoff = restart_delay(slot.backoff, now - slot.started_at, has_served=has_served)
                 slot.restart_at, slot.backoff = now + backoff, min(2 * backoff, MAX_BACKOFF_SECONDS)
 
     def _check_heartbeats(self) -> None:
@@ -183,8 +188,23 @@ class Supervisor:
                 worker.kill()
 
 
+def restart_delay(backoff: float, seconds: float, *, has_served: bool) -> float:
+    """Seconds until a crashed worker is restarted.
+
+    Args:
+        backoff: the delay that its slot has reached.
+        seconds: how long it ran.
+        has_served: whether its event loop has turned.
+    """
+    if seconds > STABLE_SECONDS:
+        return MIN_BACKOFF_SECONDS
+    return min(backoff, MAX_SERVED_BACKOFF_SECONDS) if has_served else backoff
+
+
 def watch_signals() -> int:
     """Install handlers for ``SIGNALS``; the read end of a pipe to which their numbers are written from now on.
+
+    ``IGNORED_SIGNALS`` are ignored, also by the workers, which inherit that.
 
     The interpreter writes to the pipe in the thread that receives the signal; a main thread that waits for a lock is not woken
     by a signal that another thread receives.
@@ -194,5 +214,7 @@ def watch_signals() -> int:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, lambda number, frame: None)
+    for number in IGNORED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
     return receiver

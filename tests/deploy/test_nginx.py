@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
 from serving.settings import Settings
-from tests.harness.processes import free_port, wait_for
-from tests.harness.service import Answer, Server, ask, running
+from tests.harness.processes import free_port, listeners, wait_for
+from tests.harness.service import Answer, Server, ask, running, wait_for_workers
 from tests.repository.files import ROOT
 from tests.serving import tiny_onnx
 
@@ -33,7 +38,7 @@ def test_times_fit_the_service() -> None:
     settings = Settings()
     assert int(directive("proxy_read_timeout").removesuffix("s")) > settings.deadline_seconds
     assert int(directive("keepalive_timeout").removesuffix("s")) < settings.keep_alive_seconds
-    assert f"    server {settings.host}:{settings.port};" in TEXT
+    assert TEXT.count(f"    server {settings.host}:{settings.port} max_fails=0;") == 3
 
 
 def test_a_client_cannot_choose_its_address() -> None:
@@ -53,9 +58,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def proxy(service: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of the real nginx with the server block in front of the service."""
+    with nginx(service, tmp_path_factory.mktemp("nginx")) as port:
+        yield port
+
+
+@contextmanager
+def nginx(service: Server, folder: Path) -> Iterator[int]:
+    """Run nginx with the server block in front of a service; its port."""
     if NGINX is None:
         pytest.skip("nginx is not installed (Debian: nginx)")
-    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
+    port = free_port()
     block = TEXT.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}").replace("listen 80;", f"listen 127.0.0.1:{port};")
     places = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     (folder / "nginx.conf").write_text(
@@ -125,3 +137,42 @@ def test_each_client_has_its_own_rate(proxy: int) -> None:
     assert statuses[0] == 200
     assert statuses[-1] == 429
     assert get(proxy, "/generate?seed=100", "127.0.0.15").status == 200
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_killed_worker_costs_no_request(tmp_path: Path) -> None:
+    """F-04: while one of two workers is killed again and again, six clients on kept connections get every response."""
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.grey())
+    inputs = [{"name": "seed", "datatype": "INT64", "shape": [1], "data": [42]}]
+    body = json.dumps({"inputs": inputs}).encode()
+    over, statuses = threading.Event(), [set[int]() for _ in range(6)]
+
+    def ask_on(port: int, found: set[int]) -> None:
+        connection, seed = HTTPConnection("127.0.0.1", port, timeout=60), 0
+        while not over.is_set():
+            seed += 1
+            if seed % 8:
+                connection.request("GET", f"/generate?seed={seed}")
+            else:
+                connection.request("POST", "/v2/models/grey/infer", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+            found.add(response.status)
+        connection.close()
+
+    with running(ROOT, models=tmp_path, workers=2, cache_bytes=0) as service, nginx(service, tmp_path) as port:
+        clients = [threading.Thread(target=ask_on, args=(port, found)) for found in statuses]
+        for client in clients:
+            client.start()
+        for _ in range(5):
+            wait_for_workers(service.process, service.port, 2)
+            threading.Event().wait(0.3)
+            os.kill(service.workers()[0], signal.SIGKILL)
+            while listeners(service.port) > 1:
+                threading.Event().wait(0.01)
+        wait_for_workers(service.process, service.port, 2)
+        over.set()
+        for client in clients:
+            client.join(60)
+    assert statuses == 6 * [{200}]

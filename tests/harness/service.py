@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import collections
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from tests.harness.processes import TIMEOUT, free_port, listeners, wait_for
+
+UNCOUNTED = re.compile(r"/metrics\b|/models/[^/]+/generate")
+"""Paths that ``tests.harness.aftermath`` asks itself."""
 
 
 class Answer(NamedTuple):
@@ -57,10 +62,15 @@ class Server:
     port: int
     log: TextIO
     """Its standard error."""
+    answered: collections.Counter[int] = field(default_factory=collections.Counter)
+    """Responses received from it by status code, without those of ``UNCOUNTED``; a test with sockets of its own adds them."""
 
     def get(self, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> Answer:
         """Send one request on a connection of its own."""
-        return ask(self.port, path, method, headers)
+        answer = ask(self.port, path, method, headers)
+        if not UNCOUNTED.match(path):
+            self.answered[answer.status] += 1
+        return answer
 
     def send(self, data: bytes) -> bytes:
         """Send raw bytes; return all that comes back until the server closes."""
@@ -69,7 +79,12 @@ class Server:
             chunks = []
             while chunk := connection.recv(65536):
                 chunks.append(chunk)
-            return b"".join(chunks)
+            return self.note(b"".join(chunks))
+
+    def note(self, received: bytes) -> bytes:
+        """Count the responses in bytes that a test has received from a socket of its own; return the bytes."""
+        self.answered.update(int(code) for code in re.findall(rb"HTTP/1\.1 ([2-5]\d\d) ", received))
+        return received
 
     def workers(self) -> list[int]:
         """Process ids of the workers, which are the launcher's children."""
@@ -110,6 +125,7 @@ def running(
     entry: str = "serving",
     base: Mapping[str, str] | None = None,
     stdout: int = subprocess.PIPE,
+    prefix: Sequence[str] = (),
     **settings: object,
 ) -> Iterator[Server]:
     """Start the service, wait until all its workers are ready, and kill it at the end if it still runs.
@@ -119,6 +135,7 @@ def running(
         entry: module to run.
         base: environment; by default this process's, without the service's variables.
         stdout: for its standard output, as ``Popen`` takes it.
+        prefix: command that runs it in its own process, such as ``prlimit``.
         settings: of the service, in lower case without GAN_.
 
     Raises:
@@ -127,7 +144,8 @@ def running(
     given = {"provider": "cpu", "port": free_port(), "drain_seconds": 0, "workers": 1, **settings}
     env = {**(environment() if base is None else base), **variables(**given)}
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen([sys.executable, "-m", entry], cwd=root, env=env, stdout=stdout, stderr=log, text=True)
+        command = [*prefix, sys.executable, "-m", entry]
+        process = subprocess.Popen(command, cwd=root, env=env, stdout=stdout, stderr=log, text=True)
         server = Server(process, int(str(given["port"])), log)
         try:
             wait_for_workers(process, server.port, int(str(given["workers"])), server)

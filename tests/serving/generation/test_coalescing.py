@@ -16,6 +16,7 @@ from serving.errors import ClientDisconnected, DeadlineExceeded, Gone, NotFound,
 from serving.generation.generate import RequestHeaders, Service, generate
 from serving.generation.response_cache import OVERHEAD, ResponseCache
 from serving.generation.service import answer
+from serving.http.asgi import until_disconnected
 from serving.model.load import Model
 from serving.model.runtime import Session
 from tests.serving.client import fetch
@@ -134,7 +135,7 @@ def test_a_client_that_leaves_takes_its_work_along(held: tuple[Service, HeldSess
     """O-07: what only gone clients wait for leaves the queue; what another one waits for is made."""
     service, session = held
 
-    async def gone() -> None:
+    async def gone(is_waiting: Callable[[], bool]) -> None:
         return
 
     async def play() -> None:
@@ -153,6 +154,34 @@ def test_a_client_that_leaves_takes_its_work_along(held: tuple[Service, HeldSess
 
     service.portal.run(play())
     assert session.runs == 2
+
+
+def test_a_closed_writing_half_costs_only_work_that_waits(held: tuple[Service, HeldSession]) -> None:
+    """H-19, O-07: of clients that have closed their writing half, the one whose sample is being made gets it, and the one whose
+    sample still waits loses it.
+    """
+    service, session = held
+
+    async def half_closed(is_waiting: Callable[[], bool]) -> None:
+        messages: list[dict[str, object]] = [{"type": "http.request", "more_body": False}] * 2
+
+        async def receive() -> dict[str, object]:
+            if not messages:
+                await asyncio.Event().wait()
+            return messages.pop()
+
+        await until_disconnected(receive, is_waiting)
+
+    async def play() -> None:
+        running = asyncio.create_task(generate(service, "seed=1", RequestHeaders(until_disconnected=half_closed)))
+        await begun(session)
+        waiting = asyncio.create_task(generate(service, "seed=2", RequestHeaders(until_disconnected=half_closed)))
+        with pytest.raises(ClientDisconnected):
+            await waiting
+        session.let.set()
+        assert (await running).status == 200
+
+    service.portal.run(play())
 
 
 def test_a_failed_flight_fails_for_all_and_is_forgotten(make_service: Callable[..., Service], models: dict[str, Model]) -> None:

@@ -12,6 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from serving.process.supervisor import (
+    MAX_BACKOFF_SECONDS,
+    MAX_SERVED_BACKOFF_SECONDS,
+    MIN_BACKOFF_SECONDS,
+    STABLE_SECONDS,
+    restart_delay,
+)
 from tests.harness.processes import TIMEOUT, wait_for
 from tests.harness.service import running
 from tests.serving.process.test_faults import metrics_directory
@@ -99,6 +106,16 @@ def test_workers_that_crash_at_once_are_restarted_with_backoff(root: Path, tmp_p
         assert [process.stdout.readline() for _ in range(4)] == 4 * ["began\n"]
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=TIMEOUT)[0].split()[-2:] == ["over", "SIGINT"]
+
+
+def test_workers_that_served_are_restarted_soon_after_any_number_of_crashes() -> None:
+    """F-04: the delay of a worker that has served stays short, while that of one that never serves grows to 10 s."""
+    for has_served, longest in ((True, MAX_SERVED_BACKOFF_SECONDS), (False, MAX_BACKOFF_SECONDS)):
+        delays = [MIN_BACKOFF_SECONDS]
+        for _ in range(22):
+            delays.append(restart_delay(min(2 * delays[-1], MAX_BACKOFF_SECONDS), 1.2, has_served=has_served))
+        assert max(delays) == delays[-1] == longest
+    assert restart_delay(MAX_BACKOFF_SECONDS, STABLE_SECONDS + 1, has_served=False) == MIN_BACKOFF_SECONDS
 
 
 def test_a_broken_file_does_not_end_workers_that_serve(root: Path, folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.aftermath import unharmed
 from tests.harness.processes import TIMEOUT, free_port, wait_for
 from tests.harness.service import Server, ask, environment, running, wait_for_workers
 from tests.serving.process.test_faults import launch, status
@@ -36,21 +37,20 @@ def test_the_log_says_which_signal_ended_a_worker(root: Path, folder: Path, sign
     """F-20: a worker's end is an event with its process id and its signal."""
     with running(root, models=folder / "1-grey.onnx") as server:
         (worker,) = server.workers()
-        os.kill(worker, sign)
-        event = next_event(server, "worker_ended")
-        assert (event["pid"], event["signal"]) == (worker, name)
-        assert wait_for(lambda: server.get("/healthz"))[0] == 200
+        with unharmed(server):
+            os.kill(worker, sign)
+            event = next_event(server, "worker_ended")
+            assert (event["pid"], event["signal"]) == (worker, name)
 
 
 def test_a_stopped_worker_is_replaced(root: Path, folder: Path) -> None:
     """F-05: a worker without progress for ``GAN_STALL_SECONDS`` is killed and replaced, and requests are answered again."""
     with running(root, models=folder / "1-grey.onnx", stall_seconds=1) as server:
-        before = server.get("/generate?seed=42")[2]
         (worker,) = server.workers()
-        os.kill(worker, signal.SIGSTOP)
-        assert next_event(server, "worker_stalled")["pid"] == worker
-        assert next_event(server, "worker_ended")["signal"] == "SIGKILL"
-        assert wait_for(lambda: server.get("/generate?seed=42"))[2] == before
+        with unharmed(server):
+            os.kill(worker, signal.SIGSTOP)
+            assert next_event(server, "worker_stalled")["pid"] == worker
+            assert next_event(server, "worker_ended")["signal"] == "SIGKILL"
         assert server.workers() != [worker]
         assert server.stop() == 0
 
@@ -66,6 +66,18 @@ def test_other_signals_stop_the_service_cleanly(root: Path, folder: Path, tmp_pa
     finally:
         signal.signal(sign, before)
     assert not list(tmp_path.iterdir())
+
+
+def test_signals_of_log_rotation_are_ignored(root: Path, folder: Path) -> None:
+    """SIGUSR1 and SIGUSR2 end neither the launcher nor a worker."""
+    with running(root, models=folder / "1-grey.onnx") as server:
+        (worker,) = server.workers()
+        with unharmed(server):
+            for pid in (server.process.pid, worker):
+                os.kill(pid, signal.SIGUSR1)
+                os.kill(pid, signal.SIGUSR2)
+        assert server.workers() == [worker]
+        assert server.stop() == 0
 
 
 def test_two_services_on_one_port(root: Path, folder: Path) -> None:
@@ -123,21 +135,19 @@ def small_tmpdir(tmp_path: Path, kilobytes: int) -> Iterator[list[str]]:
 
 def test_a_full_temporary_directory_ends_no_worker(root: Path, folder: Path, tmp_path: Path) -> None:
     """F-18: when the file system of the metrics is full, requests of all kinds are answered by the same worker."""
-    with small_tmpdir(tmp_path, 512) as prefix:
-        process, port = launch(root, folder, *prefix)
-        with process:
-            wait_for_workers(process, port, 1)
-            workers = children(process.pid)
-            fill = subprocess.run(["dd", "if=/dev/zero", f"of=/proc/{process.pid}/root{tmp_path}/fill"], check=False)
-            assert fill.returncode == 1
-            paths = ["generate?seed=1", "generate?seed=x", "nowhere", "models", "docs", "walk?from=1&to=2&frames=2", "readyz"]
-            paths += ["mix?from=1&to=2", "models/grey", "openapi.json", "v2", "v2/health/live", "", "static/page.js"]
-            for path in [*paths, *paths]:
-                assert status(port, f"/{path}") in (200, 400, 404)
-            assert status(port, "/metrics") == 200
-            assert children(process.pid) == workers
-            process.terminate()
-            assert process.wait(TIMEOUT) == 0
+    with (
+        small_tmpdir(tmp_path, 512) as prefix,
+        running(root, models=folder / "1-grey.onnx", prefix=prefix) as server,
+        unharmed(server),
+    ):
+        workers = server.workers()
+        fill = subprocess.run(["dd", "if=/dev/zero", f"of=/proc/{server.process.pid}/root{tmp_path}/fill"], check=False)
+        assert fill.returncode == 1
+        paths = ["generate?seed=1", "generate?seed=x", "nowhere", "models", "docs", "walk?from=1&to=2&frames=2", "readyz"]
+        paths += ["mix?from=1&to=2", "models/grey", "openapi.json", "v2", "v2/health/live", "", "static/page.js", "metrics"]
+        for path in [*paths, *paths]:
+            assert server.get(f"/{path}")[0] in (200, 400, 404)
+        assert server.workers() == workers
 
 
 def test_a_temporary_directory_without_space_is_one_line(root: Path, folder: Path, tmp_path: Path) -> None:
@@ -147,11 +157,6 @@ def test_a_temporary_directory_without_space_is_one_line(root: Path, folder: Pat
         error = process.communicate(timeout=TIMEOUT)[1]
     assert process.returncode == 1
     assert error == "serving: cannot store metrics in a temporary directory (TMPDIR): No space left on device\n"
-
-
-def children(pid: int) -> list[str]:
-    """Process ids of a process's children."""
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def test_too_few_descriptors_are_one_line(root: Path, folder: Path) -> None:
@@ -164,9 +169,8 @@ def test_too_few_descriptors_are_one_line(root: Path, folder: Path) -> None:
 
 def test_closed_standard_streams_do_not_stop_the_service(root: Path, folder: Path) -> None:
     """The service starts and stops with stdin, stdout and stderr closed."""
-    process, port = launch(root, folder, "sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
-    with process:
-        wait_for_workers(process, port, 1)
-        assert status(port, "/generate?seed=1") == 200
-        process.terminate()
-        assert process.wait(TIMEOUT) == 0
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    with running(root, models=folder / "1-grey.onnx", prefix=closed) as server:
+        with unharmed(server):
+            assert server.get("/generate?seed=1")[0] == 200
+        assert server.stop() == 0
