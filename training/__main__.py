@@ -243,7 +243,7 @@ class List:
 
 def main(arguments: list[str], prog: str = "python -m training") -> int:
     """Run the command line; returns the exit code, as listed in ``training.errors``."""
-    console = Console(width=None if sys.stdout.isatty() else 132)
+    console = Console(width=None if sys.stdout.isatty() else 132, emoji=False)
     command = tyro.extras.subcommand_cli_from_dict(
         {
             "train": Train,
@@ -274,7 +274,9 @@ def main(arguments: list[str], prog: str = "python -m training") -> int:
 
 def _report(message: str, exit_code: int) -> int:
     """Print one sentence in red and return the exit code."""
-    Console(stderr=True).print(f"error: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True, emoji=False).print(
+        f"error: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True
+    )
     return exit_code
 
 

@@ -66,11 +66,12 @@ class Adopt:
         else:
             card, doubt = self._adopt_net(inputs, form, card)
         if doubt:
-            console.print(f"note: {doubt}", highlight=False)
+            console.print(f"note: {doubt}", markup=False, highlight=False)
         assert isinstance(card.output, Image)
         pictures = f"{card.output.width}x{card.output.height} {'grey' if card.output.channels == 1 else 'RGB'}"
         size = f"{self.out.stat().st_size:,} bytes"
-        console.print(f"adopted {self.out}, {size}: {card.name} makes {pictures} pictures of {', '.join(card.latents)}")
+        latents = ", ".join(card.latents)
+        console.print(f"adopted {self.out}, {size}: {card.name} makes {pictures} pictures of {latents}", markup=False)
         return 0
 
     def _card(self, inputs: tuple[Input, ...]) -> Card:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from contract import Image
 from training.adopt.inputs import Input, draw_probes
 from training.adopt.names import nodes_of
-from training.adopt.pictures import Format
+from training.adopt.pictures import Format, check_varied
 from training.adopt.rewire import append_rounding, dimensions, feed, make_batch_dynamic
 from training.errors import AdoptError, first_line
 from training.export.runtime import open_session
@@ -53,6 +53,7 @@ def adopt_graph(path: Path, inputs: Sequence[Input], form: Format) -> tuple[onnx
     append_rounding(model.graph, output, form, image)
     pictures = rounded(form.levels(alone))
     finished = _batched(model, probes, pictures)
+    check_varied(alone)
     if reference is not None:
         _check_faithful(reference, bound, inputs, probes, form, pictures)
     try:
@@ -75,6 +76,8 @@ def _load(path: Path) -> onnx.ModelProto:
         raise AdoptError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # protobuf and the checker raise errors of many kinds
         raise AdoptError(f"{path} is no valid ONNX model: {first_line(error)}") from None
+    if not model.graph.output:
+        raise AdoptError(f"{path} has no output")
     if model.ByteSize() > MAX_BYTES:
         raise AdoptError(f"{path} has {model.ByteSize():,} bytes with its weights; a model file has at most {MAX_BYTES:,}")
     if model.functions:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from contract import Card
 from training.adopt.inputs import Input, draw_probes
-from training.adopt.pictures import Format, scale_of
+from training.adopt.pictures import Format, check_varied, scale_of
 from training.adopt.probe import probe
 from training.errors import AdoptError, ExportError
 from training.export.fold_batchnorm import fold_batch_norm
@@ -120,6 +120,7 @@ def sampler_of_net(
     if rows.dtype not in (np.float32, np.uint8):
         raise AdoptError(f"the output must be of float32 or uint8, got {rows.dtype}")
     image = form.image(rows)
+    check_varied(rows)
     return AdoptedSampler(inner, form).eval(), replace(card, output=image), form.doubt(rows)
 
 

@@ -74,6 +74,12 @@ class Format:
         return None
 
 
+def check_varied(rows: NDArray[Any]) -> None:
+    """Check that the latents change the output; raises AdoptError."""
+    if (rows == rows[:1]).all():
+        raise AdoptError(f"{len(rows)} seeds give one picture: the output does not depend on the latents")
+
+
 def scale_of(values: Range) -> tuple[float, float]:
     """Factor and summand that bring the range to 0..255."""
     return {"tanh": (127.5, 127.5), "unit": (255.0, 0.0), "uint8": (1.0, 0.0)}[values]

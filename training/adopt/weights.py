@@ -38,7 +38,7 @@ def import_net(source: str, folder: Path) -> nn.Module:
         for part in name.split("."):
             made = getattr(made, part)
         net = made if isinstance(made, nn.Module) else made()  # type: ignore[operator]
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise AdoptError(f"{source} cannot be called in {folder}: {type(error).__name__}: {error}") from error
     if not isinstance(net, nn.Module):
         raise AdoptError(f"{source} must return a torch.nn.Module, got {type(net).__name__}")

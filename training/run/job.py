@@ -238,7 +238,9 @@ def export_game(game: Game, data: DataSet, context: JobContext) -> Path:
     path = context.run / MODEL
     difference = export(sampler_of(game, data), card_of(game, data), path)
     size, off = path.stat().st_size, difference["float"]
-    context.console.print(f"exported {path}, {size:,} bytes; torch and onnxruntime differ by {off:.1g}", highlight=False)
+    context.console.print(
+        f"exported {path}, {size:,} bytes; torch and onnxruntime differ by {off:.1g}", markup=False, highlight=False
+    )
     return path
 
 

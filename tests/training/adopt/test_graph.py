@@ -136,6 +136,7 @@ def test_an_old_operator_set_is_converted(adopt: Adopt, tmp_path: Path) -> None:
 
 
 PICTURE = "picture = Tanh(x)"
+SHAPE = "int64[4] shape = {1,3,2,2}"
 NORM = "a = Reshape(latent, shape) x, m, v = BatchNormalization <training_mode = 1> (a, s, b, s, s)"
 AFFINE = "int64[4] shape = {1,3,2,2}, float[3] s = {1,1,1}, float[3] b = {0,0,0}"
 MEAN = "a = Reshape(latent, shape) m = ReduceMean <axes = [0], keepdims = 1> (a) x = Sub(a, m)"
@@ -158,6 +159,11 @@ MISTAKES = [
     ),
     (LOOSE, Z, "one row at a time only: a picture depends on the other rows"),
     (graph(BODY.replace("Tanh", "com.microsoft.Gelu")), Z, r"picture \(Gelu\) is of com.microsoft"),
+    (
+        graph(f"a = Mul(latent, nothing) x = Reshape(a, shape) {PICTURE}", constants=f"{SHAPE}, float[1] nothing = {{0}}"),
+        Z,
+        "64 seeds give one picture",
+    ),
     (graph(), (*Z, "--weights", "g.pt"), "--weights, --key and --strip are for PyTorch modules"),
     (
         graph("x = Reshape(latent, shape) e = RandomNormalLike <scale = 0.5> (x) y = Add(x, e) picture = Tanh(y)"),
@@ -183,4 +189,7 @@ def test_a_file_that_is_no_graph_is_refused(adopt: Adopt, tmp_path: Path) -> Non
     """Bytes of another kind, and a file that is not there."""
     (tmp_path / "g.onnx").write_bytes(b"\x08\x07 no graph")
     assert "is no valid ONNX model" in adopt(str(tmp_path / "g.onnx"), *Z)[1]
+    without = graph()
+    del without.graph.output[:]
+    assert "g.onnx has no output" in adopt(save(without, tmp_path), *Z)[1]
     assert "No such file" in adopt(str(tmp_path / "absent.onnx"), *Z)[1]

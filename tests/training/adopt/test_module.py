@@ -45,6 +45,8 @@ MISTAKES = [
     ("generators:NoOperator", Z, "ONNX has no operator for prims.bessel_j0, which"),
     ("generators:FixedRows", Z, r"fixes the number of rows: take it from x.shape\[0\], not from len\(x\)"),
     ("generators:no_module", Z, "must return a torch.nn.Module, got int"),
+    ("sys:exit", Z, "sys:exit cannot be called in .*SystemExit"),
+    ("generators:Dense:x:", Z, "generators:Dense:x: cannot be called"),
     ("generators:absent", Z, "cannot be called in .*AttributeError"),
     ("absent_package:make", Z, "cannot be called in .*No module named 'absent_package'"),
     ("generators", Z, "must be a file.onnx or package.module:callable, got 'generators'"),
