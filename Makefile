@@ -25,7 +25,7 @@ OTHER_RUNTIME := $(if $(filter serve-gpu,$(RUNTIME)),onnxruntime,onnxruntime-gpu
 VENV  := .venv
 BIN   := $(VENV)/bin
 # One stamp per content of these files: setup runs again when they change, not when a checkout touches them.
-STAMP := $(VENV)/.installed-$(shell { echo '$(EXTRAS)'; cat pyproject.toml constraints.txt; } | cksum | tr ' ' -)
+STAMP := $(VENV)/.installed-$(shell { echo '$(EXTRAS)'; cat pyproject.toml constraints.txt $(wildcard deploy/install/*.*); } | cksum | tr ' ' -)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # onnxruntime sends usage data home unless this is set before it is imported.
@@ -65,10 +65,11 @@ $(STAMP):
 	  echo "Making $(VENV) with $$($$python --version)."; \
 	  $$python -m venv $(VENV) || { \
 	    rm -rf $(VENV); echo "$$python cannot make a virtual environment: apt install python3-venv, then try again."; exit 1; }; }
-	@echo 'Installing [$(EXTRAS)] at the versions of constraints.txt; the first time takes some minutes.'
+	@echo 'Installing [$(EXTRAS)] at the versions of constraints.txt, checked by deploy/install; the first time takes some minutes.'
 	@! $(BIN)/python -m pip show --quiet $(OTHER_RUNTIME) 2>/dev/null || \
 	  $(BIN)/python -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]' || { \
+	@{ $(BIN)/python deploy/install '$(EXTRAS)' && \
+	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .; } || { \
 	  echo 'The installation failed; the lines above say why. A machine without PyPI needs PIP_INDEX_URL to name a mirror.'; exit 1; }
 	@rm -f $(VENV)/.installed-*
 	@touch $@

@@ -155,7 +155,9 @@ def test_a_context_holds_what_its_build_copies(dockerfile: str) -> None:
         if keyword == "COPY" and "--from" not in rest
         for name in rest.split()[:-1]
     }
-    assert {member.name.split("/")[0] for member in members} == copied | {"Dockerfile"}
+    copied.add("Dockerfile")
+    assert {name for name in copied for member in members if member.name.startswith(name)} == copied
+    assert [member.name for member in members if not member.name.startswith(tuple(copied))] == []
     assert not [member.name for member in members if "__pycache__" in member.name]
 
 
