@@ -157,6 +157,7 @@ def _finish(observer: RequestObserver, response: Response) -> Response:
         response.headers["Allow"] = ", ".join(sorted(response.allow))
     assert context is not None
     response.headers["X-Request-Id"] = context.id
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
     size = 0 if request.method == "HEAD" else response.calculate_content_length() or 0
     observer.end(context, route, response.status_code, size, cache=cache, model=model or "")
     return response

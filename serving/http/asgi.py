@@ -82,13 +82,16 @@ class ASGIApp:
             else:
                 await self._call_flask(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "POST" and is_protocol(scope["path"]):
-            await self._wsgi(scope, await self._buffer_body(scope, receive, self._max_inference()), send)
+            await self._call_flask(scope, await self._buffer_body(scope, receive, self._max_inference()), send)
         elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == TRANSFORM_ROUTE:
-            await self._wsgi(scope, await self._buffer_body(scope, receive, max_body(self._service)), send)
+            await self._call_flask(scope, await self._buffer_body(scope, receive, max_body(self._service)), send)
         else:
             await self._call_flask(scope, receive, send)
 
     async def _call_flask(self, scope: Message, receive: Receive, send: Send) -> None:
+        # WSGI would take X_Request_Id for X-Request-Id, so that a name that a proxy does not know would pass it.
+        if any(b"_" in name for name, _ in scope.get("headers", ())):
+            scope["headers"] = [header for header in scope["headers"] if b"_" not in header[0]]
         await (self._probes if scope["path"] in PROBES else self._wsgi)(scope, receive, send)
 
     async def _fast_path(

@@ -126,7 +126,7 @@ def test_the_whole_run(root: Path, tmp_path: Path) -> None:
 @pytest.mark.process
 @pytest.mark.slow
 def test_a_service_that_leaks_fails(root: Path, tmp_path: Path) -> None:
-    """The control: a megabyte a request is seen within seconds."""
+    """O-12, the control: a megabyte a request is seen within seconds."""
     code, report, text = soak(root, tmp_path, "--rate", "40", "--leak", "1000000")
     assert code == 1
     assert report["slope_mib"] > 1000

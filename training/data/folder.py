@@ -26,6 +26,8 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 DEFAULT_SIZE = 64
 MOST_PIXELS = 89_478_485
 """A larger image is refused as a decompression bomb: Pillow's own bound, 256 MiB of RGB."""
+MOST_FOLDERS = 64
+"""Depth of a sub-folder, at most."""
 MOST_LISTED = 10
 """How many bad files are looked for before giving up."""
 
@@ -85,6 +87,9 @@ def _walk(root: Path, folder: PurePosixPath, above: tuple[tuple[int, int], ...],
     here = (status.st_dev, status.st_ino)
     if here in above:
         bad.append(BadFile(folder, "is a link to a folder that it lies in"))
+        return
+    if len(above) > MOST_FOLDERS:
+        bad.append(BadFile(PurePosixPath(*folder.parts[:3], "..."), f"has more than {MOST_FOLDERS} folders in each other"))
         return
     for name in names:
         path = folder / name

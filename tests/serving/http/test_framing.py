@@ -7,8 +7,9 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -35,7 +36,7 @@ def server(root: Path, folder: Path) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def aftermath(server: Server) -> Iterator[None]:
     """After each test the service is as before it."""
-    with unharmed(server, lost=[200, 400, 431, 499], refused=[400, 408, 431]):
+    with unharmed(server, lost=[200, 400, 404, 405, 406, 415, 431, 499], refused=[400, 408, 431]):
         yield
 
 
@@ -164,6 +165,31 @@ def test_a_malformed_request_behind_a_good_one_does_not_lose_its_response(server
     answer = server.send(GET + b"\r\n" + b"\x00\x01\x02\r\n\r\n" + SECOND)
     assert statuses(answer) == [200, 400]
     assert b"smuggled" not in answer
+
+
+def test_damaged_requests_are_refused_or_answered(server: Server) -> None:
+    """H-21: of 300 requests with bytes changed, removed or repeated at random each connection is closed, and none is a 5xx."""
+    body = json.dumps({"inputs": [{"name": "seed", "datatype": "INT64", "shape": [1], "data": [42]}]}).encode()
+    post = b"POST /v2/models/grey/infer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    whole = [
+        GET + b"Accept: image/webp\r\nCookie: a=b\r\n\r\n" + GET + b"\r\n",
+        post + b"Content-Length: %d\r\n\r\n%s" % (len(body), body),
+        post + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\nA: b\r\n\r\n" % (len(body), body),
+        GET + UPGRADE + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+    ]
+    random = Random(21)
+    for number in range(300):
+        data = bytearray(whole[number % len(whole)])
+        for _ in range(random.randrange(1, 6)):
+            place, length = random.randrange(len(data)), random.randrange(1, 9)
+            data[place : place + length] = random.choice(
+                [random.randbytes(length), b"", 2 * data[place : place + length], b"\r\n"]
+            )
+        with closing(connect(server)) as connection, suppress(ConnectionError):
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            found = statuses(server.note(read_all(connection)))
+            assert [status for status in found if status >= 500] == [], bytes(data)
 
 
 class ClosedTransport(asyncio.Transport):

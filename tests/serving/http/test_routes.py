@@ -79,6 +79,38 @@ def value(service: Service, name: str, **labels: str) -> float:
     return service.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
+@pytest.mark.parametrize("path", [*(route for route in ROUTES if not {"<", " "} & set(route)), "/nowhere", "/models/nothing"])
+def test_no_response_is_sniffed_or_shared(app: ASGIApp, path: str) -> None:
+    """S-18, S-25: every response, also an error, forbids to guess its type, and none may be read by pages of other origins."""
+    answer = ask(app, path=path, headers={"Origin": "https://evil.example"})
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert [name for name, _ in answer.headers if name.lower().startswith("access-control-")] == []
+    assert "evil" not in str(answer.headers)
+
+
+@pytest.mark.parametrize("path", ["/generate", "/models", "/openapi.json", "/"])
+def test_headers_that_others_heed_change_nothing(app: ASGIApp, path: str) -> None:
+    """S-24: a forged host, method, path or scheme has no effect, so that no cache can be given another response."""
+    forged = {"X-Forwarded-Host": "evil.example", "X-Original-URL": "/metrics", "X-Forwarded-Proto": "ftp", "X-Host": "evil"}
+    forged |= {
+        "X-HTTP-Method-Override": "DELETE",
+        "X-Rewrite-URL": "/admin",
+        "Forwarded": "host=evil",
+        "X-Forwarded-Prefix": "/x",
+    }
+    assert ask(app, "seed=1" * (path == "/generate"), path=path, headers=forged) == ask(
+        app, "seed=1" * (path == "/generate"), path=path
+    )
+
+
+@pytest.mark.parametrize(("path", "method"), [("/models", "GET"), ("/v2/models/grey/infer", "POST"), ("/transform", "POST")])
+def test_names_with_underscores_are_dropped(app: ASGIApp, path: str, method: str) -> None:
+    """H-07: ``X_Request_Id`` is not taken for ``X-Request-Id``."""
+    body = b"x" if method == "POST" else b""
+    assert ask(app, "", method, path, {"X-Request-Id": "mine"}, body).request_id == "mine"
+    assert ask(app, "", method, path, {"X_Request_Id": "mine"}, body).request_id != "mine"
+
+
 def test_answers_are_counted_by_route_method_and_code(app: ASGIApp) -> None:
     """The fast path and Flask count in the same metrics, by route and never by path."""
     service = service_of(app)

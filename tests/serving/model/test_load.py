@@ -39,6 +39,30 @@ def test_two_loads_have_the_same_fingerprint(folder: Path) -> None:
     assert load_model(path, "cpu").fingerprint == load_model(path, "cpu").fingerprint
 
 
+def test_another_device_has_another_fingerprint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D-08: the same file on CUDA has other entity tags than on the CPU, so that no cache mixes their answers."""
+    first = load_model(folder / "1-grey.onnx", "cpu").fingerprint
+    monkeypatch.setattr("serving.model.load.runtime_of", lambda device: "onnxruntime-1.31-cuda-H100")
+    assert load_model(folder / "1-grey.onnx", "cpu").fingerprint != first
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-11: what was opened is read to its end; digest and model are of the same bytes."""
+    (tmp_path / "m.onnx").write_bytes(tiny_onnx.grey())
+    (tmp_path / "other.onnx").write_bytes(tiny_onnx.colour())
+    expected, fstat = hashlib.sha256(tiny_onnx.grey()).hexdigest(), os.fstat
+
+    def swap(descriptor: int) -> os.stat_result:
+        if (tmp_path / "other.onnx").exists():
+            (tmp_path / "other.onnx").replace(tmp_path / "m.onnx")
+        return fstat(descriptor)
+
+    monkeypatch.setattr(os, "fstat", swap)
+    loaded = load_model(tmp_path / "m.onnx", "cpu")
+    assert (loaded.digest, loaded.card.name) == (expected, "grey")
+    assert not (tmp_path / "other.onnx").exists()
+
+
 def with_output(dtype: str, shape: Sequence[int], name: str = "image") -> bytes:
     """A model whose graph gives another output than its card says: 8x8 grey."""
     graph = Graph()

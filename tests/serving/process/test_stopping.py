@@ -122,6 +122,32 @@ def test_sigterm_while_loading_ends_cleanly(root: Path, folder: Path, pause: flo
         assert listeners(port) == 0
 
 
+def test_nothing_is_answered_before_the_models_are_ready(root: Path, folder: Path) -> None:
+    """O-18: of clients that ask from the start of the service on, each is refused by the kernel or gets its sample."""
+    process, port = launch(root, folder)
+    statuses: collections.Counter[str] = collections.Counter()
+
+    def ask_until_answered() -> None:
+        while not statuses["200"]:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
+                    connection.sendall(b"GET /generate?seed=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+                    statuses[connection.recv(12)[9:].decode()] += 1
+            except ConnectionRefusedError:
+                statuses["refused"] += 1
+                threading.Event().wait(0.005)
+
+    with process:
+        clients = [threading.Thread(target=ask_until_answered) for _ in range(8)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(TIMEOUT)
+        process.terminate()
+        assert process.wait(TIMEOUT) == 0
+    assert set(statuses) == {"refused", "200"}
+
+
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_the_delay(root: Path, folder: Path, second: signal.Signals) -> None:
     """F-03: a second SIGTERM, or a SIGINT, during the drain delay stops the server at once and cleanly."""

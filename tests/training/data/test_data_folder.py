@@ -217,6 +217,13 @@ def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
     assert "'pipe.png' is not a regular file" in str(caught.value)
 
 
+def test_folders_without_end_are_refused(tmp_path: Path) -> None:
+    """T-14: a hundred folders in each other are one sentence; a thousand would exceed Python's stack."""
+    put(tmp_path.joinpath(*100 * ["d"]) / "1.png", colour(1))
+    with pytest.raises(DataError, match=r"'d/d/d/\.\.\.' has more than 64 folders in each other"):
+        load_from(tmp_path)
+
+
 def test_a_link_upwards_is_named(tmp_path: Path) -> None:
     """A folder that links to one above it would never end: it is listed."""
     put(tmp_path / "cats" / "1.png", colour(1))
