@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -14,13 +17,18 @@ from contract import Latents
 from contract.pictures import PICTURE
 from training.errors import NonFinite
 from training.game.batches import Batches, derive_seed
+from training.game.captured import CannotCapture, Captured, Gradient, is_small
 from training.game.check import check_parts
 from training.game.gates import always
+from training.game.places import Places
 from training.game.precision import Precision, in_precision
 from training.game.recipe import Player, Recipe
 from training.game.scalars import Means
 from training.game.schedules import Update
 from training.game.step import StepContext
+
+WARM = 50
+"""Evaluation of an update from which it is a graph: recording one takes as long as some hundred updates."""
 
 
 class Game:
@@ -59,6 +67,15 @@ class Game:
         """The latest value of every logged scalar."""
         self.means = Means()
         """What was logged since the last ``record``."""
+        self.prepare_graphs()
+
+    def prepare_graphs(self) -> None:
+        """Forget the graphs of updates, as after other tensors have become the weights."""
+        self._places = Places(self.nets.values())
+        self._graphs: dict[tuple[str, ...], Captured] = {}
+        self._evaluations: Counter[tuple[str, ...]] = Counter()
+        is_plain = not any(player.before or player.has_idle_weights for player in self.recipe.players)
+        self._is_capturable = self.device.type == "cpu" and is_plain and is_small(self.nets)
 
     @property
     def images(self) -> int:
@@ -89,22 +106,38 @@ class Game:
             conditions=recipe.conditions,
         )
 
-    def losses(self, players: list[Player], ctx: StepContext) -> dict[str, Tensor]:
-        """Each player's loss by name, scalars that their weights are differentiated by; logs what the losses log.
+    def compute(self, players: list[Player], ctx: StepContext) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Each player's loss by name, and what the losses log; nothing else changes."""
+        return {player.name: compute_loss(player, ctx) for player in players}, ctx.logged
+
+    def evaluate(self, players: list[Player], ctx: StepContext) -> Evaluation:
+        """Compute each player's loss, and log what the losses log.
 
         Raises:
             NonFinite: a loss is not finite.
         """
-        losses = {}
+        graph = self._graph(players, ctx)
+        evaluation = Evaluation(*self.compute(players, ctx)) if graph is None else Evaluation(*graph(ctx))
+        self.check_finite(evaluation.losses, players, ctx)
+        for name, value in evaluation.logged.items():
+            self.log(name, value.detach())
+        return evaluation
+
+    def check_finite(self, losses: Mapping[str, Tensor], players: list[Player], ctx: StepContext) -> None:
+        """Raises NonFinite where a loss is not finite."""
         for player in players:
-            losses[player.name] = compute_loss(player, ctx)
             if not math.isfinite(losses[player.name].item()):
                 parts = dict(player.loss.parts(ctx))
                 raise NonFinite(step=self.step, player=player.name, tensor=_first_non_finite(ctx, parts))
-            for name, value in ctx.logged.items():
-                self.log(name, value)
-            ctx.logged.clear()
-        return losses
+
+    def _graph(self, players: list[Player], ctx: StepContext) -> Captured | None:
+        """The update of these players as a graph, from its ``WARM``-th evaluation on; None where there is none."""
+        key = tuple(player.name for player in players)
+        self._evaluations[key] += 1
+        if self._evaluations[key] == WARM and self._is_capturable:
+            with suppress(CannotCapture):
+                self._graphs[key] = Captured(self.compute, self._places, self.parameters, players, ctx)
+        return self._graphs.get(key)
 
     def log(self, name: str, value: Tensor) -> None:
         """Count a scalar towards the next record."""
@@ -145,6 +178,23 @@ class Game:
         self.latest = {name: value.to(self.device) for name, value in latest.items()}
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Losses and logged scalars of one update by name, and the gradients."""
+
+    losses: Mapping[str, Tensor]
+    logged: Mapping[str, Tensor]
+    gradients: Mapping[str, Gradient] | None = None
+    """Gradient of each player where a graph has computed them already."""
+
+    def gradient(self, player: Player, weights: Sequence[Tensor], *, is_last: bool) -> Gradient:
+        """The gradient by each of the player's weights, None for idle ones; the last player of an update frees the graph."""
+        if self.gradients is not None:
+            return self.gradients[player.name]
+        loss = self.losses[player.name].sum()
+        return torch.autograd.grad(loss, weights, retain_graph=not is_last, allow_unused=player.has_idle_weights)
+
+
 def play(game: Game, until: int) -> Iterator[int]:
     """Train until step ``until``; yield the number of steps done after each step.
 
@@ -163,11 +213,11 @@ def play(game: Game, until: int) -> Iterator[int]:
                     player.before(game.nets, game.step)
             ctx = game.draw(update, players)
             # Compute every player's loss; the gate decides from the latest losses which players may update.
-            losses = game.losses(players, ctx)
+            evaluation = game.evaluate(players, ctx)
             admitted = _admit(game, update)
             # Take all gradients before any weight changes: players of one update are simultaneous.
             acting = [p for p in players if p.name in admitted]
-            gradients = [_gradient(game, p, losses[p.name], is_last=p is acting[-1]) for p in acting]
+            gradients = [evaluation.gradient(p, game.parameters[p.name], is_last=p is acting[-1]) for p in acting]
             for player, gradient in zip(acting, gradients, strict=True):
                 _apply(game, player, gradient)
         # Move the averages towards the new weights.
@@ -213,13 +263,7 @@ def nets_of(players: list[Player]) -> frozenset[str]:
     return frozenset(name for player in players for name in player.nets)
 
 
-def _gradient(game: Game, player: Player, loss: Tensor, *, is_last: bool) -> tuple[Tensor | None, ...]:
-    """The gradient by each of the player's weights, None for idle ones; the last player of an update frees the graph."""
-    weights = game.parameters[player.name]
-    return torch.autograd.grad(loss, weights, retain_graph=not is_last, allow_unused=player.has_idle_weights)
-
-
-def _apply(game: Game, player: Player, gradient: tuple[Tensor | None, ...]) -> None:
+def _apply(game: Game, player: Player, gradient: Gradient) -> None:
     optimiser = game.optimisers[player.name]
     if player.hyperparameters:
         for group in optimiser.param_groups:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -31,4 +33,10 @@ def _rows(latent: Latent, n: int, device: torch.device) -> Tensor:
 def _spread(latent: Latent, n: int, device: torch.device) -> Tensor:
     if not isinstance(latent, Uniform):
         raise TypeError(f"only a uniform latent can be stratified, got {latent!r}")
-    return torch.linspace(latent.low, latent.high, n, device=device)[:, None] + 0.01 * torch.rand(n, latent.size, device=device)
+    return _line(latent.low, latent.high, n, device) + 0.01 * torch.rand(n, latent.size, device=device)
+
+
+@lru_cache(maxsize=16)
+def _line(low: float, high: float, n: int, device: torch.device) -> Tensor:
+    """n values from low to high, [n,1], made once."""
+    return torch.linspace(low, high, n, device=device)[:, None]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from training.errors import NonFinite, TrainingError, first_line
 from training.game.batches import derive_seed
+from training.game.captured import NOT_DENSE
 from training.game.gates import always
-from training.game.loop import Game, compute_loss, nets_of, play, seed_generators
+from training.game.loop import Game, nets_of, play, seed_generators
 from training.game.recipe import Player
 from training.game.scalars import Means
 from training.game.schedules import Update
@@ -24,10 +24,10 @@ from training.game.step import Batch, StepContext
 Tensors = dict[str, Tensor]
 TRIED_STEPS = 2
 """Steps after which a stack of two games must equal the two games played alone."""
+MOST_WEIGHTS = 300_000
+"""Weights of a game's nets at most."""
 TOLERANCE = 1e-9
 """Greatest difference allowed there, relative to 1 + |value|, in float64."""
-NOT_DENSE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.RNNBase, nn.Embedding)
-"""Layers whose computation for several sets of weights takes as long as one after the other."""
 
 
 class StackedGame(Game):
@@ -54,7 +54,7 @@ class StackedGame(Game):
         self.means = Means()
         self.failed: dict[int, NonFinite] = {}
         """Games that had a loss that is not finite, by seed; ``part`` leaves them as they are, and the others go on."""
-        self._places = [place for net in self.nets.values() for module in net.modules() for place in _places(module)]
+        self.prepare_graphs()
         self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def draw(self, update: Update, players: list[Player]) -> StepContext:
@@ -74,23 +74,18 @@ class StackedGame(Game):
             conditions=self.recipe.conditions,
         )
 
-    def losses(self, players: list[Player], ctx: StepContext) -> Tensors:
-        """The sum over the games of each player's loss: its gradient by a game's weights is that of the game's own loss.
-
-        Raises:
-            NonFinite: every game has failed.
-        """
-        values = [values for _, _, values in self._places]
+    def compute(self, players: list[Player], ctx: StepContext) -> tuple[Tensors, Tensors]:
+        """Each player's losses and logged scalars [S]; the gradient of a sum of losses is that of each game's own loss."""
         real = {"x": ctx.real.x} if ctx.real.y is None else {"x": ctx.real.x, "y": ctx.real.y}
-        losses, logged = torch.vmap(partial(self._losses_of_one, players, ctx), randomness="different")(
-            values, real, dict(ctx.latents)
-        )
+        of_all = torch.vmap(partial(self._compute_one, players, ctx), randomness="different")
+        losses, logged = of_all(self._places.values(), real, dict(ctx.latents))
+        return losses, logged
+
+    def check_finite(self, losses: Mapping[str, Tensor], players: list[Player], ctx: StepContext) -> None:
+        """Note the games whose loss is not finite; raises NonFinite when every game has failed."""
         for name, loss in losses.items():
             if not loss.isfinite().all():
                 self._note_failures(name, loss)
-        for name, value in logged.items():
-            self.log(name, value.detach())
-        return {name: loss.sum() for name, loss in losses.items()}
 
     def _note_failures(self, player: str, loss: Tensor) -> None:
         for game, is_finite in zip(self.games, loss.isfinite().tolist(), strict=True):
@@ -100,7 +95,7 @@ class StackedGame(Game):
         if len(self.failed) == len(self.games):
             raise next(iter(self.failed.values()))
 
-    def _losses_of_one(
+    def _compute_one(
         self, players: list[Player], ctx: StepContext, values: list[Tensor], real: Tensors, latents: Tensors
     ) -> tuple[Tensors, Tensors]:
         """Losses and logged scalars of one game, in which every tensor stands for those of all games."""
@@ -109,23 +104,12 @@ class StackedGame(Game):
             self.nets,
             self.recipe.transform_real(batch) if self.recipe.transform_real else batch,
             latents,
-            step=self.step,
+            step=ctx.step,
             moving=ctx.moving,
             conditions=self.recipe.conditions,
         )
-        with self._holding(values):
-            return {player.name: compute_loss(player, one) for player in players}, one.logged
-
-    @contextmanager
-    def _holding(self, values: list[Tensor]) -> Iterator[None]:
-        """Put other tensors into the nets for a while: ``torch.func.functional_call`` for all nets and calls of an update."""
-        for (tensors, name, _), value in zip(self._places, values, strict=True):
-            tensors[name] = value
-        try:
-            yield
-        finally:
-            for tensors, name, value in self._places:
-                tensors[name] = value
+        with self._places.holding(values):
+            return super().compute(players, one)
 
     def part(self) -> None:
         """Bring every game that has not failed to the state of the stack, with the scalars of its next record."""
@@ -211,6 +195,9 @@ def _why_not(game: Game) -> str | None:
                 return f"the net {name} has a {type(module).__name__}, and only dense layers are faster together"
             if isinstance(module, nn.Dropout) and module.p > 0:
                 return f"the net {name} has dropout, which each game must draw by itself"
+    weights = sum(parameter.numel() for net in game.nets.values() for parameter in net.parameters())
+    if weights > MOST_WEIGHTS:
+        return f"its nets have {weights:,} weights; above {MOST_WEIGHTS:,} games together take as long as one after the other"
     return None
 
 
@@ -264,11 +251,6 @@ def _stack_nets(nets: Sequence[nn.Module]) -> nn.Module:
             if buffer is not None:
                 module._buffers[name] = _stack([cast(Tensor, other._buffers[name]) for other in others])
     return stacked
-
-
-def _places(module: nn.Module) -> list[tuple[dict[str, Any], str, Tensor]]:
-    """The module's own weights and buffers: the dictionary that holds each, its name there, and itself."""
-    return [(held, name, t) for held in (module._parameters, module._buffers) for name, t in held.items() if t is not None]
 
 
 @torch.no_grad()

@@ -131,6 +131,10 @@ class StepContext:
         other.logged = self.logged
         return other
 
+    def anew(self, real: Batch, latents: Mapping[str, Tensor], *, step: int) -> StepContext:
+        """A context of its own for the same update on other reals and latents, in which nothing is computed or logged yet."""
+        return type(self)(self.nets, real, latents, step=step, moving=self.moving, conditions=self._conditions)
+
     def _with_roles(self, roles: Mapping[str, str]) -> StepContext:
         nets = {**self.nets, **{role: self.nets[name] for role, name in roles.items()}}
         moving = self.moving | {role for role, name in roles.items() if name in self.moving}

@@ -114,7 +114,7 @@ def recipe_with(part: str) -> Recipe:
     [
         ("renom", "the net D has dropout, which each game must draw by itself"),
         ("dcgan_small", "the net G has a ConvTranspose2d, and only dense layers are faster together"),
-        ("salimans", "weights differ from the game played alone"),
+        ("salimans", "its nets have .* weights; above 300,000 games together take as long as one after the other"),
         ("a gate", r"the gate worse_only\(0.3\) decides in each game who updates"),
         ("a penalty", "One of the differentiated Tensors does not require grad|does not require grad"),
         ("a clipped gradient", "weights differ from the game played alone by"),
