@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address, IPv6Network
 
 from serving.errors import RateLimited
 
@@ -35,6 +37,8 @@ class TokenBucket:
         """
         if self._rate is None or client is None:
             return
+        if ":" in client:
+            client = network_of(client)
         now = self._clock()
         left, then = self._left.get(client, (self._burst, now))
         left = min(self._burst, left + (now - then) * self._rate)
@@ -48,3 +52,13 @@ class TokenBucket:
     def __len__(self) -> int:
         """How many clients are remembered."""
         return len(self._left)
+
+
+@lru_cache(MAX_CLIENTS)
+def network_of(address: str) -> str:
+    """The client of an IPv6 address: its network of 64 bits, which one host may own, or the IPv4 address inside it."""
+    try:
+        ip = IPv6Address(address)
+    except AddressValueError:
+        return address
+    return str(ip.ipv4_mapped or IPv6Network((ip.packed[:8] + bytes(8), 64)))

@@ -52,6 +52,23 @@ def test_who_asks_for_ten_times_the_share_gets_the_share() -> None:
     assert modest == 500
 
 
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        [f"2001:db8::1:{number:x}" for number in range(100)],
+        ["::ffff:192.0.2.1", "::ffff:c000:201", "192.0.2.1"],
+        ["fe80::1%eth0", "fe80::2%eth1"],
+    ],
+    ids=["addresses of one network", "IPv4 as IPv6", "with a scope"],
+)
+def test_a_client_with_many_addresses_has_one_bucket(addresses: list[str]) -> None:
+    """O-04: a host that has 2^64 IPv6 addresses has one share, and other networks have theirs."""
+    bucket = TokenBucket(10, burst=20, clock=Clock())
+    assert sum(admitted(bucket, address, 50) for address in addresses) == 20
+    assert len(bucket) == 1
+    assert admitted(bucket, "2001:db8:0:1::1", 50) == 20
+
+
 def test_a_large_request_is_paid_off() -> None:
     """A request for more than the burst is admitted once, and says when the next one may come."""
     clock = Clock()
