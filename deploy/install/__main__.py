@@ -65,6 +65,7 @@ def digests(texts: Iterable[str]) -> dict[tuple[str, str], list[str]]:
 
 def locked(name: str, version: str, known: Mapping[tuple[str, str], Sequence[str]]) -> str:
     """The line of a requirements file that allows the known archives of a package; none matches one without a digest."""
+    version = version.removeprefix("v")  # some wheels state it so
     listed = known.get((canonical(name), version), ["sha256:" + 64 * "0"])
     return f"{name}=={version} {' '.join(f'--hash={digest}' for digest in listed)}\n"
 

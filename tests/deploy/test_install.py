@@ -41,7 +41,8 @@ def test_extras_are_followed() -> None:
 
 
 def test_a_package_without_digests_matches_nothing() -> None:
-    """The line of an unknown package has a digest that no archive has."""
+    """The line of an unknown package has a digest that no archive has; a version may be stated with a v before it."""
+    assert locked("numpy", f"v{PINS['numpy']}", KNOWN) == locked("numpy", PINS["numpy"], KNOWN)
     assert locked("New_Package", "1.0", KNOWN) == f"New_Package==1.0 --hash=sha256:{64 * '0'}\n"
 
 
