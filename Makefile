@@ -6,6 +6,7 @@ STEPS  ?=
 BATCH  ?=
 SIZE   ?=
 SEED   ?=
+NPROC  ?=
 OUT    ?= runs/$(RECIPE)$(if $(DATA),-$(subst /,-,$(subst :,-,$(DATA))))
 MODEL  ?= $(OUT)/model.onnx
 PORT   ?= $(or $(GAN_PORT),8000)
@@ -46,6 +47,7 @@ help: ## Explain every target (this text)
 	  BATCH  '$(or $(BATCH),as the recipe says)' 'real samples per batch' \
 	  SIZE   '$(or $(SIZE),as the recipe says)' 'side of the images in pixels' \
 	  SEED   '$(or $(SEED),0)' 'random seed of the training' \
+	  NPROC  '$(or $(NPROC),1)' 'processes that share each batch of the training, one for each GPU' \
 	  OUT    '$(OUT)'    'where a run puts everything it makes' \
 	  MODEL  '$(MODEL)'  'what is served and scored' \
 	  PORT   '$(PORT)'   'where the service listens' \
@@ -75,8 +77,11 @@ $(STAMP):
 	@touch $@
 	@echo 'Everything is installed in $(VENV).'
 
-train: setup ## Train RECIPE on DATA (STEPS, BATCH, SIZE, SEED) into OUT; the model is OUT/model.onnx
-	@$(BIN)/python -m training train '$(RECIPE)' $(if $(DATA),--data '$(DATA)') $(if $(STEPS),--steps $(STEPS)) \
+# One process needs no launcher; several are started, and started again when one dies, by torchrun.
+TRAIN = $(BIN)/$(if $(filter-out 1,$(NPROC)),torchrun --standalone --nproc-per-node=$(NPROC) --max-restarts=3,python) -m training
+
+train: setup ## Train RECIPE on DATA (STEPS, BATCH, SIZE, SEED, NPROC) into OUT; the model is OUT/model.onnx
+	@$(TRAIN) train '$(RECIPE)' $(if $(DATA),--data '$(DATA)') $(if $(STEPS),--steps $(STEPS)) \
 	  $(if $(BATCH),--batch $(BATCH)) $(if $(SIZE),--size $(SIZE)) $(if $(SEED),--seed $(SEED)) --out '$(OUT)'
 
 serve: setup ## Serve MODEL on PORT; trains it first if there is none yet

@@ -273,9 +273,10 @@ def main(arguments: list[str], prog: str = "python -m training") -> int:
 
 
 def _report(message: str, exit_code: int) -> int:
-    """Print one sentence in red and return the exit code."""
+    """Print one sentence in red, with the rank where there are several, and return the exit code."""
+    rank = "" if os.environ.get("WORLD_SIZE", "1") == "1" else f" on rank {os.environ.get('RANK', '?')}"
     Console(stderr=True, emoji=False).print(
-        f"error: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True
+        f"error{rank}: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True
     )
     return exit_code
 

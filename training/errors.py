@@ -6,7 +6,8 @@ TrainingError           2   asked for something impossible
 ├── AdoptError          2   a generator from elsewhere cannot be served
 ├── NonFinite           3   a loss became infinite or NaN
 ├── CheckpointError     4   no checkpoint can be continued from
-└── ExportError         5   the exported file does not compute what the nets compute
+├── ExportError         5   the exported file does not compute what the nets compute
+└── LostRank            6   another process of the run has ended or does not answer
 """
 
 from __future__ import annotations
@@ -70,3 +71,12 @@ class ExportError(TrainingError):
     """The exported file does not compute what the nets compute."""
 
     exit_code = 5
+
+
+class LostRank(TrainingError):
+    """Another process of the run has ended or does not answer."""
+
+    exit_code = 6
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"another rank has ended or does not answer, its own messages say why ({first_line(error)})")

@@ -25,7 +25,7 @@ from training.game.loop import play
 from training.recipes import CATALOGUE
 from training.run.checkpoint import load_newest
 from training.run.config import RunConfig
-from training.run.job import MODEL, _set_up, card_of, open_run
+from training.run.job import MODEL, card_of, open_run, set_up
 
 GENERATORS = {
     "vanilla": ["vanilla_log", "vanilla_d5"],
@@ -56,7 +56,7 @@ STEPS = 4
 def test_two_steps_move_every_trained_net_and_stay_finite(name: str, picture_folder: Path, tmp_path: Path) -> None:
     """After two steps every net that a player owns has other weights, all of them finite."""
     with few_updates(name):
-        game, _ = _set_up(tiny_config(name, picture_folder, steps=2), tiny_context(tmp_path))
+        game, _ = set_up(tiny_config(name, picture_folder, steps=2), tiny_context(tmp_path))
     before = copy.deepcopy({role: net.state_dict() for role, net in game.nets.items()})
     list(play(game, 2))
     for player in game.recipe.players:
@@ -133,7 +133,7 @@ def _assert_served(run: Path, name: str) -> None:
 def _assert_same_generator(run: Path, exported: RunConfig) -> None:
     """The graph and the card would be those of the recipe that is exported, but for names and weights."""
     context = tiny_context(run)
-    (game, data), (other, other_data) = open_run(context), _set_up(exported, context)
+    (game, data), (other, other_data) = open_run(context), set_up(exported, context)
     assert repr(sampler_of(game, data)) == repr(sampler_of(other, other_data))
     card, other_card = card_of(game, data), card_of(other, other_data)
     assert (card.latents, card.output, card.classes) == (other_card.latents, other_card.output, other_card.classes)

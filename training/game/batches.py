@@ -6,35 +6,41 @@ import torch
 from torch import Tensor
 
 from training.data import DataError, DataSet, Pixels
+from training.game.ranks import ALONE, Ranks
 from training.game.step import Batch
 
 
 class Batches:
-    """A data set on its device, cut into full batches of a fresh permutation each epoch."""
+    """A data set on its device, cut into full batches of a fresh permutation each epoch; each rank gets its part of a batch."""
 
-    def __init__(self, data: DataSet, size: int, *, seed: int, pixels: Pixels) -> None:
+    def __init__(self, data: DataSet, size: int, *, seed: int, pixels: Pixels, ranks: Ranks = ALONE) -> None:
         """Args:
             data: data set, on the device where batches are wanted.
-            size: samples per batch.
+            size: samples per batch, those of all ranks together.
             seed: seed of the permutations.
             pixels: range of images, ``unit`` for [0,1], ``tanh`` for [-1,1]; points are not scaled.
+            ranks: the processes that share each batch equally.
 
         Raises:
-            DataError: the data set holds fewer samples than one batch.
+            DataError: the data set holds fewer samples than one batch, or a batch cannot be divided among the ranks.
         """
         if len(data.items) < size:
             raise DataError(f"{data.name} has {len(data.items)} samples, fewer than a batch of {size}: use --batch")
+        if size % ranks.size:
+            nearest = size - size % ranks.size or ranks.size
+            raise DataError(f"{ranks.size} ranks cannot share a batch of {size} equally: use --batch {nearest}")
         self.data = data
         self.size = size
+        self._part = slice(ranks.rank * size // ranks.size, (ranks.rank + 1) * size // ranks.size)
         self.per_epoch = len(data.items) // size
         self._seed = seed
         self._pixels = pixels
         self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def at(self, number: int) -> Batch:
-        """Batch ``number``, counted from 0 at the start of the run."""
+        """This rank's part of batch ``number``, counted from 0 at the start of the run."""
         epoch, index = divmod(number, self.per_epoch)
-        return self.rows(self.permutation(epoch)[index * self.size : (index + 1) * self.size])
+        return self.rows(self.permutation(epoch)[index * self.size : (index + 1) * self.size][self._part])
 
     def permutation(self, epoch: int) -> Tensor:
         """The order of the samples in an epoch, int64 [N]."""
@@ -64,6 +70,9 @@ class Batches:
         return items.float() / 255 if self._pixels == "unit" else items.float() / 127.5 - 1
 
 
-def derive_seed(seed: int, counter: int) -> int:
-    """A 32-bit seed for the counter-th event of a run; distinct for counters below 2**32."""
-    return (seed * 0x9E3779B1 + counter) % 2**32
+def derive_seed(seed: int, counter: int, rank: int = 0) -> int:
+    """A 32-bit seed for the counter-th event of a run; distinct for counters below 2**32.
+
+    Ranks begin at multiples of 2**32 (sqrt(2) - 1), which stay far apart: those of 64 ranks by 5 10**7 counters and more.
+    """
+    return (seed * 0x9E3779B1 + rank * 0x6A09E667 + counter) % 2**32

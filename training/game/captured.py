@@ -13,13 +13,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 
 from training.game.places import Places
+from training.game.ranks import Gradient
 from training.game.recipe import Player
 from training.game.step import Batch, StepContext
 
 Tensors = dict[str, Tensor]
 Compute = Callable[[list[Player], StepContext], tuple[Tensors, Tensors]]
 """From the players and samples of an update to each player's loss and the logged scalars."""
-Gradient = tuple[Tensor | None, ...]
 LARGEST = 1_000_000
 """Weights of the nets of a game at most: of larger ones the operations take longer than calling them."""
 NOT_DENSE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.RNNBase, nn.Embedding)

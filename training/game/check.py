@@ -101,14 +101,14 @@ def check_shapes(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents
     with torch.no_grad():
         real = batches.at(0)
         real = recipe.transform_real(real) if recipe.transform_real else real
-        z = recipe.sample_latents(latents, recipe.batch, batches.data.items.device)
+        z = recipe.sample_latents(latents, len(real.x), batches.data.items.device)
         if recipe.picture and recipe.needs_picture:
             z = {**z, PICTURE: recipe.picture(real.x)}
         for name in filter(GENERATOR.fullmatch, nets):
             if sampler is nets[name] or _is_fed_by(z, nets[name]):
                 _check_generator(recipe, name, nets[name], z, real.x)
         if sampler not in nets.values() and not recipe.picture:
-            _check_sampler(recipe, sampler, from_priors(latents, recipe.batch, real.x.device), real.x)
+            _check_sampler(recipe, sampler, from_priors(latents, len(real.x), real.x.device), real.x)
         conditioning = {name: z[name] if real.y is None or name == PICTURE else real.y for name in recipe.conditions}
         for name in filter(DISCRIMINATOR.fullmatch, nets):
             _check_discriminator(recipe, name, nets[name], real.x, conditioning)

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -17,11 +17,12 @@ from contract import Latents
 from contract.pictures import PICTURE
 from training.errors import NonFinite
 from training.game.batches import Batches, derive_seed
-from training.game.captured import CannotCapture, Captured, Gradient, is_small
+from training.game.captured import CannotCapture, Captured, is_small
 from training.game.check import check_parts
 from training.game.gates import always
 from training.game.places import Places
 from training.game.precision import Precision, in_precision
+from training.game.ranks import ALONE, Gradient, Ranks
 from training.game.recipe import Player, Recipe
 from training.game.scalars import Means
 from training.game.schedules import Update
@@ -35,9 +36,16 @@ class Game:
     """Everything that changes while a recipe is trained; ``state`` and ``restore`` suffice for a resume."""
 
     def __init__(
-        self, recipe: Recipe, latents: Latents, batches: Batches, *, seed: int, precision: Precision = "float32"
+        self,
+        recipe: Recipe,
+        latents: Latents,
+        batches: Batches,
+        *,
+        seed: int,
+        precision: Precision = "float32",
+        ranks: Ranks = ALONE,
     ) -> None:
-        """Initialise the nets from ``seed``, on the device of the data.
+        """Initialise the nets from ``seed``, on the device of the data; of several ranks each has its part of the batches.
 
         Raises:
             RecipeError: the recipe's parts do not fit together.
@@ -47,13 +55,14 @@ class Game:
         self.batches = batches
         self.seed = seed
         self.precision = precision
+        self.ranks = ranks
         self.device = batches.data.items.device
         torch.manual_seed(seed)
         self.nets = {name: _on_device(net, self.device) for name, net in recipe.nets(batches.data.shape, latents).items()}
         check_parts(recipe, self.nets, latents)
         if recipe.prepare:
             recipe.prepare(self.nets, batches, seed)
-        self.callable_nets = in_precision(self.nets, precision, self.device)
+        self.callable_nets = ranks.callable_nets(in_precision(self.nets, precision, self.device))
         """The nets as losses call them."""
         self.averages = {name: copy.deepcopy(self.nets[name]) for name in (recipe.ema.nets if recipe.ema else ())}
         self.parameters = {p.name: [w for net in p.nets for w in self.nets[net].parameters()] for p in recipe.players}
@@ -74,7 +83,7 @@ class Game:
         self._places = Places(self.nets.values())
         self._graphs: dict[tuple[str, ...], Captured] = {}
         self._evaluations: Counter[tuple[str, ...]] = Counter()
-        is_plain = not any(player.before or player.has_idle_weights for player in self.recipe.players)
+        is_plain = self.ranks.size == 1 and not any(player.before or player.has_idle_weights for player in self.recipe.players)
         self._is_capturable = self.device.type == "cpu" and is_plain and is_small(self.nets)
 
     @property
@@ -91,10 +100,10 @@ class Game:
         self.batch += update.is_new_batch
         self.noise += update.is_new_noise
         recipe = self.recipe
-        seed_generators(self.device, derive_seed(self.seed, self.noise))
+        seed_generators(self.device, derive_seed(self.seed, self.noise, self.ranks.rank))
         real = self.batches.at(self.batch - 1)
         real = recipe.transform_real(real) if recipe.transform_real else real
-        latents = recipe.sample_latents(self.latents, recipe.batch, self.device)
+        latents = recipe.sample_latents(self.latents, len(real.x), self.device)
         if recipe.picture and recipe.needs_picture:
             latents = {**latents, PICTURE: recipe.picture(real.x)}
         return StepContext(
@@ -118,17 +127,19 @@ class Game:
         """
         graph = self._graph(players, ctx)
         evaluation = Evaluation(*self.compute(players, ctx)) if graph is None else Evaluation(*graph(ctx))
-        self.check_finite(evaluation.losses, players, ctx)
+        evaluation = replace(evaluation, logged=self.ranks.mean(evaluation.logged))
+        self.check_finite(evaluation, players, ctx)
         for name, value in evaluation.logged.items():
             self.log(name, value.detach())
         return evaluation
 
-    def check_finite(self, losses: Mapping[str, Tensor], players: list[Player], ctx: StepContext) -> None:
-        """Raises NonFinite where a loss is not finite."""
+    def check_finite(self, evaluation: Evaluation, players: list[Player], ctx: StepContext) -> None:
+        """Raises NonFinite where a loss is not finite, on any rank."""
         for player in players:
-            if not math.isfinite(losses[player.name].item()):
-                parts = dict(player.loss.parts(ctx))
-                raise NonFinite(step=self.step, player=player.name, tensor=_first_non_finite(ctx, parts))
+            if not math.isfinite(evaluation.logged[f"{player.name}/loss"].item()):
+                is_own = not evaluation.losses[player.name].isfinite()
+                found = _first_non_finite(ctx, dict(player.loss.parts(ctx))) if is_own else ""
+                raise NonFinite(step=self.step, player=player.name, tensor=self.ranks.name_first(found))
 
     def _graph(self, players: list[Player], ctx: StepContext) -> Captured | None:
         """The update of these players as a graph, from its ``WARM``-th evaluation on; None where there is none."""
@@ -217,7 +228,7 @@ def play(game: Game, until: int) -> Iterator[int]:
             admitted = _admit(game, update)
             # Take all gradients before any weight changes: players of one update are simultaneous.
             acting = [p for p in players if p.name in admitted]
-            gradients = [evaluation.gradient(p, game.parameters[p.name], is_last=p is acting[-1]) for p in acting]
+            gradients = [_mean_gradient(game, evaluation, p, is_last=p is acting[-1]) for p in acting]
             for player, gradient in zip(acting, gradients, strict=True):
                 _apply(game, player, gradient)
         # Move the averages towards the new weights.
@@ -261,6 +272,12 @@ def compute_loss(player: Player, ctx: StepContext) -> Tensor:
 def nets_of(players: list[Player]) -> frozenset[str]:
     """Names of the nets that an update of these players trains."""
     return frozenset(name for player in players for name in player.nets)
+
+
+def _mean_gradient(game: Game, evaluation: Evaluation, player: Player, *, is_last: bool) -> Gradient:
+    """The gradient of the mean over the ranks of the player's loss."""
+    weights = game.parameters[player.name]
+    return game.ranks.mean_gradient(player.name, evaluation.gradient(player, weights, is_last=is_last), weights)
 
 
 def _apply(game: Game, player: Player, gradient: Gradient) -> None:

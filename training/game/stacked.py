@@ -15,7 +15,7 @@ from training.errors import NonFinite, TrainingError, first_line
 from training.game.batches import derive_seed
 from training.game.captured import NOT_DENSE
 from training.game.gates import always
-from training.game.loop import Game, nets_of, play, seed_generators
+from training.game.loop import Evaluation, Game, nets_of, play, seed_generators
 from training.game.recipe import Player
 from training.game.scalars import Means
 from training.game.schedules import Update
@@ -42,7 +42,7 @@ class StackedGame(Game):
         first = games[0]
         self.games = tuple(games)
         self.recipe, self.latents, self.batches = first.recipe, first.latents, first.batches
-        self.device, self.precision = first.device, first.precision
+        self.device, self.precision, self.ranks = first.device, first.precision, first.ranks
         self.step, self.batch, self.noise = first.step, first.batch, first.noise
         self.nets = {name: _stack_nets([game.nets[name] for game in games]) for name in first.nets}
         self.averages = {name: _stack_nets([game.averages[name] for game in games]) for name in first.averages}
@@ -81,9 +81,9 @@ class StackedGame(Game):
         losses, logged = of_all(self._places.values(), real, dict(ctx.latents))
         return losses, logged
 
-    def check_finite(self, losses: Mapping[str, Tensor], players: list[Player], ctx: StepContext) -> None:
+    def check_finite(self, evaluation: Evaluation, players: list[Player], ctx: StepContext) -> None:
         """Note the games whose loss is not finite; raises NonFinite when every game has failed."""
-        for name, loss in losses.items():
+        for name, loss in evaluation.losses.items():
             if not loss.isfinite().all():
                 self._note_failures(name, loss)
 

@@ -30,9 +30,7 @@ def save(folder: Path, state: Mapping[str, Any]) -> Path:
     bad = [name for name, tensor in _tensors("", state) if tensor.is_floating_point() and not tensor.isfinite().all()]
     if bad:
         raise CheckpointError(f"step {state['step']}: not saved, {bad[0]} is not finite ({len(bad)} such tensors)")
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    payload = buffer.getbuffer()
+    payload = pack(state)
     path = folder / f"checkpoint-{state['step']:09d}.pt"
     write_whole(path, payload, hashlib.sha256(payload).digest())
     whole = 0
@@ -42,6 +40,18 @@ def save(folder: Path, state: Mapping[str, Any]) -> Path:
         else:
             whole += old == path or _is_whole(old)
     return path
+
+
+def pack(state: Mapping[str, Any]) -> bytes:
+    """What ``torch.save`` writes."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def unpack(payload: bytes, device: torch.device) -> dict[str, Any]:
+    """A packed state, with its tensors on the device; code in it is not run."""
+    return cast(dict[str, Any], torch.load(io.BytesIO(payload), map_location=device, weights_only=True))
 
 
 def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
@@ -82,7 +92,7 @@ def _read(path: Path, device: torch.device) -> dict[str, Any]:
     payload, digest = data[:-32], data[-32:]
     if hashlib.sha256(payload).digest() != digest:
         raise ValueError(f"damaged: {len(data)} bytes whose SHA-256 is not the one at their end")
-    return cast(dict[str, Any], torch.load(io.BytesIO(payload), map_location=device, weights_only=True))
+    return unpack(payload, device)
 
 
 def _tensors(name: str, value: object) -> list[tuple[str, torch.Tensor]]:

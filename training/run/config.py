@@ -75,15 +75,23 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str) -> st
 
 
 def write_config(
-    run: Path, config: RunConfig, recipe: Recipe, data: DataSet, versions: Mapping[str, str], *, together: Sequence[int] = ()
+    run: Path,
+    config: RunConfig,
+    recipe: Recipe,
+    data: DataSet,
+    versions: Mapping[str, str],
+    *,
+    ranks: Mapping[str, int],
+    together: Sequence[int] = (),
 ) -> None:
-    """Write config.json: the configuration, the recipe in words, the data, the versions, and the seeds played together."""
+    """Write config.json: the configuration, the recipe in words, the data, versions, ranks, and the seeds played together."""
     together = together or (json.loads((run / FILE).read_text()).get("together", ()) if (run / FILE).exists() else ())
     content = {
         "config": dataclasses.asdict(config),
         "recipe": _in_words(recipe),
         "data": {"name": data.name, "samples": len(data), "shape": list(data.shape), "classes": list(data.classes)},
         "versions": dict(versions),
+        "ranks": dict(ranks),
         **({"together": list(together)} if together else {}),
     }
     write_json(run / FILE, content)
@@ -102,6 +110,13 @@ def read_config(run: Path) -> RunConfig:
         return RunConfig(**json.loads(path.read_text())["config" if path.name == FILE else "plan"])
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from None
+
+
+def read_ranks(run: Path, *, before: int) -> dict[str, int]:
+    """How many processes have trained a run, by the steps from which on they did, as far as these are below ``before``."""
+    path = find_config(run)
+    written = json.loads(path.read_text()).get("ranks", {"0": 1}) if path else {}
+    return {step: ranks for step, ranks in written.items() if int(step) < before}
 
 
 def find_config(run: Path) -> Path | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from training.game.ranks import ALONE, Ranks
 from training.report.meters import MetricsSink, null_sink
 
 CHECKPOINTS = 10
@@ -27,6 +28,8 @@ class JobContext:
     """Environment; ``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME`` are read."""
     console: Console
     """Terminal output."""
+    ranks: Ranks = ALONE
+    """The processes that share the run; only rank 0 writes."""
     grids: int = 40
     """Sample grids per run, each a frame of the time-lapse."""
     checkpoints: int = CHECKPOINTS

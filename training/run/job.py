@@ -29,6 +29,7 @@ from training.run.collapse import make_evaluator
 from training.run.config import FILE, OLD_FILE, RunConfig, find_config, read_config, write_config
 from training.run.context import JobContext
 from training.run.keeping import Keeper
+from training.run.ranks import count_ranks, share_config, share_state
 
 MODEL = "model.onnx"
 EXAMINATION = "examination.json"
@@ -90,12 +91,14 @@ def begin(
     config = _with_precision(config, context)
     _refuse_other_config(config, context.run)
     remove_leftovers(context.run)
-    game, data = _set_up(config, context, data)
-    write_config(context.run, config, game.recipe, data, package_versions(), together=together)
+    game, data = set_up(share_config(config, context.ranks), context, data)
     if _restore(game, context):
         context.console.print(f"going on from step {game.step} of {game.recipe.steps}")
     else:
         check_shapes(game.recipe, game.nets, game.latents, game.batches)
+    ranks = count_ranks(game, context)
+    write_config(context.run, config, game.recipe, data, package_versions(), ranks=ranks, together=together)
+    share_state(game, data)
     return game, data
 
 
@@ -125,7 +128,7 @@ def open_run(context: JobContext) -> tuple[Game, DataSet]:
         TrainingError: the run has no checkpoint, or one of other nets.
         DataError: the data set cannot be loaded.
     """
-    game, data = _set_up(read_config(context.run), context)
+    game, data = set_up(read_config(context.run), context)
     if not _restore(game, context):
         raise TrainingError(f"{context.run} has no checkpoint yet")
     return game, data
@@ -168,15 +171,22 @@ def examine_run(context: JobContext) -> dict[str, float] | None:
     return values
 
 
-def _set_up(config: RunConfig, context: JobContext, data: DataSet | None = None) -> tuple[Game, DataSet]:
+def set_up(config: RunConfig, context: JobContext, data: DataSet | None = None) -> tuple[Game, DataSet]:
+    """The game at its first step, and its data.
+
+    Raises:
+        TrainingError: the recipe and the data do not fit.
+        DataError: the data set cannot be loaded.
+    """
     recipe = config.resolve()
     data = data or load(recipe.data, size=recipe.size, environ=context.environ)
     if recipe.is_conditional and not data.classes:
         raise TrainingError(f"the recipe {recipe.name} needs labelled data, and {data.name} has no classes")
     data = data.to(context.device)
-    batches = Batches(data, recipe.batch, seed=config.seed, pixels=recipe.pixels)
+    batches = Batches(data, recipe.batch, seed=config.seed, pixels=recipe.pixels, ranks=context.ranks)
     precision = resolve_precision(config.precision, recipe, context.device)
-    return Game(recipe, recipe.latents(len(data.classes)), batches, seed=config.seed, precision=precision), data
+    latents = recipe.latents(len(data.classes))
+    return Game(recipe, latents, batches, seed=config.seed, precision=precision, ranks=context.ranks), data
 
 
 def _restore(game: Game, context: JobContext) -> bool:
@@ -201,7 +211,8 @@ def _restore(game: Game, context: JobContext) -> bool:
 
 def _play(game: Game, data: DataSet, context: JobContext) -> bool:
     """Train to the last step; False when stopped before it."""
-    title = f"{game.recipe.name} on {data.name} ({context.device.type})"
+    ranks = f", {game.ranks.size} ranks" if game.ranks.size > 1 else ""
+    title = f"{game.recipe.name} on {data.name} ({context.device.type}{ranks})"
     evaluate = make_evaluator(data, context)
     with Progress(game.recipe.steps, start=game.step, title=title, console=context.console) as progress:
         keeper = Keeper(game, data, context, evaluate, progress.say)
@@ -214,9 +225,11 @@ def _play(game: Game, data: DataSet, context: JobContext) -> bool:
 def _play_kept(game: Game, keeper: Keeper, context: JobContext, progress: Progress) -> bool:
     keeper.begin()
     for step in play(game, game.recipe.steps):
-        is_stopped, is_asked = context.is_stopped(), context.is_save_requested()
+        is_stopped, is_asked = game.ranks.any(context.is_stopped(), context.is_save_requested())
         if scalars := keeper.keep(is_saved=is_stopped or is_asked):
             progress.update(step, game.images, scalars)
+            for warning in game.ranks.warnings():
+                progress.say(f"step {step}: {warning}")
         if is_stopped and step < game.recipe.steps:
             progress.say(f"stopped at step {step}; it goes on from there when it is started again")
             return False

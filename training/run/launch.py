@@ -1,10 +1,10 @@
-"""Start a run from the command line: its device, its metrics page, its signals, and the check that it is one process."""
+"""Start a run from the command line: its device, its ranks, its metrics page and its signals."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,9 @@ from training.errors import TrainingError
 from training.report.meters import MetricsSink, PrometheusMetrics, null_sink, serve_metrics
 from training.run.config import RunConfig
 from training.run.context import JobContext
+from training.run.follow import follow
 from training.run.job import train
+from training.run.ranks import joined, rank_count
 from training.run.seeds import train_seeds
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -37,6 +39,9 @@ class Page(NamedTuple):
             if self.port is None
             else serve_metrics(PrometheusMetrics(run, steps), self.address, self.port)
         )
+
+
+NO_PAGE = Page("", None)
 
 
 class Saving(NamedTuple):
@@ -77,20 +82,24 @@ def launch(
     Raises:
         TrainingError: the run cannot start or go on.
     """
-    require_single_process(os.environ)
+    if seeds and rank_count(os.environ) > 1:
+        raise TrainingError("--seeds trains in one process: leave torchrun out")
     if saving.checkpoints < 1:
         raise TrainingError(f"--checkpoints must be at least 1, got {saving.checkpoints}")
     if seeds and page.port is not None:
         raise TrainingError("--metrics-port shows one run: leave it out with --seeds")
     if not saving.seconds >= 0:
         raise TrainingError(f"--checkpoint-seconds must be at least 0, got {saving.seconds}")
-    stop = _Stop()
-    with page.serve(run, config.resolve().steps) as watch:
+    own_device = device_of(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+    steps = config.resolve().steps
+    with joined(os.environ, own_device) as ranks, (NO_PAGE if ranks.rank else page).serve(run, steps) as watch:
+        stop = _Stop()
         context = JobContext(
             run=run,
-            device=device_of(device),
+            device=own_device,
             environ=os.environ,
             console=console,
+            ranks=ranks,
             checkpoints=saving.checkpoints,
             checkpoint_seconds=saving.seconds,
             watch=watch,
@@ -98,7 +107,8 @@ def launch(
             is_save_requested=stop.take_save_request,
         )
         start = partial(train_seeds, config, seeds) if seeds else partial(train, config)
-        return 0 if start(context, is_fresh=is_fresh) else 128 + stop.signal
+        is_finished = follow(context) if ranks.rank else start(context, is_fresh=is_fresh)
+        return 0 if is_finished else 128 + (stop.signal or signal.SIGTERM)  # without a signal: another rank received one
 
 
 @dataclass
@@ -128,25 +138,18 @@ class _Stop:
         return self.signal != 0
 
 
-def device_of(name: Device) -> torch.device:
-    """``auto`` is CUDA where there is a GPU; raises TrainingError for ``cuda`` without one."""
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise TrainingError("--device cuda: torch sees no CUDA device here; use cpu or auto")
-    return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
-
-
-def require_single_process(environ: Mapping[str, str]) -> None:
-    """Refuse to be one of several processes: each would train the whole game by itself, in one run directory.
-
-    Args:
-        environ: environment, in which torchrun sets ``WORLD_SIZE`` to the number of processes on all nodes.
+def device_of(name: Device, *, local_rank: int = 0) -> torch.device:
+    """``auto`` is CUDA where there is a GPU; of several ranks on a node each takes the GPU of its number.
 
     Raises:
-        TrainingError: there are several processes.
+        TrainingError: there is no GPU for ``cuda``, or there are fewer than ranks.
     """
-    size = environ.get("WORLD_SIZE", "1")
-    if size != "1":
-        raise TrainingError(
-            f"WORLD_SIZE must be 1, got {size!r}: a run is one process; use torchrun --nnodes=1 --nproc-per-node=1"
-        )
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cuda" and not count:
+        raise TrainingError("--device cuda: torch sees no CUDA device here; use cpu or auto")
+    if name == "cpu" or not count:
+        return torch.device("cpu")
+    if local_rank >= count:
+        raise TrainingError(f"each rank needs a GPU of its own, and here are {count}: use torchrun --nproc-per-node={count}")
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda")

@@ -27,11 +27,11 @@ from training.export.sample_grid import sampler_of
 from training.export.to_onnx import export
 from training.game.loop import Game
 from training.nets import conditional, conv, information, mlp, weight_norm
-from training.run.job import MODEL, _set_up, card_of, export_run
+from training.run.job import MODEL, card_of, export_run, set_up
 
 
 def game_of(recipe: str, folder: Path, tmp_path: Path) -> tuple[Game, DataSet]:
-    return _set_up(tiny_config(recipe, folder, steps=1), tiny_context(tmp_path))
+    return set_up(tiny_config(recipe, folder, steps=1), tiny_context(tmp_path))
 
 
 def warm(net: nn.Module, *latents: torch.Tensor) -> nn.Module:

@@ -16,7 +16,7 @@ from training.export.sample_grid import traversals
 from training.game.recipe import Nets
 from training.recipes import CATALOGUE
 from training.run.config import RunConfig
-from training.run.job import _set_up
+from training.run.job import set_up
 
 
 class Shown(nn.Module):
@@ -39,7 +39,7 @@ def test_each_continuous_parameter_has_a_sheet(tmp_path: Path, monkeypatch: pyte
     latents: dict[str, Latent] = {"y": Categorical(3), "c": Uniform(2), "b": Normal(1)}
     recipe = replace(CATALOGUE["dcgan"], latents=lambda classes: latents, nets=nets, data="digits", size=None)
     monkeypatch.setitem(CATALOGUE, "shown", replace(recipe, name="shown"))
-    game, data = _set_up(RunConfig(recipe="shown", batch=8), tiny_context(tmp_path))
+    game, data = set_up(RunConfig(recipe="shown", batch=8), tiny_context(tmp_path))
     sheets = traversals(game, data)
     assert list(sheets) == ["c0", "c1", "b"]
     for images in sheets.values():
@@ -50,5 +50,5 @@ def test_each_continuous_parameter_has_a_sheet(tmp_path: Path, monkeypatch: pyte
 
 def test_points_have_none(tmp_path: Path) -> None:
     """A toy game's latents are parameters too, and its samples no pictures."""
-    game, data = _set_up(RunConfig(recipe="parabola", batch=8), tiny_context(tmp_path))
+    game, data = set_up(RunConfig(recipe="parabola", batch=8), tiny_context(tmp_path))
     assert traversals(game, data) == {}

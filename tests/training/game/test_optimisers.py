@@ -10,7 +10,7 @@ from tests.training.conftest import tiny_config, tiny_context
 from training.game.loop import play
 from training.game.optimisers import GeometricDecay, LinearDecay
 from training.recipes import CATALOGUE
-from training.run.job import _set_up
+from training.run.job import set_up
 
 
 @pytest.mark.parametrize(("step", "rate"), [(0, 2e-4), (5_000, 2e-4), (7_500, 1e-4), (9_999, 4e-8), (10_000, 0.0)])
@@ -52,7 +52,7 @@ def test_a_rate_is_divided_each_step_while_momentum_rises(step: int, rate: float
 
 def test_the_first_conditional_gan_moves_by_its_schedule(tmp_path: Path) -> None:
     """After a step, rate and momentum of both players' optimisers are the schedule's of that step."""
-    game, _ = _set_up(tiny_config("cgan", tmp_path, steps=3), tiny_context(tmp_path))
+    game, _ = set_up(tiny_config("cgan", tmp_path, steps=3), tiny_context(tmp_path))
     list(play(game, 3))
     for optimiser in game.optimisers.values():
         (group,) = optimiser.param_groups

@@ -20,7 +20,7 @@ from training.nets.layers import normal
 from training.nets.weight_norm import BatchNormShift, GaussianNoise, WeightNormLinear, classifier
 from training.recipes.salimans import examine
 from training.run.config import RunConfig
-from training.run.job import _set_up
+from training.run.job import set_up
 
 
 class Logits(nn.Module):
@@ -147,7 +147,7 @@ def test_the_features_are_those_before_the_last_noise() -> None:
 
 def game_of(folder: Path, run: Path, *, seed: int) -> Game:
     config = RunConfig(**{**vars(tiny_config("salimans", folder, steps=1)), "seed": seed})
-    return _set_up(config, tiny_context(run))[0]
+    return set_up(config, tiny_context(run))[0]
 
 
 def test_a_game_begins_with_ten_labelled_samples_a_class_and_fitted_weights(picture_folder: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_game_begins_with_ten_labelled_samples_a_class_and_fitted_weights(pict
 def test_data_without_ten_classes_are_refused(picture_folder: Path, tmp_path: Path) -> None:
     """Pictures without labels cannot be learned from."""
     with pytest.raises(TrainingError, match="learns 10 classes, and the data has other ones or none"):
-        _set_up(RunConfig(recipe="salimans", data=f"folder:{picture_folder}", size=16, batch=8), tiny_context(tmp_path))
+        set_up(RunConfig(recipe="salimans", data=f"folder:{picture_folder}", size=16, batch=8), tiny_context(tmp_path))
 
 
 def test_errors_are_counted_on_the_test_samples() -> None:

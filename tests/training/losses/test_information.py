@@ -18,7 +18,7 @@ from training.game.step import Batch, DiscriminatorOutput, StepContext
 from training.losses.information import information_of, mutual_information
 from training.metrics.codes import match_codes
 from training.recipes.infogan import CODES, examine
-from training.run.job import MODEL, _set_up, train
+from training.run.job import MODEL, set_up, train
 
 LN_2PI = math.log(2 * math.pi)
 BY_HAND: list[tuple[Latent, list[list[float]], object, float]] = [
@@ -120,7 +120,7 @@ def test_a_trained_infogan_takes_its_codes_as_parameters(picture_folder: Path, t
 
 def test_q_moves_with_the_discriminator(picture_folder: Path, tmp_path: Path) -> None:
     """Q's layers belong to D, and both losses hold the information."""
-    game, _ = _set_up(tiny_config("infogan_small", picture_folder, steps=1), tiny_context(tmp_path))
+    game, _ = set_up(tiny_config("infogan_small", picture_folder, steps=1), tiny_context(tmp_path))
     owned = {id(p) for p in game.parameters["D"]}
     assert all(id(p) in owned for p in game.nets["D"].reader.parameters())
     assert [[t.name for t in p.loss.terms][1] for p in game.recipe.players] == ["mutual_information"] * 2

@@ -17,7 +17,7 @@ from training.game.check import check_parts
 from training.nets.translation import PatchDiscriminator, UNet, dropout_size
 from training.recipes import CATALOGUE
 from training.recipes.pix2pix import edges
-from training.run.job import _set_up
+from training.run.job import set_up
 from training.run.transformed import laplacian_energy
 
 
@@ -67,7 +67,7 @@ def test_d_sees_the_picture_and_the_losses_are_the_authors(picture_folder: Path,
 def test_a_condition_on_a_picture_needs_one(picture_folder: Path, tmp_path: Path) -> None:
     """A recipe that shows D a picture but makes none is refused by name."""
     recipe = replace(CATALOGUE["pix2pix_small"], picture=None)
-    game, _ = _set_up(tiny_config("pix2pix_small", picture_folder, steps=1), tiny_context(tmp_path))
+    game, _ = set_up(tiny_config("pix2pix_small", picture_folder, steps=1), tiny_context(tmp_path))
     with pytest.raises(RecipeError, match=r"conditions must be names of G's inputs \(z\), got picture"):
         check_parts(recipe, game.nets, game.latents)
 

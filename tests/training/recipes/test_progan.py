@@ -26,7 +26,7 @@ from training.losses.wasserstein import d_wasserstein
 from training.nets.growing import Growing, Growth
 from training.penalties import drift
 from training.recipes import CATALOGUE
-from training.run.job import MODEL, _set_up, train
+from training.run.job import MODEL, set_up, train
 
 
 def growing_fast(name: str = "progan_small") -> Recipe:
@@ -125,7 +125,7 @@ def test_a_generator_is_exported_at_its_present_level(
     monkeypatch.setitem(CATALOGUE, "progan_small", replace(growing_fast(), size=16))
     config, context = tiny_config("progan_small", tmp_path, steps=steps), tiny_context(tmp_path / "run")
     assert train(config, context)
-    game, data = _set_up(config, context)
+    game, data = set_up(config, context)
     list(play(game, steps))
     assert net(game, "G").now() == now
     session = onnxruntime.InferenceSession(context.run / MODEL, providers=["CPUExecutionProvider"])

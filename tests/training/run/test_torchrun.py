@@ -1,18 +1,26 @@
-"""Training under torchrun, as the Job of deploy/kubernetes starts it: a worker that dies is replaced and goes on."""
+"""Training under torchrun, as the Job of deploy/kubernetes starts it: workers that die are replaced and go on."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from training.run.job import MODEL
+from tests.training.conftest import tiny_context
+from tests.training.ranks import play_ranks
+from training.game.ranks import Ranks
+from training.run.config import RunConfig
+from training.run.context import JobContext
+from training.run.follow import follow
+from training.run.job import MODEL, train
 
 pytestmark = pytest.mark.process
 
@@ -30,10 +38,11 @@ CONTROLLER = {
 """What Kubeflow Trainer sets for torchrun in a pod."""
 
 
-def launcher() -> list[str]:
-    """The Job's command, with this environment's programs in the place of the image's."""
+def launcher(ranks: int) -> list[str]:
+    """The Job's command, with this environment's programs in the place of the image's, and that many processes."""
     (container,) = yaml.safe_load(JOB.read_text())["spec"]["template"]["spec"]["containers"]
     program, *options = container["command"]
+    options = [f"--nproc-per-node={ranks}" if option.startswith("--nproc-per-node") else option for option in options]
     return [str(Path(sys.executable).with_name(Path(program).name)), *options]
 
 
@@ -50,14 +59,14 @@ def start(command: list[str], run: Path, **environ: str) -> subprocess.Popen[str
     )
 
 
-def worker_of(launched: subprocess.Popen[str], run: Path) -> int:
-    """The worker's process id, once it has saved a checkpoint in the run's second half."""
+def workers_of(launched: subprocess.Popen[str], run: Path) -> list[int]:
+    """The workers' process ids by their rank, once a checkpoint in the run's second half is saved."""
     while launched.poll() is None:
         if max((int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.pt")), default=0) >= STEPS // 2:
             children = Path(f"/proc/{launched.pid}/task").glob("*/children")
-            workers = [int(pid) for found in children for pid in found.read_text().split() if is_worker(int(pid))]
-            assert len(workers) == 1
-            return workers[0]
+            return sorted(
+                (int(pid) for found in children for pid in found.read_text().split() if is_worker(int(pid))), key=rank_of
+            )
         time.sleep(0.002)
     raise AssertionError(launched.communicate()[0])
 
@@ -67,42 +76,45 @@ def is_worker(pid: int) -> bool:
     return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2:5] == [b"-m", b"training", b"train"]
 
 
+def rank_of(pid: int) -> int:
+    """The rank that torchrun gave a worker."""
+    (rank,) = re.findall(rb"(?<=\0)RANK=(\d+)", Path(f"/proc/{pid}/environ").read_bytes())
+    return int(rank)
+
+
+def train_unbroken(ranks: Ranks, run: Path) -> None:
+    """A rank's part of the same run, without torchrun."""
+    context = replace(tiny_context(run), ranks=ranks, grids=JobContext.grids, checkpoints=JobContext.checkpoints)
+    assert follow(context) if ranks.rank else train(RunConfig(recipe="toy1d", steps=STEPS), context)
+
+
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_run_ends_the_same(tmp_path: Path) -> None:
-    """SIGKILL for the worker: torchrun starts another one, which goes on from the checkpoint to the same bytes.
+    """T-19: SIGKILL for one of two workers: torchrun starts both anew, and they go on from the checkpoint to the same bytes.
 
-    The variables that Kubeflow Trainer sets name a rendezvous that does not exist: the command's own options win.
+    The worker that is left ends at once and says why; it does not wait for the time limit of the group. The variables that
+    Kubeflow Trainer sets name a rendezvous that does not exist: the command's own options win.
     """
-    unbroken = start([sys.executable, "-m", "training"], tmp_path / "whole")
-    launched = start(launcher(), tmp_path / "broken", **CONTROLLER)
-    os.kill(worker_of(launched, tmp_path / "broken"), signal.SIGKILL)
+    launched = start(launcher(2), tmp_path / "broken", **CONTROLLER)
+    _, killed = workers_of(launched, tmp_path / "broken")
+    os.kill(killed, signal.SIGKILL)
     said = launched.communicate(timeout=300)[0]
     assert launched.returncode == 0, said
+    assert "error on rank 0: another rank has ended" in said
     assert "going on from step" in said
-    assert unbroken.wait(timeout=300) == 0
-    assert unbroken.communicate()[0]
+    assert play_ranks(train_unbroken, tmp_path / "ranks", tmp_path / "whole") == [None, None]
     for name in (MODEL, "stats.jsonl", f"samples/step-{STEPS:06d}.png"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes(), name
 
 
 @pytest.mark.slow
 def test_a_pod_that_is_told_to_leave_saves_first(tmp_path: Path) -> None:
-    """SIGTERM for torchrun reaches the worker, which saves a checkpoint, says so, and exports nothing."""
-    launched = start(launcher(), tmp_path)
-    worker_of(launched, tmp_path)
+    """SIGTERM for torchrun reaches the workers: all stop at the same step, one saves and says so, and nothing is exported."""
+    launched = start(launcher(2), tmp_path)
+    workers_of(launched, tmp_path)
     launched.send_signal(signal.SIGTERM)
     said = launched.communicate(timeout=60)[0]
     assert launched.returncode != 0
-    assert "it goes on from there when it is started again" in said
+    (step,) = re.findall(r"stopped at step (\d+); it goes on from there when it is started again", said)
+    assert max(path.name for path in tmp_path.glob("checkpoint-*.pt")) == f"checkpoint-{int(step):09d}.pt"
     assert not (tmp_path / MODEL).exists()
-
-
-@pytest.mark.slow
-def test_more_than_one_process_is_refused(tmp_path: Path) -> None:
-    """Two workers would play the same game twice in one directory: each says so, and neither writes anything."""
-    options = ["--nproc-per-node=2" if option.startswith("--nproc") else option for option in launcher()]
-    launched = start([option.replace("--max-restarts=3", "--max-restarts=0") for option in options], tmp_path / "run")
-    said = launched.communicate(timeout=120)[0]
-    assert launched.returncode != 0
-    assert "WORLD_SIZE must be 1, got '2': a run is one process" in said
-    assert not (tmp_path / "run").exists()
