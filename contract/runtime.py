@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 Device = Literal["cpu", "cuda"]
 
+MAX_NODES = 20_000
+"""Operations of a graph and of the graphs inside it, at most; a generator has hundreds."""
+
 PROVIDERS: Mapping[Device, Mapping[str, Mapping[str, str]]] = {
     "cpu": {"CPUExecutionProvider": {}},
     "cuda": {"CUDAExecutionProvider": {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}, "CPUExecutionProvider": {}},

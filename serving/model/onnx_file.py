@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from contract.runtime import MAX_NODES
 from serving.errors import ModelError, cut
 
 MAX_DEPTH = 64
 """Nested messages, at most."""
-MAX_NODES = 20_000
-"""Operations of a graph, at most; a generator has hundreds."""
 DOMAINS = frozenset({"", "ai.onnx"})
 """Allowed operator domains: ONNX's own, which need no other library."""
 ENDLESS = frozenset({"Loop"})

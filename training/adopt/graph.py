@@ -13,6 +13,7 @@ import onnx.version_converter
 from numpy.typing import NDArray
 
 from contract import Image
+from contract.runtime import MAX_NODES
 from training.adopt.inputs import Input, draw_probes
 from training.adopt.names import nodes_of
 from training.adopt.pictures import Format, check_varied
@@ -54,6 +55,8 @@ def adopt_graph(path: Path, inputs: Sequence[Input], form: Format) -> tuple[onnx
     pictures = rounded(form.levels(alone))
     finished = _batched(model, probes, pictures)
     check_varied(alone)
+    if (nodes := sum(1 for _ in nodes_of(finished.graph))) > MAX_NODES:
+        raise AdoptError(f"the graph has {nodes} nodes; the service runs at most {MAX_NODES}")
     if reference is not None:
         _check_faithful(reference, bound, inputs, probes, form, pictures)
     try:

@@ -185,6 +185,14 @@ def test_each_mistake_is_one_sentence(
     assert not (tmp_path / "model.onnx").exists()
 
 
+def test_a_graph_that_the_service_would_refuse_is_refused(
+    adopt: Adopt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More nodes than the service runs are one sentence; the limit is the contract's."""
+    monkeypatch.setattr("training.adopt.graph.MAX_NODES", 5)
+    assert re.search(r"the graph has \d+ nodes; the service runs at most 5\n", adopt(save(graph(), tmp_path), *Z)[1])
+
+
 def test_a_file_that_is_no_graph_is_refused(adopt: Adopt, tmp_path: Path) -> None:
     """Bytes of another kind, and a file that is not there."""
     (tmp_path / "g.onnx").write_bytes(b"\x08\x07 no graph")

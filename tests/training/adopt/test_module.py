@@ -90,7 +90,7 @@ def test_weights_of_other_keys_are_named(adopt: Adopt, tmp_path: Path) -> None:
 
 def test_weights_are_found_in_a_checkpoint(adopt: Adopt, tmp_path: Path) -> None:
     """--key names the state dict and --strip cuts a prefix; the written file holds these weights."""
-    state = {"first.weight": torch.zeros(12, 12), "first.bias": torch.zeros(12)}
+    state = {"first.weight": 1e-6 * torch.eye(12), "first.bias": torch.full((12,), 0.002)}
     torch.save({"ema": {**{f"g.{k}": v for k, v in state.items()}, "d.bias": torch.zeros(1)}}, tmp_path / "c.pt")
     code, _ = adopt("generators:Dense", *Z, "--weights", str(tmp_path / "c.pt"), "--key", "ema", "--strip", "g.")
     assert code == 0
