@@ -6,7 +6,8 @@ Where the package is installed, ``gan-serve`` and ``gan-verify`` do the same.
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 
 DESCRIPTION = "Serve the models of GAN_MODELS over HTTP until SIGTERM or SIGINT."
 EPILOG = "All settings are environment variables: see docs/SERVICE.md."
@@ -25,14 +26,26 @@ def run_serve() -> int:
     parser = argparse.ArgumentParser(prog="gan-serve", allow_abbrev=False, description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="model file or folder of them; default: GAN_MODELS")
     models = parser.parse_args().models
-    return _serve({**os.environ, "GAN_MODELS": ",".join(models)} if models else os.environ)
+    environ = {**os.environ, "GAN_MODELS": ",".join(models)} if models else os.environ
+    return _with_packages("gan-serve", lambda: _serve(environ))
 
 
 def run_verify() -> int:
     """The console script ``gan-verify``."""
     parser = argparse.ArgumentParser(prog="gan-verify", allow_abbrev=False, description=VERIFY, epilog=EXIT_CODES)
     _add_verify_arguments(parser)
-    return _verify(parser.parse_args(), os.environ)
+    options = parser.parse_args()
+    return _with_packages("gan-verify", lambda: _verify(options, os.environ))
+
+
+def _with_packages(program: str, run: Callable[[], int]) -> int:
+    """Run a console script; where the wheel was installed without the extra that it needs, say so."""
+    for package in ("flask", "onnxruntime", "uvicorn"):
+        if find_spec(package) is None:
+            hint = "pip install 'gan-serve[serve]', on a GPU 'gan-serve[serve-gpu]'"
+            print(f"{program} needs {package}: {hint}", file=sys.stderr)
+            return 2
+    return run()
 
 
 def _serve(environ: Mapping[str, str]) -> int:

@@ -281,10 +281,5 @@ def _report(message: str, exit_code: int) -> int:
     return exit_code
 
 
-def run() -> int:
-    """The console script ``gan-train``."""
-    return main(sys.argv[1:], prog="gan-train")
-
-
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

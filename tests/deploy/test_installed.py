@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,3 +75,49 @@ def test_a_model_is_served_and_verified(installed: Path, tmp_path: Path) -> None
     done = subprocess.run(verify, cwd=tmp_path, env=outside(), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("42.png: match, bytes equal: seed 42 of grey")
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_bash_completes_as_the_page_says(installed: Path, root: Path, tmp_path: Path) -> None:
+    """The lines of docs/SERVICE.md: files of the right kind for two commands, sub-commands for the third."""
+    lines = re.findall(r"`(complete [^`]+|source [^`]+)`", (root / "docs/SERVICE.md").read_text())
+    assert len(lines) == 3
+    for name in ("model.onnx", "notes.txt", "42.png"):
+        (tmp_path / name).touch()
+    ask = [
+        "COMP_WORDS=(gan-train re); COMP_CWORD=1; _tyro_gan_train gan-train re gan-train; echo ${COMPREPLY[@]}",
+        *("complete -p " + name for name in ("gan-serve", "gan-verify")),
+        "compgen -f -X '!*.onnx' -- ''",
+    ]
+    environ = outside() | {"PATH": f"{installed}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", "\n".join([*lines, *ask])], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+    commands, serve, verify, files = done.stdout.splitlines()
+    assert set(commands.split()) == {"resume", "reconstruct"}
+    assert "*.onnx' gan-serve" in serve
+    assert "*.png' gan-verify" in verify
+    assert files == "model.onnx"
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("entry", "package", "extra"),
+    [
+        ("serving.__main__:run_serve", "uvicorn", "serve"),
+        ("serving.__main__:run_verify", "onnxruntime", "serve"),
+        ("training.console:run", "torch", "train"),
+    ],
+)
+def test_without_its_packages_a_command_names_the_extra(
+    installed: Path, tmp_path: Path, entry: str, package: str, extra: str
+) -> None:
+    """One line and exit code 2 where a package of the extra is not installed."""
+    module, _, function = entry.partition(":")
+    code = f"import sys; sys.modules[{package!r}] = None; from {module} import {function}; sys.exit({function}())"
+    words = [str(installed / "python"), "-c", code, "model.onnx"]
+    done = subprocess.run(words, cwd=tmp_path, env=outside(), capture_output=True, text=True)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert f"needs {package}: pip install 'gan-serve[{extra}]'" in done.stderr
