@@ -38,6 +38,15 @@ class DiscriminatorOutput:
     threshold: float | None = 0.0
     """The logit from which a sample counts as real; None where only differences between logits have a meaning."""
 
+    def split(self, *sizes: int) -> list[DiscriminatorOutput]:
+        """The outputs of batches of these sizes that were joined."""
+        heads = {name: head.split(sizes) for name, head in self.heads.items()}
+        parts = zip(self.logit.split(sizes), self.features.split(sizes), strict=True)
+        return [
+            DiscriminatorOutput(logit, features, {name: cut[i] for name, cut in heads.items()}, self.threshold)
+            for i, (logit, features) in enumerate(parts)
+        ]
+
 
 class StepContext:
     """The samples of one update. Losses ask it for fakes and discriminator outputs; each is computed once, on demand.

@@ -15,7 +15,7 @@ from training.game.optimisers import adam_inside
 from training.game.recipe import Ema, Nets, Player, Recipe
 from training.game.schedules import alternate, simultaneous
 from training.game.step import Batch
-from training.losses.feature_matching import d_labelled, d_unlabelled, g_feature_matching
+from training.losses.feature_matching import d_labelled, d_semi_supervised, g_feature_matching
 from training.metrics.codes import count_errors
 from training.nets import weight_norm
 from training.nets.labelled import Labelled, choose
@@ -33,7 +33,7 @@ def salimans(
     ``is_supervised`` trains D by the labels alone and leaves G untrained: what the game adds is the difference in errors.
     """
     optimiser = adam_inside(3e-3, (0.5, 0.999))
-    d = Player(name="D", nets=("D",), loss=d_labelled if is_supervised else d_labelled + d_unlabelled, optimiser=optimiser)
+    d = Player(name="D", nets=("D",), loss=d_labelled if is_supervised else d_semi_supervised, optimiser=optimiser)
     g = Player(name="G", nets=("G",), loss=g_feature_matching, optimiser=optimiser)
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:

@@ -14,7 +14,7 @@ from tests.training.conftest import tiny_config, tiny_context
 from training.errors import TrainingError
 from training.game.loop import Game
 from training.game.step import Batch, DiscriminatorOutput, StepContext
-from training.losses.feature_matching import d_labelled, d_unlabelled, g_feature_matching
+from training.losses.feature_matching import d_labelled, d_semi_supervised, g_feature_matching
 from training.nets.labelled import Labelled, choose
 from training.nets.layers import normal
 from training.nets.weight_norm import BatchNormShift, GaussianNoise, WeightNormLinear, classifier
@@ -60,9 +60,19 @@ def test_the_unlabelled_loss_counts_the_evidence_of_any_class() -> None:
     real, fake = [evidence(row) for row in REAL], [evidence(row) for row in FAKE]
     expected = sum(-r / 2 + softplus(r) / 2 for r in real) / 2 + sum(softplus(f) / 2 for f in fake) / 2
     ctx = sample_latents()
-    assert d_unlabelled(ctx).item() == pytest.approx(expected, rel=1e-6)
+    assert dict(d_semi_supervised.parts(ctx))["d_unlabelled"].item() == pytest.approx(expected, rel=1e-6)
     assert ctx.logged["accuracy/real"].item() == 1
     assert ctx.logged["accuracy/fake"].item() == 0.5
+
+
+def test_one_pass_of_labelled_real_and_fake_samples_changes_no_term() -> None:
+    """The labelled term is that of the labelled samples alone; D is asked once."""
+    ctx, asked = sample_latents(), []
+    ctx.nets["D"].register_forward_hook(lambda net, inputs, output: asked.append(len(inputs[0])))
+    parts = dict(d_semi_supervised.parts(ctx))
+    assert parts["d_labelled"].item() == pytest.approx(d_labelled(sample_latents()).item(), rel=1e-6)
+    assert list(parts) == ["d_labelled", "d_unlabelled"]
+    assert asked == [6]
 
 
 def test_the_generator_matches_the_mean_features() -> None:
