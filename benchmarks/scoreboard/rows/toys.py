@@ -39,6 +39,7 @@ def toys() -> Iterable[Row]:
             full=Protocol(
                 recipe=recipe,
                 measure=Scored(name="sliced-w2"),
+                are_together=recipe == "parabola_norm",
                 claim=Claim(system="2-D GAN", text="samples follow the curve", bar=AtMost(bar)),
                 minutes=5,
             ),
