@@ -126,7 +126,7 @@ bench-serve: setup ## Measure the service against other servers of the same mode
 bench-train: setup ## Measure the training loop against the usual PyTorch loop (BENCH= names recipes)
 	@$(BIN)/python -m benchmarks.training.speed $(BENCH)
 
-gallery: setup ## Train a dozen recipes for two minutes each, draw docs/GALLERY.md, serve them all on PORT
+gallery: setup ## Train some recipes for a few minutes each, draw docs/GALLERY.md, serve them all on PORT
 	@$(BIN)/python -m benchmarks.gallery
 	@exec env GAN_MODELS="$$(ls runs/gallery-*/model.onnx | paste -sd,)" GAN_PORT='$(PORT)' $(BIN)/python -m serving
 

@@ -52,8 +52,11 @@ QUICK: Mapping[str, tuple[str, ...]] = {
     "vaegan_ns_small": ("--steps", "2000", "--data", "mnist5k"),
     "gan_ring8_small": ("--steps", "6000"),
     "pacgan2_ring8_small": ("--steps", "6000"),
+    "ppgn_small": ("--steps", "4000", "--data", "mnist5k"),
+    "progan_small": ("--steps", "5000", "--data", "mnist5k", "--size", "32"),
+    "lapgan_small": ("--steps", "1500", "--data", "mnist5k"),
 }
-"""Recipes that two cores train in two minutes each, with what makes them so short."""
+"""Recipes that two cores train in a few minutes each, with what makes them so short."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,8 +230,8 @@ def make_page(entries: Sequence[Entry], folder: str, before: str = "") -> str:
     head = [
         "# Gallery",
         "",
-        "One picture per model, made by the service from the exported file. `make gallery` trains a dozen recipes of at most",
-        "two minutes each, draws them, writes their lines and serves them all; a model that was trained for longer has its own",
+        "One picture per model, made by the service from the exported file. `make gallery` trains some recipes for a few",
+        "minutes each, draws them, writes their lines and serves them all; a model that was trained for longer has its own",
         "command. A URL gives the same bytes from the same model file, always.",
         "",
         "| recipe | picture | made by | trained by |",

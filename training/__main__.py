@@ -20,6 +20,7 @@ from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.model_card import ExportCard
 from training.recipes import CATALOGUE, DEFAULT
 from training.recipes.page import fill
+from training.recipes.systems import SYSTEMS, served
 from training.run.complete import Complete
 from training.run.config import RunConfig, find_config, read_config
 from training.run.context import CHECKPOINT_SECONDS, CHECKPOINTS, JobContext
@@ -123,9 +124,11 @@ class Export:
 
     run: tyro.conf.Positional[Path]
     """Run directory."""
+    variant: str | None = None
+    """A variant of the recipe, another way to sample the same nets; writes model-VARIANT.onnx."""
 
     def __call__(self, console: Console) -> int:
-        export_run(JobContext(run=self.run, device=torch.device("cpu"), environ=os.environ, console=console))
+        export_run(JobContext(run=self.run, device=torch.device("cpu"), environ=os.environ, console=console), self.variant)
         return 0
 
 
@@ -234,7 +237,14 @@ class List:
         table = Table(Column("recipe", style="bold", no_wrap=True), "what it is", box=None, pad_edge=False)
         for recipe in CATALOGUE.values():
             table.add_row(recipe.name, f"{recipe.summary} [dim]({recipe.data})\n{recipe.paper}[/dim]")
+            for variant in recipe.variants:
+                table.add_row(f"  {recipe.name}-{variant.name}", f"{variant.summary} [dim](export --variant)[/dim]")
         console.print(table)
+        systems = Table(Column("system", style="bold", no_wrap=True), "served by, recipes", box=None, pad_edge=False)
+        for system in SYSTEMS:
+            systems.add_row(system.name, f"{served(system).replace('`', '')}\n[dim]{', '.join(system.names)}[/dim]")
+        console.print()
+        console.print(systems)
         console.print("\ndata sets", style="bold")
         for name, entry in DATA.items():
             console.print(f"  {name:14} {entry.about}", highlight=False)

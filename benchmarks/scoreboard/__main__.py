@@ -17,11 +17,13 @@ from benchmarks.scoreboard.page import make_page
 from benchmarks.scoreboard.results import RESULTS
 from benchmarks.scoreboard.row import Row
 from benchmarks.scoreboard.rows import ROWS
+from benchmarks.scoreboard.systems import make_systems
 from training.errors import TrainingError
 from training.files import locked, write_whole
 from training.run.launch import Device, device_of
 
 PAGE = "SCOREBOARD.md"
+SYSTEMS_PAGE = "SYSTEMS.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +74,17 @@ def choose(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 
 
 def write_page(rows: Sequence[Row], docs: Path) -> Path:
-    """Make the page anew."""
+    """Make both pages anew; the scoreboard's path."""
     path = docs / PAGE
     write_whole(path, make_page(rows, docs / RESULTS).encode())
+    write_whole(docs / SYSTEMS_PAGE, make_systems(rows, docs / RESULTS).encode())
     return path
 
 
 def is_current(rows: Sequence[Row], docs: Path) -> bool:
-    """Whether the page is what the stored results make."""
-    path = docs / PAGE
-    return path.exists() and path.read_text() == make_page(rows, docs / RESULTS)
+    """Whether both pages are what the stored results make."""
+    pages = {docs / PAGE: make_page, docs / SYSTEMS_PAGE: make_systems}
+    return all(path.exists() and path.read_text() == make(rows, docs / RESULTS) for path, make in pages.items())
 
 
 def run_rows(rows: Sequence[Row], names: Sequence[str], workspace: Workspace, *, scale: str, seeds: int | None) -> int:

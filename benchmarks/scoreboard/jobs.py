@@ -193,7 +193,8 @@ def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[s
             workspace.run([*_train_words(protocol, protocol.recipe, seed, out, step), "--device", workspace.device])
         for words in commands:
             more = ["--device", workspace.device] if words[0] in BY_NETS else []
-            (workspace.run_here if are_together else workspace.run)([*(str(run) if w == RUN else w for w in words), *more])
+            places = [str(run) + word.removeprefix(RUN) if word.split("/")[0] == RUN else word for word in words]
+            (workspace.run_here if are_together else workspace.run)([*places, *more])
         over.append({"step": _last_step(run), "values": _values(run)})
         if len(stages) > 1:
             write_json(path, {"stages": over})

@@ -52,18 +52,23 @@ class Scored(Measure):
     name: str
     samples: int = 10_000
     nearest: int | None = None
+    variant: str | None = None
+    """Of the recipe, in the place of its own model."""
 
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """One: score."""
+        """One: score; before it the export of a variant."""
         nearest = None if self.nearest is None else str(self.nearest)
-        return [["score", RUN, "--samples", str(self.samples), *_option("--nearest", nearest)]]
+        exported = [] if self.variant is None else [["export", RUN, "--variant", self.variant]]
+        model = RUN if self.variant is None else f"{RUN}/model-{self.variant}.onnx"
+        return [*exported, ["score", model, "--samples", str(self.samples), *_option("--nearest", nearest)]]
 
     def read(self, run: Path) -> Measurement:
         """The row of scores.json whose measure is the name, or the name and a classifier's."""
-        rows = _json(run / SCORES)["rows"]
+        path = run / (SCORES if self.variant is None else f"scores-{self.variant}.json")
+        rows = _json(path)["rows"]
         row = next((row for row in rows if row["measure"].split("-lenet@")[0] == self.name), None)
         if row is None:
-            raise ScoreError(f"{run / SCORES} has no measure {self.name!r}: {', '.join(row['measure'] for row in rows)}")
+            raise ScoreError(f"{path} has no measure {self.name!r}: {', '.join(row['measure'] for row in rows)}")
         return Measurement(**row, others={row["measure"]: row["value"] for row in rows})
 
 
@@ -261,6 +266,40 @@ class RankCorrelation(Measure):
             value=rank_correlation(means, kids),
             samples=self.samples,
             by=f"over {len(kids)} stages of one run",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsTo(Measure):
+    """Steps until KID is at most ``kid``, between two stages in proportion; twice the run's steps where it never is.
+
+    For recipes whose settings do not depend on how many steps there will be, as ``RankCorrelation``.
+    """
+
+    kid: float
+    samples: int = 2_000
+    stages: tuple[float, ...] = CURVE
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """One a stage: score."""
+        return [["score", RUN, "--samples", str(self.samples)]]
+
+    def read(self, run: Path) -> Measurement:
+        """From stages.json."""
+        stages = [(int(stage["step"]), _kid(stage["values"])) for stage in _json(run / STAGES)["stages"]]
+        value, before = 2.0 * stages[-1][0], (0, math.inf)
+        for step, kid in stages:
+            if kid <= self.kid:
+                share = (before[1] - self.kid) / (before[1] - kid) if math.isfinite(before[1]) else 1.0
+                value = before[0] + share * (step - before[0])
+                break
+            before = (step, kid)
+        return Measurement(
+            measure=f"steps to a KID of {self.kid:g}",
+            value=value,
+            samples=self.samples,
+            by=f"{len(stages)} stages of one run",
+            others={f"kid at step {step}": kid for step, kid in stages},
         )
 
 

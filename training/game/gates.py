@@ -69,17 +69,20 @@ def equilibrium(target: float = 0.68, margin: float = 0.35) -> Gate:
     return Gate(f"equilibrium({target:g} +- {margin:g})", admit)
 
 
-def loss_ratio(low: float = 0.1, high: float = 10.0, *, d_back: float = 0.5, g_back: float = 0.1) -> Gate:
+def loss_ratio(
+    low: float = 0.1, high: float = 10.0, *, d_back: float = 0.5, g_back: float = 0.1, g_loss: str = "G/loss"
+) -> Gate:
     """Skip D from L_D / L_G < ``low`` until > ``d_back``, and G from > ``high`` until < ``g_back``.
 
     The training program of DeePSiM and of PPGN, Nguyen et al. 2017, arXiv:1612.00005, decides so. Which player was skipped at
-    the last update is read from ``rests/D`` and ``rests/G``, which the loop logs.
+    the last update is read from ``rests/D`` and ``rests/G``, which the loop logs. ``g_loss`` names L_G among the logged
+    scalars: the adversarial term, where G has others.
     """
 
     def admit(latest: Latest, players: tuple[str, ...]) -> tuple[str, ...]:
-        if "D/loss" not in latest or "G/loss" not in latest:
+        if "D/loss" not in latest or g_loss not in latest:
             return players
-        d, g = float(latest["D/loss"]), float(latest["G/loss"])
+        d, g = float(latest["D/loss"]), float(latest[g_loss])
         rested = {p for p in ("D", "G") if f"rests/{p}" in latest and latest[f"rests/{p}"]}
         skipped = {"D"} if d < (d_back if "D" in rested else low) * g else set()
         skipped |= {"G"} if d > (g_back if "G" in rested else high) * g else set()

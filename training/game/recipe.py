@@ -71,6 +71,22 @@ class Ema:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variant:
+    """Another sampler of a recipe's nets, exported as a file of its own by ``export --variant``; nothing is trained again."""
+
+    name: str
+    """Name of the variant."""
+    summary: str
+    """One line for the list of recipes."""
+    sampler: Callable[[Mapping[str, nn.Module]], nn.Module]
+    """The module from latents to a sample."""
+    latents: Callable[[int], Latents]
+    """Its inputs, given the number of classes of the data."""
+    classes: tuple[str, ...] = ()
+    """Names of the values of the latent ``y``; empty for those of the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that defines a GAN system, named part by part."""
 
@@ -116,6 +132,8 @@ class Recipe:
     """Applied to a real batch before the nets see it; None changes nothing."""
     sampler: Callable[[Mapping[str, nn.Module]], nn.Module] = lambda nets: nets["G"]
     """The module from latents to a sample, in the nets' own range, that is exported."""
+    variants: tuple[Variant, ...] = ()
+    """Other samplers of the same nets."""
     examine: Examine | None = None
     """Measures of nets other than G on test samples; None measures nothing."""
     bfloat16: Literal["untested", "equal", "forbidden"] = "untested"

@@ -44,6 +44,8 @@ def run_score(
 ) -> dict[str, Any]:
     """Score a model file: print the table, write ``scores.json`` next to the file, return what was written.
 
+    Of a variant, ``model-NAME.onnx``, the file is ``scores-NAME.json``.
+
     Args:
         model: an exported ONNX file.
         data: what to measure against; None takes the data set on the model's card, and for mnist5k all of MNIST where that
@@ -78,7 +80,8 @@ def run_score(
     )
     print_scores(scores, console)
     written = scores.to_json()
-    write_json(model.with_name("scores.json"), written)
+    variant = model.stem.removeprefix("model-") if model.stem.startswith("model-") else None
+    write_json(model.with_name(f"scores-{variant}.json" if variant else "scores.json"), written)
     return written
 
 

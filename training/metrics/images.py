@@ -7,6 +7,7 @@ import warnings
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
@@ -89,11 +90,6 @@ def entropy(shares: Tensor, samples: int) -> Estimate:
 def confidence(output: ClassifierOutput, *, bar: float = CONFIDENT) -> Estimate:
     """Share of images in which the likeliest class has at least that probability, and its standard error."""
     return share(output.probabilities.amax(1) >= bar)
-
-
-def agreement(output: ClassifierOutput, asked: Tensor) -> Estimate:
-    """Share of images whose predicted class is the class asked for, int64 [N], and its standard error."""
-    return share(output.classes == asked.cpu())
 
 
 def share(is_so: Tensor) -> Estimate:
@@ -189,3 +185,9 @@ def _narrow(samples: Tensor, data: DataSet, asked: Tensor | None) -> str | None:
         f"collapse: {len(samples):,} samples are spread{within} {ratio:.0%} as wide as {data.name} "
         f"(alarm below {ALARM_SPREAD:.0%})"
     )
+
+
+def laplacian_energy(images: Tensor) -> float:
+    """Mean square of the discrete Laplacian, images [N,C,H,W] in 0..1: greater where edges are sharper."""
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], device=images.device)[None, None]
+    return float(F.conv2d(images.flatten(0, 1)[:, None], kernel).square().mean())

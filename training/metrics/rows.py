@@ -11,13 +11,15 @@ from torch import Tensor
 from training.data import DataSet
 from training.data.oracle import ORACLES
 from training.metrics import images, neighbours, points, sequences, stacked
-from training.metrics.classifier import Classifier
+from training.metrics.classifier import Classifier, ClassifierOutput
 from training.metrics.images import Estimate
 from training.metrics.parzen import CENTRES, VALIDATION, parzen
 from training.metrics.sampled import Sampled
 
 MANIFOLD = 10_000
 """Most images of each side for precision, recall, density and coverage."""
+PARITY = ("even", "odd")
+"""Classes of a model that is asked for the parity of a digit."""
 MEMORISED = 2_000
 """Samples whose nearest training images are looked for, and as many test images."""
 
@@ -82,12 +84,45 @@ def classifier_rows(sampled: Sampled, reals: Reals, classifier: Classifier) -> t
         _row("least-class" + tail, float(shares.min()), float(real_shares.min()), len(fake), "share of the rarest class"),
     ]
     rows += _manifold_rows(tail, real.features, fake.features[:n], others.features)
-    if sampled.asked is not None and sampled.card.classes == classifier.classes:
-        real_value = None if reals.labels is None else images.agreement(real, reals.labels)
-        rows.append(
-            _row("agreement" + tail, images.agreement(fake, sampled.asked), real_value, len(fake), "class asked = class seen")
-        )
+    group = _grouping(sampled.card.classes, classifier.classes)
+    if sampled.asked is not None and group is not None:
+        asked, seen = sampled.asked, group(fake.classes)
+        real_value = None if reals.labels is None else images.share(group(real.classes) == group(reals.labels.cpu()))
+        rows.append(_row("agreement" + tail, images.share(seen == asked), real_value, len(fake), "class asked = class seen"))
+        rows += _within_rows(tail, real, fake[:n], asked[:n], others, reals, group)
     return rows, dict(zip(classifier.classes, shares.tolist(), strict=True))
+
+
+def _grouping(classes: tuple[str, ...], known: tuple[str, ...]) -> Callable[[Tensor], Tensor] | None:
+    """From the classifier's classes to the model's, where they are the same or their parity; else None."""
+    if classes == known:
+        return lambda seen: seen
+    return (lambda seen: seen % 2) if classes == PARITY and known[:2] == ("0", "1") else None
+
+
+def _within_rows(
+    tail: str,
+    real: ClassifierOutput,
+    fake: ClassifierOutput,
+    asked: Tensor,
+    others: ClassifierOutput,
+    reals: Reals,
+    group: Callable[[Tensor], Tensor],
+) -> list[ScoreRow]:
+    """Recall within each class asked for, the mean over them; none where a class has too few samples or no labels are known."""
+    if reals.labels is None or reals.other_labels is None:
+        return []
+    truth, other_truth = group(reals.labels.cpu()), group(reals.other_labels[: len(others)].cpu())
+    values: list[tuple[float, float]] = []
+    for label in asked.unique():
+        known, made = real.features[truth == label][:MANIFOLD], fake.features[asked == label]
+        unseen = others.features[other_truth == label]
+        if min(len(known), len(made), len(unseen)) <= neighbours.NEAREST:
+            return []
+        values.append((neighbours.manifolds(known, made).recall, neighbours.manifolds(known, unseen).recall))
+    own, real_value = (sum(column) / len(values) for column in zip(*values, strict=True))
+    by = f"prdc, k = {neighbours.NEAREST}, the mean over the classes asked for"
+    return [_row("recall-within" + tail, own, real_value, len(fake), by)]
 
 
 def _manifold_rows(tail: str, real: Tensor, fake: Tensor, others: Tensor) -> list[ScoreRow]:

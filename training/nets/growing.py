@@ -235,6 +235,13 @@ class Growth:
                 net.grow(self.height(step))
 
 
+def whole(nets: Mapping[str, nn.Module], step: int) -> None:
+    """A player's ``before`` hook: nets that could grow have their full size from the first step."""
+    for net in nets.values():
+        if isinstance(net, Growing):
+            net.grow(net.top)
+
+
 def enlarge(x: Tensor, times: int) -> Tensor:
     """Each pixel a square of 2^times x 2^times: [N,C,H,W] -> [N,C,H 2^times,W 2^times]."""
     return F.interpolate(x, scale_factor=1 << times, mode="nearest") if times else x

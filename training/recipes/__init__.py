@@ -13,6 +13,7 @@ from training.recipes import (
     margin,
     packing,
     pix2pix,
+    ppgn,
     progan,
     r3gan,
     salimans,
@@ -43,6 +44,7 @@ MODULES = (
     progan,
     r3gan,
     seqgan,
+    ppgn,
 )
 CATALOGUE: dict[str, Recipe] = {recipe.name: recipe for recipe in chain.from_iterable(m.RECIPES for m in MODULES)}
 DEFAULT = "cdcgan_r1"

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
 from contract import Categorical, Latents, Uniform
 from training.game.objective import Loss
 from training.game.optimisers import GeometricDecay, Optimiser, adam, sgd
 from training.game.recipe import Hyperparameters, Nets, Player, Recipe
 from training.game.schedules import Schedule, Update, alternate
+from training.game.step import Batch
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.pyramid import at_level
+from training.metrics.images import laplacian_energy
 from training.nets.pyramid import (
     DenseDiscriminator,
     DenseGenerator,
     DetailDiscriminator,
     DetailGenerator,
     Pyramid,
+    double,
+    halve,
 )
 from training.recipes.conditional import classes_of
 
@@ -26,6 +35,8 @@ NOISE = 100
 """Size of the latent of the lowest level; of the others it is the number of pixels."""
 BATCH = 64
 EPOCH = 60_000 // BATCH
+EXAMINED = 2_000
+"""Samples whose sharpness is measured."""
 
 
 def lapgan(name: str, summary: str, *, dense: tuple[int, int], width: int, steps: int, has_adam: bool = False) -> Recipe:
@@ -78,8 +89,29 @@ def lapgan(name: str, summary: str, *, dense: tuple[int, int], width: int, steps
         steps=steps,
         conditions=("y",),
         sampler=lambda nets: Pyramid([nets[name] for name in g_names]),
+        examine=examine,
         log_every=100,
     )
+
+
+def examine(nets: Mapping[str, nn.Module], test: Batch) -> dict[str, float]:
+    """Sharpness of samples, by Laplacian energy: over that of the level below, enlarged, and over that of real images.
+
+    ``real-gain`` is the first of real images. Latents are drawn by a fixed seed, a sample for each test label.
+    """
+    assert test.y is not None
+    x, y = test.x[:EXAMINED], test.y[:EXAMINED]
+    dice = torch.Generator().manual_seed(0)
+    sizes = {"z0": NOISE, **{f"z{level}": (SMALLEST << level) ** 2 for level in LEVELS[1:]}}
+    z = {key: (2 * torch.rand(len(x), size, generator=dice) - 1).to(x.device) for key, size in sizes.items()}
+    *lower, _ = generators = [nets[f"G{level}"] for level in LEVELS]
+    below, made = (Pyramid(part)(y, **z).clamp(-1, 1) for part in (lower, generators))
+    energy = laplacian_energy(made)
+    return {
+        "sharpness-gain": energy / laplacian_energy(double(below)),
+        "real-gain": laplacian_energy(x) / laplacian_energy(double(halve(x))),
+        "sharpness": energy / laplacian_energy(x),
+    }
 
 
 def single(name: str, summary: str, *, dense: tuple[int, int], steps: int, has_adam: bool = False) -> Recipe:

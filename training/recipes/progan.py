@@ -8,7 +8,7 @@ from training.game.recipe import Ema, Nets, Player, Recipe
 from training.game.schedules import alternate
 from training.losses.growing import on_faded_reals
 from training.losses.wasserstein import d_wasserstein, g_wasserstein
-from training.nets.growing import GrowingDiscriminator, GrowingGenerator, Grown, Growth, Widths
+from training.nets.growing import GrowingDiscriminator, GrowingGenerator, Grown, Growth, Widths, whole
 from training.penalties import drift, gradient_penalty
 
 KARRAS = "Karras et al. 2018, arXiv:1710.10196; tkarras/progressive_growing_of_gans"
@@ -25,6 +25,7 @@ def progan(
     steps: int,
     rates: tuple[float, float] = (1e-3, 1e-3),
     has_deviation: bool = True,
+    has_growth: bool = True,
 ) -> Recipe:
     """WGAN-GP with drift, Adam with betas (0, .99), an average of .999 a step; D and G in turns.
 
@@ -38,9 +39,10 @@ def progan(
         steps: number of steps.
         rates: Adam's rates of D and of G.
         has_deviation: whether D sees the standard deviation of its minibatch.
+        has_growth: whether the nets grow; else they have their full size from the start.
     """
     d_optimiser, g_optimiser = (adam(rate, (0.0, 0.99)) for rate in rates)
-    growth = Growth(stable=images // batch, fading=images // batch)
+    growth = Growth(stable=images // batch, fading=images // batch) if has_growth else whole
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         return {
@@ -76,9 +78,10 @@ G_SMALL, D_SMALL = Widths(256, 64), Widths(64, 16)
 
 RECIPES = tuple(
     recipe
-    for suffix, summary, has_deviation in (
-        ("", "nets that grow from 4x4 to 32x32 on StackedMNIST", True),
-        ("_no_deviation", "the same without minibatch standard deviation: what shows its use", False),
+    for suffix, summary, has_deviation, has_growth in (
+        ("", "nets that grow from 4x4 to 32x32 on StackedMNIST", True, True),
+        ("_no_deviation", "the same without minibatch standard deviation: what shows its use", False, True),
+        ("_whole", "the same at full size from the start: what growth is compared with", True, False),
     )
     for recipe in (
         progan(
@@ -90,6 +93,7 @@ RECIPES = tuple(
             images=600_000,
             steps=12_000_000 // 64,
             has_deviation=has_deviation,
+            has_growth=has_growth,
         ),
         progan(
             f"progan{suffix}_small",
@@ -101,6 +105,7 @@ RECIPES = tuple(
             steps=8000,
             rates=(3e-3, 6e-4),
             has_deviation=has_deviation,
+            has_growth=has_growth,
         ),
     )
 )

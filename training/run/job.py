@@ -13,7 +13,7 @@ from torch.backends import cudnn
 from contract import Card
 from training.data import DataError, DataSet, load
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
-from training.export.sample_grid import picture_of, sampler_of
+from training.export.sample_grid import picture_of
 from training.export.samplers import output_of
 from training.export.to_onnx import export, package_versions
 from training.files import locked, remove_leftovers, write_json
@@ -21,7 +21,7 @@ from training.game.batches import Batches
 from training.game.check import check_shapes
 from training.game.loop import Game, play
 from training.game.precision import resolve_precision
-from training.game.recipe import Recipe
+from training.game.recipe import Recipe, Variant
 from training.game.step import Batch
 from training.report import Progress
 from training.run import checkpoint
@@ -30,8 +30,9 @@ from training.run.config import FILE, OLD_FILE, RunConfig, find_config, read_con
 from training.run.context import JobContext
 from training.run.keeping import Keeper
 from training.run.ranks import count_ranks, share_config, share_state
+from training.run.variants import MODEL as MODEL
+from training.run.variants import model_of, variant_of
 
-MODEL = "model.onnx"
 EXAMINATION = "examination.json"
 
 
@@ -110,15 +111,16 @@ def repeatable() -> AbstractContextManager[None]:
     return cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32)
 
 
-def export_run(context: JobContext) -> Path:
-    """Export the newest checkpoint of a run again.
+def export_run(context: JobContext, variant: str | None = None) -> Path:
+    """Export the newest checkpoint of a run again, as its own model or as a variant of its recipe.
 
     Raises:
-        TrainingError: the run has no checkpoint, or the exported file differs from the nets.
+        TrainingError: the run has no checkpoint, its recipe has no such variant, or the exported file differs from the nets.
     """
     game, data = open_run(context)
+    other = None if variant is None else variant_of(game.recipe, variant)
     context.console.print(f"exporting the checkpoint of step {game.step}")
-    return export_game(game, data, context)
+    return export_game(game, data, context, other)
 
 
 def open_run(context: JobContext) -> tuple[Game, DataSet]:
@@ -242,18 +244,17 @@ def model_name(recipe: Recipe, data: DataSet) -> str:
     return f"{recipe.name}-{data.name.replace(':', '-')}"
 
 
-def export_game(game: Game, data: DataSet, context: JobContext) -> Path:
-    """Write the game's generator into the run directory as it is now.
+def export_game(game: Game, data: DataSet, context: JobContext, variant: Variant | None = None) -> Path:
+    """Write the game's generator into the run directory as it is now, or a variant of it next to that.
 
     Raises:
         ExportError: the exported file differs from the nets.
     """
-    path = context.run / MODEL
-    difference = export(sampler_of(game, data), card_of(game, data), path)
-    size, off = path.stat().st_size, difference["float"]
-    context.console.print(
-        f"exported {path}, {size:,} bytes; torch and onnxruntime differ by {off:.1g}", markup=False, highlight=False
-    )
+    sampler, card, name = model_of(game, data, card_of(game, data), variant)
+    path = context.run / name
+    off = export(sampler, card, path)["float"]
+    said = f"exported {path}, {path.stat().st_size:,} bytes; torch and onnxruntime differ by {off:.1g}"
+    context.console.print(said, highlight=False)
     return path
 
 

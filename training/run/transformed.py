@@ -6,7 +6,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from training.data import DataSet
 from training.export.sample_grid import evaluating
@@ -15,6 +14,7 @@ from training.game.loop import Game
 from training.game.priors import from_priors
 from training.metrics.classifier import classifier_for
 from training.metrics.command import CLASSIFIERS
+from training.metrics.images import laplacian_energy
 from training.run.context import JobContext
 from training.run.job import EXAMINATION, open_run, unseen
 
@@ -62,9 +62,3 @@ def change(game: Game, data: DataSet) -> Tensor:
             x: Tensor = module(**latents, picture=recipe.picture(game.batches.scale(items)))
             parts.append(x if recipe.pixels == "unit" else (x + 1) / 2)
     return torch.cat(parts).clamp(0, 1)
-
-
-def laplacian_energy(images: Tensor) -> float:
-    """Mean square of the discrete Laplacian, images [N,C,H,W] in 0..1: greater where edges are sharper."""
-    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], device=images.device)[None, None]
-    return float(F.conv2d(images.flatten(0, 1)[:, None], kernel).square().mean())

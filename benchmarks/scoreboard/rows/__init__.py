@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from benchmarks.scoreboard.row import Row
 from benchmarks.scoreboard.rows.critics import bare, critics
+from benchmarks.scoreboard.rows.features import features
 from benchmarks.scoreboard.rows.gates import gates, ours
 from benchmarks.scoreboard.rows.images import first, variational
 from benchmarks.scoreboard.rows.labelled import labelled
-from benchmarks.scoreboard.rows.levels import growing, pyramids
+from benchmarks.scoreboard.rows.levels import details, growing, paces, pyramids
 from benchmarks.scoreboard.rows.modern import plain, small, stacked
 from benchmarks.scoreboard.rows.pictures import codes, completions, pictures
 from benchmarks.scoreboard.rows.sequences import sequences
@@ -27,12 +28,15 @@ ROWS: tuple[Row, ...] = (
     *codes(),
     *completions(),
     *pyramids(),
+    *details(),
     *growing(),
+    *paces(),
     *stacked(),
     *plain(),
     *small(),
     *ours(),
     *gates(),
     *sequences(),
+    *features(),
 )
 """Every row, in the order of the page."""

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from benchmarks.scoreboard.measures import Against, Collapsed, Examined, Filled, Logged, RankCorrelation, Reconstructed, Scored
+from benchmarks.scoreboard.measures import (
+    Against,
+    Collapsed,
+    Examined,
+    Filled,
+    Logged,
+    RankCorrelation,
+    Reconstructed,
+    Scored,
+    StepsTo,
+)
 from training.metrics.errors import ScoreError
 
 
@@ -115,3 +125,28 @@ def test_a_completion_is_read_from_the_folder_of_its_mask(tmp_path: Path) -> Non
     measurement = measure.read(tmp_path)
     assert (measurement.value, measurement.samples, measurement.others) == (1.5, 7, content["values"])
     assert measure.commands({}) == [["complete", "RUN", "--mask", "left", "--test", "7", "--steps", "1000"]]
+
+
+def test_a_variant_is_exported_and_scored_apart(tmp_path: Path) -> None:
+    """Its figures have a file of their own, so that rows of one run do not overwrite each other's."""
+    write(tmp_path / "scores-parity.json", {"rows": [row("agreement-lenet@0", 0.9)]})
+    measure = Scored(name="agreement", samples=7, variant="parity")
+    assert measure.read(tmp_path).value == 0.9
+    assert measure.commands({}) == [
+        ["export", "RUN", "--variant", "parity"],
+        ["score", "RUN/model-parity.onnx", "--samples", "7"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kids", "steps"), [((0.9, 0.3, 0.05), 240.0), ((0.05, 0.1, 0.01), 100.0), ((0.9, 0.8, 0.7), 600.0)], ids=str
+)
+def test_steps_to_a_kid(kids: tuple[float, ...], steps: float, tmp_path: Path) -> None:
+    """In proportion between two stages; the first stage where it suffices; twice the run where no stage does."""
+    write(
+        tmp_path / "stages.json",
+        {"stages": [{"step": 100 * (i + 1), "values": {"kid-lenet@0": kid}} for i, kid in enumerate(kids)]},
+    )
+    measurement = StepsTo(kid=0.2).read(tmp_path)
+    assert measurement.value == pytest.approx(steps)
+    assert measurement.others["kid at step 100"] == kids[0]

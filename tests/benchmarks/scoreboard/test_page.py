@@ -14,8 +14,10 @@ from benchmarks.scoreboard.page import COLUMNS, make_page
 from benchmarks.scoreboard.results import RESULTS, Result, load_results, path_of, store_result
 from benchmarks.scoreboard.row import Protocol, Published, Row
 from benchmarks.scoreboard.rows import ROWS
+from benchmarks.scoreboard.systems import make_systems
 from tests.repository.files import ROOT
 from training.errors import TrainingError
+from training.recipes.systems import SYSTEMS
 
 ROW = Row(
     name="toy",
@@ -163,3 +165,14 @@ def test_rows_are_chosen_by_name() -> None:
     assert choose([ROW], ["toy", "toy"]) == [ROW]
     with pytest.raises(TrainingError, match="must be one of toy, got tory"):
         choose([ROW], ["tory"])
+
+
+def test_the_page_of_systems_has_a_line_for_each_with_its_verdicts() -> None:
+    """docs/SYSTEMS.md: claims of the rows of its recipes, completion's apart from DCGAN's; R3GAN is no such system."""
+    page = make_systems(ROWS, ROOT / "docs" / RESULTS)
+    lines = {line.split("<br>")[0].removeprefix("| "): line for line in page.splitlines() if "<br>" in line}
+    assert list(lines) == [system.name for system in SYSTEMS]
+    assert "digits without labels" in lines["DCGAN"]
+    assert "digits without labels" not in lines["completion"]
+    assert "20 points" in lines["completion"]
+    assert "| not shown |" in lines["gates"]

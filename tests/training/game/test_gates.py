@@ -90,6 +90,13 @@ def test_loss_ratio_admits_everyone_until_both_losses_are_known() -> None:
     assert loss_ratio().admit(latest(D_loss=0.01), ("D",)) == ("D",)
 
 
+def test_loss_ratio_may_read_one_term_of_gs_loss() -> None:
+    """PPGN's G has terms of pixels and features, by which D would always seem far ahead."""
+    now = {**latest(D_loss=1.0, G_loss=20.0), "G/adversarial": torch.tensor(1.0)}
+    assert loss_ratio().admit(now, ("D", "G")) == ("G",)
+    assert loss_ratio(g_loss="G/adversarial").admit(now, ("D", "G")) == ("D", "G")
+
+
 def test_a_round_notes_what_equilibrium_looks_at() -> None:
     """cost/real is the mean of -log D(x), cost/fake that of -log(1 - D(G(z))), wherever D moves and answers with logits."""
     recipe = CATALOGUE["vanilla"]

@@ -99,12 +99,12 @@ def test_the_error_of_the_entropy_is_its_spread_over_samples() -> None:
     assert images.entropy(torch.from_numpy(shares), 400)[1] == pytest.approx(float(np.std(values)), rel=0.15)
 
 
-def test_confidence_and_agreement_are_shares() -> None:
+def test_confidence_and_any_share() -> None:
     """Of four images, two are confident, three show what was asked."""
     probabilities = torch.tensor([[0.95, 0.05], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], dtype=torch.float64)
     output = ClassifierOutput(torch.zeros(4, 1), probabilities)
     assert images.confidence(output) == (0.5, 0.25)
-    assert images.agreement(output, torch.tensor([0, 0, 0, 0]))[0] == 0.75
+    assert images.share(output.classes == 0)[0] == 0.75
 
 
 def test_spread_is_the_distance_from_the_mean() -> None:

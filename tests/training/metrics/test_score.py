@@ -38,10 +38,11 @@ def test_a_conditional_image_model(picker: ModelFile, digits: DataSet, digits_te
     tail = classifier.name
     judged = ("kid", "fid", "confidence", "entropy", "least-class", "precision", "recall", "density", "coverage", "agreement")
     by_pixels = ("parzen", "memorisation", "1nn-error")
-    assert [row.measure for row in scores.rows] == [*(f"{name}-{tail}" for name in judged), *by_pixels]
+    assert [row.measure for row in scores.rows] == [*(f"{name}-{tail}" for name in (*judged, "recall-within")), *by_pixels]
     rows = {row.measure: row for row in scores.rows}
     assert all(row.real is not None for row in scores.rows)
     assert rows[f"agreement-{tail}"].value == 1
+    assert rows[f"recall-within-{tail}"].value < 0.1 < (rows[f"recall-within-{tail}"].real or 0)
     assert rows[f"fid-{tail}"].value > 3 * (rows[f"fid-{tail}"].real or 0)
     assert rows[f"kid-{tail}"].value > 10 * abs(rows[f"kid-{tail}"].real or 0)
     assert rows["parzen"].value < (rows["parzen"].real or 0)

@@ -19,6 +19,7 @@ from training.nets.growing import (
     PixelNorm,
     Widths,
     enlarge,
+    whole,
 )
 from training.nets.pyramid import halve
 
@@ -176,3 +177,10 @@ def test_a_side_that_is_no_power_of_two_is_refused(side: int) -> None:
     """The message names the sides that are right."""
     with pytest.raises(ValueError, match=rf"must have a side of 4, 8, 16, 32, ..., got {side}: use --size"):
         generator(side)
+
+
+def test_nets_at_full_size_from_the_start() -> None:
+    """At the first step already the highest level takes part in full: what growth is compared with."""
+    g = generator()
+    whole({"G": g}, 0)
+    assert g.now() == (2, 1.0)

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from training.data import load
+from training.game.step import Batch
 from training.nets.pyramid import DetailGenerator, Pyramid, double, halve
 from training.recipes import CATALOGUE
 
@@ -68,3 +70,22 @@ def test_the_twin_of_one_scale_has_as_many_weights(name: str, twin: str) -> None
     for role in "GD":
         ours = sum(p.numel() for n, net in nets.items() if n[0] == role for p in net.parameters())
         assert sum(p.numel() for p in other[role].parameters()) == pytest.approx(ours, rel=2e-3)
+
+
+def test_sharpness_is_over_the_level_below() -> None:
+    """Where the highest level draws no details the gain is 1; its own initial ones add some. Real digits gain more than 2."""
+    recipe = CATALOGUE["lapgan_small"]
+    torch.manual_seed(0)
+    nets = recipe.nets((1, 28, 28), recipe.latents(10))
+    data = load("mnist5k", environ={})
+    assert data.labels is not None
+    test = Batch(data.items[:100].float() / 127.5 - 1, data.labels[:100])
+    assert recipe.examine is not None
+    with torch.no_grad():
+        first = recipe.examine(nets, test)
+        for weight in list(nets["G2"].parameters())[-2:]:
+            nn.init.zeros_(weight)
+        none = recipe.examine(nets, test)
+    assert none["sharpness-gain"] == pytest.approx(1)
+    assert first["sharpness-gain"] > 1
+    assert first["real-gain"] == none["real-gain"] > 2

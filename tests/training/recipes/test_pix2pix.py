@@ -14,11 +14,11 @@ from tests.training.conftest import tiny_config, tiny_context, train_tiny
 from training.__main__ import main
 from training.errors import RecipeError
 from training.game.check import check_parts
+from training.metrics.images import laplacian_energy
 from training.nets.translation import PatchDiscriminator, UNet, dropout_size
 from training.recipes import CATALOGUE
 from training.recipes.pix2pix import edges
 from training.run.job import set_up
-from training.run.transformed import laplacian_energy
 
 
 def test_edges_are_the_outline_of_what_is_bright() -> None:
