@@ -25,24 +25,31 @@ On CUDA: full float32, and cuDNN's default convolution algorithm. onnxruntime's 
 algorithms and may choose another one in the next process.
 """
 
-OPTIONS: Mapping[str, int] = {"inter_op_num_threads": 1, "log_severity_level": 3}
-"""Attributes of ``onnxruntime.SessionOptions``; the number of threads of one operator is the caller's."""
+OPTIONS: Mapping[str, int] = {"inter_op_num_threads": 1, "log_severity_level": 3, "enable_mem_pattern": False}
+"""Attributes of ``onnxruntime.SessionOptions``; the number of threads of one operator is the caller's.
+
+A memory pattern is kept for each batch size, and each needs one block as large as all results of a run.
+"""
 
 CONFIG: Mapping[str, str] = {"session.intra_op.allow_spinning": "0"}
 """Entries of ``SessionOptions.add_session_config_entry``."""
 
+IDLE_CORES: Mapping[str, str] = {"session.intra_op.allow_spinning": "1", "session.intra_op.spin_duration_us": "50"}
+"""Entries of a session for idle cores: a thread waits busily for 50 us for the next operator, then sleeps."""
 
-def set_options(options: Any, intra_op_threads: int) -> None:
+
+def set_options(options: Any, intra_op_threads: int, *, for_idle_cores: bool = False) -> None:
     """Set the options of a session.
 
     Args:
         options: an ``onnxruntime.SessionOptions``.
         intra_op_threads: threads of one operator; 0 means one for each core.
+        for_idle_cores: whether to use ``IDLE_CORES``.
     """
     options.intra_op_num_threads = intra_op_threads
     for name, value in OPTIONS.items():
         setattr(options, name, value)
-    for name, entry in CONFIG.items():
+    for name, entry in {**CONFIG, **(IDLE_CORES if for_idle_cores else {})}.items():
         options.add_session_config_entry(name, entry)
 
 

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
+from serving.engine.activity import Activity
 from serving.engine.registry import ModelEntry
 from serving.engine.reload import Reloader
 from serving.errors import MethodNotAllowed, NotFound, Problem
@@ -33,7 +34,7 @@ from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver, make_observer
 from serving.oip.routes import error_reply, is_protocol
 from serving.openapi.document import split_route
-from serving.settings import Settings, model_files, worker_threads
+from serving.settings import Settings, model_files, usable_cores, worker_threads
 
 if TYPE_CHECKING:
     from serving.observability.tracing import Tracing
@@ -50,6 +51,7 @@ def create_app(
     log: Log = print_event,
     log_writer: LogWriter | None = None,
     tracing: Tracing | None = None,
+    activity: Activity | None = None,
 ) -> ASGIApp:
     """Load and check the models, and create the ASGI application around ``.flask``.
 
@@ -63,6 +65,7 @@ def create_app(
         log: writes events.
         log_writer: writes request lines, unless ``settings.request_log`` is off; None for no request log.
         tracing: exports spans; None to follow ``settings.tracing`` and OpenTelemetry's environment variables.
+        activity: inferences of all worker processes; None when this process is the only one.
 
     Raises:
         StartError: a setting, a model or the device is invalid.
@@ -71,15 +74,17 @@ def create_app(
     observer = make_observer(settings, metrics, log_writer, tracing)
     provider = resolve_provider(settings.provider)
     files = model_files(settings)
+    activity = activity or Activity()
     load = partial(
         load_model,
         provider=provider,
         intra_op_threads=settings.intra_op_threads,
+        idle_threads=settings.idle_threads or usable_cores(),
         max_batch=settings.max_batch,
         trust=trust_of(settings),
     )
     models = load_models(files, load)
-    service = create_service(settings, models.values(), metrics)
+    service = create_service(settings, models.values(), metrics, activity)
     if log_writer:
         service.watchdog.on_exit = log_writer.close
     for entry in service.registry.values():

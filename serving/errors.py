@@ -44,6 +44,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from math import ceil
 from typing import ClassVar
@@ -122,9 +123,18 @@ class Problem(ServingError):
 
     def body(self) -> bytes:
         """The response body, RFC 9457."""
-        title = HTTPStatus(self.status).phrase
-        members = {"type": "about:blank", "title": title, "status": self.status, "code": self.code, "detail": self.detail}
-        return json.dumps({**members, **self.facts}).encode() + b"\n"
+        if self.facts:
+            return _problem_body(self.status, self.code, self.detail, **self.facts)
+        return _kept_body(self.status, self.code, self.detail)
+
+
+def _problem_body(status: int, code: str, detail: str, **facts: object) -> bytes:
+    members = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
+    return json.dumps({**members, **facts}).encode() + b"\n"
+
+
+_kept_body = lru_cache(16)(_problem_body)
+"""Under overload the same refusal is sent thousands of times a second."""
 
 
 class BadRequest(Problem):

@@ -35,6 +35,8 @@ class Settings:
     """Threads of a worker, each for one request; unset means a full batch, a full queue and 16 more."""
     intra_op_threads: int = 1
     """Threads of one inference."""
+    idle_threads: int | None = None
+    """Threads of an inference on the CPU that begins while no other worker runs one; unset means one per core."""
     provider: Provider = "auto"
     """Device of the models; ``cuda`` never falls back to the CPU, ``auto`` uses CUDA if available."""
     max_batch: int = 64
@@ -58,7 +60,9 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies whose ``X-Forwarded-For`` names the client."""
     request_log: bool = True
-    """Whether each request is logged."""
+    """Whether requests are logged."""
+    request_log_every: int = 1
+    """Of the answers below 400, each how many of a worker is logged; all others are."""
     tracing: bool = False
     """Whether requests are traced by OpenTelemetry, configured by its own ``OTEL_*`` variables."""
     deadline_seconds: float = 30.0
@@ -178,6 +182,7 @@ _FIELDS: dict[str, Field] = {
     "workers": _integer(1, 1024),
     "threads": _integer(1, 4096),
     "intra_op_threads": _integer(1, 1024),
+    "idle_threads": _integer(1, 1024),
     "provider": _choice(auto="auto", cpu="cpu", cuda="cuda"),
     "max_batch": _integer(1, 4096),
     "queue_limit": _integer(1, 65536),
@@ -190,6 +195,7 @@ _FIELDS: dict[str, Field] = {
     "client_rate": _number(0.001, 10**6, "samples a second"),
     "trusted_proxies": (_networks, "IP addresses or networks, separated by commas"),
     "request_log": _choice(on=True, off=False),
+    "request_log_every": _integer(1, 10**6),
     "tracing": _choice(on=True, off=False),
     "deadline_seconds": _seconds(0.001, 3600),
     "cache_bytes": _integer(0, 2**40),

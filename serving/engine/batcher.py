@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from contract import Array, Overrides
+from serving.engine.activity import Activity
 from serving.errors import QueueFull, ShuttingDown
 from serving.latents.sources import RowSource
 from serving.observability.metrics import BatchMetrics
@@ -56,16 +57,25 @@ class Batcher:
         queue_limit: maximum rows that wait while a batch runs.
         metrics: records queue depth, waiting times and batch sizes.
         quick_seconds: maximum expected duration of a batch that runs on the loop.
+        activity: is told of each inference; None for one of its own.
     """
 
     def __init__(
-        self, run: RunModel, *, max_batch: int, queue_limit: int, metrics: BatchMetrics, quick_seconds: float = QUICK_SECONDS
+        self,
+        run: RunModel,
+        *,
+        max_batch: int,
+        queue_limit: int,
+        metrics: BatchMetrics,
+        quick_seconds: float = QUICK_SECONDS,
+        activity: Activity | None = None,
     ) -> None:
         self._run = run
         self._max_batch = max_batch
         self._queue_limit = queue_limit
         self._metrics = metrics
         self._quick_seconds = quick_seconds
+        self._activity = activity or Activity()
         # Duration of the latest batch by bit length of its size; a batch of unknown duration runs in the thread.
         self._seconds: dict[int, float] = {}
         self._thread: ThreadPoolExecutor | None = None
@@ -106,6 +116,19 @@ class Batcher:
                 raise
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def check_room(self, rows: int) -> None:
+        """Check that rows can be queued now; of more rows than a batch holds, the first batch.
+
+        Raises:
+            QueueFull: the queue has no room for them.
+            ShuttingDown: the batcher is closed.
+        """
+        if self._is_closed:
+            raise ShuttingDown()
+        room = self._queue_limit + (0 if self.running_since else self._max_batch)
+        if self._waiting_rows + min(rows, self._max_batch) > room:
+            raise QueueFull(self._queue_limit)
+
     def submit(self, job: Job) -> None:
         """Queue a job; its future ``rows`` is resolved when its batch ends, unless the job is withdrawn.
 
@@ -116,11 +139,7 @@ class Batcher:
         rows = len(job.sources)
         if not 1 <= rows <= self._max_batch:
             raise ValueError(f"a job must have 1..{self._max_batch} sources, got {rows}")
-        if self._is_closed:
-            raise ShuttingDown()
-        room = self._queue_limit + (0 if self.running_since else self._max_batch)
-        if self._waiting_rows + rows > room:
-            raise QueueFull(self._queue_limit)
+        self.check_room(rows)
         self._waiting.append(job)
         self._waiting_rows += rows
         job.timings.is_queued = True
@@ -162,6 +181,7 @@ class Batcher:
         batch = Batch(len(sources))
         self._metrics.size(batch.rows)
         self.running_since = time.monotonic()
+        self._activity.begin()
         if self._seconds.get(batch.rows.bit_length(), self._quick_seconds) < self._quick_seconds:
             self._deliver(batch, jobs, *self._infer(batch, sources, overrides))
         else:
@@ -191,6 +211,7 @@ class Batcher:
 
     def _deliver(self, batch: Batch, jobs: Sequence[Job], rows: Array | None, error: Exception | None) -> None:
         self.running_since = None
+        self._activity.end(batch.ended - batch.begun)
         if self._waiting:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._run_after_next_turn)

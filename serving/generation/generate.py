@@ -221,6 +221,7 @@ async def _body(
     in_flight = service.coalescer.find(key)
     is_shared = in_flight is not None
     if in_flight is None:
+        request.entry.batcher.check_room(len(request.sources))  # before any work for a request that is refused
         service.token_bucket.acquire(request_headers.client, len(request.sources))
         in_flight = service.coalescer.start(key, partial(produce, service, request))
     if request_headers.context:

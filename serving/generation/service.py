@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from contract import Array, Overrides
 from serving.encoding.animations import animation_fingerprints
 from serving.encoding.formats import fingerprints
+from serving.engine.activity import Activity
 from serving.engine.batcher import Batcher, RunModel
 from serving.engine.golden_files import hash_golden_files
+from serving.engine.idle_cores import IdleCores
 from serving.engine.registry import ModelEntry, Registry
 from serving.errors import ClientDisconnected, InternalProblem, Problem
 from serving.generation.coalescing import Coalescer
@@ -31,13 +33,20 @@ BURST_SECONDS = 2.0
 """A client's full bucket holds the tokens of this many seconds."""
 
 
-def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics) -> Service:
+def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics, activity: Activity | None = None) -> Service:
     """Build what ``generate`` needs: a batcher for each model, the response cache, and the encoders' fingerprints."""
+    activity = activity or Activity()  # one for all models of the worker
     batch_metrics = BatchMetrics(metrics)
 
     def make_entry(model: Model) -> ModelEntry:
-        run = timed_run(model, metrics)
-        batcher = Batcher(run, max_batch=settings.max_batch, queue_limit=settings.queue_limit, metrics=batch_metrics)
+        run = timed_run(model, metrics, IdleCores(activity) if model.idle_session else None)
+        batcher = Batcher(
+            run,
+            max_batch=settings.max_batch,
+            queue_limit=settings.queue_limit,
+            metrics=batch_metrics,
+            activity=activity,
+        )
         return ModelEntry(model, batcher, hash_golden_files(model))
 
     return Service(
@@ -52,14 +61,24 @@ def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics
     )
 
 
-def timed_run(model: Model, metrics: Metrics) -> RunModel:
-    """Return the function by which the batcher runs the model: it records the time of each inference."""
+def timed_run(model: Model, metrics: Metrics, idle_cores: IdleCores | None = None) -> RunModel:
+    """Return the function by which the batcher runs the model: it records the time of each inference.
+
+    Args:
+        model: the model.
+        metrics: get the times.
+        idle_cores: chooses inferences of more threads; None for a model with one session.
+    """
     duration = metrics.inference.labels(model.card.name, model.provider)
 
     def run(sources: Sequence[RowSource], overrides: Sequence[Overrides]) -> Array:
         start = time.perf_counter()
-        rows = model.sample(sources, overrides)
-        duration.observe(time.perf_counter() - start)
+        is_wide = idle_cores is not None and idle_cores.are_used(len(sources))
+        rows = model.sample(sources, overrides, on_idle_cores=is_wide)
+        seconds = time.perf_counter() - start
+        duration.observe(seconds)
+        if idle_cores:
+            idle_cores.record(len(sources), is_wide, seconds)
         padding = model.batching.padding(len(sources))
         if padding:
             metrics.padding.inc(padding)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -26,12 +26,17 @@ class BatchingMode:
 
     rows: int | None = None
     """The only batch size; None means any."""
+    most: int | None = None
+    """Where any size is allowed, rows of one run at most: a larger batch is several runs."""
 
     def run(self, session: Session, inputs: Inputs) -> Array:
         """The outputs of a graph's inputs, one row each."""
-        if self.rows is None:
-            return _run(session, inputs)
         count = len(next(iter(inputs.values())))
+        if self.rows is None:
+            if self.most is None or count <= self.most:
+                return _run(session, inputs)
+            starts = range(0, count, self.most)
+            return np.concatenate([_run(session, _part(inputs, start, self.most)) for start in starts])
         starts = range(0, count, self.rows)
         return np.concatenate([self._run_padded(session, inputs, start) for start in starts])
 
@@ -40,16 +45,24 @@ class BatchingMode:
         """``any``, ``padded`` or ``single``."""
         return {None: "any", 1: "single"}.get(self.rows, "padded")
 
+    def for_idle_cores(self) -> BatchingMode:
+        """The mode of the session for idle cores: runs of a quarter of the rows, whose memory that session keeps, too."""
+        return self if self.most is None else replace(self, most=max(1, self.most // 4))
+
     def padding(self, count: int) -> int:
         """The number of padding rows for ``count`` requested ones."""
         return 0 if self.rows is None else -count % self.rows
 
     def _run_padded(self, session: Session, inputs: Inputs, start: int) -> Array:
         assert self.rows is not None
-        wanted = {name: values[start : start + self.rows] for name, values in inputs.items()}
+        wanted = _part(inputs, start, self.rows)
         count = len(next(iter(wanted.values())))
         padded = {name: np.resize(values, (self.rows, *values.shape[1:])) for name, values in wanted.items()}
         return _run(session, padded)[:count]
+
+
+def _part(inputs: Inputs, start: int, rows: int) -> Inputs:
+    return {name: values[start : start + rows] for name, values in inputs.items()}
 
 
 def _run(session: Session, inputs: object) -> Array:
@@ -57,17 +70,26 @@ def _run(session: Session, inputs: object) -> Array:
     return outputs[0]
 
 
-def find_batching_mode(session: Session, card: Card, max_batch: int, provider: Device = "cpu") -> BatchingMode:
+def find_batching_mode(
+    session: Session, card: Card, max_batch: int, provider: Device = "cpu", most: int | None = None
+) -> BatchingMode:
     """The first batching mode in which no row depends on its neighbours.
 
     On CUDA batches have one size from the start: another size is another kernel, whose sums differ in their last bits (H100: 12
     of 4,160 rows had another grey level), which the few probe seeds need not show.
 
+    Args:
+        session: of the model.
+        card: of the model.
+        max_batch: rows of the largest batch.
+        provider: device of the session.
+        most: rows of one run at most, where any size is allowed; None for no limit.
+
     Raises:
         Nondeterministic: no mode does.
         ModelError: an output has a wrong shape or is not finite.
     """
-    modes = (BatchingMode(), BatchingMode(max_batch), BatchingMode(1))
+    modes = (BatchingMode(most=most), BatchingMode(max_batch), BatchingMode(1))
     for batching in modes if provider == "cpu" else modes[1:]:
         if is_deterministic(session, batching, card, max_batch):
             return batching
@@ -78,14 +100,28 @@ def is_deterministic(session: Session, batching: BatchingMode, card: Card, max_b
     """Whether rows are bit-equal alone and at every position of batches of many sizes."""
     alone = np.concatenate([batching.run(session, probe_inputs(card.latents, card.picture, [seed])) for seed in PROBE_SEEDS])
     check_output(alone, card, len(PROBE_SEEDS))
-    sizes = sorted({size for size in PROBE_SIZES if size <= max_batch} | {1, max_batch})
-    return all(_is_same_in_batch(session, batching, card, alone, size, shift) for size in sizes for shift in (0, 3))
+    return all(_is_same_in_batch(session, batching, card, alone, size, shift) for size in _sizes(max_batch) for shift in (0, 3))
 
 
 def _is_same_in_batch(session: Session, batching: BatchingMode, card: Card, alone: Array, size: int, shift: int) -> bool:
     indices = [(row + shift) % len(PROBE_SEEDS) for row in range(size)]
     rows = batching.run(session, probe_inputs(card.latents, card.picture, [PROBE_SEEDS[index] for index in indices]))
     return rows.tobytes() == alone[indices].tobytes()
+
+
+def agrees(session: Session, other: Session, batching: BatchingMode, card: Card, max_batch: int) -> bool:
+    """Whether the session for idle cores gives the bytes of the first, alone and in batches of many sizes, goldens included."""
+    alone = np.concatenate([batching.run(session, probe_inputs(card.latents, card.picture, [seed])) for seed in PROBE_SEEDS])
+    goldens = [probe_inputs(card.latents, card.picture, [golden.seed]) for golden in card.goldens]
+    mode = batching.for_idle_cores()
+    sizes = _sizes(max_batch if mode.most is None else min(max_batch, 2 * mode.most))  # larger ones are runs of these
+    return all(_is_same_in_batch(other, mode, card, alone, size, 0) for size in sizes) and all(
+        batching.run(session, inputs).tobytes() == mode.run(other, inputs).tobytes() for inputs in goldens
+    )
+
+
+def _sizes(max_batch: int) -> list[int]:
+    return sorted({size for size in PROBE_SIZES if size <= max_batch} | {1, max_batch})
 
 
 def check_output(rows: Array, card: Card, count: int) -> None:

@@ -24,6 +24,8 @@ NODE_INPUT, NODE_OUTPUT, OP_TYPE, ATTRIBUTE, ATTRIBUTE_TENSOR = 1, 2, 4, 5, 5
 VALUE_NAME, TENSOR_TYPE, FLOAT_DATA, TENSOR_NAME, RAW_DATA, DOUBLE_DATA = 1, 2, 4, 8, 9, 10
 FLOATS: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
 """Element types by number; others cannot be NaN, or are no type of NumPy."""
+RUN_BYTES = 2**23
+"""Bytes of an intermediate result in one run at most: onnxruntime keeps what the largest run has needed."""
 ITEM_BYTES = {"float16": 2, "float": 4, "double": 8, "int64": 8, "int32": 4, "uint8": 1, "bool": 1}
 UNCHANGED = frozenset({"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"})
 """Operators that only move values."""
@@ -111,10 +113,14 @@ class Inspection:
         """
         limit = available_memory() if available is None else available
         for output in self._session.get_outputs():
-            axes = [axis if isinstance(axis, int) else (batch if place == 0 else 1) for place, axis in enumerate(output.shape)]
-            size = prod(axes) * ITEM_BYTES.get(output.type.removeprefix("tensor(").removesuffix(")"), 1)
+            size = self._size_of(output, batch)
             if size > limit:
                 raise ModelError(f"{shown(output.name)} needs {size} bytes in a batch of {batch}, and there are {limit}")
+
+    def most_rows(self) -> int:
+        """Rows of one run, of which the largest intermediate result has at most ``RUN_BYTES``; at least one."""
+        sizes = [self._size_of(output, 1) for output in self._session.get_outputs()]
+        return max(1, RUN_BYTES // max(sizes, default=1))
 
     def check_images(self, card: Card) -> None:
         """Check images before they are rounded to levels: a cast of NaN to an integer is a black or white pixel.
@@ -128,6 +134,11 @@ class Inspection:
         (levels,) = self._session.run([rounded], probe_inputs(card.latents, card.picture, SEEDS))
         if not np.isfinite(levels).all():
             raise ModelError("the image holds NaN or infinity before it is rounded")
+
+    def _size_of(self, output: Any, batch: int) -> int:
+        """Bytes of an intermediate result; an axis of unknown size counts as the batch if it is the first, else as 1."""
+        axes = [axis if isinstance(axis, int) else (batch if place == 0 else 1) for place, axis in enumerate(output.shape)]
+        return prod(axes) * ITEM_BYTES.get(output.type.removeprefix("tensor(").removesuffix(")"), 1)
 
     def _rounded(self) -> str | None:
         """The name of the floats that are bounded and cast to the image; None if it is made in another way."""

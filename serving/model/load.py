@@ -21,15 +21,16 @@ from contract import (
     card_from_metadata,
     check_names,
     parameters,
+    probe_inputs,
 )
 from contract.pictures import HAS_PICTURE, PICTURE
 from serving.errors import ModelError, StartError
 from serving.latents.sources import RowSource, row_inputs
-from serving.model.determinism import BatchingMode, GoldenReport, compare_goldens, find_batching_mode, probe_outputs
+from serving.model.determinism import BatchingMode, GoldenReport, agrees, compare_goldens, find_batching_mode, probe_outputs
 from serving.model.files import read_file
 from serving.model.inspection import open_inspection
 from serving.model.onnx_file import read_contents
-from serving.model.runtime import Session, open_session, runtime_of
+from serving.model.runtime import Session, open_session, release_memory, runtime_of
 from serving.model.signatures import Trust
 
 MAX_FILE_BYTES = 2**31 - 1
@@ -54,25 +55,46 @@ class Model:
     """Hash of outputs computed here; it differs between machines whose outputs differ in a bit."""
     parameters: dict[str, Parameter]
     """Query parameters that the latents give."""
+    idle_session: Session | None = None
+    """A session of more threads that gives the same bytes, for idle cores; None if more threads change a bit."""
 
     @property
     def needs_picture(self) -> bool:
         """Whether no sample can be made from a seed alone."""
         return self.card.picture is not None and not self.card.picture.is_optional
 
-    def run(self, inputs: Inputs) -> Array:
-        """The outputs of the graph's inputs, one row each."""
+    def run(self, inputs: Inputs, *, on_idle_cores: bool = False) -> Array:
+        """The outputs of the graph's inputs, one row each; ``on_idle_cores`` by more threads if there is a session for them."""
+        if on_idle_cores and self.idle_session:
+            return self.batching.for_idle_cores().run(self.idle_session, inputs)
         return self.batching.run(self.session, inputs)
 
-    def sample(self, sources: Sequence[RowSource], overrides: Sequence[Overrides] = ()) -> Array:
-        """The outputs of any row sources, one row each."""
-        return self.run(row_inputs(self.card.latents, self.card.picture, sources, overrides))
+    def sample(
+        self, sources: Sequence[RowSource], overrides: Sequence[Overrides] = (), *, on_idle_cores: bool = False
+    ) -> Array:
+        """The outputs of any row sources, one row each; see ``run``."""
+        inputs = row_inputs(self.card.latents, self.card.picture, sources, overrides)
+        return self.run(inputs, on_idle_cores=on_idle_cores)
 
 
 def load_model(
-    path: Path, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64, trust: Trust | None = None
+    path: Path,
+    provider: Device,
+    *,
+    intra_op_threads: int = 1,
+    idle_threads: int = 1,
+    max_batch: int = 64,
+    trust: Trust | None = None,
 ) -> Model:
-    """Load a model file; with ``trust`` only if it is signed.
+    """Load a model file.
+
+    Args:
+        path: the file.
+        provider: device.
+        intra_op_threads: threads of one inference.
+        idle_threads: threads of an inference on the CPU while the cores are idle, if more; see ``Model.idle_session``.
+        max_batch: rows of the largest batch.
+        trust: with it, the file is refused if it is not signed.
 
     Raises:
         ModelError: the file, its signature, its card or its outputs are refused; the message names the file.
@@ -81,15 +103,29 @@ def load_model(
     try:
         data = read_file(path, MAX_FILE_BYTES)
         statement = trust.check(path, data) if trust else None
-        model = model_from_bytes(data, provider, intra_op_threads=intra_op_threads, max_batch=max_batch)
+        model = model_from_bytes(
+            data, provider, intra_op_threads=intra_op_threads, idle_threads=idle_threads, max_batch=max_batch
+        )
         if trust and statement:
             trust.admit(statement, model.card.name)
+        del data
+        if provider == "cpu":
+            sessions = [session for session in (model.session, model.idle_session) if session]
+            row = np.empty((1, *model.card.output.shape), model.card.output.dtype)
+            release_memory(sessions, probe_inputs(model.card.latents, model.card.picture, [0]), row)
         return model
     except ModelError as error:
         raise type(error)(f"{path}: {error}") from None
 
 
-def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1, max_batch: int = 64) -> Model:
+def model_from_bytes(
+    data: bytes,
+    provider: Device,
+    *,
+    intra_op_threads: int = 1,
+    idle_threads: int = 1,
+    max_batch: int = 64,
+) -> Model:
     """Load a model from the bytes of a file; see ``load_model``."""
     digest = hashlib.sha256(data).hexdigest()
     contents = read_contents(data)
@@ -103,8 +139,14 @@ def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1
     check_interface(session, card)
     try:
         inspection.check_images(card)
+        most = inspection.most_rows()
         del inspection
-        batching = find_batching_mode(session, card, max_batch, provider)
+        batching = find_batching_mode(session, card, max_batch, provider, most)
+        idle_session = None
+        if provider == "cpu" and idle_threads > intra_op_threads:
+            idle_session = open_session(data, provider, idle_threads, for_idle_cores=True)
+            if not agrees(session, idle_session, batching, card, max_batch):
+                idle_session = None
         return Model(
             card=card,
             digest=digest,
@@ -115,6 +157,7 @@ def model_from_bytes(data: bytes, provider: Device, *, intra_op_threads: int = 1
             goldens=compare_goldens(session, batching, card, runtime_of(provider)),
             fingerprint=_fingerprint(session, batching, card, digest, provider),
             parameters=parameters(card.latents),
+            idle_session=idle_session,
         )
     except StartError:
         raise

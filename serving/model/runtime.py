@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import ctypes
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
 
-from contract import Device, runtime_class
+from contract import Array, Device, Inputs, runtime_class
 from contract.runtime import PROVIDERS, set_options
 from serving.errors import ModelError, ProviderError
 from serving.settings import Provider
@@ -53,7 +57,9 @@ def _why_no_cuda() -> str | None:
     return None
 
 
-def open_session(data: bytes, provider: Device, intra_op_threads: int, *, is_optimised: bool = True) -> Session:
+def open_session(
+    data: bytes, provider: Device, intra_op_threads: int, *, is_optimised: bool = True, for_idle_cores: bool = False
+) -> Session:
     """Open a session on the requested device. A failure is an error; there is no fallback to the CPU.
 
     Args:
@@ -61,26 +67,57 @@ def open_session(data: bytes, provider: Device, intra_op_threads: int, *, is_opt
         provider: device.
         intra_op_threads: threads of one inference.
         is_optimised: whether the graph is changed to run faster, which computes its constants.
+        for_idle_cores: whether the session is for inferences that have all cores; see ``contract.runtime.IDLE_CORES``.
 
     Raises:
         ModelError: onnxruntime refuses the model.
         ProviderError: the device cannot be used.
     """
     options = onnxruntime.SessionOptions()
-    set_options(options, intra_op_threads)
+    set_options(options, intra_op_threads, for_idle_cores=for_idle_cores)
     if not is_optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if provider == "cuda":
         onnxruntime.preload_dlls()  # CUDA and cuDNN from their wheels, which the dynamic linker does not find
     providers = [(name, dict(values)) for name, values in PROVIDERS[provider].items()]
     try:
-        session: Session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
+        with _file_of(data) as path:
+            session: Session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class
         first_line = str(error).strip().split("\n")[0][:300]
         raise ModelError(f"onnxruntime refuses it: {first_line}") from None
     if session.get_providers()[0] != providers[0][0]:
         raise ProviderError(f"onnxruntime could not use {provider}; it offers {', '.join(session.get_providers())}")
     return session
+
+
+@contextmanager
+def _file_of(data: bytes) -> Iterator[str]:
+    """The path of a file in memory: a session that is opened from bytes keeps them."""
+    with open(os.memfd_create("model"), "wb", buffering=0) as file:
+        file.write(data)
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
+def release_memory(sessions: Sequence[Any], inputs: Inputs, row: Array) -> None:
+    """Return the memory that large batches and the loading of the model have left unused to the system.
+
+    Args:
+        sessions: onnxruntime's, on the CPU.
+        inputs: of one row; onnxruntime shrinks its arena at the end of a run.
+        row: takes the output, [1, ...]; in the arena it would hold the region in which it is.
+    """
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    for session in sessions:
+        binding = session.io_binding()
+        for name, values in inputs.items():
+            binding.bind_cpu_input(name, values)
+        binding.bind_output(session.get_outputs()[0].name, "cpu", 0, row.dtype, row.shape, row.ctypes.data)
+        session.run_with_iobinding(binding, options)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):  # glibc
+        libc.malloc_trim(0)
 
 
 def runtime_of(device: Device) -> str:

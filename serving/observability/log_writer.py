@@ -5,21 +5,26 @@ A slow or closed reader never blocks the service: lines beyond the buffer's limi
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from serving.observability.logs import event_line
 
 FLUSH_SECONDS = 0.1
-FLUSH_BYTES = 2**16
+FLUSH_BYTES = 2**18
 """Buffered bytes that are written without waiting for ``FLUSH_SECONDS``."""
 MAX_BUFFER_BYTES = 2**20
 """Maximum bytes of buffered lines; a few seconds of a busy worker."""
 ATOMIC_WRITE_BYTES = 4096
-"""Bytes that a pipe takes atomically (Linux's PIPE_BUF), so that lines of several workers do not mix."""
+"""Bytes that a pipe takes atomically (Linux's PIPE_BUF), so that lines of writers without a common lock do not mix."""
+
+TURNS_FILE = "log.turns"
+"""Name of the file that the launcher and its workers lock to write the log, in the directory of the metrics."""
 
 
 class LogWriter:
@@ -28,10 +33,12 @@ class LogWriter:
     Args:
         descriptor: file descriptor to write to.
         max_buffer_bytes: maximum bytes of buffered lines.
+        turns: a file that all processes with this descriptor lock to write; None where none of them does.
     """
 
-    def __init__(self, descriptor: int, max_buffer_bytes: int = MAX_BUFFER_BYTES) -> None:
+    def __init__(self, descriptor: int, max_buffer_bytes: int = MAX_BUFFER_BYTES, turns: Path | None = None) -> None:
         self._descriptor = descriptor
+        self._turns = turns.open("wb") if turns else None
         self._max_buffer_bytes = max_buffer_bytes
         self._lock = threading.Lock()
         self._lines: list[str] = []
@@ -74,6 +81,8 @@ class LogWriter:
         self._has_lines.set()
         self._flush_now.set()
         self._thread.join(seconds)
+        if self._turns and not self._thread.is_alive():
+            self._turns.close()
 
     def _run(self) -> None:
         while not (self._is_closing and not self._lines):
@@ -84,10 +93,22 @@ class LogWriter:
                 self._has_lines.clear()
             with self._lock:
                 lines, self._lines = self._lines, []
-            text = "\n".join([*lines, ""]).encode("ascii", "backslashreplace")
-            results = [self._write_chunk(chunk) for chunk in split_chunks(text)]  # try each, even if an earlier one failed
-            if all(results):
-                self._report_dropped()
+            self._write_text("\n".join([*lines, ""]).encode("ascii", "backslashreplace"))
+
+    def _write_text(self, text: bytes) -> None:
+        """Write lines, and how many were dropped before them.
+
+        Each write gives up the interpreter, and taking it back stops the event loop until a core is free for this thread. With
+        a turn of its own among the processes the thread needs one write, not one for each chunk that a pipe takes atomically.
+        """
+        if self._turns:
+            fcntl.flock(self._turns, fcntl.LOCK_EX)  # freed by the kernel if the process is killed
+        chunks = [text] if self._turns and text else split_chunks(text)
+        results = [self._write_chunk(chunk) for chunk in chunks]  # try each, even if an earlier one failed
+        if all(results):
+            self._report_dropped()
+        if self._turns:
+            fcntl.flock(self._turns, fcntl.LOCK_UN)
 
     def _write_chunk(self, chunk: bytes) -> bool:
         """Write whole lines; whether they were written."""
@@ -100,7 +121,7 @@ class LogWriter:
                     select.select([], [self._descriptor], [], FLUSH_SECONDS)
         except OSError:  # the reader is gone or the disk is full; a later write may succeed
             is_written = False
-            self._drop(chunk.count(b"\n"))
+            self._drop(rest.count(b"\n"))
         with self._lock:
             self._bytes -= len(chunk)
         return is_written

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import count
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,12 +48,21 @@ class RequestObserver:
         metrics: counts and times requests.
         write: writes a line of the log; None to log no requests.
         tracing: traces requests; None for no traces.
+        log_every: of the answers below 400, each how many is logged.
     """
 
-    def __init__(self, metrics: Metrics, write: Callable[[str], None] | None = None, tracing: Tracing | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        write: Callable[[str], None] | None = None,
+        tracing: Tracing | None = None,
+        log_every: int = 1,
+    ) -> None:
         self._metrics = metrics
         self._write = write
         self._tracing = tracing
+        self._log_every = log_every
+        self._answers = count()
         self._clock = Clock()
         self._series: dict[tuple[str, str, int, str | None, str, str], ResponseSeries] = {}
 
@@ -81,7 +91,7 @@ class RequestObserver:
         series.duration.observe(seconds)
         if self._tracing:
             self._tracing.end(context, route, status, seconds, cache)
-        if self._write:
+        if self._write and (status >= 400 or next(self._answers) % self._log_every == 0):
             self._write(self._line(context, series.fields, f"{1e3 * seconds:.3f}", size))
 
     def refuse(self, context: RequestContext, status: int, size: int) -> None:
@@ -139,7 +149,8 @@ def make_observer(
             tracing = open_tracing()
         except ValueError as error:
             raise TracingError(f"OpenTelemetry refuses a setting of OTEL_*: {error}") from None
-    return RequestObserver(metrics, log_writer.write if log_writer and settings.request_log else None, tracing)
+    write = log_writer.write if log_writer and settings.request_log else None
+    return RequestObserver(metrics, write, tracing, settings.request_log_every)
 
 
 def _response_fields(context: RequestContext, route: str, status: int, cache: str | None) -> str:

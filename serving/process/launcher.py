@@ -19,9 +19,9 @@ from pathlib import Path
 
 from serving.errors import AddressError, ResourceError, StartError
 from serving.model.signatures import trust_of
-from serving.observability.log_writer import LogWriter, standard_output
+from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.observability.logs import Log
-from serving.process.shared_memory import SharedCounter, SharedFlag
+from serving.process.shared_memory import SharedCounter, SharedFlag, shared_numbers
 from serving.process.supervisor import Supervisor, watch_signals
 from serving.settings import Provider, Settings, from_environ, model_files, usable_cores
 
@@ -48,7 +48,7 @@ def main(environ: Mapping[str, str]) -> int:
         print(f"serving: {error}", file=sys.stderr)
         return error.exit_code
     signals = watch_signals()
-    log_writer = LogWriter(standard_output())
+    log_writer = LogWriter(standard_output(), turns=Path(folder.name) / TURNS_FILE)
     log_writer.event(
         "start",
         url=local_url(address, settings.port),
@@ -174,6 +174,7 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
         serving=SharedFlag(),
         reloads=SharedCounter(),
         crashes=SharedCounter(),
+        busy_until=shared_numbers(count),
         heartbeats=[SharedCounter() for _ in range(count)],
     )
 
@@ -183,6 +184,7 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
         return worker
 
     def report_end(index: int, pid: int, code: int) -> None:
+        shared.busy_until[index] = 0.0
         if code:
             shared.crashes.increment()
         log("worker_ended", worker=index, pid=pid, **({"exit_code": code} if code >= 0 else {"signal": signal_name(-code)}))

@@ -1,7 +1,8 @@
-"""Flags and counters in shared memory: lock-free, so safe in a signal handler and after a process was killed."""
+"""Flags, counters and numbers in shared memory: lock-free, so safe in a signal handler and after a process was killed."""
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 
 
@@ -36,3 +37,8 @@ class SharedFlag:
     def is_set(self) -> bool:
         """Whether any process has set it."""
         return bool(self._byte.value)
+
+
+def shared_numbers(count: int) -> ctypes.Array[ctypes.c_double]:
+    """Zeros in shared memory; each is read and written at once, without a lock."""
+    return multiprocessing.get_context("spawn").RawArray(ctypes.c_double, count)

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.engine.activity import Activity, BusyTimes
 from serving.errors import ResourceError, StartError
-from serving.observability.log_writer import LogWriter, standard_output
+from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.process.shared_memory import SharedCounter, SharedFlag
 from serving.settings import Settings
 
@@ -39,6 +40,8 @@ class Shared:
     """Number of reload requests, to any worker."""
     crashes: SharedCounter
     """Number of workers that ended without being stopped."""
+    busy_until: BusyTimes
+    """For each worker's slot, how long its core is busy; see ``serving.engine.activity``."""
     heartbeats: Sequence[SharedCounter]
     """For each worker's slot, the turns that the event loops of its workers have made."""
 
@@ -61,7 +64,7 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
     from serving.observability.metrics import share_metrics
     from serving.observability.process_metrics import ProcessCollector
 
-    log_writer = LogWriter(standard_output())
+    log_writer = LogWriter(standard_output(), turns=metrics_directory / TURNS_FILE)
     try:
         share_metrics(metrics_directory, index)
         app = create_app(
@@ -73,6 +76,7 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
             processes=ProcessCollector(os.getppid(), crashes=shared.crashes.value),
             log=log_writer.event,
             log_writer=log_writer,
+            activity=Activity(shared.busy_until, index),
         )
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         # Each worker has a socket of its own; the kernel distributes connections among those with the same port.

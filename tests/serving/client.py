@@ -55,7 +55,7 @@ def break_model(service: Service, name: str) -> None:
     """Replace a model by one whose every run fails."""
     model = service.registry[name].model
     session = Breakable(model.session)
-    entry = service.registry.make_entry(replace(model, session=session, digest="f" * 64))  # type: ignore[arg-type]
+    entry = service.registry.make_entry(replace(model, session=session, idle_session=None, digest="f" * 64))  # type: ignore[arg-type]
     session.is_broken = True
     service.registry.put(entry)
 

@@ -51,11 +51,13 @@ def first_answers(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("settings", [{}, {"workers": 2}, {"intra_op_threads": 2}, {"fast_path": "off"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"idle_threads": 2}, {"workers": 2}, {"intra_op_threads": 2}, {"fast_path": "off"}], ids=str
+)
 def test_a_server_started_anew_gives_the_same(
     root: Path, first_answers: tuple[Path, list[bytes]], settings: dict[str, Any]
 ) -> None:
-    """D-04: after a restart, as before or with two workers, two threads or no lane: the same bytes, at first and later."""
+    """D-04: after a restart, with two threads (always, or on idle cores), two workers or no fast path: the same bytes."""
     path, expected = first_answers
     with running(root, models=path, **settings) as server:
         for _ in range(5):

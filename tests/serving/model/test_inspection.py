@@ -69,6 +69,13 @@ def test_the_largest_batch_counts() -> None:
         inspection.check_memory(64, available=64 * 4000 - 1)
 
 
+def test_the_largest_intermediate_result_limits_the_rows_of_a_run() -> None:
+    """The rows of which the largest intermediate result has 8 MiB, and at least one."""
+    for width, rows in ((1000, 2097), (2**22, 1)):
+        data = tiny_onnx.build("wide", {"z": Normal(2)}, Image(1, 1, 1), [width], golden_seeds=())
+        assert open_inspection(data).most_rows() == rows
+
+
 def test_available_memory_is_the_machines_or_the_cgroups(tmp_path: Path) -> None:
     """The lower of what is free on the machine and the limit of the cgroup, version 2 or 1, where there is one."""
     meminfo = tmp_path / "meminfo"

@@ -15,7 +15,7 @@ import pytest
 
 from contract import METADATA_KEY, Categorical, Golden, Image, Normal, Points
 from serving.errors import ModelError, ProviderError
-from serving.model.determinism import BatchingMode, compare_goldens, find_batching_mode
+from serving.model.determinism import BatchingMode, agrees, compare_goldens, find_batching_mode
 from serving.model.load import load_model, load_models, model_from_bytes
 from serving.model.onnx_file import read_contents
 from serving.model.runtime import PROBE, Session, open_session, resolve_provider, runtime_of
@@ -287,6 +287,30 @@ def test_a_model_that_heeds_its_neighbours_is_run_so_that_it_does_not(steady: Ca
     assert kept.sample(seeds).tobytes() == b"".join(kept.sample([seed]).tobytes() for seed in seeds)
 
 
+class CountingSession:
+    """A session that keeps the number of rows of each run."""
+
+    def __init__(self, inner: Session) -> None:
+        self._inner = inner
+        self.sizes: list[int] = []
+
+    def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
+        self.sizes.append(len(next(iter(input_feed.values()))))
+        return self._inner.run(output_names, input_feed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def test_a_large_batch_is_several_runs() -> None:
+    """Where any size is allowed, a batch of more rows than ``most`` is several runs, and no byte differs."""
+    loaded = model_from_bytes(tiny_onnx.grey(), "cpu")
+    session = CountingSession(loaded.session)
+    kept = replace(loaded, session=session, batching=BatchingMode(most=8))
+    assert kept.sample(range(20)).tobytes() == loaded.sample(range(20)).tobytes()
+    assert session.sizes == [8, 8, 4]
+
+
 def test_on_cuda_batches_have_one_size_from_the_start() -> None:
     """A few seeds with equal rows do not prove that the kernels for other sizes round alike."""
     loaded = model_from_bytes(tiny_onnx.grey(), "cpu")
@@ -300,6 +324,37 @@ def test_a_model_that_keeps_no_promise_is_refused() -> None:
     noisy = NoisySession(loaded.session, lambda n: next(runs) % 2 == 0)
     with pytest.raises(ModelError, match="same seed gives different outputs"):
         find_batching_mode(noisy, loaded.card, 64)
+
+
+def test_idle_cores_compute_the_same_bytes() -> None:
+    """An inference on idle cores runs in a session of more threads, and gives the bytes of the other session."""
+    kept = model_from_bytes(tiny_onnx.convolutional(), "cpu", idle_threads=2)
+    assert kept.idle_session is not None
+    alone = kept.sample(range(64)).tobytes()
+    kept = replace(kept, session=NoisySession(kept.session, lambda n: False))
+    assert kept.sample(range(64)).tobytes() != alone
+    assert kept.sample(range(64), on_idle_cores=True).tobytes() == alone
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_more_threads_than_usual_need_no_second_session(threads: int) -> None:
+    """A single core, or as many threads for each inference as for an idle machine, leave the model with one session."""
+    assert model_from_bytes(tiny_onnx.grey(), "cpu", intra_op_threads=2, idle_threads=threads).idle_session is None
+
+
+@pytest.mark.parametrize("steady", [lambda n: False, lambda n: n < 33, lambda n: n != 1])
+def test_threads_that_change_a_bit_are_found(steady: Callable[[int], bool]) -> None:
+    """A second session that gives other bytes, in all batches or in one size, does not agree with the first."""
+    loaded = model_from_bytes(tiny_onnx.grey(), "cpu")
+    assert agrees(loaded.session, loaded.session, loaded.batching, loaded.card, 64)
+    assert not agrees(loaded.session, NoisySession(loaded.session, steady), loaded.batching, loaded.card, 64)
+
+
+def test_threads_that_change_a_bit_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose bytes depend on the number of threads has one number for all requests."""
+    monkeypatch.setattr("serving.model.load.agrees", lambda *given: False)
+    loaded = model_from_bytes(tiny_onnx.grey(), "cpu", idle_threads=2)
+    assert loaded.idle_session is None
 
 
 def test_padding_is_counted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.observability.log_writer import ATOMIC_WRITE_BYTES, LogWriter, split_chunks
+from serving.observability.log_writer import ATOMIC_WRITE_BYTES, TURNS_FILE, LogWriter, split_chunks
 
 
 class Pipe:
@@ -106,9 +107,11 @@ def test_a_full_disk_only_costs_lines() -> None:
     assert pipe.dropped == 1
 
 
-def test_writers_of_one_pipe_do_not_mix_their_lines(pipe: Pipe) -> None:
-    """Two log_writers, as two workers have them, at once."""
-    log_writers = [LogWriter(pipe.writer, max_buffer_bytes=10_000_000) for _ in range(2)]
+@pytest.mark.parametrize("turns", [None, TURNS_FILE])
+def test_writers_of_one_pipe_do_not_mix_their_lines(pipe: Pipe, tmp_path: Path, turns: str | None) -> None:
+    """Two log_writers, as two workers have them, at once: with turns, and without by short writes."""
+    file = tmp_path / turns if turns else None
+    log_writers = [LogWriter(pipe.writer, max_buffer_bytes=10_000_000, turns=file) for _ in range(2)]
 
     def write(index: int) -> None:
         for number in range(3000):
@@ -128,6 +131,26 @@ def test_writers_of_one_pipe_do_not_mix_their_lines(pipe: Pipe) -> None:
     parsed = [json.loads(line) for line in lines]
     for index in range(2):
         assert [line["number"] for line in parsed if line["writer"] == index] == list(range(3000))
+
+
+def test_a_writer_with_turns_writes_all_it_has_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand lines that wait are one write, not one for each chunk of 4 KiB."""
+    writes: list[int] = []
+
+    def keep(descriptor: int, data: bytes) -> int:
+        writes.append(len(data))
+        return len(data)
+
+    with (tmp_path / "log").open("wb") as file:
+        with (tmp_path / TURNS_FILE).open("wb") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)  # another worker has its turn
+            log_writer = LogWriter(file.fileno(), turns=tmp_path / TURNS_FILE)
+            for number in range(10_000):
+                log_writer.write(f"line {number}")
+            monkeypatch.setattr(os, "write", keep)
+        log_writer.close(30)
+    assert sum(writes) == sum(len(f"line {number}\n") for number in range(10_000))
+    assert len(writes) <= 3
 
 
 def test_chunks_are_of_whole_lines() -> None:

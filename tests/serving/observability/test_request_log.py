@@ -54,6 +54,17 @@ def make_logged(folder: Path, tmp_path: Path) -> Callable[..., Logged]:
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
+def test_of_good_answers_a_part_can_be_logged(make_logged: Callable[..., Logged], fast_path: bool) -> None:
+    """With ``request_log_every=10`` each tenth answer below 400 is a line, and every other one is."""
+    logged = make_logged(fast_path=fast_path, request_log_every=10)
+    for seed in range(25):
+        ask(logged.app, f"seed={seed}")
+        ask(logged.app, f"seed=x{seed}")
+    statuses = [line["status"] for line in logged.requests()]
+    assert [statuses.count(200), statuses.count(400)] == [3, 25]
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
 def test_each_request_is_one_line(make_logged: Callable[..., Logged], fast_path: bool) -> None:
     """Each request is one line, with and without the fast path, for any route and for none."""
     logged = make_logged(fast_path=fast_path)
