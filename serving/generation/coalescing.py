@@ -47,11 +47,12 @@ class Deadline:
             self._timer = loop.call_later(GRACE_SECONDS, self._watch_client, waiter, timings)
 
     def stop(self) -> None:
-        """Cancel the timer and the watcher: the wait is over."""
+        """Cancel the timer and the watcher, and forget them: the watcher's frames hold this object in a cycle."""
         if self._timer:
             self._timer.cancel()
         if self._watcher:
             self._watcher.cancel()
+        self._timer = self._watcher = None
 
     def _watch_client(self, waiter: asyncio.Future[Any], timings: Timings) -> None:
         loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,13 +14,15 @@ import pytest
 from serving.engine.golden_files import hash_golden_files
 from serving.engine.registry import ModelEntry, Registry
 from serving.errors import ClientDisconnected, DeadlineExceeded, Gone, NotFound, UnknownParameter
+from serving.generation.coalescing import GRACE_SECONDS, Coalescer, Deadline
 from serving.generation.generate import RequestHeaders, Service, generate
 from serving.generation.response_cache import OVERHEAD, ResponseCache
 from serving.generation.service import answer
 from serving.http.asgi import until_disconnected
 from serving.model.load import Model
 from serving.model.runtime import Session
-from tests.serving.client import fetch
+from serving.observability.timings import Timings
+from tests.serving.client import fetch, on_a_loop
 
 
 class HeldSession:
@@ -282,3 +285,30 @@ def test_a_replaced_model_stays_at_its_address_and_is_gone_after(models: dict[st
     assert [registry.by_digest(letter * 12).model for letter in "ab"] == [one, two]
     with pytest.raises(Gone):
         registry.by_digest("c" * 12)
+
+
+@on_a_loop
+async def test_a_request_that_waited_long_leaves_no_garbage() -> None:
+    """Requests whose connections were watched leave nothing to the garbage collector, for whose pauses all others wait."""
+    coalescer = Coalescer()
+
+    async def produce(timings: Timings) -> bytes:
+        await asyncio.sleep(2 * GRACE_SECONDS)
+        return b"body"
+
+    async def until_disconnected() -> None:
+        await asyncio.Event().wait()
+
+    async def wait_for_all() -> list[bytes]:
+        waits = (coalescer.start(str(key), produce).wait(Deadline(30, until_disconnected)) for key in range(20))
+        return await asyncio.gather(*waits)
+
+    assert await wait_for_all() == 20 * [b"body"]
+    gc.collect()
+    gc.disable()
+    try:
+        await wait_for_all()
+        await asyncio.sleep(0.01)  # the watchers end in the loop's next turns
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
