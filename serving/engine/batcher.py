@@ -57,7 +57,7 @@ class Batcher:
         queue_limit: maximum rows that wait while a batch runs.
         metrics: records queue depth, waiting times and batch sizes.
         quick_seconds: maximum expected duration of a batch that runs on the loop.
-        activity: is told of each inference; None for one of its own.
+        activity: records each inference; None for one of its own.
     """
 
     def __init__(

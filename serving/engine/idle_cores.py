@@ -9,7 +9,7 @@ from serving.engine.activity import Activity
 WEIGHT = 0.2
 """Weight of the latest duration in the average of a session's durations."""
 TRY_EVERY = 64
-"""Each so many inferences with all cores one tries the slower session, which may have become the faster one."""
+"""One of this number of inferences with all cores tries the slower session, which may have become the faster one."""
 
 
 class IdleCores:

@@ -50,7 +50,7 @@ def test_a_try_finds_that_the_cores_have_become_free() -> None:
 
 
 def test_shared_cores_have_few_threads_and_say_nothing() -> None:
-    """An inference beside another one has few threads, and its duration is not compared."""
+    """An inference at the same time as another one has few threads, and its duration is not compared."""
     numbers = [0.0, 0.0]
     activity, other = Activity(numbers, 0), Activity(numbers, 1)
     idle_cores = IdleCores(activity)

@@ -296,7 +296,7 @@ async def test_a_request_that_waited_long_leaves_no_garbage() -> None:
         await asyncio.sleep(2 * GRACE_SECONDS)
         return b"body"
 
-    async def until_disconnected() -> None:
+    async def until_disconnected(is_waiting: Callable[[], bool]) -> None:
         await asyncio.Event().wait()
 
     async def wait_for_all() -> list[bytes]:
