@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from training.data import DataSet
 from training.errors import TrainingError
@@ -107,9 +107,13 @@ def read_config(run: Path) -> RunConfig:
     if path is None:
         raise TrainingError(f"{run} is not a run directory: it has no {FILE}")
     try:
-        return RunConfig(**json.loads(path.read_text())["config" if path.name == FILE else "plan"])
-    except (ValueError, KeyError, TypeError) as error:
+        config = RunConfig(**json.loads(path.read_text())["config" if path.name == FILE else "plan"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from None
+    for name, kind in get_type_hints(RunConfig).items():
+        if not isinstance(value := getattr(config, name), kind):
+            raise TrainingError(f"{path} is damaged: {name} must be {getattr(kind, '__name__', kind)}, got {value!r}")
+    return config
 
 
 def read_ranks(run: Path, *, before: int) -> dict[str, int]:

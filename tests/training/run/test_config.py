@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from training.errors import TrainingError
-from training.run.config import RunConfig
+from training.run.config import RunConfig, read_config
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,20 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_names(name: str, sentenc
     assert str(caught.value).startswith(sentence)
     assert str(caught.value).endswith("`python -m training list` shows all")
     assert len(str(caught.value)) < 140
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"config": {"recipe": 1}}', "recipe must be str, got 1"),
+        ('{"config": {"recipe": "toy1d", "steps": "x"}}', r"steps must be int \| None, got 'x'"),
+        ('{"config": {"recipe": "toy1d", "seed": null}}', "seed must be int, got None"),
+        ('{"config": null}', "must be a mapping"),
+        (100_000 * "[", "maximum recursion depth"),
+    ],
+)
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    """A configuration of other types, as after an edit by hand, names the key."""
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(TrainingError, match=rf"config\.json is damaged: .*{sentence}"):
+        read_config(tmp_path)
