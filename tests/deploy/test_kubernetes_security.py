@@ -14,6 +14,7 @@ WORKLOADS = [
     ("training/job", "Job/gan-train", "Dockerfile.train"),
     ("training/job-gpu", "Job/gan-train", "Dockerfile.train"),
     ("training/trainjob", "Job/gan-train-node", "Dockerfile.train"),
+    ("training/job-nodes", "Job/gan-train", "Dockerfile.train"),
     ("training/publish", "Job/gan-publish", "Dockerfile.train"),
 ]
 

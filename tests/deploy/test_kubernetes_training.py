@@ -6,7 +6,7 @@ import pytest
 import tyro
 import yaml
 
-from tests.deploy.manifests import container_of, pod_of, settings_of, written
+from tests.deploy.manifests import built, container_of, needs_kubectl, pod_of, settings_of, written
 from tests.repository.files import ROOT, last_stage
 from training.__main__ import Train
 from training.recipes import DEFAULT
@@ -24,6 +24,38 @@ def test_training_job_and_trainjob_run_the_same() -> None:
     job, trainer = container_of(written("training/job/job.yaml")), written("training/trainjob/trainjob.yaml")["spec"]["trainer"]
     assert (trainer["command"], trainer["args"]) == (job["command"], job["args"])
     assert (trainer["numNodes"], "--nproc-per-node=1" in trainer["command"]) == (1, True)
+
+
+@pytest.mark.process
+@needs_kubectl
+def test_pods_of_one_run_meet() -> None:
+    """Numbered pods, as many as torchrun waits for; the first has a name of the Service's; the policy lets them talk."""
+    objects = built("training/job-nodes")
+    job, service, policy = (objects[name] for name in ("Job/gan-train", "Service/gan-train", "NetworkPolicy/gan-train-nodes"))
+    container = container_of(job)
+    given = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert (job["spec"]["completionMode"], job["spec"]["completions"], job["spec"]["parallelism"]) == ("Indexed", 2, 2)
+    assert given["PET_NNODES"] == "2"
+    assert given["PET_MASTER_ADDR"] == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
+    assert pod_of(job)["subdomain"] == service["metadata"]["name"]
+    labels = job["spec"]["template"]["metadata"]["labels"].items()
+    assert service["spec"]["selector"].items() <= labels
+    for selector in (
+        policy["spec"]["podSelector"],
+        policy["spec"]["ingress"][0]["from"][0]["podSelector"],
+        policy["spec"]["egress"][0]["to"][0]["podSelector"],
+    ):
+        assert selector["matchLabels"].items() <= labels
+
+
+@pytest.mark.process
+@needs_kubectl
+def test_trainjob_of_several_pods_runs_the_same() -> None:
+    """The command of the Job of several pods, with as many of them; the controller sets what the Job sets by itself."""
+    trainer = built("training/trainjob-nodes")["TrainJob/gan-train"]["spec"]["trainer"]
+    container = container_of(built("training/job-nodes")["Job/gan-train"])
+    assert (trainer["command"], trainer["args"], trainer["numNodes"]) == (container["command"], container["args"], 2)
+    assert "--standalone" not in trainer["command"]
 
 
 def test_trainjob_names_its_runtime() -> None:
