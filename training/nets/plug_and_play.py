@@ -18,6 +18,8 @@ from training.nets import mlp
 Activation = Literal["relu", "sigmoid"]
 HIGHEST = 30.0
 """Greatest value of a feature while sampling, as in Evolving-AI-Lab/ppgn."""
+GRID = 1024.0
+"""Features are rounded to multiples of one over this after each step, so that differences of rounding end there."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class PlugAndPlay(nn.Module):
 
     Each step adds rate * d / mean |d| with d = prior * (R(h) - h) + condition * d log C(y | G(h)) / dh, R(h) the features of
     G(h), and keeps features within 0..30, as Evolving-AI-Lab/ppgn does. The gradient is written out, so that the graph needs
-    no automatic differentiation. The chain enlarges differences of its numbers from step to step, so they are float64.
+    no automatic differentiation. The chain enlarges differences of its numbers from step to step, so they are float64 and
+    features are rounded to a grid after each step.
     """
 
     def __init__(
@@ -143,7 +146,7 @@ class PlugAndPlay(nn.Module):
         for rate in self.rates:
             direction = chain.direction(h, y)
             size = direction.abs().mean(1, keepdim=True).clamp_min(1e-20)
-            h = (h + rate * direction / size).clamp(0.0, HIGHEST)
+            h = torch.round((h + rate * direction / size).clamp(0.0, HIGHEST) * GRID) / GRID
         return cast(Tensor, forward(chain.g, h)[-1].float().unflatten(1, self.g.shape))
 
     def direction(self, h: Tensor, y: Tensor) -> Tensor:

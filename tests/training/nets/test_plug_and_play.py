@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from training.export.runtime import open_session
 from training.export.to_onnx import _to_onnx
-from training.nets.plug_and_play import HIGHEST, FeatureClassifier, FeatureGenerator, PlugAndPlay
+from training.nets.plug_and_play import GRID, HIGHEST, FeatureClassifier, FeatureGenerator, PlugAndPlay
 
 SHAPE, FEATURES, CLASSES, COUNT = (1, 4, 4), 6, 3, 5
 Nets = tuple[FeatureGenerator, FeatureClassifier, FeatureClassifier]
@@ -45,7 +45,7 @@ def test_the_prior_pulls_features_to_those_of_their_image(nets: Nets, other: int
 
 
 def test_steps_have_their_rate_as_mean_length_and_stay_within_bounds(nets: Nets) -> None:
-    """h + rate d / mean |d|, clipped to 0..30."""
+    """h + rate d / mean |d|, clipped to 0..30 and rounded to the grid."""
     g, c, _ = nets
     h, y = torch.rand(COUNT, FEATURES, dtype=torch.float64), torch.ones(COUNT, dtype=torch.int64)
     sampler = PlugAndPlay(g, c, c, rates=[1.0, 0.75, 0.5], prior=0.2)
@@ -53,6 +53,7 @@ def test_steps_have_their_rate_as_mean_length_and_stay_within_bounds(nets: Nets)
     for rate in (1.0, 0.75, 0.5):
         d = sampler.direction(expected, y)
         expected = (expected + rate * d / d.abs().mean(1, keepdim=True)).clamp(0.0, HIGHEST)
+        expected = (expected * GRID).round() / GRID
     assert torch.equal(sampler(h, y), g(expected).float())
 
 
