@@ -34,7 +34,7 @@ from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver, make_observer
 from serving.oip.routes import error_reply, is_protocol
 from serving.openapi.document import split_route
-from serving.settings import Settings, model_files, usable_cores, worker_threads
+from serving.settings import Settings, model_files, worker_threads
 
 if TYPE_CHECKING:
     from serving.observability.tracing import Tracing
@@ -79,7 +79,7 @@ def create_app(
         load_model,
         provider=provider,
         intra_op_threads=settings.intra_op_threads,
-        idle_threads=settings.idle_threads or usable_cores(),
+        idle_threads=settings.idle_threads,
         max_batch=settings.max_batch,
         trust=trust_of(settings),
     )

@@ -35,8 +35,8 @@ class Settings:
     """Threads of a worker, each for one request; unset means a full batch, a full queue and 16 more."""
     intra_op_threads: int = 1
     """Threads of one inference."""
-    idle_threads: int | None = None
-    """Threads of an inference on the CPU that begins while no other worker runs one; unset means one per core."""
+    idle_threads: int = 1
+    """Threads of an inference on the CPU that begins while no other worker runs one."""
     provider: Provider = "auto"
     """Device of the models; ``cuda`` never falls back to the CPU, ``auto`` uses CUDA if available."""
     max_batch: int = 64
