@@ -166,7 +166,7 @@ def held_back_by(point: Point, first: Point) -> str:
     if point.cpu_us >= GROWN * first.cpu_us:
         return "caches and memory: a request costs more processor time than on fewer cores"
     if point.busy < NEAR:
-        return "waiting: connections are uneven over the workers, or too few"
+        return "waiting: other programs use the cores, or connections are uneven over the workers or too few"
     return "unknown"
 
 
