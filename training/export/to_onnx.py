@@ -34,7 +34,7 @@ from contract.pictures import HAS_PICTURE, PICTURE
 from training.errors import ExportError
 from training.export.fold_batchnorm import fold_batch_norm
 from training.export.runtime import onnxruntime_version, open_session
-from training.export.samplers import Sampler
+from training.export.samplers import PointSampler, Sampler
 from training.export.subpixel import rewrite_transposed
 from training.files import write_whole
 
@@ -80,7 +80,9 @@ def export(
         folded = cast(Sampler, rewrite_transposed(folded))
     examples = _examples(card.latents, card.picture)
     model = _to_onnx(folded, examples, card.output.kind)
-    difference = _parity(sampler, _to_onnx(_Levels(folded), examples, "levels"), model, card, tolerance)
+    # Points are not rounded: their graph is its own levels.
+    levels = model if isinstance(folded, PointSampler) else _to_onnx(_Levels(folded), examples, "levels")
+    difference = _parity(sampler, levels, model, card, tolerance)
     write_model(model, card, path)
     return difference
 
