@@ -56,7 +56,10 @@ CATALOGUE: Mapping[str, Entry] = {
     stacked.NAME: Entry(
         about="128,000 stacks of three MNIST digits, 28x28 RGB, 1,000 modes; as mnist", load=stacked.load_stacked
     ),
-    FOLDER: Entry(about="any images under PATH, 64x64 unless a size is asked for; sub-folders are classes", load=load_folder),
+    FOLDER: Entry(
+        about="your images under PATH, middle squares at 64x64 or --size; grey if none has a colour; sub-folders are classes",
+        load=load_folder,
+    ),
     "gaussian1d": _toy(toys.GAUSSIAN1D, "points of N(4, 0.5) on a line"),
     "parabola": _toy(toys.PARABOLA, "points of y = 10 + x^2, x even in -50..50"),
     "parabola-norm": _toy(toys.PARABOLA_NORM, "the parabola brought to -1..1 on both axes"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -122,6 +122,8 @@ class Recipe:
     """Range in which the nets see images: ``unit`` is [0,1], ``tanh`` is [-1,1]."""
     conditions: tuple[str, ...] = ()
     """Names of the inputs of G that D receives too; for real samples it receives their labels instead of latents."""
+    are_labels_optional: bool = False
+    """Whether it also trains on data without labels; there it has no conditions but a picture."""
     picture: ToPicture | None = None
     """Makes the pictures that are changed from real images: the input ``picture`` of G, and of D if ``conditions`` names it."""
     is_picture_optional: bool = False
@@ -145,6 +147,12 @@ class Recipe:
     def is_conditional(self) -> bool:
         """Whether it needs the labels of the real samples."""
         return any(name != PICTURE for name in self.conditions)
+
+    def for_data(self, has_labels: bool) -> Recipe:
+        """This recipe, without the conditions that are labels where they are optional and the data has none."""
+        if has_labels or not self.are_labels_optional:
+            return self
+        return replace(self, conditions=tuple(name for name in self.conditions if name == PICTURE))
 
     @property
     def needs_picture(self) -> bool:

@@ -12,6 +12,7 @@ from training.recipes import (
     lapgan,
     margin,
     packing,
+    pictures,
     pix2pix,
     ppgn,
     progan,
@@ -27,6 +28,7 @@ from training.recipes import (
 
 MODULES = (
     dcgan,
+    pictures,
     vanilla,
     toys,
     wasserstein,

@@ -25,6 +25,7 @@ def dcgan(
     width: int,
     steps: int,
     summary: str,
+    batch: int = 128,
     dense: int | None = None,
     hyperparameters: Hyperparameters | None = None,
 ) -> Recipe:
@@ -54,7 +55,7 @@ def dcgan(
             Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
         ),
         schedule=alternate(is_new_batch=True),
-        batch=128,
+        batch=batch,
         steps=steps,
     )
 
@@ -119,4 +120,13 @@ RECIPES = (
         summary="DCGAN on 32x32 grey images",
     ),
     dcgan("dcgan64", data="folder:images", size=64, width=128, steps=50_000, summary="DCGAN on 64x64 images in a folder"),
+    dcgan(
+        "dcgan64_small",
+        data="folder:images",
+        size=64,
+        width=16,
+        steps=3000,
+        batch=64,
+        summary="the same, an eighth as wide",
+    ),
 )

@@ -11,6 +11,7 @@ from training.game.schedules import alternate
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.relativistic import d_relativistic, g_relativistic
 from training.nets import conv
+from training.nets.augment import Augmented
 from training.nets.residual import Discriminator, Generator, Stage
 from training.penalties import r1_r2
 
@@ -31,6 +32,7 @@ def r3gan(
     half_life: int,
     summary: str,
     pace: float = 1.0,
+    is_augmented: bool = False,
 ) -> Recipe:
     """Adam(0, beta2) with beta2 from .9 to .99, and gamma, rate and the average's half-life on the same cosine.
 
@@ -47,6 +49,7 @@ def r3gan(
         half_life: of the average at the end of the burn-in, in the same count.
         summary: one line.
         pace: G's rate as a share of D's. With small batches G, whose every output moves with a few weights, leaps over D.
+        is_augmented: whether D sees augmented images.
     """
     over = burn_in // batch
     optimiser = adam(rate[0], (0.0, 0.9))
@@ -57,7 +60,8 @@ def r3gan(
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         fitting = tuple(stage for number, stage in enumerate(stages) if shape[-1] >= 4 << number)
-        return {"G": Generator(64, shape, fitting), "D": Discriminator(shape, fitting)}
+        d = Discriminator(shape, fitting)
+        return {"G": Generator(64, shape, fitting), "D": Augmented(d) if is_augmented else d}
 
     return Recipe(
         name=name,
@@ -137,6 +141,20 @@ RECIPES = (
         gamma=(1.0, 1.0),
         half_life=32 * 200,
         summary="the same game with nets for two cores, on any 28x28 images: MNIST, Fashion-MNIST, StackedMNIST",
+    ),
+    r3gan(
+        "r3gan64",
+        data="folder:images",
+        size=64,
+        stages=(*(Stage(768, groups=96),) * 4, Stage(384, groups=48)),
+        batch=256,
+        images=20_000_000,
+        burn_in=20_000_000,
+        rate=(2e-4, 5e-5),
+        gamma=(2.0, 0.2),
+        half_life=500_000,
+        is_augmented=True,
+        summary="the published game for FFHQ at 64x64 on images in a folder, by DiffAugment, for a large GPU",
     ),
     on_plain_nets(
         "r3gan_plain",

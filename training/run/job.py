@@ -182,6 +182,7 @@ def set_up(config: RunConfig, context: JobContext, data: DataSet | None = None) 
     """
     recipe = config.resolve()
     data = data or load(recipe.data, size=recipe.size, environ=context.environ)
+    recipe = recipe.for_data(bool(data.classes))
     if recipe.is_conditional and not data.classes:
         raise TrainingError(f"the recipe {recipe.name} needs labelled data, and {data.name} has no classes")
     data = data.to(context.device)
