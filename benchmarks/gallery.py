@@ -180,10 +180,18 @@ def command_of(file: Path, card: Mapping[str, Any]) -> str:
     """The command that trained a model, from its run directory, or from its card where it lies alone."""
     config = file.with_name("config.json")
     words: dict[str, Any] = {"data": card["data"], "steps": card["steps"]}
+    end = ""
     if config.exists():
-        words = json.loads(config.read_text())["config"]
-    options = [f"--{name} {words[name]}" for name in ("data", "size", "steps", "batch", "gate", "seed") if words.get(name)]
-    return " ".join(["python -m training train", card["recipe"], *options])
+        content = json.loads(config.read_text())
+        words = content["config"]
+        if together := content.get("together"):
+            end = f" --out RUN; RUN-seed{words['seed']}"
+            is_span = together == list(range(together[0], together[-1] + 1))
+            seeds = f"{together[0]}-{together[-1]}" if is_span else ",".join(map(str, together))
+            words = {**words, "seed": None, "seeds": seeds}
+    names = ("data", "size", "steps", "batch", "gate", "seed", "seeds")
+    options = [f"--{name} {words[name]}" for name in names if words.get(name)]
+    return " ".join(["python -m training train", card["recipe"], *options]) + end
 
 
 def make_entries(server: Server, files: Mapping[str, Path], pictures: Path) -> list[Entry]:

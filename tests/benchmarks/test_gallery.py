@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from benchmarks.gallery import MAX_BYTES, QUICK, main, make_page
+from benchmarks.gallery import MAX_BYTES, QUICK, command_of, main, make_page
 from tests.serving import tiny_onnx
 from training.recipes import CATALOGUE
 
@@ -45,3 +46,11 @@ def test_each_model_has_a_picture_and_its_url(tmp_path: Path) -> None:
 def test_the_quick_recipes_exist() -> None:
     """Those that two cores train in a few minutes each are in the catalogue."""
     assert set(QUICK) <= set(CATALOGUE)
+
+
+def test_seeds_that_were_trained_together_are_named(tmp_path: Path) -> None:
+    """The command has all of them, and says which run the picture is of."""
+    config = {"config": {"seed": 2, "steps": 9}, "together": [0, 1, 2]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    command = command_of(tmp_path / "model.onnx", {"recipe": "toy1d", "data": "gaussian1d", "steps": 9})
+    assert command == "python -m training train toy1d --steps 9 --seeds 0-2 --out RUN; RUN-seed2"
