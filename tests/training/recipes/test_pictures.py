@@ -12,7 +12,7 @@ from contract import Categorical
 from tests.training.conftest import tiny_config, tiny_context
 from training.errors import TrainingError
 from training.game.loop import play
-from training.run.job import _set_up, card_of
+from training.run.job import card_of, set_up
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def classes_folder(tmp_path: Path) -> Path:
 
 def test_sub_folders_are_classes(classes_folder: Path, tmp_path: Path) -> None:
     """G and D receive the class, and the card names the classes."""
-    game, data = _set_up(tiny_config("dcgan64_r1_small", classes_folder, steps=1), tiny_context(tmp_path))
+    game, data = set_up(tiny_config("dcgan64_r1_small", classes_folder, steps=1), tiny_context(tmp_path))
     list(play(game, 1))
     assert game.latents["y"] == Categorical(2)
     assert game.recipe.conditions == ("y",)
@@ -37,7 +37,7 @@ def test_sub_folders_are_classes(classes_folder: Path, tmp_path: Path) -> None:
 
 def test_a_folder_without_sub_folders_has_none(picture_folder: Path, tmp_path: Path) -> None:
     """The same recipe is unconditional there."""
-    game, data = _set_up(tiny_config("dcgan64_r1_small", picture_folder, steps=1), tiny_context(tmp_path))
+    game, data = set_up(tiny_config("dcgan64_r1_small", picture_folder, steps=1), tiny_context(tmp_path))
     list(play(game, 1))
     assert list(game.latents) == ["z"]
     assert game.recipe.conditions == ()
@@ -48,4 +48,4 @@ def test_other_conditional_recipes_need_labels(picture_folder: Path, tmp_path: P
     """One sentence names the recipe and the data."""
     config = tiny_config("cdcgan_r1", picture_folder, steps=1)
     with pytest.raises(TrainingError, match="cdcgan_r1 needs labelled data"):
-        _set_up(config.__class__(**{**vars(config), "data": f"folder:{picture_folder}"}), tiny_context(tmp_path))
+        set_up(config.__class__(**{**vars(config), "data": f"folder:{picture_folder}"}), tiny_context(tmp_path))
