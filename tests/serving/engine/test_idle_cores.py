@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serving.engine.activity import Activity
-from serving.engine.idle_cores import TRY_EVERY, IdleCores
+from serving.engine.idle_cores import COLD, PERIOD, TRIAL, IdleCores
 
 
 def run(idle_cores: IdleCores, activity: Activity, rows: int, seconds: dict[bool, float]) -> bool:
@@ -19,34 +19,45 @@ def run(idle_cores: IdleCores, activity: Activity, rows: int, seconds: dict[bool
 
 @pytest.mark.parametrize("wide", [0.5, 2.0])
 def test_the_faster_session_is_taken(wide: float) -> None:
-    """After one inference of each session the faster one runs all others of that size, but for a try now and then."""
+    """After a trial of each session the faster one runs all others of the period."""
     activity = Activity()
     idle_cores = IdleCores(activity)
-    choices = [run(idle_cores, activity, 1, {True: wide, False: 1.0}) for _ in range(2 + 2 * TRY_EVERY)]
-    assert choices[:2] == [True, False]
-    assert choices[2:].count(wide > 1.0) == 2
+    choices = [run(idle_cores, activity, 1, {True: wide, False: 1.0}) for _ in range(PERIOD + 1)]
+    assert choices[: 2 * TRIAL] == [True] * TRIAL + [False] * TRIAL
+    assert choices[2 * TRIAL : PERIOD] == [wide < 1.0] * (PERIOD - 2 * TRIAL)
+    assert choices[PERIOD]
+
+
+def test_the_first_inferences_after_a_change_do_not_count() -> None:
+    """A session whose weights are not in the caches is slow, and is judged by the inferences after that."""
+    activity = Activity()
+    idle_cores = IdleCores(activity)
+    for _ in range(COLD):
+        run(idle_cores, activity, 1, {True: 900.0, False: 1.0})
+    choices = [run(idle_cores, activity, 1, {True: 0.5, False: 1.0}) for _ in range(3 * TRIAL)]
+    assert all(choices[-TRIAL:])
 
 
 def test_sizes_are_judged_apart() -> None:
     """A small batch may be faster with few threads, and a large one with many."""
     activity = Activity()
     idle_cores = IdleCores(activity)
-    for _ in range(2):
-        run(idle_cores, activity, 1, {True: 2.0, False: 1.0})
-        run(idle_cores, activity, 64, {True: 1.0, False: 2.0})
+    for rows, seconds in ((1, {True: 2.0, False: 1.0}), (64, {True: 1.0, False: 2.0})):
+        for _ in range(2 * TRIAL):
+            run(idle_cores, activity, rows, seconds)
     assert not run(idle_cores, activity, 1, {True: 2.0, False: 1.0})
     assert run(idle_cores, activity, 64, {True: 1.0, False: 2.0})
 
 
-def test_a_try_finds_that_the_cores_have_become_free() -> None:
-    """When other programs leave the cores, tries of the session of more threads show it, and it is taken from then on."""
+def test_a_trial_finds_that_the_cores_have_become_free() -> None:
+    """When other programs leave the cores, the next trials show it, and the session of more threads is taken from then on."""
     activity = Activity()
     idle_cores = IdleCores(activity)
-    for _ in range(10):
+    for _ in range(2 * TRIAL):
         run(idle_cores, activity, 1, {True: 2.0, False: 1.0})
-    for _ in range(20 * TRY_EVERY):
-        run(idle_cores, activity, 1, {True: 0.5, False: 1.0})
-    assert run(idle_cores, activity, 1, {True: 0.5, False: 1.0})
+    choices = [run(idle_cores, activity, 1, {True: 0.5, False: 1.0}) for _ in range(PERIOD)]
+    assert not any(choices[: PERIOD - 2 * TRIAL])
+    assert all(run(idle_cores, activity, 1, {True: 0.5, False: 1.0}) for _ in range(PERIOD - 3 * TRIAL))
 
 
 def test_shared_cores_have_few_threads_and_say_nothing() -> None:
@@ -55,6 +66,7 @@ def test_shared_cores_have_few_threads_and_say_nothing() -> None:
     activity, other = Activity(numbers, 0), Activity(numbers, 1)
     idle_cores = IdleCores(activity)
     other.begin()
-    assert [run(idle_cores, activity, 1, {True: 0.5, False: 0.1}) for _ in range(3)] == [False] * 3
+    assert [run(idle_cores, activity, 1, {True: 0.5, False: 0.1}) for _ in range(2 * TRIAL)] == [False] * 2 * TRIAL
     Activity(numbers, 1)
-    assert [run(idle_cores, activity, 1, {True: 0.5, False: 1.0}) for _ in range(3)] == [True, False, True]
+    choices = [run(idle_cores, activity, 1, {True: 0.5, False: 1.0}) for _ in range(3 * TRIAL)]
+    assert choices == [True] * TRIAL + [False] * TRIAL + [True] * TRIAL
