@@ -13,7 +13,7 @@ from training.recipes.systems import SYSTEMS, System, served
 HEAD = """\
 # Systems
 
-The 25 systems that this project was to build, each trained by a recipe, exported to one file and served by the service and by
+The 25 systems of this project, each trained by a recipe, exported to one file and served by the service and by
 TorchServe. Claims, bars, figures and commands are in [SCOREBOARD.md](SCOREBOARD.md), all recipes in [RECIPES.md](RECIPES.md).
 `python -m benchmarks.scoreboard` makes this page; a test compares it with the catalogue and the results.
 

@@ -1,4 +1,4 @@
-"""The 25 systems that this project was to build, and the recipes that are of each."""
+"""The 25 systems of this project, and the recipes of each."""
 
 from __future__ import annotations
 
