@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -124,6 +125,13 @@ def as_tensor(pictures: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
 
 
+class Classifier(Protocol):
+    """What reads factors: LeNet, or a test's own."""
+
+    def features(self, images: Tensor) -> Tensor: ...
+    def logits(self, features: Tensor) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Shown:
     """What the classifier sees in a set of pictures."""
@@ -138,14 +146,14 @@ class Shown:
 
 
 @torch.no_grad()
-def read_factors(classifier: LeNet, images: Tensor) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def read_factors(classifier: Classifier, images: Tensor) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The factors [N,3] of images [N,3,64,64], and whether each is whole [N]."""
     logits = torch.cat([classifier.logits(classifier.features(part)) for part in images.split(500)])
     read = [head.argmax(1) for head in logits.split(SIZES, 1)]
     return torch.stack(read[:3], 1).numpy(), (read[3] == 1).numpy()
 
 
-def measure(classifier: LeNet, images: Tensor) -> Shown:
+def measure(classifier: Classifier, images: Tensor) -> Shown:
     """Recall and the share of whole pictures of images [N,3,64,64]."""
     factors, is_whole = read_factors(classifier, images)
     return Shown(len(set(map(tuple, factors[is_whole]))) / len(FACTORS), float(is_whole.mean()))
