@@ -20,6 +20,8 @@ SUBSETS = 100
 """Random subsets over which KID is the mean."""
 SUBSET_SIZE = 1_000
 """Images a subset, or as many as there are."""
+SYNCHRONISE = False
+"""Only rank 0 of a game by several ranks measures: torchmetrics would wait for the features of the others."""
 CONFIDENT = 0.9
 """A classifier is confident from this probability of its likeliest class."""
 ALARM_EFFECTIVE_CLASSES = 0.6
@@ -55,7 +57,8 @@ def kid(
     with warnings.catch_warnings(), torch.random.fork_rng([]):
         warnings.filterwarnings("ignore", message=".*will save all extracted features", category=UserWarning)
         torch.default_generator.manual_seed(seed)
-        metric = KernelInceptionDistance(_Given(real.features.shape[1]), subsets=subsets, subset_size=size)
+        features = _Given(real.features.shape[1])
+        metric = KernelInceptionDistance(features, subsets=subsets, subset_size=size, sync_on_compute=SYNCHRONISE)
         metric.update(real.features, real=True)
         metric.update(fake.features, real=False)
         mean, deviation = metric.compute()
@@ -67,7 +70,7 @@ def fid(real: ClassifierOutput, fake: ClassifierOutput) -> float:
 
     It is biased upwards by few images: compare only equal counts, and with real data at that count.
     """
-    metric = FrechetInceptionDistance(_Given(real.features.shape[1]))
+    metric = FrechetInceptionDistance(_Given(real.features.shape[1]), sync_on_compute=SYNCHRONISE)
     metric.update(real.features, real=True)
     metric.update(fake.features, real=False)
     return float(metric.compute())

@@ -29,7 +29,7 @@ def test_the_faster_session_is_taken(wide: float) -> None:
 
 
 def test_the_first_inferences_after_a_change_do_not_count() -> None:
-    """A session whose weights are not in the caches is slow, and is judged by the inferences after that."""
+    """A session whose weights are not in the caches is slow, and only the inferences after that count."""
     activity = Activity()
     idle_cores = IdleCores(activity)
     for _ in range(COLD):
@@ -38,7 +38,7 @@ def test_the_first_inferences_after_a_change_do_not_count() -> None:
     assert all(choices[-TRIAL:])
 
 
-def test_sizes_are_judged_apart() -> None:
+def test_sizes_are_compared_apart() -> None:
     """A small batch may be faster with few threads, and a large one with many."""
     activity = Activity()
     idle_cores = IdleCores(activity)

@@ -70,6 +70,14 @@ def test_fid_of_two_gaussians_is_the_closed_form() -> None:
     assert images.fid(_output(white), _output(white)) == pytest.approx(0, abs=1e-9)
 
 
+def test_one_rank_measures_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a game of several ranks only the first measures: it does not wait for features of the others."""
+    x = _output(np.random.default_rng(4).normal(size=(30, 4)))
+    expected = images.kid(x, x, subsets=2), images.fid(x, x)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    assert (images.kid(x, x, subsets=2), images.fid(x, x)) == expected
+
+
 def test_the_classifier_is_a_feature_module_of_torchmetrics(
     classifier: Classifier, digits: DataSet, digits_test: DataSet
 ) -> None:
