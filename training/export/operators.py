@@ -179,6 +179,11 @@ def _one_hot(index: Tensor, depth: Tensor, values: Tensor, *, a: Attributes) -> 
     return (values[0] + (values[1] - values[0]) * hot).movedim(-1, a.get("axis", -1))
 
 
+def _round(x: Tensor, *, a: Attributes) -> Tensor:
+    """Rounded values with the gradient of the identity: the true one is 0, and no latent before it could be searched."""
+    return x.round().detach() + (x - x.detach())
+
+
 def _clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None, *, a: Attributes) -> Tensor:
     return x if low is None and high is None else x.clamp(low, high)
 
@@ -250,6 +255,7 @@ OPERATORS: Mapping[str, Operator] = {
     "ReduceSum": _reduced(torch.sum),
     "Reshape": _reshape,
     "Resize": _resize,
+    "Round": _round,
     "Shape": lambda x, *, a: torch.tensor(x.shape[a.get("start", 0) : a.get("end", x.ndim)]),
     "Slice": _slice,
     "Softmax": lambda x, *, a: x.softmax(a.get("axis", -1)),

@@ -85,6 +85,21 @@ def test_a_node_without_a_gradient_is_named() -> None:
         DifferentiableGraph(_model(nodes), CPU)
 
 
+def test_rounding_inside_a_graph_lets_gradients_pass() -> None:
+    """Values are rounded, half to even, and the gradient is that of the identity: PPGN rounds its features after each step."""
+    nodes = [
+        helper.make_node("Round", ["x"], ["r"]),
+        helper.make_node("Tanh", ["r"], ["a"]),
+        helper.make_node("Round", ["a"], ["b"]),
+        helper.make_node("Cast", ["b"], ["image"], to=TensorProto.UINT8),
+    ]
+    x = torch.tensor([[0.5, 1.5, -0.4, 0.7]]).requires_grad_()
+    levels = DifferentiableGraph(_model(nodes), CPU)({"x": x})
+    rounded = torch.tensor([[0.0, 2.0, 0.0, 1.0]])
+    assert torch.equal(levels, rounded.tanh())
+    torch.testing.assert_close(torch.autograd.grad(levels.sum(), x)[0], 1 - rounded.tanh().square())
+
+
 def test_a_graph_without_rounding_is_refused() -> None:
     """Its pixels may be anything."""
     with pytest.raises(ExportError, match="must end in Round, Clip and Cast"):
