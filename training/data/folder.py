@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from training.data.dataset import DataSet, Request
 from training.data.errors import DataError
 from training.data.pixels import prepare
+from training.errors import first_line
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif"))
 """Files with other names, and hidden files and folders, are no part of a data set."""
@@ -158,7 +159,7 @@ def decode(root: Path, path: PurePosixPath, into: NDArray[np.uint8]) -> BadFile 
     except UnidentifiedImageError:
         return BadFile(path, f"is not an image of {', '.join(FORMATS)}")
     except Exception as error:  # decoders raise any exception on garbage; each bad file must be listed
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = getattr(error, "strerror", None) or first_line(error)
         return BadFile(path, f"cannot be read ({reason})")
     return None
 

@@ -12,9 +12,27 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
+from torch import Tensor
+
+from training.data.dataset import Pixels
 
 BACKGROUND = (255, 255, 255)
 """What shows through transparent pixels: white, as on paper."""
+
+
+def to_range(levels: Tensor, pixels: Pixels) -> Tensor:
+    """Grey levels 0..255 in the range of the nets, float32: 0..1 for ``unit``, else -1..1."""
+    return levels.float() / 255 if pixels == "unit" else levels.float() / 127.5 - 1
+
+
+def to_levels(x: Tensor, pixels: Pixels) -> Tensor:
+    """The nets' pixels as grey levels in 0..255, not rounded."""
+    return x * 255 if pixels == "unit" else x * 127.5 + 127.5
+
+
+def to_unit(x: Tensor, pixels: Pixels) -> Tensor:
+    """The nets' pixels in 0..1."""
+    return x if pixels == "unit" else (x + 1) / 2
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:

@@ -14,6 +14,7 @@ from torch import nn
 from contract import Categorical, Inputs, Latent, Normal, Parameter, Picture, draw, parameters, picture_inputs
 from contract.pictures import HAS_PICTURE, PICTURE
 from training.data import DataSet
+from training.data.pixels import to_levels
 from training.export.samplers import Sampler, sampler_for
 from training.game.loop import Game
 from training.game.recipe import Recipe
@@ -65,8 +66,9 @@ def pictures_of(game: Game, count: int) -> NDArray[np.uint8]:
     assert game.recipe.picture is not None
     real = game.batches.rows(torch.arange(count, device=game.device) % len(game.batches))
     x = game.recipe.picture(real.x)
-    levels = x * 255 if game.recipe.pixels == "unit" else x * 127.5 + 127.5
-    pixels: NDArray[np.uint8] = levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    pixels: NDArray[np.uint8] = (
+        to_levels(x, game.recipe.pixels).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    )
     return pixels
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from contract import Image, Output, Points, Tokens
 from contract.pictures import PICTURE
 from training.data import DataSet, Pixels
+from training.data.pixels import to_levels, to_range
 
 
 class ImageSampler(nn.Module):
@@ -29,13 +30,9 @@ class ImageSampler(nn.Module):
         """float32 [n,h,w,c] in 0..255, before rounding."""
         named = dict(zip(self.names, inputs, strict=True))
         if PICTURE in named:
-            named[PICTURE] = self._scale(named[PICTURE].permute(0, 3, 1, 2))
+            named[PICTURE] = to_range(named[PICTURE].permute(0, 3, 1, 2), self.pixels)
         x = cast(Tensor, self.inner(**named))
-        x = x * 255 if self.pixels == "unit" else x * 127.5 + 127.5
-        return x.permute(0, 2, 3, 1)
-
-    def _scale(self, picture: Tensor) -> Tensor:
-        return picture.float() / 255 if self.pixels == "unit" else picture.float() / 127.5 - 1
+        return to_levels(x, self.pixels).permute(0, 2, 3, 1)
 
 
 class PointSampler(nn.Module):

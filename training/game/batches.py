@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from training.data import DataError, DataSet, Pixels
+from training.data.pixels import to_range
 from training.game.ranks import ALONE, Ranks
 from training.game.step import Batch
 
@@ -67,7 +68,7 @@ class Batches:
         """Stored samples in the range that the nets expect, float32."""
         if not self.data.is_image:
             return items
-        return items.float() / 255 if self._pixels == "unit" else items.float() / 127.5 - 1
+        return to_range(items, self._pixels)
 
 
 def derive_seed(seed: int, counter: int, rank: int = 0) -> int:

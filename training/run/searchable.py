@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from contract import Card, Categorical, Image, card_from_metadata, picture_inputs
-from training.errors import TrainingError
+from training.data.pixels import to_unit
+from training.errors import TrainingError, first_line
 from training.export.from_onnx import DifferentiableGraph
 from training.export.sample_grid import sampler_of
 from training.game.loop import Game
@@ -67,7 +68,7 @@ def _load(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise TrainingError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # protobuf's errors are of many kinds
-        raise TrainingError(f"{path} is no ONNX model: {str(error).strip().splitlines()[0]}") from None
+        raise TrainingError(f"{path} is no ONNX model: {first_line(error)}") from None
 
 
 def maker_of(sampler: nn.Module, card: Card, device: torch.device) -> Make:
@@ -104,8 +105,10 @@ def _doubt_of(game: Game) -> Doubt | None:
 
     with torch.no_grad():
         rows = game.batches.rows(torch.arange(2, device=game.device))
-        some = rows.x if game.recipe.pixels == "unit" else (rows.x + 1) / 2
-        probe = judge(some, {name: torch.zeros(2, dtype=torch.int64, device=game.device) for name in game.recipe.conditions})
+        probe = judge(
+            to_unit(rows.x, game.recipe.pixels),
+            {name: torch.zeros(2, dtype=torch.int64, device=game.device) for name in game.recipe.conditions},
+        )
     if probe.logit.shape != (2,) or probe.threshold is None:
         return None
     threshold = probe.threshold

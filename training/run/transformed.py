@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from training.data import DataSet
+from training.data.pixels import to_unit
 from training.export.sample_grid import evaluating
 from training.files import cache_folder, write_json
 from training.game.loop import Game
@@ -60,5 +61,5 @@ def change(game: Game, data: DataSet) -> Tensor:
         for items in data.items.split(BATCH):
             latents = from_priors(game.latents, len(items), game.device)
             x: Tensor = module(**latents, picture=recipe.picture(game.batches.scale(items)))
-            parts.append(x if recipe.pixels == "unit" else (x + 1) / 2)
+            parts.append(to_unit(x, recipe.pixels))
     return torch.cat(parts).clamp(0, 1)
