@@ -74,7 +74,6 @@ def create_app(
     observer = make_observer(settings, metrics, log_writer, tracing)
     provider = resolve_provider(settings.provider)
     files = model_files(settings)
-    activity = activity or Activity()
     load = partial(
         load_model,
         provider=provider,

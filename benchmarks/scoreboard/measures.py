@@ -156,7 +156,7 @@ class Reconstructed(Measure):
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One: reconstruct."""
         how = {"--images": self.images, "--steps": self.steps, "--restarts": self.restarts}
-        return [["reconstruct", RUN, *(word for name, value in how.items() for word in (name, str(value)))]]
+        return [["reconstruct", RUN, *_words(how)]]
 
     def read(self, run: Path) -> Measurement:
         """What ``reconstruct`` wrote."""
@@ -175,7 +175,7 @@ class Filled(Measure):
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One: complete; rows of the same mask share what it finds."""
         how = {"--mask": self.mask, "--test": self.images, "--steps": self.steps}
-        return [["complete", RUN, *(word for name, value in how.items() for word in (name, str(value)))]]
+        return [["complete", RUN, *_words(how)]]
 
     def read(self, run: Path) -> Measurement:
         """The value of that name in completion.json."""
@@ -315,6 +315,11 @@ def _option(name: str, value: str | None) -> list[str]:
 
 def _kid(values: Mapping[str, float]) -> float:
     return next(value for name, value in values.items() if name.startswith("kid"))
+
+
+def _words(options: Mapping[str, object]) -> list[str]:
+    """Options of a command line with their values."""
+    return [word for name, value in options.items() for word in (name, str(value))]
 
 
 def _json(path: Path) -> Any:

@@ -98,9 +98,13 @@ def find_batching_mode(
 
 def is_deterministic(session: Session, batching: BatchingMode, card: Card, max_batch: int) -> bool:
     """Whether rows are bit-equal alone and at every position of batches of many sizes."""
-    alone = np.concatenate([batching.run(session, probe_inputs(card.latents, card.picture, [seed])) for seed in PROBE_SEEDS])
+    alone = _one_by_one(session, batching, card)
     check_output(alone, card, len(PROBE_SEEDS))
     return all(_is_same_in_batch(session, batching, card, alone, size, shift) for size in _sizes(max_batch) for shift in (0, 3))
+
+
+def _one_by_one(session: Session, batching: BatchingMode, card: Card) -> Array:
+    return np.concatenate([batching.run(session, probe_inputs(card.latents, card.picture, [seed])) for seed in PROBE_SEEDS])
 
 
 def _is_same_in_batch(session: Session, batching: BatchingMode, card: Card, alone: Array, size: int, shift: int) -> bool:
@@ -111,7 +115,7 @@ def _is_same_in_batch(session: Session, batching: BatchingMode, card: Card, alon
 
 def agrees(session: Session, other: Session, batching: BatchingMode, card: Card, max_batch: int) -> bool:
     """Whether the session for idle cores gives the bytes of the first, alone and in batches of many sizes, goldens included."""
-    alone = np.concatenate([batching.run(session, probe_inputs(card.latents, card.picture, [seed])) for seed in PROBE_SEEDS])
+    alone = _one_by_one(session, batching, card)
     goldens = [probe_inputs(card.latents, card.picture, [golden.seed]) for golden in card.goldens]
     mode = batching.for_idle_cores()
     sizes = _sizes(max_batch if mode.most is None else min(max_batch, 2 * mode.most))  # larger ones are runs of these

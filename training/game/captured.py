@@ -25,6 +25,10 @@ LARGEST = 1_000_000
 NOT_DENSE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.RNNBase, nn.Embedding)
 
 
+REFUSALS = (RuntimeError, TypeError, ValueError, AttributeError)
+"""What torch's tracing and ``torch.vmap`` raise at an operation that they cannot represent."""
+
+
 class CannotCapture(Exception):
     """The update does not always compute the same operations, or TorchScript lacks one of them."""
 
@@ -39,8 +43,12 @@ class _Unknown:
 def is_small(nets: Mapping[str, nn.Module]) -> bool:
     """Whether the nets are dense and so small that calling operations takes longer than computing them."""
     modules = [module for net in nets.values() for module in net.modules()]
-    weights = sum(parameter.numel() for net in nets.values() for parameter in net.parameters())
-    return weights <= LARGEST and not any(isinstance(module, NOT_DENSE) for module in modules)
+    return count_weights(nets) <= LARGEST and not any(isinstance(module, NOT_DENSE) for module in modules)
+
+
+def count_weights(nets: Mapping[str, nn.Module]) -> int:
+    """Weights of all nets."""
+    return sum(parameter.numel() for net in nets.values() for parameter in net.parameters())
 
 
 class Captured:
@@ -82,7 +90,7 @@ class Captured:
             expected = self._record(ctx, inputs)
             torch.set_rng_state(state)
             found = self._run(again)
-        except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError) as error:
+        except REFUSALS as error:
             raise CannotCapture(str(error)) from error
         finally:
             torch.set_rng_state(state)

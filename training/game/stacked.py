@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.errors import NonFinite, TrainingError, first_line
 from training.game.batches import derive_seed
-from training.game.captured import NOT_DENSE
+from training.game.captured import NOT_DENSE, REFUSALS, count_weights
 from training.game.gates import always
 from training.game.loop import Evaluation, Game, nets_of, play, seed_generators
 from training.game.recipe import Player
@@ -167,7 +167,7 @@ def stack(games: Sequence[Game]) -> StackedGame:
     try:
         for _ in play(together, until):
             pass
-    except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError) as error:
+    except REFUSALS as error:
         raise _refusal(games[0], first_line(error)) from error
     together.part()
     for expected, game in zip(alone, found, strict=True):
@@ -195,8 +195,7 @@ def _why_not(game: Game) -> str | None:
                 return f"the net {name} has a {type(module).__name__}, and only dense layers are faster together"
             if isinstance(module, nn.Dropout) and module.p > 0:
                 return f"the net {name} has dropout, which each game must draw by itself"
-    weights = sum(parameter.numel() for net in game.nets.values() for parameter in net.parameters())
-    if weights > MOST_WEIGHTS:
+    if (weights := count_weights(game.nets)) > MOST_WEIGHTS:
         return f"its nets have {weights:,} weights; above {MOST_WEIGHTS:,} games together take as long as one after the other"
     return None
 
