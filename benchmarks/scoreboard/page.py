@@ -79,17 +79,19 @@ def make_page(rows: Sequence[Row], results: Path) -> str:
 def list_entries(rows: Sequence[Row], results: Path) -> list[Entry]:
     """Every line of the page, in the order of the rows."""
 
-    def of(name: str, scale: Scale) -> list[float]:
+    def of(name: str, scale: Scale, measures: set[str]) -> list[float]:
+        """None where a seed is missing, or where another measure was taken, as KID by another classifier."""
         row = next(row for row in rows if row.name == name)
         protocol = row.scaled if scale == "scaled" and row.scaled else row.full
         found = load_results(results, name, "scaled" if protocol is row.scaled else "full")
-        return [result.value for result in found] if len(found) >= protocol.seeds else []
+        is_complete = len(found) >= protocol.seeds and {result.measure for result in found} == measures
+        return [result.value for result in found] if is_complete else []
 
     def entry(row: Row, scale: Scale, protocol: Protocol) -> Entry:
         found = load_results(results, row.name, scale)
-        values = [result.value for result in found]
+        values, measures = [result.value for result in found], {result.measure for result in found}
         claim = protocol.claim
-        verdict = None if claim is None else decide(claim, protocol.seeds, values, lambda name: of(name, scale))
+        verdict = None if claim is None else decide(claim, protocol.seeds, values, lambda name: of(name, scale, measures))
         return Entry(row, scale, protocol, found, verdict)
 
     pairs: list[tuple[Row, Scale, Protocol | None]] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scoreboard.__main__ import choose, is_current, write_page
+from benchmarks.scoreboard.claims import Below, Claim
 from benchmarks.scoreboard.jobs import jobs_of, spell
 from benchmarks.scoreboard.measures import Scored
 from benchmarks.scoreboard.page import COLUMNS, make_page
@@ -113,6 +114,17 @@ def test_a_failed_game_does_not_hide_the_others(tmp_path: Path) -> None:
         store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value))
     assert cells(make_page([replace(ROW, better="higher")], tmp_path), 0)["ours"].endswith("median 8, best 100")
     assert cells(make_page([replace(ROW, better="nearer")], tmp_path), 0)["ours"].endswith("median 8")
+
+
+@pytest.mark.parametrize(("measure", "verdict"), [("w1", "shown"), ("w1@other", "not run")])
+def test_a_twin_by_another_measure_decides_nothing(measure: str, verdict: str, tmp_path: Path) -> None:
+    """A KID by one classifier is not compared with a KID by another, whichever is lower."""
+    claim = Claim(system="toys", text="it is nearer", bar=Below("twin"))
+    row, twin = replace(ROW, full=replace(ROW.full, claim=claim), scaled=None), replace(ROW, name="twin", scaled=None)
+    for seed in range(3):
+        store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed))
+        store_result(tmp_path, "twin", "full", replace(RESULT, seed=seed, value=3.0, measure=measure))
+    assert cells(make_page([row, twin], tmp_path), 0)["verdict"] == verdict
 
 
 def test_a_rate_has_no_median(tmp_path: Path) -> None:
