@@ -30,7 +30,7 @@ def toys() -> Iterable[Row]:
             full=Protocol(recipe=recipe, measure=points, seeds=40, are_together=True, claim=claim, minutes=0.1),
             note="the blog shows plots only",
         )
-    for recipe, system, bar in (("parabola", "2-D parabola", 150), ("parabola_norm", "2-D parabola within [-1,1]", 0.12)):
+    for recipe, system, distance in (("parabola", "2-D parabola", 150), ("parabola_norm", "2-D parabola within [-1,1]", 0.12)):
         yield Row(
             name=recipe,
             system=system,
@@ -40,7 +40,7 @@ def toys() -> Iterable[Row]:
                 recipe=recipe,
                 measure=Scored(name="sliced-w2"),
                 are_together=recipe == "parabola_norm",
-                claim=Claim(system="2-D GAN", text="samples are spread over the curve as the data is", bar=AtMost(bar)),
+                claim=Claim(system="2-D GAN", text="samples are spread over the curve as the data is", bar=AtMost(distance)),
                 minutes=5,
             ),
             note="the bar is 6 % of the range of y",
