@@ -33,6 +33,7 @@ from contract import (
 from contract.pictures import HAS_PICTURE, PICTURE
 from training.errors import ExportError
 from training.export.fold_batchnorm import fold_batch_norm
+from training.export.node_names import name_by_module
 from training.export.runtime import onnxruntime_version, open_session
 from training.export.samplers import PointSampler, Sampler
 from training.export.subpixel import rewrite_transposed
@@ -129,7 +130,9 @@ def _to_onnx(module: nn.Module, examples: Mapping[str, Tensor], output: str) -> 
             dynamic_shapes={"inputs": tuple({0: rows} for _ in examples)},
         )
     assert program is not None  # None only when a file name is given
-    return strip_model(program.model_proto)
+    model = program.model_proto
+    name_by_module(model.graph)
+    return strip_model(model)
 
 
 def _examples(latents: Latents, picture: Picture | None) -> dict[str, Tensor]:

@@ -123,6 +123,19 @@ def traces_of_the_machine(data: bytes) -> list[str]:
     return found + [text.decode() for text in re.findall(marks, data)]
 
 
+def test_nodes_and_weights_have_the_names_of_their_modules(exported: Path) -> None:
+    """A viewer shows where in the generator a node stands: every weight as in the state dict, no name twice."""
+    graph = onnx.load(exported).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    own = set(conv.small_generator(64, 10, (1, 28, 28), width=8).state_dict())
+    assert {name for name in weights if name.endswith((".weight", ".bias"))} <= own and weights & own
+    assert not any(name.startswith(("inner.", "sampler.")) for name in weights)
+    names = [node.name for node in graph.node]
+    assert len(set(names)) == len(names) and not any(name.startswith("node_") for name in names)
+    dense = next(node for node in graph.node if node.op_type == "Gemm")
+    assert dense.name == f"{dense.input[1].removesuffix('.weight')}/Gemm"
+
+
 def test_the_file_says_nothing_of_the_machine(exported: Path) -> None:
     """No path, module file or stack trace is in its bytes; the same search finds one in bytes that have it."""
     assert traces_of_the_machine(without_weights(exported)) == []
