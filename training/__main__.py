@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from training.adopt.command import Adopt
 from training.data import CATALOGUE as DATA
-from training.data import DataError
+from training.data import DataError, absolute
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.model_card import ExportCard
 from training.recipes import CATALOGUE, DEFAULT
@@ -85,6 +85,8 @@ class Train:
         if self.out == Path():
             raise TrainingError("--out must name a folder of its own, not the current one")
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"
+        if ":" in recipe.data:  # a folder, so that later commands find it from any directory
+            config = replace(config, data=absolute(recipe.data))
         page, saving = Page(self.metrics_address, self.metrics_port), Saving(self.checkpoints, self.checkpoint_seconds)
         if self.seeds is not None and self.seed != 0:
             raise TrainingError(f"--seed {self.seed} and --seeds {self.seeds} exclude each other")
@@ -160,9 +162,10 @@ class Score:
             examine_transformed(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
             return 0
         model = self.model / "model.onnx" if is_run else self.model
+        trained_on = read_config(self.model).data if is_run and find_config(self.model) else None
         run_score(
             model,
-            data=self.data,
+            data=self.data or (trained_on if trained_on and ":" in trained_on else None),
             classifier_data=self.classifier,
             samples=self.samples,
             nearest=self.nearest,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from training.data import mnist, oracle, packaged, stacked, toys
 from training.data.dataset import DataSet, Pixels, Request, Split
 from training.data.errors import DataError
 from training.data.folder import load_folder
 
-__all__ = ["CATALOGUE", "DataError", "DataSet", "Entry", "Pixels", "load", "names"]
+__all__ = ["CATALOGUE", "DataError", "DataSet", "Entry", "Pixels", "absolute", "load", "names"]
 
 FOLDER = "folder:PATH"
 LARGEST = 1024
@@ -74,6 +75,12 @@ CATALOGUE: Mapping[str, Entry] = {
 def names() -> tuple[str, ...]:
     """What ``load`` takes as a name; ``folder:PATH`` stands for any path."""
     return tuple(CATALOGUE)
+
+
+def absolute(name: str) -> str:
+    """A data set's name that means the same from any working directory: ``folder:PATH`` gets an absolute path."""
+    kind, colon, path = name.partition(":")
+    return f"{kind}:{Path(path).expanduser().resolve()}" if colon and path else name
 
 
 def load(name: str, *, split: Split = "train", size: int | None = None, environ: Mapping[str, str]) -> DataSet:

@@ -17,8 +17,8 @@ WRAPPERS = ("sampler.", "inner.")
 def name_by_module(graph: onnx.GraphProto) -> None:
     """Call a node ``body.1/Gemm`` and a weight ``body.1.weight``, as in the state dict of the generator.
 
-    A node keeps the exporter's name where the exporter does not say which module it comes from. Names of inputs and outputs of the
-    graph stay as they are. It must be called before the metadata of the nodes is removed.
+    A node without a module in its metadata keeps the exporter's name. Inputs and outputs of the graph keep theirs. Call this
+    before the metadata of the nodes is removed.
     """
     counts: Counter[str] = Counter()
     for node in graph.node:

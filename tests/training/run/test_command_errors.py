@@ -59,3 +59,15 @@ def test_the_current_folder_is_no_run_directory(out: str, capsys: pytest.Capture
     """Nothing is written among the user's own files."""
     assert command.main([*TOY, "--out", out]) == 2
     assert "--out must name a folder of its own" in capsys.readouterr().err
+
+
+def test_a_run_finds_its_folder_from_another_directory(
+    picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A relative path in --data is kept as an absolute one, so that `score RUN` works from anywhere."""
+    monkeypatch.chdir(picture_folder.parent)
+    data = ["--data", f"folder:{picture_folder.name}", "--size", "16", "--batch", "4", "--precision", "float32"]
+    assert command.main(["train", "vanilla", *data, "--steps", "1", "--out", str(tmp_path / "run")]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["score", "run", "--samples", "4"]) == 0
+    assert f"folder:{picture_folder.name}" in capsys.readouterr().out
