@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
 import pickle
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.training.conftest import PROCESSES, tiny_context
+from tests.training.conftest import tiny_context
 from training.errors import CheckpointError, OutOfMemory, TrainingError
 from training.files import remove_leftovers, write_whole
 from training.report.journal import read_rows
@@ -177,45 +174,6 @@ def test_a_pickle_bomb_is_refused(tmp_path: Path) -> None:
     with pytest.raises((CheckpointError, pickle.UnpicklingError)):
         load_newest(tmp_path, device=CPU)
     assert not (tmp_path / "marker").exists()
-
-
-def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ENOSPC while writing is raised, and what stood before stands."""
-    save(tmp_path, state(1))
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        save(tmp_path, state(2))
-    monkeypatch.undo()
-    assert step_of(tmp_path) == 1
-    remove_leftovers(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-000000001.pt"]
-
-
-def _save_for_ever(folder: Path) -> None:
-    step = 1
-    while True:
-        save(folder, state(step))
-        step += 1
-
-
-@pytest.mark.process
-def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
-    """Twenty writers killed at random moments: each time the newest whole checkpoint is there."""
-    for attempt in range(20):
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        process = PROCESSES.Process(target=_save_for_ever, args=(folder,))
-        process.start()
-        while len(list(folder.glob("checkpoint-*.pt"))) < 1 + attempt % 2:
-            time.sleep(0.001)
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        assert step_of(folder) >= 1
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
