@@ -49,6 +49,11 @@ class BatchingMode:
         """The mode of the session for idle cores: runs of a quarter of the rows, whose memory that session keeps, too."""
         return self if self.most is None else replace(self, most=max(1, self.most // 4))
 
+    def probe_sizes(self, max_batch: int) -> list[int]:
+        """Sizes of the batches that are probed: any larger one is several runs of these."""
+        largest = max_batch if self.most is None else min(max_batch, 2 * self.most)
+        return sorted({size for size in PROBE_SIZES if size <= largest} | {1, largest})
+
     def padding(self, count: int) -> int:
         """The number of padding rows for ``count`` requested ones."""
         return 0 if self.rows is None else -count % self.rows
@@ -100,7 +105,11 @@ def is_deterministic(session: Session, batching: BatchingMode, card: Card, max_b
     """Whether rows are bit-equal alone and at every position of batches of many sizes."""
     alone = _one_by_one(session, batching, card)
     check_output(alone, card, len(PROBE_SEEDS))
-    return all(_is_same_in_batch(session, batching, card, alone, size, shift) for size in _sizes(max_batch) for shift in (0, 3))
+    return all(
+        _is_same_in_batch(session, batching, card, alone, size, shift)
+        for size in batching.probe_sizes(max_batch)
+        for shift in (0, 3)
+    )
 
 
 def _one_by_one(session: Session, batching: BatchingMode, card: Card) -> Array:
@@ -118,14 +127,9 @@ def agrees(session: Session, other: Session, batching: BatchingMode, card: Card,
     alone = _one_by_one(session, batching, card)
     goldens = [probe_inputs(card.latents, card.picture, [golden.seed]) for golden in card.goldens]
     mode = batching.for_idle_cores()
-    sizes = _sizes(max_batch if mode.most is None else min(max_batch, 2 * mode.most))  # larger ones are runs of these
-    return all(_is_same_in_batch(other, mode, card, alone, size, 0) for size in sizes) and all(
+    return all(_is_same_in_batch(other, mode, card, alone, size, 0) for size in mode.probe_sizes(max_batch)) and all(
         batching.run(session, inputs).tobytes() == mode.run(other, inputs).tobytes() for inputs in goldens
     )
-
-
-def _sizes(max_batch: int) -> list[int]:
-    return sorted({size for size in PROBE_SIZES if size <= max_batch} | {1, max_batch})
 
 
 def check_output(rows: Array, card: Card, count: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,16 +22,26 @@ MAKERS = {
 }
 
 
+ADOPTED = ("dcgan", "labels", "large", "style")
+"""Generators that others trained, of tests/training/adopt/models.py."""
+
+
 @pytest.fixture(scope="session")
 def archives(root: Path, make_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
-    """A folder with ``<name>.onnx`` and ``<name>.mar`` of each kind of output."""
+    """A folder with ``<name>.onnx`` and ``<name>.mar`` of each kind of output, and of each adopted generator."""
     if importlib.util.find_spec("model_archiver") is None:
         pytest.skip("torch-model-archiver is not installed (the extra torchserve)")
 
     def build(folder: Path) -> None:
+        from tests.training.adopt.models import adopt_all
+
         for name, make in MAKERS.items():
             (folder / f"{name}.onnx").write_bytes(make())
-            run(root, "build", folder / f"{name}.onnx")
+        adopted = make_once("adopted", adopt_all)
+        for name in ADOPTED:
+            shutil.copy(adopted / f"{name}.onnx", folder)
+        for file in sorted(folder.glob("*.onnx")):
+            run(root, "build", file)
 
     return make_once("archives", build)
 

@@ -24,7 +24,7 @@ from serving.settings import Settings
 from tests.serving.client import Answer as ServiceAnswer
 from tests.serving.client import ask
 from tests.serving.corpus import CASES, Case
-from tests.torchserve.conftest import MAKERS, run
+from tests.torchserve.conftest import ADOPTED, MAKERS, run
 from tests.torchserve.server import PORTS, TorchServe, running
 
 pytestmark = [
@@ -37,7 +37,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def torchserve(root: Path, archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
     """One server for all tests of this file, with a model of each kind."""
-    models = sorted(MAKERS)
+    models = sorted((*MAKERS, *ADOPTED))
     with running([archives / f"{name}.onnx" for name in models], models, tmp_path_factory.mktemp("torchserve"), root) as server:
         yield server
 
@@ -45,7 +45,7 @@ def torchserve(root: Path, archives: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def service(archives: Path) -> ASGIApp:
     """The Flask service with the same model files."""
-    models = tuple(str(archives / f"{name}.onnx") for name in MAKERS)
+    models = tuple(str(archives / f"{name}.onnx") for name in (*MAKERS, *ADOPTED))
     return create_app(replace(Settings(), models=models, provider="cpu"), log=lambda event, **facts: None)
 
 
@@ -58,7 +58,7 @@ def by_service(service: ASGIApp, model: str, query: str, accept: str | None = No
 # ------------------------------------------------------------------------------------------------------------------ the promise
 
 QUERIES = [
-    *[(model, "seed=42") for model in sorted(MAKERS)],
+    *[(model, "seed=42") for model in sorted((*MAKERS, *ADOPTED))],
     *[(model, f"seed=42&n=5&format={name}") for model in sorted(MAKERS) for name in ("npy", "json")],
     ("conditional", "seed=42&y=3&c0=.5&scale=3"),
     ("conditional", "seed=4294967295&format=webp"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -61,9 +63,9 @@ class ModulatedConv(nn.Module):
 
 
 class StyleGenerator(nn.Module):
-    """StyleGAN2's mapping and synthesis at 32x32 (Karras et al. 2020, arXiv:1912.04958): noise and psi are arguments."""
+    """StyleGAN2's mapping and synthesis at 64x64 (Karras et al. 2020, arXiv:1912.04958): noise and psi are arguments."""
 
-    RESOLUTIONS = (4, 8, 16, 32)
+    RESOLUTIONS = (4, 8, 16, 32, 64)
     NOISE = sum(2 * side**2 for side in RESOLUTIONS) - 16
 
     def __init__(self, latent: int = 32, channels: int = 16) -> None:
@@ -95,6 +97,41 @@ class StyleGenerator(nn.Module):
         return picture, None
 
 
+class Large(nn.Module):
+    """z [n,128] to [n,3,256,256] in [-1,1], doubled six times from a map of 4x4 by residual blocks; 25 million weights."""
+
+    WIDTHS = (768, 768, 576, 384, 192, 96, 48)
+
+    def __init__(self, share: int = 1) -> None:
+        super().__init__()
+        widths = [width // share for width in self.WIDTHS]
+        self.first = nn.Linear(128, widths[0] * 16)
+        self.blocks = nn.ModuleList(Doubling(a, b) for a, b in pairwise(widths))
+        self.last = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.first(z).unflatten(1, (-1, 4, 4))
+        for block in self.blocks:
+            x = block(x)
+        return torch.tanh(self.last(F.relu(x)))
+
+
+class Doubling(nn.Module):
+    """Twice the side: two convolutions behind batch normalisation, added to a 1x1 convolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([nn.BatchNorm2d(inputs), nn.BatchNorm2d(outputs)])
+        self.convs = nn.ModuleList([nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, outputs, 3, padding=1)])
+        self.skip = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.convs[0](F.interpolate(F.relu(self.norms[0](x)), scale_factor=2.0))
+        inner = self.convs[1](F.relu(self.norms[1](inner)))
+        out: Tensor = F.interpolate(self.skip(x), scale_factor=2.0) + inner
+        return out
+
+
 def _seeded(kind: type[nn.Module]) -> nn.Module:
     torch.manual_seed(1)
     return kind()
@@ -110,6 +147,16 @@ def conditional() -> nn.Module:
 
 def style() -> nn.Module:
     return _seeded(StyleGenerator)
+
+
+def large() -> nn.Module:
+    return _seeded(Large)
+
+
+def narrow() -> nn.Module:
+    """A twelfth as wide, for tests."""
+    torch.manual_seed(1)
+    return Large(12)
 
 
 class Pictures(nn.Module):

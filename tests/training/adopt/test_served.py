@@ -1,11 +1,11 @@
-"""Adopted generators in the real service: DCGAN, conditional, StyleGAN2-like."""
+"""Adopted generators in the real service; tests/torchserve asks TorchServe for the same files."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -19,36 +19,12 @@ from contract import Normal, draw
 from tests.harness.service import Server, running
 from tests.training.adopt import generators
 from tests.training.adopt.conftest import FOLDER
-from training.__main__ import main
-
-OPTIONS = {
-    "dcgan": ("generators:dcgan", "--latent", "z=normal:100x1x1", "--output", "tanh"),
-    "conditional": (
-        "generators:conditional",
-        "--latent",
-        "z=normal:16",
-        "--latent",
-        "y=categorical:10@labels",
-        "--output",
-        "unit",
-    ),
-    "style": (
-        "generators:style",
-        *("--latent", "z=normal:32", "--latent", f"noise=normal:{generators.StyleGenerator.NOISE}"),
-        *("--latent", "psi=uniform:1:0.5:1", "--output", "tanh", "--clamp"),
-    ),
-}
+from tests.training.adopt.models import OPTIONS, adopt_all
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(FOLDER)
-        patch.setattr(sys, "path", list(sys.path))
-        for name, words in OPTIONS.items():
-            assert main(["adopt", *words, "--name", name, "--licence", "CC0", "--out", str(folder / f"{name}.onnx")]) == 0
-    return folder
+def models(make_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    return make_once("adopted", adopt_all)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +35,9 @@ def service(models: Path, root: Path) -> Iterator[Server]:
 
 @pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.parametrize(("name", "query", "size"), [("dcgan", "", 32), ("conditional", "&y=3", 16), ("style", "&psi=0.7", 32)])
+@pytest.mark.parametrize(
+    ("name", "query", "size"), [("dcgan", "", 32), ("labels", "&y=3", 16), ("style", "&psi=0.7", 64), ("large", "", 256)]
+)
 def test_it_is_served_and_verified(
     service: Server, models: Path, root: Path, tmp_path: Path, name: str, query: str, size: int
 ) -> None:
@@ -81,6 +59,18 @@ def test_psi_moves_the_picture(service: Server) -> None:
     sent = [service.get(f"/generate?model=style&seed=1&psi={psi}").body for psi in (0.5, 1)]
     assert sent[0] != sent[1]
     assert service.get("/generate?model=style&seed=1&psi=2").status == 400
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_large_picture_comes_in_every_format(service: Server) -> None:
+    """256x256 in colours; WebP loses nothing, AVIF at most three levels."""
+    png = np.asarray(Image.open(BytesIO(service.get("/generate?model=large&seed=1&format=png").body)), int)
+    for name, most in (("webp", 0), ("avif", 3), ("jpeg", 255)):
+        answer = service.get(f"/generate?model=large&seed=1&format={name}")
+        seen = np.asarray(Image.open(BytesIO(answer.body)), int)
+        assert (answer.headers["content-type"], seen.shape) == (f"image/{name}", (256, 256, 3))
+        assert np.abs(seen - png).max() <= most
 
 
 @pytest.mark.slow
@@ -115,4 +105,4 @@ def test_the_file_is_the_same_twice_and_folded(models: Path, root: Path, tmp_pat
     subprocess.run(command, cwd=FOLDER, env={**os.environ, "PYTHONPATH": str(root)}, check=True, capture_output=True)
     assert out.read_bytes() == (models / "dcgan.onnx").read_bytes()
     assert "BatchNormalization" not in {node.op_type for node in onnx.load(models / "dcgan.onnx").graph.node}
-    assert {node.op_type for node in onnx.load(models / "conditional.onnx").graph.node}.isdisjoint({"MatMul", "Div"})
+    assert {node.op_type for node in onnx.load(models / "labels.onnx").graph.node}.isdisjoint({"MatMul", "Div"})
