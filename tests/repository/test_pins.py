@@ -90,3 +90,11 @@ def test_everything_that_is_needed_is_pinned() -> None:
 def holds(marker: Marker | None) -> bool:
     """Whether a requirement with this marker applies here, no extra asked for."""
     return marker is None or marker.evaluate({"extra": ""})
+
+
+def test_the_tests_of_a_group_share_a_worker(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist sends a test's group behind an @ in its id. With pytest 9.2 it was lost, and each worker started all servers."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("not a worker of pytest-xdist with --dist loadgroup")
+    grouped = [item for item in request.session.items if item.get_closest_marker("xdist_group")]
+    assert [item.nodeid for item in grouped if "@" not in item.nodeid] == []
