@@ -93,7 +93,7 @@ def holds(marker: Marker | None) -> bool:
 
 
 def test_the_tests_of_a_group_share_a_worker(request: pytest.FixtureRequest) -> None:
-    """pytest-xdist sends a test's group behind an @ in its id. With pytest 9.2 it was lost, and each worker started all servers."""
+    """pytest-xdist sends a group behind an @ in the id; with pytest 9.2 each worker started the servers of all modules."""
     if not getattr(request.config.option, "loadgroup", False):
         pytest.skip("not a worker of pytest-xdist with --dist loadgroup")
     grouped = [item for item in request.session.items if item.get_closest_marker("xdist_group")]
