@@ -35,6 +35,7 @@ ServingError
     ├── HeadersTooLarge       431         request line and headers exceed the size limit
     ├── InternalProblem       500         an internal error, logged under an id
     ├── NonFinite             500         the generator returned NaN or infinity
+    ├── OutOfMemory           503         there is too little memory for the batch
     ├── QueueFull             503         the queue is full
     ├── ShuttingDown          503         the service is shutting down
     └── DeadlineExceeded      504         the response was not ready in time
@@ -324,6 +325,15 @@ class NonFinite(Problem):
     """The generator returned NaN or infinity."""
 
     status, code = 500, "non_finite"
+
+
+class OutOfMemory(Problem):
+    """There is too little memory for the batch; the client may try again later, or for fewer samples."""
+
+    status, code = 503, "out_of_memory"
+
+    def __init__(self) -> None:
+        super().__init__("there is too little memory for this batch now", headers={"Retry-After": "1"})
 
 
 class QueueFull(Problem):

@@ -17,7 +17,7 @@ from contract import MAX_SEED, DrawError
 from serving.encoding.formats import FORMATS, PNG_KEYWORD, picture_pixels
 from serving.encoding.png_reader import read_png
 from serving.engine.samples import sample_of
-from serving.errors import ModelError, StartError, VerifyError, cut, shown
+from serving.errors import ModelError, NonFinite, OutOfMemory, StartError, VerifyError, cut, shown
 from serving.latents.arithmetic import VectorSum
 from serving.latents.interpolation import Interpolation
 from serving.latents.sources import SeedSource
@@ -255,6 +255,8 @@ def compute_png(model: Model, origin: Origin, settings: Settings) -> bytes:
         rows = np.concatenate([model.sample(batch, [origin.parameters] * len(batch)) for batch in batches])
     except DrawError as error:
         raise VerifyError(f"the text chunk's parameters: {error}") from None
+    except (NonFinite, OutOfMemory) as problem:
+        raise VerifyError(f"{origin}: {problem}") from None
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise VerifyError(f"{origin} is NaN or infinity here and has no picture")
     sample = sample_of(model, rows, origin.sources[0], origin.parameters, scale=origin.scale, columns=origin.cols)

@@ -12,12 +12,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 
 import numpy as np
 
 from contract import Array, Overrides
 from serving.engine.activity import Activity
-from serving.errors import QueueFull, ShuttingDown
+from serving.errors import NonFinite, QueueFull, ShuttingDown
 from serving.latents.sources import RowSource
 from serving.observability.metrics import BatchMetrics
 from serving.observability.timings import Batch, Run, Timings
@@ -176,55 +177,61 @@ class Batcher:
             return self._resolve_closers()
         jobs = self._take_jobs()
         self._is_busy = len(jobs) > 1
-        sources = [source for job in jobs for source in job.sources]
-        overrides = [job.overrides for job in jobs for _ in job.sources]
-        batch = Batch(len(sources))
+        batch = Batch(sum(len(job.sources) for job in jobs))
         self._metrics.size(batch.rows)
         self.running_since = time.monotonic()
         self._activity.begin()
         if self._seconds.get(batch.rows.bit_length(), self._quick_seconds) < self._quick_seconds:
-            self._deliver(batch, jobs, *self._infer(batch, sources, overrides))
+            self._deliver(batch, jobs, self._infer(batch, jobs))
         else:
             self._thread = self._thread or ThreadPoolExecutor(1, "inference")
             try:
-                running = asyncio.get_running_loop().run_in_executor(self._thread, self._infer, batch, sources, overrides)
+                running = asyncio.get_running_loop().run_in_executor(self._thread, self._infer, batch, jobs)
             except RuntimeError as error:  # the system gives no thread
                 self._thread = None
                 batch.begun = batch.ended = time.perf_counter()
-                self._deliver(batch, jobs, None, error)
+                self._deliver(batch, jobs, [error] * len(jobs))
             else:
-                running.add_done_callback(lambda done: self._deliver(batch, jobs, *done.result()))
+                running.add_done_callback(lambda done: self._deliver(batch, jobs, done.result()))
         return None
 
-    def _infer(
-        self, batch: Batch, sources: Sequence[RowSource], overrides: Sequence[Overrides]
-    ) -> tuple[Array | None, Exception | None]:
+    def _infer(self, batch: Batch, jobs: Sequence[Job]) -> list[Array | Exception]:
+        """Run a batch; return the rows of each job, or its error. A batch with NaN is run again, job by job."""
         batch.begun = time.perf_counter()
-        try:
-            rows = self._run(sources, overrides)
-        except BaseException as error:  # delivered to every job of the batch; the next batch is not affected
-            batch.ended = time.perf_counter()
-            return None, error if isinstance(error, Exception) else RuntimeError(f"the run raised {error!r}")
+        rows = self._run_jobs(jobs)
+        if isinstance(rows, NonFinite) and len(jobs) > 1:
+            outcomes = [self._run_jobs([job]) for job in jobs]
+        elif isinstance(rows, Exception):
+            outcomes = [rows] * len(jobs)
+        else:
+            ends = list(accumulate(len(job.sources) for job in jobs))
+            outcomes = [rows[end - len(job.sources) : end] for job, end in zip(jobs, ends, strict=True)]
         batch.ended = time.perf_counter()
-        self._seconds[batch.rows.bit_length()] = batch.ended - batch.begun
-        return rows, None
+        if not isinstance(rows, Exception):
+            self._seconds[batch.rows.bit_length()] = batch.ended - batch.begun
+        return outcomes
 
-    def _deliver(self, batch: Batch, jobs: Sequence[Job], rows: Array | None, error: Exception | None) -> None:
+    def _run_jobs(self, jobs: Sequence[Job]) -> Array | Exception:
+        try:
+            return self._run(
+                [source for job in jobs for source in job.sources], [job.overrides for job in jobs for _ in job.sources]
+            )
+        except BaseException as error:  # delivered to each of the jobs; the next batch is not affected
+            return error if isinstance(error, Exception) else RuntimeError(f"the run raised {error!r}")
+
+    def _deliver(self, batch: Batch, jobs: Sequence[Job], outcomes: Sequence[Array | Exception]) -> None:
         self.running_since = None
         self._activity.end(batch.ended - batch.begun)
         if self._waiting:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._run_after_next_turn)
-        start = 0
-        for job in jobs:
-            end = start + len(job.sources)
+        for job, outcome in zip(jobs, outcomes, strict=True):
             job.timings.runs.append(Run(job.submitted, batch))
             if not job.rows.done():  # else it was cancelled while the batch ran
-                if rows is None:
-                    job.rows.set_exception(error or RuntimeError("a batch gave neither rows nor an error"))
+                if isinstance(outcome, Exception):
+                    job.rows.set_exception(outcome)
                 else:
-                    job.rows.set_result(rows[start:end])
-            start = end
+                    job.rows.set_result(outcome)
         if not self._waiting:
             self._resolve_closers()
 

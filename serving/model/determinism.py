@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from contract import Array, Card, Device, Golden, Image, Inputs, Points, Tokens, digest_latents, probe_inputs
-from serving.errors import ModelError, Nondeterministic, cut
+from serving.errors import ModelError, Nondeterministic, NonFinite, cut
 from serving.model.runtime import Session
 
 PROBE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
@@ -54,6 +54,11 @@ class BatchingMode:
         largest = max_batch if self.most is None else min(max_batch, 2 * self.most)
         return sorted({size for size in PROBE_SIZES if size <= largest} | {1, largest})
 
+    def halved(self, count: int) -> BatchingMode | None:
+        """The mode of runs of half the rows, for a batch of ``count``; None where the number of rows is fixed, or 1."""
+        rows = min(count, self.most or count) // 2
+        return None if self.rows is not None or rows == 0 else replace(self, most=rows)
+
     def padding(self, count: int) -> int:
         """The number of padding rows for ``count`` requested ones."""
         return 0 if self.rows is None else -count % self.rows
@@ -71,8 +76,11 @@ def _part(inputs: Inputs, start: int, rows: int) -> Inputs:
 
 
 def _run(session: Session, inputs: object) -> Array:
-    outputs: Sequence[Array] = session.run(None, inputs)
-    return outputs[0]
+    rows, *guard = session.run(None, inputs)
+    if guard and not np.isfinite(guard[0]).all():
+        raise NonFinite("the generator gave NaN or infinity for this request")
+    output: Array = rows
+    return output
 
 
 def find_batching_mode(
@@ -145,6 +153,16 @@ def check_output(rows: Array, card: Card, count: int) -> None:
         )
     if not np.isfinite(rows).all():
         raise ModelError("the output holds NaN or infinity")
+
+
+def check_varied(probes: Array, card: Card) -> None:
+    """Check that not all probe seeds have the same output.
+
+    Raises:
+        ModelError: they have: the generator has collapsed, or its latents are not connected.
+    """
+    if (probes == probes[:1]).all():
+        raise ModelError(f"the model gives one {card.output.kind} for all of {len(probes)} seeds")
 
 
 def probe_outputs(session: Session, batching: BatchingMode, card: Card) -> Array:

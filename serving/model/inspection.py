@@ -1,19 +1,20 @@
 """Look inside a model before it serves: at weights, sizes of intermediate results, and images before they are rounded.
 
-A serialised graph with only further outputs, appended to a model's bytes, is merged with its graph, since protobuf concatenates
-repeated fields. That gives a session whose outputs are all intermediate results, without a library that writes ONNX.
+A serialised graph with only further nodes and outputs, appended to a model's bytes, is merged with its graph, since protobuf
+concatenates repeated fields. That gives a session with all intermediate results as outputs, and one that detects NaN in each
+run, without a library that writes ONNX.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from contract import Array, Card, Image, probe_inputs
+from contract import Array, Card, probe_inputs
 from serving.errors import ModelError, shown
 from serving.model.memory import available_memory
 from serving.model.onnx_file import fields
@@ -24,13 +25,16 @@ NODE_INPUT, NODE_OUTPUT, OP_TYPE, ATTRIBUTE, ATTRIBUTE_TENSOR = 1, 2, 4, 5, 5
 VALUE_NAME, TENSOR_TYPE, FLOAT_DATA, TENSOR_NAME, RAW_DATA, DOUBLE_DATA = 1, 2, 4, 8, 9, 10
 FLOATS: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
 """Element types by number; others cannot be NaN, or are no type of NumPy."""
+GUARD = "gan.guard"
+"""Name of the further output of a guarded model, and the beginning of the names of its parts."""
 RUN_BYTES = 2**23
 """Bytes of an intermediate result in one run at most: onnxruntime keeps what the largest run has needed."""
 ITEM_BYTES = {"float16": 2, "float": 4, "double": 8, "int64": 8, "int32": 4, "uint8": 1, "bool": 1}
 UNCHANGED = frozenset({"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"})
 """Operators that only move values."""
-BOUNDING = UNCHANGED | {"Clip", "Max", "Min", "Round"}
+BOUNDING = UNCHANGED | {"Cast", "Clip", "Max", "Min", "Round"}
 """Operators that may give a number for NaN or infinity, or that only move values."""
+FLOAT_TYPES = frozenset({"tensor(float)", "tensor(float16)", "tensor(double)"})
 SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1, *range(3, 27))
 
 
@@ -122,34 +126,50 @@ class Inspection:
         sizes = [self._size_of(output, 1) for output in self._session.get_outputs()]
         return max(1, RUN_BYTES // max(sizes, default=1))
 
-    def check_images(self, card: Card) -> None:
-        """Check images before they are rounded to levels: a cast of NaN to an integer is a black or white pixel.
+    def check_rounded(self, card: Card) -> None:
+        """Check images or tokens before they are rounded: a cast of NaN to an integer is a black or white pixel.
 
         Raises:
             ModelError: one of ``SEEDS`` gives NaN or infinity.
         """
-        rounded = self._rounded() if isinstance(card.output, Image) else None
+        rounded = self._rounded(card.output.kind)
         if rounded is None:
             return
         (levels,) = self._session.run([rounded], probe_inputs(card.latents, card.picture, SEEDS))
         if not np.isfinite(levels).all():
-            raise ModelError("the image holds NaN or infinity before it is rounded")
+            raise ModelError(f"the {card.output.kind} holds NaN or infinity before it is rounded")
+
+    def guard(self, card: Card) -> bytes:
+        """What makes a model's bytes a guarded model: an output that is 0, or NaN where a float of the run is not finite.
+
+        It is the sum of the floats minus themselves: infinity minus infinity is NaN, and zeros do not overflow. Empty for a
+        model that rounds nothing, whose NaN can be seen in its output.
+        """
+        rounded = self._rounded(card.output.kind)
+        if rounded is None:
+            return b""
+        difference = f"{GUARD}.difference"
+        nodes = (_node("Sub", [rounded, rounded], difference), _node("ReduceSum", [difference], GUARD))
+        parts = b"".join(_message(NODE, node) for node in nodes)
+        return _message(GRAPH, parts + _message(OUTPUT, _message(VALUE_NAME, GUARD.encode())))
 
     def _size_of(self, output: Any, batch: int) -> int:
         """Bytes of an intermediate result; an axis of unknown size counts as the batch if it is the first, else as 1."""
         axes = [axis if isinstance(axis, int) else (batch if place == 0 else 1) for place, axis in enumerate(output.shape)]
         return prod(axes) * ITEM_BYTES.get(output.type.removeprefix("tensor(").removesuffix(")"), 1)
 
-    def _rounded(self) -> str | None:
-        """The name of the floats that are bounded and cast to the image; None if it is made in another way."""
-        operator, source = self._graph.producers.get(Image.kind, ("", ""))
+    def _rounded(self, output: str) -> str | None:
+        """The name of the floats that are bounded and cast to the output; None if it is made in another way."""
+        producers = self._graph.producers
+        operator, source = producers.get(output, ("", ""))
         while operator in UNCHANGED:
-            operator, source = self._graph.producers.get(source, ("", ""))
-        if operator != "Cast" or source not in self._graph.producers:
+            operator, source = producers.get(source, ("", ""))
+        if operator != "Cast" or source not in producers:
             return None
-        while self._graph.producers[source][0] in BOUNDING and self._graph.producers[source][1] in self._graph.producers:
-            source = self._graph.producers[source][1]
-        return source
+        while producers[source][0] in BOUNDING and producers[source][1] in producers:
+            source = producers[source][1]
+        types = {output.name: output.type for output in self._session.get_outputs()}
+        return source if types.get(source) in FLOAT_TYPES else None
 
 
 def open_inspection(data: bytes) -> Inspection:
@@ -163,6 +183,11 @@ def open_inspection(data: bytes) -> Inspection:
     further = b"".join(_message(OUTPUT, _message(VALUE_NAME, name.encode())) for name in names)
     session = open_session(data + _message(GRAPH, further), "cpu", 1, is_optimised=False)
     return Inspection(session, graph)
+
+
+def _node(operator: str, inputs: Sequence[str], output: str) -> bytes:
+    parts = [*((NODE_INPUT, name) for name in inputs), (NODE_OUTPUT, output), (OP_TYPE, operator)]
+    return b"".join(_message(number, text.encode()) for number, text in parts)
 
 
 def _message(number: int, data: bytes) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +25,20 @@ from contract import (
     probe_inputs,
 )
 from contract.pictures import HAS_PICTURE, PICTURE
-from serving.errors import ModelError, StartError
+from serving.errors import ModelError, OutOfMemory, StartError
 from serving.latents.sources import RowSource, row_inputs
-from serving.model.determinism import BatchingMode, GoldenReport, agrees, compare_goldens, find_batching_mode, probe_outputs
+from serving.model.determinism import (
+    BatchingMode,
+    GoldenReport,
+    agrees,
+    check_varied,
+    compare_goldens,
+    find_batching_mode,
+    probe_outputs,
+)
 from serving.model.files import read_file
-from serving.model.inspection import open_inspection
+from serving.model.inspection import GUARD, open_inspection
+from serving.model.memory import available_memory, is_out_of_memory, limited_memory
 from serving.model.onnx_file import read_contents
 from serving.model.runtime import Session, open_session, release_memory, runtime_of
 from serving.model.signatures import Trust
@@ -64,10 +74,23 @@ class Model:
         return self.card.picture is not None and not self.card.picture.is_optional
 
     def run(self, inputs: Inputs, *, on_idle_cores: bool = False) -> Array:
-        """The outputs of the graph's inputs, one row each; ``on_idle_cores`` by more threads if there is a session for them."""
+        """The outputs of the graph's inputs, one row each; ``on_idle_cores`` by more threads if there is a session for them.
+
+        Raises:
+            NonFinite: a row is NaN or infinite before it is rounded.
+            OutOfMemory: there is too little memory, also for runs of half the rows where their number is free.
+        """
+        session, mode = self.session, self.batching
         if on_idle_cores and self.idle_session:
-            return self.batching.for_idle_cores().run(self.idle_session, inputs)
-        return self.batching.run(self.session, inputs)
+            session, mode = self.idle_session, mode.for_idle_cores()
+        for allowed in (mode, mode.halved(len(next(iter(inputs.values()))))):
+            try:
+                if allowed:
+                    return allowed.run(session, inputs)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+        raise OutOfMemory()
 
     def sample(
         self, sources: Sequence[RowSource], overrides: Sequence[Overrides] = (), *, on_idle_cores: bool = False
@@ -132,21 +155,25 @@ def model_from_bytes(
     if contents.has_external_data:
         raise ModelError("weights are in another file; a model must be one file")
     card = _card(contents.metadata)
-    inspection = open_inspection(data)
-    if provider == "cpu":
-        inspection.check_memory(max_batch)
-    session = open_session(data, provider, intra_op_threads)
-    check_interface(session, card)
-    try:
-        inspection.check_images(card)
+    with _loading(provider):
+        inspection = open_inspection(data)
+        if provider == "cpu":
+            inspection.check_memory(max_batch)
+        guarded = data + inspection.guard(card)
+        session = open_session(guarded, provider, intra_op_threads)
+        check_interface(session, card)
+        inspection.check_rounded(card)
         most = inspection.most_rows()
-        del inspection
+        del inspection  # which holds the weights once more
         batching = find_batching_mode(session, card, max_batch, provider, most)
         idle_session = None
         if provider == "cpu" and idle_threads > intra_op_threads:
-            idle_session = open_session(data, provider, idle_threads, for_idle_cores=True)
+            idle_session = open_session(guarded, provider, idle_threads, for_idle_cores=True)
             if not agrees(session, idle_session, batching, card, max_batch):
                 idle_session = None
+        del guarded
+        probes = probe_outputs(session, batching, card)
+        check_varied(probes, card)
         return Model(
             card=card,
             digest=digest,
@@ -155,14 +182,29 @@ def model_from_bytes(
             session=session,
             batching=batching,
             goldens=compare_goldens(session, batching, card, runtime_of(provider)),
-            fingerprint=_fingerprint(session, batching, card, digest, provider),
+            fingerprint=_fingerprint(probes, digest, provider),
             parameters=parameters(card.latents),
             idle_session=idle_session,
         )
+
+
+@contextmanager
+def _loading(provider: Device) -> Iterator[None]:
+    """Limit the memory that loading a model takes, and give its errors one type; a GPU's memory has its own limit.
+
+    Raises:
+        StartError: something in the block failed.
+    """
+    try:
+        with limited_memory(available_memory()) if provider == "cpu" else nullcontext():
+            yield
     except StartError:
         raise
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise ModelError(f"the model does not run: {str(error).strip().splitlines()[0][:300]}") from None
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if is_out_of_memory(error):
+            raise ModelError(f"the model needs more memory than is available: {line[-100:]}") from None
+        raise ModelError(f"the model does not run: {line[:300]}") from None
 
 
 def _card(metadata: dict[str, str]) -> Card:
@@ -191,7 +233,8 @@ def check_interface(session: Session, card: Card) -> None:
     _compare("input", session.get_inputs(), expected)
     kinds = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "int64": "tensor(int64)"}
     output = card.output
-    _compare("output", session.get_outputs(), {output.kind: (kinds[output.dtype], list(output.shape))})
+    outputs = [node for node in session.get_outputs() if node.name != GUARD]
+    _compare("output", outputs, {output.kind: (kinds[output.dtype], list(output.shape))})
 
 
 def _compare(role: str, found: Sequence[object], expected: dict[str, tuple[str, list[int]]]) -> None:
@@ -210,9 +253,9 @@ def _compare(role: str, found: Sequence[object], expected: dict[str, tuple[str, 
             raise ModelError(f"{role} {name} must have a dynamic batch, got {shape}")
 
 
-def _fingerprint(session: Session, batching: BatchingMode, card: Card, digest: str, provider: Device) -> str:
+def _fingerprint(probes: Array, digest: str, provider: Device) -> str:
     hashed = hashlib.sha256(f"{digest}\n{runtime_of(provider)}\n".encode())
-    hashed.update(np.ascontiguousarray(probe_outputs(session, batching, card)).tobytes())
+    hashed.update(np.ascontiguousarray(probes).tobytes())
     return hashed.hexdigest()
 
 

@@ -27,8 +27,11 @@ from contract import (
     Uniform,
     card_to_json,
     digest_latents,
+    draw,
     probe_inputs,
 )
+from serving.model.inspection import SEEDS
+from serving.model.load import Model, model_from_bytes
 from serving.model.runtime import open_session, runtime_of
 
 FLOAT, UINT8, INT64, BOOL = 1, 2, 7, 9
@@ -323,3 +326,15 @@ def convolutional(**changes: Any) -> bytes:
     scaled = graph.add("Mul", shaped, graph.constant(np.array(255, np.float32)))
     graph.add("Cast", graph.add("Round", scaled), output="image", to=UINT8)
     return finish("convolutional", graph, GREY, Image(28, 28, 1), [value_info("z", "float32", ["n", 20])], **changes)
+
+
+def rarely_nan() -> tuple[Model, int]:
+    """A model of roots, of positive numbers for all seeds of the probes, and a seed for which one pixel is NaN."""
+    least = draw(GREY, SEEDS)["z"].min()
+    bad = int(np.argmax(draw(GREY, range(20_000))["z"].min(1) < least - 0.2))
+    graph = Graph()
+    root = graph.add("Sqrt", graph.add("Sub", "z", graph.constant(np.array(least - 0.1, np.float32))))
+    levels = graph.add("Round", graph.add("Mul", root, graph.constant(np.array(40, np.float32))))
+    shaped = graph.add("Reshape", levels, graph.constant(np.array([-1, 4, 5, 1], np.int64)))
+    graph.add("Cast", shaped, output="image", to=UINT8)
+    return model_from_bytes(finish("m", graph, GREY, Image(4, 5, 1), [value_info("z", "float32", ["n", 20])]), "cpu"), bad

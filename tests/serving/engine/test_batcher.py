@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from contract import Overrides
 from serving.engine.batcher import Batcher, Job, RunModel
-from serving.errors import QueueFull, ShuttingDown
+from serving.errors import NonFinite, QueueFull, ShuttingDown
 from serving.observability.metrics import BatchMetrics, Metrics
 from serving.observability.timings import Timings
 from tests.serving.client import on_a_loop
@@ -168,6 +168,26 @@ async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right()
     assert [str(answer) for answer in answers] == ["[1]", *["the run failed"] * 3, "[400]", "[500]", "[600]"]
     model.release()
     assert await put(batcher, [9]) == [9]
+
+
+@on_a_loop
+async def test_nan_in_a_batch_fails_for_its_own_job() -> None:
+    """F-14: a batch with NaN is run again job by job; the jobs without NaN get their rows."""
+
+    def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
+        if 100 in seeds:
+            raise NonFinite("the generator gave NaN")
+        return echo(seeds, given)
+
+    model = HeldModel(run)
+    batcher, _ = make_batcher(model, max_batch=4)
+    first = put(batcher, [1])
+    await model.wait_started()
+    waiting = [put(batcher, seeds) for seeds in ([2], [3, 100], [4])]
+    model.release(5)
+    answers = await asyncio.gather(first, *waiting, return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["[1]", "[2]", "the generator gave NaN", "[4]"]
+    assert model.batches == [[1], [2, 3, 100, 4], [2], [3, 100], [4]]
 
 
 @on_a_loop

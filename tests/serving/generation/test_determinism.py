@@ -18,10 +18,12 @@ import pytest
 
 from contract import digest_latents, draw
 from serving.encoding.formats import fingerprints
-from serving.generation.generate import RequestHeaders, Service
+from serving.errors import NonFinite
+from serving.generation.generate import Reply, RequestHeaders, Service
 from serving.model.load import Model, load_model
 from serving.model.runtime import Session
 from tests.serving.client import fetch
+from tests.serving.tiny_onnx import rarely_nan
 
 GOLDEN = Path(__file__).with_name("golden.json")
 SEEDS = [0, 1, 2, 3, 5, 8, 42, 99, 1000, 65535, 123456789, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 2, 2**32 - 1]
@@ -260,3 +262,26 @@ def test_a_row_that_is_not_finite_fails_alone(make_service: Callable[..., Servic
     with pytest.raises(Exception, match="NaN or infinity"):
         image(service, "seed=13")
     assert image(service, "seed=14") == image(make_service(), "model=points2&seed=14")
+
+
+def test_an_image_with_nan_fails_alone(make_service: Callable[..., Service]) -> None:
+    """F-14: NaN in one pixel of one seed is an error each time, and is not kept; an image of the same batch is answered."""
+    model, bad = rarely_nan()
+    service = make_service({"m": model}, cache_bytes=2**20)
+    alone = image(service, f"seed={bad + 1}")
+    service = make_service({"m": model}, cache_bytes=2**20)
+    barrier = threading.Barrier(3)
+
+    def ask(seed: int) -> Reply | NonFinite:
+        barrier.wait(30)
+        try:
+            return fetch(service, f"seed={seed}")
+        except NonFinite as error:
+            return error
+
+    with ThreadPoolExecutor(3) as pool:
+        replies = list(pool.map(ask, [bad, bad + 1, bad]))
+    assert [isinstance(reply, NonFinite) for reply in replies] == [True, False, True]
+    assert replies[1].body == alone
+    with pytest.raises(NonFinite):
+        fetch(service, f"seed={bad}")

@@ -224,6 +224,7 @@ def test_problem_codes_are_stable_and_unique() -> None:
         "not_acceptable": 406,
         "internal": 500,
         "non_finite": 500,
+        "out_of_memory": 503,
         "queue_full": 503,
         "shutting_down": 503,
         "deadline_exceeded": 504,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import resource
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from contract import Image, Normal
-from serving.errors import ModelError
-from serving.model.inspection import open_inspection
+from contract import Array, Image, Normal
+from serving.errors import ModelError, NonFinite, OutOfMemory
+from serving.model import load
+from serving.model.determinism import BatchingMode
+from serving.model.inspection import SEEDS, open_inspection
 from serving.model.load import model_from_bytes
 from serving.model.memory import available_memory
+from serving.model.runtime import Session
 from tests.serving import tiny_onnx
 from tests.serving.tiny_onnx import GREY, Graph, finish, value_info
 
@@ -23,7 +29,7 @@ def image_of(graph: Graph, floats: str, moved: bool = False) -> bytes:
         graph.add("Reshape", graph.add("Cast", floats, to=tiny_onnx.UINT8), shape, output="image")
     else:
         graph.add("Cast", graph.add("Reshape", floats, shape), output="image", to=tiny_onnx.UINT8)
-    return finish("m", graph, GREY, Image(4, 5, 1), inputs, golden_seeds=())
+    return finish("m", graph, GREY, Image(4, 5, 1), inputs, goldens=())
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["cast last", "cast, then reshaped"])
@@ -36,6 +42,17 @@ def test_nan_behind_a_rounded_image_is_refused(moved: bool, bounded: bool) -> No
         scaled = graph.add("Clip", scaled, *(graph.constant(np.array(level, np.float32)) for level in (0, 255)))
     with pytest.raises(ModelError, match="the image holds NaN or infinity before it is rounded"):
         model_from_bytes(image_of(graph, graph.add("Round", scaled), moved), "cpu")
+
+
+def test_nan_of_a_later_seed_is_an_error() -> None:
+    """F-14: where finite weights give NaN for a seed that no probe has, a run with that seed fails, and others do not."""
+    model, bad = tiny_onnx.rarely_nan()
+    assert bad not in SEEDS
+    with pytest.raises(NonFinite):
+        model.sample([bad])
+    with pytest.raises(NonFinite):
+        model.sample([1, 2, bad, 3])
+    assert model.sample([1, 2, 3]).any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -60,6 +77,32 @@ def test_a_result_that_no_memory_holds_is_refused() -> None:
         model_from_bytes(image_of(graph, graph.add("Add", "z", one)), "cpu")
 
 
+def computed_zeros(megabytes: int) -> bytes:
+    """A model that adds one of many zeros, the number of which is computed: no shape says how much memory they need."""
+    graph = Graph()
+    row = graph.add("Shape", graph.add("ReduceSum", "z"))  # [1, 1]
+    shape = graph.add("Mul", row, graph.constant(np.array([2**18, megabytes], np.int64)))
+    zeros = graph.add("ConstantOfShape", shape)
+    return image_of(graph, graph.add("Add", "z", graph.add("ReduceSum", zeros)))
+
+
+def test_a_result_of_unknown_size_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-09: what a model takes is limited to what is available, also where its size is only known when it is computed."""
+    taken = peak_memory()
+    monkeypatch.setattr(load, "available_memory", lambda: 2**28)
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    with pytest.raises(ModelError, match="needs more memory than is available.*buffer of size 1073741824"):
+        model_from_bytes(computed_zeros(1024), "cpu")
+    assert peak_memory() < taken + 2**28
+    assert resource.getrlimit(resource.RLIMIT_DATA) == limits
+    assert model_from_bytes(tiny_onnx.grey(), "cpu").card.name == "grey"
+
+
+def peak_memory() -> int:
+    """The most resident bytes that this process has had."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def test_the_largest_batch_counts() -> None:
     """The size of a result is that of the largest batch, by the axis that is free."""
     data = tiny_onnx.build("wide", {"z": Normal(20)}, Image(4, 5, 1), [1000])
@@ -77,7 +120,7 @@ def test_the_largest_intermediate_result_limits_the_rows_of_a_run() -> None:
 
 
 def test_available_memory_is_the_machines_or_the_cgroups(tmp_path: Path) -> None:
-    """The lower of what is free on the machine and the limit of the cgroup, version 2 or 1, where there is one."""
+    """The lower of what is free on the machine and what the limit of the cgroup, version 2 or 1, leaves to it."""
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:       1000 kB\nMemAvailable:    100 kB\n")
     assert available_memory(meminfo, tmp_path) == 102_400
@@ -85,6 +128,44 @@ def test_available_memory_is_the_machines_or_the_cgroups(tmp_path: Path) -> None
     assert available_memory(meminfo, tmp_path) == 102_400
     (tmp_path / "memory.max").write_text("5000\n")
     assert available_memory(meminfo, tmp_path) == 5000
+    (tmp_path / "memory.stat").write_text("anon 100\nfile 900\n")
+    assert available_memory(meminfo, tmp_path) == 4900
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("4000\n")
-    assert available_memory(meminfo, tmp_path) == 4000
+    (tmp_path / "memory" / "memory.stat").write_text("cache 7\ntotal_cache 9\ntotal_rss 5000\n")
+    assert available_memory(meminfo, tmp_path) == 0
+
+
+FULL = "Status Message: bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 268435456"
+
+
+class Full:
+    """A session of a device with memory for a few rows, with the error of onnxruntime's arena for more."""
+
+    def __init__(self, session: Session, rows: int) -> None:
+        self._session, self._rows = session, rows
+        self.runs: list[int] = []
+
+    def run(self, names: list[str] | None, inputs: dict[str, Array], /) -> Any:
+        self.runs.append(len(inputs["z"]))
+        if self.runs[-1] > self._rows:
+            raise RuntimeError(FULL)
+        return self._session.run(names, inputs)
+
+
+def test_a_batch_without_memory_is_run_in_halves() -> None:
+    """F-23: where the number of rows is free, a run that finds too little memory is repeated in halves, with the same rows."""
+    model = model_from_bytes(tiny_onnx.grey(), "cpu")
+    full = Full(model.session, 4)
+    assert (replace(model, session=cast(Session, full)).sample(range(8)) == model.sample(range(8))).all()
+    assert full.runs == [8, 4, 4]
+
+
+@pytest.mark.parametrize("batching", [BatchingMode(8), BatchingMode()], ids=["padded to a fixed size", "any size"])
+def test_a_batch_for_which_no_half_has_memory_is_refused(batching: BatchingMode) -> None:
+    """F-23: what halves do not help, or would change, as on CUDA, is 503: too little memory now."""
+    model = model_from_bytes(tiny_onnx.grey(), "cpu")
+    full = Full(model.session, 2)
+    with pytest.raises(OutOfMemory):
+        replace(model, session=cast(Session, full), batching=batching).sample(range(8))
+    assert full.runs == [8] if batching.rows else [8, 4]

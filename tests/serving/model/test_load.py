@@ -139,6 +139,15 @@ def shifted(levels: int) -> Any:
     return np.where(row < 128, row + levels, row - levels).astype(np.uint8)
 
 
+def constant() -> bytes:
+    """A model of one picture: its latents are multiplied by 0."""
+    graph = Graph()
+    nothing = graph.add("Mul", "z", graph.constant(np.array(0, np.float32)))
+    flat = graph.add("Reshape", graph.dense(nothing, 20, 64), graph.constant(np.array([-1, 8, 8, 1], np.int64)))
+    graph.add("Cast", flat, output="image", to=tiny_onnx.UINT8)
+    return finish("m", graph, GREY, Image(8, 8, 1), [value_info("z", "float32", ["n", 20])], golden_seeds=())
+
+
 def not_finite() -> bytes:
     """A model of points that are all NaN."""
     graph = Graph()
@@ -173,6 +182,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("output of another size", lambda: with_output("uint8", [8, 8, 3]), "output image must have shape [n, 8, 8, 1]"),
     ("other latents", lambda: with_golden(latents="0" * 64), "golden seed 0: the latents"),
     ("other pixels", lambda: with_golden(output=shifted(2)), "greatest difference 2"),
+    ("one picture", constant, "the model gives one image for all of 8 seeds"),
     ("NaN", not_finite, "NaN or infinity"),
     ("an opset of the future", lambda: tiny_onnx.grey().replace(OPSET_17, OPSET_17[:-1] + b"\x63"), "refuses it"),
     ("a format of the future", lambda: b"\x08\x63" + tiny_onnx.grey()[2:], "refuses it"),

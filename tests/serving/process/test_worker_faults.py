@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.engine.watchdog import EXIT_CODE
 from tests.harness.aftermath import unharmed
 from tests.harness.processes import TIMEOUT, free_port, wait_for
 from tests.harness.service import Server, ask, environment, running, wait_for_workers
@@ -120,6 +121,61 @@ def test_operations_have_a_port_of_their_own(root: Path, folder: Path) -> None:
         assert server.get("/generate?seed=1")[0] == server.get("/readyz")[0] == 200
         for path, method in (("/metrics", "GET"), ("/admin/reload", "POST"), ("/readyz", "GET"), ("/generate?seed=1", "GET")):
             assert ask(port, path, method, headers).status == 200
+        assert server.stop() == 0
+
+
+FAULTY = """# every inference raises the text of the file $FAULT while that file is there
+
+import os
+from pathlib import Path
+
+import serving.model.runtime as runtime
+
+
+class Session:
+    def __init__(self, session):
+        self._session = session
+
+    def __getattr__(self, name):
+        return getattr(self._session, name)
+
+    def run(self, *arguments):
+        fault = Path(os.environ["FAULT"])
+        if fault.exists():
+            raise RuntimeError(fault.read_text())
+        return self._session.run(*arguments)
+
+
+open_session = runtime.open_session
+runtime.open_session = lambda *arguments, **options: Session(open_session(*arguments, **options))
+"""
+
+
+def test_too_little_memory_is_503_and_a_lost_context_ends_the_worker(root: Path, folder: Path, tmp_path: Path) -> None:
+    """F-23: with CUDA out of memory a request is 503 and the next is answered; with a lost context it is 500, the worker is not
+    ready, ends with its own exit code, and another one answers.
+    """
+    (tmp_path / "sitecustomize.py").write_text(FAULTY)
+    fault = tmp_path / "fault"
+    base = {**environment(), "PYTHONPATH": f"{tmp_path}:{root}", "FAULT": str(fault)}
+    with running(root, models=folder / "1-grey.onnx", base=base, cache_bytes=0) as server:
+        (worker,) = server.workers()
+        with unharmed(server):
+            fault.write_text("CUDA failure 2: out of memory ; GPU=0 ; expr=cudaMalloc((void**)&p, size)")
+            answer = server.get("/generate?seed=1")
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert b'"code": "out_of_memory"' in answer.body
+            fault.unlink()
+            assert server.get("/generate?seed=1").status == 200
+            fault.write_text(
+                "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; expr=cudaStreamSynchronize(s)"
+            )
+            assert [server.get(path).status for path in ("/generate?seed=1", "/readyz", "/generate?seed=2")] == [500, 503, 500]
+            fault.unlink()
+            assert str(next_event(server, "lost")["reason"]).startswith("CUDA failure 700")
+            ended = next_event(server, "worker_ended")
+            assert (ended["pid"], ended["exit_code"]) == (worker, EXIT_CODE)
+        assert server.workers() != [worker]
         assert server.stop() == 0
 
 
