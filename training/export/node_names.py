@@ -38,7 +38,7 @@ def name_by_module(graph: onnx.GraphProto) -> None:
 
 
 def _modules(entries: Iterable[onnx.StringStringEntryProto]) -> list[str] | None:
-    """The modules around a node, outermost first, without the root; None where they are not told."""
+    """The modules around a node, outermost first, without the root; None where they are not given."""
     text = next((entry.value for entry in entries if entry.key == SCOPES), None)
     return None if text is None else [str(scope) for scope in ast.literal_eval(text)][1:-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -50,6 +51,15 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
         save(tmp_path, state(step))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-000000004.pt", "checkpoint-000000005.pt"]
     assert step_of(tmp_path) == 5
+
+
+def test_the_newest_is_the_one_of_the_last_step(tmp_path: Path) -> None:
+    """T-24: checkpoints are ordered by step: a clock that was set back makes no older one the newest."""
+    for step in (9, 10):
+        os.utime(save(tmp_path, state(step)), (-step, -step))
+    assert step_of(tmp_path) == 10
+    save(tmp_path, state(11))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-000000010.pt", "checkpoint-000000011.pt"]
 
 
 def test_damaged_newer_files_do_not_push_out_whole_ones(tmp_path: Path) -> None:
