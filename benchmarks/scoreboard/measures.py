@@ -14,14 +14,11 @@ from training.metrics.completion import MaskKind
 from training.metrics.errors import ScoreError
 from training.metrics.gmam import Comparison
 from training.metrics.images import ALARM_EFFECTIVE_CLASSES
-from training.metrics.rank import rank_correlation
 from training.report.journal import read_rows
 
 SCORES, EXAMINATION, STAGES = "scores.json", "examination.json", "stages.json"
 RUN = "RUN"
 """In a command, what stands for the run directory."""
-CURVE = (0.02, 0.04, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
-"""Shares of a run after which a curve is measured: densely where it bends."""
 
 
 class Measure:
@@ -65,7 +62,7 @@ class Scored(Measure):
     def read(self, run: Path) -> Measurement:
         """The row of scores.json whose measure is the name, or the name and a classifier's."""
         path = run / (SCORES if self.variant is None else f"scores-{self.variant}.json")
-        rows = _json(path)["rows"]
+        rows = read_json(path)["rows"]
         row = next((row for row in rows if row["measure"].split("-lenet@")[0] == self.name), None)
         if row is None:
             raise ScoreError(f"{path} has no measure {self.name!r}: {', '.join(row['measure'] for row in rows)}")
@@ -85,7 +82,7 @@ class Examined(Measure):
 
     def read(self, run: Path) -> Measurement:
         """The value of that name in examination.json."""
-        content = _json(run / EXAMINATION)
+        content = read_json(run / EXAMINATION)
         if self.name not in content["values"]:
             raise ScoreError(f"{run / EXAMINATION} has no value {self.name!r}: {', '.join(content['values'])}")
         return Measurement(
@@ -160,7 +157,7 @@ class Reconstructed(Measure):
 
     def read(self, run: Path) -> Measurement:
         """What ``reconstruct`` wrote."""
-        return Measurement(**_json(run / "reconstruction.json"))
+        return Measurement(**read_json(run / "reconstruction.json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +176,7 @@ class Filled(Measure):
 
     def read(self, run: Path) -> Measurement:
         """The value of that name in completion.json."""
-        content = _json(run / f"completed-{self.mask}" / "completion.json")
+        content = read_json(run / f"completed-{self.mask}" / "completion.json")
         return Measurement(
             measure=self.name,
             value=content["values"][self.name],
@@ -217,7 +214,7 @@ class Against(Measure):
 
     def read(self, run: Path) -> Measurement:
         """The sum of what the comparisons wrote."""
-        rows = [_json(path) for path in sorted(run.glob("gmam-*.json"))]
+        rows = [read_json(path) for path in sorted(run.glob("gmam-*.json"))]
         if len(rows) != len(self.opponents):
             raise ScoreError(f"{run} must hold {len(self.opponents)} comparisons, got {len(rows)}")
         agreed = sum(Comparison(row["by_first"], row["by_second"]).is_agreed for row in rows)
@@ -231,78 +228,6 @@ class Against(Measure):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class RankCorrelation(Measure):
-    """Spearman's correlation of a logged scalar with KID over a run that is measured in stages.
-
-    For recipes whose settings do not depend on how many steps there will be, since each stage is played as if it were the last.
-    """
-
-    scalar: str
-    sign: int = 1
-    samples: int = 10_000
-    stages: tuple[float, ...] = CURVE
-
-    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """One a stage: score."""
-        return [["score", RUN, "--samples", str(self.samples)]]
-
-    def read(self, run: Path) -> Measurement:
-        """From stages.json, the KID after each stage; from stats.jsonl, the scalar's mean over the stage's later half."""
-        stages = _json(run / STAGES)["stages"]
-        logged = read_rows(run / "stats.jsonl")
-        kids, means, before = [], [], 0
-        for stage in stages:
-            later = (before + stage["step"]) / 2
-            ours = [row for row in logged if later < row["step"] <= stage["step"]]
-            found = [row[self.scalar] for row in ours if row.get(self.scalar) is not None]
-            if not found:
-                raise ScoreError(f"{run / 'stats.jsonl'} has no {self.scalar!r} between steps {later:g} and {stage['step']}")
-            means.append(self.sign * sum(found) / len(found))
-            kids.append(_kid(stage["values"]))
-            before = stage["step"]
-        return Measurement(
-            measure=f"spearman({'-' if self.sign < 0 else ''}{self.scalar}, kid)",
-            value=rank_correlation(means, kids),
-            samples=self.samples,
-            by=f"over {len(kids)} stages of one run",
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepsTo(Measure):
-    """Steps until KID is at most ``kid``, between two stages in proportion; twice the run's steps where it never is.
-
-    For recipes whose settings do not depend on how many steps there will be, as ``RankCorrelation``.
-    """
-
-    kid: float
-    samples: int = 2_000
-    stages: tuple[float, ...] = CURVE
-
-    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """One a stage: score."""
-        return [["score", RUN, "--samples", str(self.samples)]]
-
-    def read(self, run: Path) -> Measurement:
-        """From stages.json."""
-        stages = [(int(stage["step"]), _kid(stage["values"])) for stage in _json(run / STAGES)["stages"]]
-        value, before = 2.0 * stages[-1][0], (0, math.inf)
-        for step, kid in stages:
-            if kid <= self.kid:
-                share = (before[1] - self.kid) / (before[1] - kid) if math.isfinite(before[1]) else 1.0
-                value = before[0] + share * (step - before[0])
-                break
-            before = (step, kid)
-        return Measurement(
-            measure=f"steps to a KID of {self.kid:g}",
-            value=value,
-            samples=self.samples,
-            by=f"{len(stages)} stages of one run",
-            others={f"kid at step {step}": kid for step, kid in stages},
-        )
-
-
 KID = Scored(name="kid")
 FEW_KID = Scored(name="kid", samples=2_000)
 """The same from fewer samples, where a run is short."""
@@ -313,16 +238,17 @@ def _option(name: str, value: str | None) -> list[str]:
     return [] if value is None else [name, value]
 
 
-def _kid(values: Mapping[str, float]) -> float:
-    return next(value for name, value in values.items() if name.startswith("kid"))
-
-
 def _words(options: Mapping[str, object]) -> list[str]:
     """Options of a command line with their values."""
     return [word for name, value in options.items() for word in (name, str(value))]
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ScoreError: it cannot be read.
+    """
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:

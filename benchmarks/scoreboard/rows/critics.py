@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import AtLeast, Below, Claim
-from benchmarks.scoreboard.measures import FEW_KID, KID, RankCorrelation, Reconstructed
+from benchmarks.scoreboard.measures import FEW_KID, KID, Reconstructed
 from benchmarks.scoreboard.row import Protocol, Row
+from benchmarks.scoreboard.stages import RankCorrelation
 
 EARLY = 2_000
 """Steps of a scaled comparison of games whose settings do not depend on its length: a third of the whole."""

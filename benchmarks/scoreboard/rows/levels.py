@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import Above, AtLeast, Below, Claim
-from benchmarks.scoreboard.measures import FEW_KID, KID, Examined, Scored, StepsTo
+from benchmarks.scoreboard.measures import FEW_KID, KID, Examined, Scored
 from benchmarks.scoreboard.row import Protocol, Published, Row
 from benchmarks.scoreboard.rows.modern import STACKED
+from benchmarks.scoreboard.stages import StepsTo
 
 
 def pyramids() -> Iterable[Row]:

@@ -17,10 +17,11 @@ import torch
 
 from benchmarks.scoreboard.__main__ import is_current, run_rows
 from benchmarks.scoreboard.jobs import Stopped, Workspace, jobs_of
-from benchmarks.scoreboard.measures import Against, RankCorrelation, Scored
+from benchmarks.scoreboard.measures import Against, Scored
 from benchmarks.scoreboard.results import RESULTS, load_results
 from benchmarks.scoreboard.row import Protocol
 from benchmarks.scoreboard.rows import ROWS
+from benchmarks.scoreboard.stages import RankCorrelation
 from tests.benchmarks.scoreboard.test_page import ROW
 from tests.repository.files import ROOT
 from training.__main__ import main

@@ -14,11 +14,10 @@ from benchmarks.scoreboard.measures import (
     Examined,
     Filled,
     Logged,
-    RankCorrelation,
     Reconstructed,
     Scored,
-    StepsTo,
 )
+from benchmarks.scoreboard.stages import RankCorrelation, StepsTo
 from training.metrics.errors import ScoreError
 
 
