@@ -71,6 +71,8 @@ class Card:
     """Training steps behind these weights."""
     images: int
     """Real samples shown to the discriminator behind these weights."""
+    chosen: str = ""
+    """Why these weights were exported and not those of the run's last step; empty for the last step."""
     precision: str = "float32"
     """Numbers in which the nets computed while they were trained, ``float32`` or ``bfloat16``; the graph is float32."""
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -88,10 +90,13 @@ def card_to_json(card: Card) -> str:
     value: dict[str, Any] = {"schema": SCHEMA, **{f.name: getattr(card, f.name) for f in fields(card)}}
     value["latents"] = latents_to_json(card.latents)
     value["output"] = output_to_json(card.output)
+    # Without them the text of a card is as before these keys, and older readers open it.
     if card.picture is None:
-        del value["picture"]  # the text of such a card is as before the key, and older readers open it
+        del value["picture"]
     else:
         value["picture"] = picture_to_json(card.picture)
+    if not card.chosen:
+        del value["chosen"]
     value["goldens"] = [
         {"seed": g.seed, "latents": g.latents, "output": base64.b64encode(g.output.tobytes()).decode()} for g in card.goldens
     ]
@@ -123,10 +128,11 @@ def _card_from_json(value: dict[str, Any]) -> Card:
     value.setdefault("precision", "float32")  # files from before the key
     has_picture = "picture" in value
     value.setdefault("picture", None)
+    value.setdefault("chosen", "")
     for problem, names in (("lacks", known - value.keys()), ("has unknown", value.keys() - known)):
         if names:
             raise CardError(f"the card {problem} {', '.join(sorted(names))}")
-    for name in ("name", "recipe", "paper", "data", "data_licence", "precision", "runtime"):
+    for name in ("name", "recipe", "paper", "data", "data_licence", "chosen", "precision", "runtime"):
         if not isinstance(value[name], str):
             raise CardError(f"card.{name} must be text, got {value[name]!r}")
     for name in ("steps", "images"):

@@ -18,14 +18,18 @@ from training.data import CATALOGUE as DATA
 from training.data import DataError, absolute
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.model_card import ExportCard
+from training.game.recipe import Choice
 from training.recipes import CATALOGUE, DEFAULT
 from training.recipes.page import fill
 from training.recipes.systems import SYSTEMS, served
+from training.run.checkpoint import KEEP
+from training.run.compare import Gmam, Reconstruct
 from training.run.complete import Complete
 from training.run.config import RunConfig, find_config, read_config
 from training.run.context import CHECKPOINT_SECONDS, CHECKPOINTS, JobContext
-from training.run.job import examine_run, export_run
-from training.run.launch import Device, Page, Saving, device_of, launch
+from training.run.examine import examine_run
+from training.run.job import export_run
+from training.run.launch import Device, Page, Saving, launch
 from training.run.seeds import parse_seeds
 
 
@@ -65,6 +69,11 @@ class Train:
     """Evaluations of the samples over the run; a checkpoint follows each. The model is the same with any number."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """Least time between two checkpoints; the last step and a stop save one in any case."""
+    keep: int = KEEP
+    """Newest checkpoints that are kept, besides that of the evaluation with the lowest KID, best.pt."""
+    export: Choice | None = None
+    """Weights to export: of the evaluation with the lowest KID (best), or of the last step (last); by default as the recipe
+    says."""
     metrics_port: int | None = None
     """Serve Prometheus metrics of the run at http://METRICS_ADDRESS:METRICS_PORT/metrics."""
     metrics_address: str = "127.0.0.1"
@@ -80,6 +89,7 @@ class Train:
             gate=self.gate,
             seed=self.seed,
             precision=self.precision,
+            export=self.export,
         )
         recipe = config.resolve()
         if self.out == Path():
@@ -87,7 +97,8 @@ class Train:
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"
         if ":" in recipe.data:  # a folder, so that later commands find it from any directory
             config = replace(config, data=absolute(recipe.data))
-        page, saving = Page(self.metrics_address, self.metrics_port), Saving(self.checkpoints, self.checkpoint_seconds)
+        page = Page(self.metrics_address, self.metrics_port)
+        saving = Saving(self.checkpoints, self.checkpoint_seconds, self.keep)
         if self.seeds is not None and self.seed != 0:
             raise TrainingError(f"--seed {self.seed} and --seeds {self.seeds} exclude each other")
         seeds = parse_seeds(self.seeds) if self.seeds is not None else ()
@@ -108,6 +119,10 @@ class Resume:
     """Same as for `train`."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """Same as for `train`."""
+    keep: int = KEEP
+    """Same as for `train`."""
+    export: Choice | None = None
+    """Same as for `train`; by default as the run was started."""
     metrics_port: int | None = None
     """Same as for `train`."""
     metrics_address: str = "127.0.0.1"
@@ -115,22 +130,27 @@ class Resume:
 
     def __call__(self, console: Console) -> int:
         config = read_config(self.run)
-        page, saving = Page(self.metrics_address, self.metrics_port), Saving(self.checkpoints, self.checkpoint_seconds)
+        config = replace(config, export=self.export or config.export)
+        page = Page(self.metrics_address, self.metrics_port)
+        saving = Saving(self.checkpoints, self.checkpoint_seconds, self.keep)
         longer = config if self.steps is None else replace(config, steps=self.steps)
         return launch(longer, self.run, self.device, console, page=page, saving=saving)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Export the newest checkpoint of a run again."""
+    """Export a run again, without training."""
 
     run: tyro.conf.Positional[Path]
     """Run directory."""
     variant: str | None = None
     """A variant of the recipe, another way to sample the same nets; writes model-VARIANT.onnx."""
+    export: Choice | None = None
+    """best is the evaluation with the lowest KID, last the newest checkpoint; by default as the run was started."""
 
     def __call__(self, console: Console) -> int:
-        export_run(JobContext(run=self.run, device=torch.device("cpu"), environ=os.environ, console=console), self.variant)
+        context = JobContext(run=self.run, device=torch.device("cpu"), environ=os.environ, console=console)
+        export_run(context, self.variant, self.export)
         return 0
 
 
@@ -174,55 +194,6 @@ class Score:
         )
         if is_run and find_config(self.model):
             examine_run(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
-        return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gmam:
-    """Compare two runs by applying each one's discriminators to the other's generator; positive: the second is better."""
-
-    first: tyro.conf.Positional[Path]
-    """Run directory."""
-    second: tyro.conf.Positional[Path]
-    """Run directory, to which the result is written."""
-    samples: int = 10_000
-    """Samples of each run, and the greatest number of real ones."""
-    first_lambda: float | None = None
-    """Weighting of the first run's discriminators: 0 is their mean, inf the greatest value; by default as learned."""
-    second_lambda: float | None = None
-    """Weighting of the second run's discriminators."""
-    device: Device = "auto"
-    """Device; auto is CUDA where there is a GPU."""
-
-    def __call__(self, console: Console) -> int:
-        from training.run.compare import Weights, run_gmam
-
-        context = JobContext(run=self.second, device=device_of(self.device), environ=os.environ, console=console)
-        run_gmam(self.first, context, samples=self.samples, weights=Weights(first=self.first_lambda, second=self.second_lambda))
-        return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reconstruct:
-    """Measure how near a run's generator comes to unseen images, by gradient descent on the latents."""
-
-    run: tyro.conf.Positional[Path]
-    """Run directory."""
-    images: int = 200
-    """Number of test images."""
-    steps: int = 300
-    """Gradient steps from each start."""
-    restarts: int = 2
-    """Starts per image; the best counts."""
-    device: Device = "auto"
-    """Device; auto is CUDA where there is a GPU."""
-
-    def __call__(self, console: Console) -> int:
-        from training.metrics.reconstruction import Search
-        from training.run.compare import run_reconstruction
-
-        context = JobContext(run=self.run, device=device_of(self.device), environ=os.environ, console=console)
-        run_reconstruction(context, images=self.images, search=Search(steps=self.steps, restarts=self.restarts))
         return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,12 @@ def test_a_card_from_before_the_precision_is_of_float32() -> None:
     value = example()
     del value["precision"]
     assert card_from_metadata({METADATA_KEY: json.dumps(value)}).precision == "float32"
+
+
+def test_a_card_says_why_its_weights_were_chosen() -> None:
+    """The last step needs no reason, and its card has no such key."""
+    assert "chosen" not in example()
+    assert read(card_to_json(replace(EXAMPLE, chosen="lowest KID"))).chosen == "lowest KID"
 
 
 @pytest.mark.parametrize("key", [key for key in example() if key != "precision"])

@@ -72,6 +72,7 @@ def as_markdown(card: Card, file: str, digest: str) -> str:
     made = _made(card)
     data = f"{card.data}, licence: {card.data_licence}."
     steps = f" {card.steps:,} training steps, {card.images:,} real samples shown." if card.steps else ""
+    chosen = f" Chosen for the {card.chosen}." if card.chosen else ""
     inputs = "\n".join(f"| `{name}` | {_input(latent)} |" for name, latent in card.latents.items())
     array = f"{card.output.dtype} {list(card.output.shape)}"
     classes = ", ".join(f"{value} {name}" for value, name in enumerate(card.classes))
@@ -87,7 +88,7 @@ def as_markdown(card: Card, file: str, digest: str) -> str:
         f"| input | |\n|---|---|\n{inputs}",
         *([f"Classes, the values of `y`: {classes}."] if classes else []),
         "## Training",
-        f"Recipe `{card.recipe}` on {data}{steps} The samples may carry the licence of the data.",
+        f"Recipe `{card.recipe}` on {data}{steps}{chosen} The samples may carry the licence of the data.",
         *([_table("measure", "value", {name: f"{value:g}" for name, value in card.scores.items()})] if card.scores else []),
         "## Provenance",
         _table("", "", {"SHA-256 of the file": f"`{digest}`", "goldens computed on": card.runtime, **card.versions}),

@@ -21,6 +21,8 @@ from training.game.schedules import Schedule, alternate
 from training.game.step import Batch
 
 Nets = dict[str, nn.Module]
+Choice = Literal["best", "last"]
+"""Weights of a run: of the evaluation with the lowest KID, or of the last step."""
 ToPicture = Callable[[Tensor], Tensor]
 """From real images [N,C,H,W] in the recipe's range to the pictures that G changes, of the same shape and range."""
 Hyperparameters = Callable[[int, int], Mapping[str, float | tuple[float, float]]]
@@ -140,6 +142,8 @@ class Recipe:
     """Measures of nets other than G on test samples; None measures nothing."""
     bfloat16: Literal["untested", "equal", "forbidden"] = "untested"
     """What computing its nets in bfloat16 does: nothing that its measure sees over three seeds (equal), or harm."""
+    export: Choice = "last"
+    """The weights that are exported: ``best`` where a run of this length collapses late."""
     log_every: int = 50
     """Steps between two records, each the mean over them."""
 

@@ -12,7 +12,7 @@ from contract import Latents, Uniform
 from training.game.batches import Batches
 from training.game.objective import Loss
 from training.game.optimisers import GeometricDecay, adam, sgd
-from training.game.recipe import Nets, Player, Recipe
+from training.game.recipe import Choice, Nets, Player, Recipe
 from training.game.schedules import alternate, simultaneous
 from training.losses.adversarial import (
     d_cross_entropy,
@@ -31,10 +31,12 @@ MEANT = 10_000
 GOODFELLOW = "Goodfellow et al. 2014, arXiv:1406.2661"
 
 
-def vanilla(name: str, d_loss: Loss, g_loss: Loss, summary: str, *, d_steps: int = 1, steps: int = 100_000) -> Recipe:
+def vanilla(
+    name: str, d_loss: Loss, g_loss: Loss, summary: str, *, d_steps: int = 1, steps: int = 100_000, export: Choice = "best"
+) -> Recipe:
     """Kristiadi's introduction (wiseodd/generative-models): 100-128-784 against 784-128-1, in one of two loss forms.
 
-    ``d_steps`` updates of D precede each of G.
+    ``d_steps`` updates of D precede each of G. The full length collapses late (RESULTS.md).
     """
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
@@ -57,6 +59,7 @@ def vanilla(name: str, d_loss: Loss, g_loss: Loss, summary: str, *, d_steps: int
         batch=128,
         steps=steps,
         pixels="unit",
+        export=export,
         log_every=200,
     )
 
@@ -139,6 +142,7 @@ RECIPES = (
         "the same with five updates of D for each of G: a D that is ahead, on which gates are compared",
         d_steps=5,
         steps=6000,
+        export="last",
     ),
     goodfellow("goodfellow", steps=125_000, summary="the first GAN as its paper measured it: maxout D, gradient descent"),
     goodfellow("goodfellow_small", steps=40_000, summary="the same for 40,000 steps"),

@@ -1,4 +1,4 @@
-"""Checkpoints: each is whole or absent. The newest two whole ones are kept; a run continues from the newest."""
+"""Checkpoints: each is whole or absent. Kept are the newest whole ones, to continue from, and that of the lowest KID."""
 
 from __future__ import annotations
 
@@ -15,31 +15,45 @@ from training.errors import CheckpointError, OutOfMemory, is_out_of_memory
 from training.files import write_whole
 
 KEEP = 2
+"""Whole checkpoints that are kept, if not said otherwise."""
+BEST = "best.pt"
+"""The checkpoint of the evaluation with the lowest KID; ``save`` does not delete it."""
+UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, MemoryError)
+"""What reading raises: of a damaged file, and of one that does not fit into memory."""
 _NAME = re.compile(r"checkpoint-(\d{9})\.pt")
 
 
-def save(folder: Path, state: Mapping[str, Any]) -> Path:
-    """Write ``state`` as the checkpoint of its step: a temporary file, fsync, rename; then delete all but the newest two whole.
+def save(folder: Path, state: Mapping[str, Any], *, keep: int = KEEP) -> Path:
+    """Write ``state`` as the checkpoint of its step, then delete all but the newest ``keep`` whole ones.
+
+    Raises:
+        CheckpointError, OSError: as ``write``; earlier checkpoints are kept.
+    """
+    path = folder / f"checkpoint-{state['step']:09d}.pt"
+    write(path, state)
+    whole = 0
+    for old in _found(folder):
+        if whole >= keep:
+            old.unlink()
+        else:
+            whole += old == path or _is_whole(old)
+    return path
+
+
+def write(path: Path, state: Mapping[str, Any]) -> None:
+    """Replace a file by ``state``: a temporary file, fsync, rename.
 
     The file is what ``torch.save`` writes, followed by its SHA-256 (32 bytes), so that a flipped bit is detected.
 
     Raises:
         CheckpointError: a tensor is not finite; nothing was written.
-        OSError: the disk is full or read-only; earlier checkpoints are kept.
+        OSError: the disk is full or read-only; the file is as it was.
     """
     bad = [name for name, tensor in _tensors("", state) if tensor.is_floating_point() and not tensor.isfinite().all()]
     if bad:
         raise CheckpointError(f"step {state['step']}: not saved, {bad[0]} is not finite ({len(bad)} such tensors)")
     payload = pack(state)
-    path = folder / f"checkpoint-{state['step']:09d}.pt"
     write_whole(path, payload, hashlib.sha256(payload).digest())
-    whole = 0
-    for old in _found(folder):
-        if whole >= KEEP:
-            old.unlink()
-        else:
-            whole += old == path or _is_whole(old)
-    return path
 
 
 def pack(state: Mapping[str, Any]) -> bytes:
@@ -63,8 +77,8 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
     damaged: list[str] = []
     for path in _found(folder):
         try:
-            return _read(path, device), damaged
-        except (OSError, ValueError, RuntimeError, EOFError, MemoryError) as error:
+            return read(path, device=device), damaged
+        except UNREADABLE as error:
             if is_out_of_memory(error):
                 raise OutOfMemory(error) from None  # the file may be whole: an older one must not replace it
             damaged.append(f"{path.name}: {error}")
@@ -87,7 +101,8 @@ def _is_whole(path: Path) -> bool:
     return hashlib.sha256(data[:-32]).digest() == data[-32:]
 
 
-def _read(path: Path, device: torch.device) -> dict[str, Any]:
+def read(path: Path, *, device: torch.device) -> dict[str, Any]:
+    """The state in a file of ``write``; damage is one of ``UNREADABLE``."""
     data = path.read_bytes()
     payload, digest = data[:-32], data[-32:]
     if hashlib.sha256(payload).digest() != digest:

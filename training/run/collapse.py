@@ -27,10 +27,15 @@ CheckpointEvaluator = Callable[[Tensor, Tensor | None], tuple[str | None, dict[s
 def make_evaluator(data: DataSet, context: JobContext) -> CheckpointEvaluator:
     """The evaluator for a data set: by a classifier where the images have labels, else by the spread of the samples alone."""
     classifier = None
-    if data.is_image and data.labels is not None and min(data.shape[1:]) >= 8:
+    if has_classifier(data):
         say = partial(context.console.print, markup=False, highlight=False)
         classifier = classifier_for(data, cache=cache_folder(context.environ) / CLASSIFIERS, device=context.device, say=say)
     return evaluator_by(classifier, data)
+
+
+def has_classifier(data: DataSet) -> bool:
+    """Whether a classifier of the data can be trained, without which no KID is measured."""
+    return data.is_image and data.labels is not None and min(data.shape[1:]) >= 8
 
 
 def evaluator_by(classifier: Classifier | None, data: DataSet) -> CheckpointEvaluator:

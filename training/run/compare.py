@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+import tyro
+from rich.console import Console
 from torch import Tensor
 
 from training.data import DataSet
@@ -20,6 +23,7 @@ from training.metrics.reconstruction import Make, Search, reconstruct
 from training.metrics.rows import ScoreRow
 from training.run.context import JobContext
 from training.run.job import open_run, unseen
+from training.run.launch import Device, device_of
 
 RECONSTRUCTION = "reconstruction.json"
 
@@ -27,6 +31,50 @@ RECONSTRUCTION = "reconstruction.json"
 def gmam_file(first: Path) -> str:
     """What the comparison with a first run is called in the second's directory."""
     return f"gmam-{first.resolve().name}.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gmam:
+    """Compare two runs by applying each one's discriminators to the other's generator; positive: the second is better."""
+
+    first: tyro.conf.Positional[Path]
+    """Run directory."""
+    second: tyro.conf.Positional[Path]
+    """Run directory, to which the result is written."""
+    samples: int = 10_000
+    """Samples of each run, and the greatest number of real ones."""
+    first_lambda: float | None = None
+    """Weighting of the first run's discriminators: 0 is their mean, inf the greatest value; by default as learned."""
+    second_lambda: float | None = None
+    """Weighting of the second run's discriminators."""
+    device: Device = "auto"
+    """Device; auto is CUDA where there is a GPU."""
+
+    def __call__(self, console: Console) -> int:
+        context = JobContext(run=self.second, device=device_of(self.device), environ=os.environ, console=console)
+        run_gmam(self.first, context, samples=self.samples, weights=Weights(first=self.first_lambda, second=self.second_lambda))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct:
+    """Measure how near a run's generator comes to unseen images, by gradient descent on the latents."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory."""
+    images: int = 200
+    """Number of test images."""
+    steps: int = 300
+    """Gradient steps from each start."""
+    restarts: int = 2
+    """Starts per image; the best counts."""
+    device: Device = "auto"
+    """Device; auto is CUDA where there is a GPU."""
+
+    def __call__(self, console: Console) -> int:
+        context = JobContext(run=self.run, device=device_of(self.device), environ=os.environ, console=console)
+        run_reconstruction(context, images=self.images, search=Search(steps=self.steps, restarts=self.restarts))
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)

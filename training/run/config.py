@@ -42,6 +42,8 @@ class RunConfig:
     """Random seed."""
     precision: str = "float32"
     """``float32`` or ``bfloat16``; ``auto`` only until the run begins."""
+    export: str | None = None
+    """``best`` exports the evaluation with the lowest KID, ``last`` the last step; None as the recipe says."""
 
     def resolve(self) -> Recipe:
         """The recipe with the overrides of this configuration.
@@ -56,13 +58,15 @@ class RunConfig:
         players = [player.name for player in CATALOGUE[self.recipe].players]
         if self.gate not in (None, "always") and not {"D", "G"} <= set(players):
             raise TrainingError(f"the gate {self.gate} needs players D and G; {self.recipe} has {', '.join(players)}")
+        if self.export not in (None, "best", "last"):
+            raise TrainingError(f"export must be best or last, got {self.export!r}")
         for name in ("steps", "batch", "size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise TrainingError(f"{name} must be at least 1, got {value}")
         if not 0 <= self.seed < 2**32:
             raise TrainingError(f"the seed must be 0..{2**32 - 1}, got {self.seed}")
-        chosen: dict[str, Any] = {name: getattr(self, name) for name in ("data", "size", "steps", "batch")}
+        chosen: dict[str, Any] = {name: getattr(self, name) for name in ("data", "size", "steps", "batch", "export")}
         chosen["gate"] = None if self.gate is None else GATES[self.gate]
         return replace(CATALOGUE[self.recipe], **{name: value for name, value in chosen.items() if value is not None})
 

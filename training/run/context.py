@@ -11,6 +11,7 @@ from rich.console import Console
 
 from training.game.ranks import ALONE, Ranks
 from training.report.meters import MetricsSink, null_sink
+from training.run.checkpoint import KEEP
 
 CHECKPOINTS = 10
 CHECKPOINT_SECONDS = 30.0
@@ -36,6 +37,8 @@ class JobContext:
     """Evaluations of the samples per run; a checkpoint may follow each."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """Least time between two checkpoints; the last step and a stop save one in any case."""
+    keep: int = KEEP
+    """Newest checkpoints that are kept, besides that of the lowest KID."""
     watch: MetricsSink = null_sink
     """Receives each step that is recorded."""
     is_stopped: Callable[[], bool] = lambda: False

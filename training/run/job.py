@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch.backends import cudnn
 
 from contract import Card
@@ -16,15 +15,15 @@ from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.sample_grid import picture_of
 from training.export.samplers import output_of
 from training.export.to_onnx import export, package_versions
-from training.files import locked, remove_leftovers, write_json
+from training.files import locked, remove_leftovers
 from training.game.batches import Batches
 from training.game.check import check_shapes
 from training.game.loop import Game, play
 from training.game.precision import resolve_precision
 from training.game.recipe import Recipe, Variant
-from training.game.step import Batch
 from training.report import Progress
 from training.run import checkpoint
+from training.run.choice import choose, require_best, require_kid
 from training.run.collapse import make_evaluator
 from training.run.config import FILE, OLD_FILE, RunConfig, find_config, read_config, write_config
 from training.run.context import JobContext
@@ -111,26 +110,33 @@ def repeatable() -> AbstractContextManager[None]:
     return cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32)
 
 
-def export_run(context: JobContext, variant: str | None = None) -> Path:
-    """Export the newest checkpoint of a run again, as its own model or as a variant of its recipe.
+def export_run(context: JobContext, variant: str | None = None, asked: str | None = None) -> Path:
+    """Export a run again, as its own model or as a variant of its recipe.
+
+    Args:
+        context: where the run is.
+        variant: name of the variant.
+        asked: ``best`` or ``last``; None as the run was started.
 
     Raises:
-        TrainingError: the run has no checkpoint, its recipe has no such variant, or the exported file differs from the nets.
+        TrainingError: the run has no such checkpoint, or its recipe no such variant; ExportError: as ``export_game``.
     """
-    game, data = open_run(context)
+    game, data = open_run(context, asked)
+    require_best(asked, context.run)
     other = None if variant is None else variant_of(game.recipe, variant)
-    context.console.print(f"exporting the checkpoint of step {game.step}")
+    context.console.print(f"opened the checkpoint of step {game.step}")
     return export_game(game, data, context, other)
 
 
-def open_run(context: JobContext) -> tuple[Game, DataSet]:
-    """The game of a run's newest checkpoint, and its data.
+def open_run(context: JobContext, asked: str | None = None) -> tuple[Game, DataSet]:
+    """The game of a run's newest checkpoint, and its data; ``asked`` replaces what the run was started to export.
 
     Raises:
         TrainingError: the run has no checkpoint, or one of other nets.
         DataError: the data set cannot be loaded.
     """
-    game, data = set_up(read_config(context.run), context)
+    config = read_config(context.run)
+    game, data = set_up(replace(config, export=asked or config.export), context)
     if not _restore(game, context):
         raise TrainingError(f"{context.run} has no checkpoint yet")
     return game, data
@@ -145,34 +151,6 @@ def unseen(game: Game, data: DataSet, context: JobContext) -> tuple[DataSet, str
         return data, "training"
 
 
-def examine_run(context: JobContext) -> dict[str, float] | None:
-    """Run the recipe's examination of the newest checkpoint on the data's test part; print it, and write examination.json.
-
-    Returns:
-        Numbers by name; None where the recipe examines nothing, or the data has no labelled test part here.
-
-    Raises:
-        TrainingError: the run has no checkpoint.
-    """
-    game, data = open_run(context)
-    recipe = game.recipe
-    if recipe.examine is None:
-        return None
-    try:
-        test = load(recipe.data, split="test", size=recipe.size, environ=context.environ).to(context.device)
-    except DataError as error:
-        context.console.print(f"not examined: {error}", markup=False, highlight=False)
-        return None
-    nets = {name: net.eval() for name, net in game.sampling_nets().items()}
-    with torch.no_grad():
-        values = recipe.examine(nets, Batch(game.batches.scale(test.items), test.labels))
-    listed = ", ".join(f"{name} {value:g}" for name, value in values.items())
-    context.console.print(f"on {len(test):,} test samples of {data.name}: {listed}", markup=False, highlight=False)
-    written = {"step": game.step, "data": data.name, "samples": len(test), "values": values}
-    write_json(context.run / EXAMINATION, written)
-    return values
-
-
 def set_up(config: RunConfig, context: JobContext, data: DataSet | None = None) -> tuple[Game, DataSet]:
     """The game at its first step, and its data.
 
@@ -183,6 +161,7 @@ def set_up(config: RunConfig, context: JobContext, data: DataSet | None = None) 
     recipe = config.resolve()
     data = data or load(recipe.data, size=recipe.size, environ=context.environ)
     recipe = recipe.for_data(bool(data.classes))
+    require_kid(config.export, data)
     if recipe.is_conditional and not data.classes:
         raise TrainingError(f"the recipe {recipe.name} needs labelled data, and {data.name} has no classes")
     data = data.to(context.device)
@@ -246,12 +225,16 @@ def model_name(recipe: Recipe, data: DataSet) -> str:
 
 
 def export_game(game: Game, data: DataSet, context: JobContext, variant: Variant | None = None) -> Path:
-    """Write the game's generator into the run directory as it is now, or a variant of it next to that.
+    """Write the generator that the recipe exports into the run directory, or a variant of it next to that.
+
+    Afterwards the game is at the exported step.
 
     Raises:
+        TrainingError: the checkpoint of the lowest KID is damaged.
         ExportError: the exported file differs from the nets.
     """
-    sampler, card, name = model_of(game, data, card_of(game, data), variant)
+    chosen = choose(game, context)
+    sampler, card, name = model_of(game, data, replace(card_of(game, data), chosen=chosen), variant)
     path = context.run / name
     off = export(sampler, card, path)["float"]
     said = f"exported {path}, {path.stat().st_size:,} bytes; torch and onnxruntime differ by {off:.1g}"
@@ -289,13 +272,14 @@ def _with_precision(config: RunConfig, context: JobContext) -> RunConfig:
 
 
 def _refuse_other_config(config: RunConfig, run: Path) -> None:
-    """A run directory belongs to one configuration, of which only the number of steps may change, and to no other program."""
+    """A run directory belongs to one configuration, of which only steps and export may change, and to no other program."""
     if not find_config(run) and (run / MODEL).exists():
         raise TrainingError(f"{run / MODEL} is of no run: use another --out, or --fresh to replace it")
-    if find_config(run) and (before := read_config(run)) != replace(config, steps=before.steps):
+    if find_config(run) and (before := read_config(run)) != replace(config, steps=before.steps, export=before.export):
         raise TrainingError(f"{run} holds another run ({before}); use another --out, or --fresh to replace it")
 
 
 def _forget(run: Path) -> None:
-    for path in (*run.glob("checkpoint-*.pt"), run / FILE, run / OLD_FILE, run / MODEL, run / EXAMINATION):
+    files = (FILE, OLD_FILE, MODEL, EXAMINATION, checkpoint.BEST)
+    for path in (*run.glob("checkpoint-*.pt"), *(run / name for name in files)):
         path.unlink(missing_ok=True)

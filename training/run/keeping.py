@@ -15,6 +15,7 @@ from training.recipes import CATALOGUE
 from training.report import Recorder
 from training.report.meters import COLLAPSE
 from training.run import checkpoint
+from training.run.choice import BestKeeper
 from training.run.collapse import SEEDS, CheckpointEvaluator, has_collapsed
 from training.run.context import JobContext
 
@@ -32,6 +33,7 @@ class Keeper:
         steps = game.recipe.steps
         self._sampled_every = max(1, steps // context.grids)
         self._evaluated_every = max(1, steps // context.checkpoints)
+        self._best = BestKeeper(context.run, say)
         self._saved_s = time.monotonic()
 
     def begin(self) -> None:
@@ -57,10 +59,12 @@ class Keeper:
             self._recorder.log(step, game.images, scalars)
         if step % self._sampled_every == 0 or is_last:
             self._recorder.samples(step, make_sample_grid(game, self._data))
+        if is_evaluated:
+            self._best.offer(game)
         # A resumed run repeats the steps since its checkpoint bit for bit: saving less often changes no result.
         is_due = is_evaluated and time.monotonic() - self._saved_s >= self._context.checkpoint_seconds
         if is_due or is_last or is_saved:
-            checkpoint.save(self._context.run, game.state())
+            checkpoint.save(self._context.run, game.state(), keep=self._context.keep)
             self._saved_s = time.monotonic()
         return scalars
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from training.errors import TrainingError
 from training.report.meters import MetricsSink, PrometheusMetrics, null_sink, serve_metrics
+from training.run.checkpoint import KEEP
 from training.run.config import RunConfig
 from training.run.context import JobContext
 from training.run.follow import follow
@@ -51,6 +52,8 @@ class Saving(NamedTuple):
     """Evaluations per run, each of which a checkpoint may follow."""
     seconds: float
     """Least time between two checkpoints."""
+    keep: int = KEEP
+    """Newest checkpoints that are kept."""
 
 
 def launch(
@@ -72,7 +75,7 @@ def launch(
         device: device of nets and data.
         console: terminal output.
         page: address of the metrics page.
-        saving: number and least distance of checkpoints.
+        saving: number and least distance of checkpoints, and how many are kept.
         is_fresh: delete the run that the directory holds.
         seeds: seeds to train together, each in a directory named after ``run``; none trains the configuration's seed.
 
@@ -86,6 +89,8 @@ def launch(
         raise TrainingError("--seeds trains in one process: leave torchrun out")
     if saving.checkpoints < 1:
         raise TrainingError(f"--checkpoints must be at least 1, got {saving.checkpoints}")
+    if saving.keep < 1:
+        raise TrainingError(f"--keep must be at least 1, got {saving.keep}")
     if seeds and page.port is not None:
         raise TrainingError("--metrics-port shows one run: leave it out with --seeds")
     if not saving.seconds >= 0:
@@ -102,6 +107,7 @@ def launch(
             ranks=ranks,
             checkpoints=saving.checkpoints,
             checkpoint_seconds=saving.seconds,
+            keep=saving.keep,
             watch=watch,
             is_stopped=stop.is_requested,
             is_save_requested=stop.take_save_request,

@@ -21,7 +21,7 @@ def first() -> Iterable[Row]:
         system="GAN, 100-128-784",
         data="mnist",
         better="higher",
-        full=Protocol(recipe="vanilla", measure=PARZEN, minutes=15),
+        full=Protocol(recipe="vanilla", options=("--export", "last"), measure=PARZEN, minutes=15),
         note="a tutorial's net, of which no figure was printed; the last step, not the best",
     )
     likelihood = "the likelihood of table 1"

@@ -32,6 +32,7 @@ export function showCard(model) {
     Recipe: card.recipe, Paper: card.paper, Data: `${card.data}, ${card.data_licence}`, Gives: inWords(model),
     Latents: latents.join(", "), Classes: card.classes.join(", "),
     Trained: `${card.steps.toLocaleString("en")} steps, ${card.images.toLocaleString("en")} real samples seen`,
+    Chosen: card.chosen ?? "",
     Scores: Object.entries(card.scores).map(([name, value]) => `${name} ${Number(value.toPrecision(4))}`).join(", "),
     Digest: model.digest, Runtime: `${model.serving_runtime}, batches of ${batches}`,
   };

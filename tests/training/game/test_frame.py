@@ -27,7 +27,8 @@ from training.nets.mlp import Discriminator
 from training.recipes import CATALOGUE
 from training.report.journal import read_rows
 from training.run.config import RunConfig
-from training.run.job import EXAMINATION, examine_run, train
+from training.run.examine import examine_run
+from training.run.job import EXAMINATION, train
 
 
 def game_of(recipe: Recipe) -> Game:

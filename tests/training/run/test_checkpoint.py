@@ -21,7 +21,7 @@ from training.errors import CheckpointError, OutOfMemory, TrainingError
 from training.files import remove_leftovers, write_whole
 from training.report.journal import read_rows
 from training.run import job
-from training.run.checkpoint import load_newest, save
+from training.run.checkpoint import BEST, load_newest, save
 from training.run.collapse import has_collapsed
 from training.run.config import RunConfig
 from training.run.job import MODEL, train
@@ -60,6 +60,14 @@ def test_the_newest_is_the_one_of_the_last_step(tmp_path: Path) -> None:
     assert step_of(tmp_path) == 10
     save(tmp_path, state(11))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-000000010.pt", "checkpoint-000000011.pt"]
+
+
+def test_more_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    """`--keep 3` keeps the newest three, and best.pt is none of them."""
+    (tmp_path / BEST).touch()
+    for step in range(1, 6):
+        save(tmp_path, state(step), keep=3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [BEST, *(f"checkpoint-00000000{step}.pt" for step in (3, 4, 5))]
 
 
 def test_damaged_newer_files_do_not_push_out_whole_ones(tmp_path: Path) -> None:

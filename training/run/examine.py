@@ -1,0 +1,39 @@
+"""The examination of a run's other nets, where its recipe has one: the errors of a classifier or of a code."""
+
+from __future__ import annotations
+
+import torch
+
+from training.data import DataError, load
+from training.files import write_json
+from training.game.step import Batch
+from training.run.context import JobContext
+from training.run.job import EXAMINATION, open_run
+
+
+def examine_run(context: JobContext) -> dict[str, float] | None:
+    """Run the recipe's examination of the newest checkpoint on the data's test part; print it, and write examination.json.
+
+    Returns:
+        Numbers by name; None where the recipe examines nothing, or the data has no labelled test part here.
+
+    Raises:
+        TrainingError: the run has no checkpoint.
+    """
+    game, data = open_run(context)
+    recipe = game.recipe
+    if recipe.examine is None:
+        return None
+    try:
+        test = load(recipe.data, split="test", size=recipe.size, environ=context.environ).to(context.device)
+    except DataError as error:
+        context.console.print(f"not examined: {error}", markup=False, highlight=False)
+        return None
+    nets = {name: net.eval() for name, net in game.sampling_nets().items()}
+    with torch.no_grad():
+        values = recipe.examine(nets, Batch(game.batches.scale(test.items), test.labels))
+    listed = ", ".join(f"{name} {value:g}" for name, value in values.items())
+    context.console.print(f"on {len(test):,} test samples of {data.name}: {listed}", markup=False, highlight=False)
+    written = {"step": game.step, "data": data.name, "samples": len(test), "values": values}
+    write_json(context.run / EXAMINATION, written)
+    return values
