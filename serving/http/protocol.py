@@ -14,7 +14,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.errors import BadRequest, HeadersTooLarge, Problem, RequestTimeout
+from serving.errors import BadRequest, HeadersTooLarge, Problem, QueueFull, RequestTimeout
 from serving.generation.generate import problem_reply
 from serving.http.request_head import MAX_HEAD_BYTES, check_head, head_without_upgrade, is_too_large
 from serving.http.transport import CoalescingTransport
@@ -23,6 +23,8 @@ from serving.observability.request_log import RequestObserver
 
 CHUNK_OVERHEAD = 16
 """Bytes of framing that each received piece of a body may have."""
+MAX_PIPELINED = 32
+"""Requests that wait on one connection for the response to an earlier one, at most; one read can hold thousands."""
 MIN_BYTES_PER_SECOND = 1024
 """Bytes that a client must read of its response on average."""
 RETRY_PAUSE_SECONDS = 0.5
@@ -132,6 +134,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._problem = _too_large()
         else:
             self._problem = check_head(version, self.url, self.headers)
+        if not self._problem and len(self.pipeline) >= MAX_PIPELINED:
+            self._problem = QueueFull(MAX_PIPELINED, "requests wait on this connection")
         if self._problem:
             raise self._problem  # stops the parser
         if self.parser.should_upgrade():

@@ -36,7 +36,7 @@ def server(root: Path, folder: Path) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def aftermath(server: Server) -> Iterator[None]:
     """After each test the service is as before it."""
-    with unharmed(server, lost=[200, 400, 404, 405, 406, 415, 431, 499], refused=[400, 408, 431]):
+    with unharmed(server, lost=[200, 400, 404, 405, 406, 415, 431, 499], refused=[400, 408, 431, 503]):
         yield
 
 
@@ -80,6 +80,17 @@ def test_pipelined_requests_are_not_limited_together(server: Server) -> None:
         threading.Event().wait(0.1)
         connection.sendall(CLOSE)
         assert statuses(read_all(connection)) == 21 * [200]
+
+
+def test_pipelined_requests_that_wait_are_limited(server: Server) -> None:
+    """Of 5,000 pipelined requests the first are answered, then one is 503 and the connection is closed: each takes memory."""
+    with closing(connect(server)) as connection:
+        with suppress(ConnectionError):  # the server reads no more
+            connection.sendall(5000 * (GET + b"\r\n"))
+        found = statuses(server.note(read_all(connection)))
+    assert found[-1] == 503
+    assert set(found[:-1]) == {200}
+    assert 32 < len(found) < 2500
 
 
 def test_a_trailer_is_no_header(server: Server) -> None:
