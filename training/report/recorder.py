@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,10 +16,12 @@ from training.report.journal import append_row, cut_journal, read_rows
 from training.report.meters import MetricsSink, null_sink
 from training.report.pictures import png_bytes
 from training.report.samples import Region, draw_samples
-from training.report.timelapse import encode_timelapse
+from training.report.timelapse import encode_timelapse, is_picture
 
 STATS, TIMINGS, SAMPLES, TIMELAPSE = "stats.jsonl", "timings.jsonl", "samples", "samples.webp"
 LEARNING_CURVE, ACCURACY_CURVE = "learning-curve.png", "accuracy-curve.png"
+
+_SAMPLE = re.compile(r"step-(\d{6,})\.png", re.ASCII)
 
 
 class Recorder:
@@ -103,7 +106,7 @@ class Recorder:
             picture = draw(rows)
             if picture is not None:
                 write_whole(self._run / name, png_bytes(picture))
-        frames = list_samples(self._run)
+        frames = [(step, path) for step, path in list_samples(self._run) if is_picture(path)]
         if frames:
             write_whole(self._run / TIMELAPSE, encode_timelapse(frames))
 
@@ -126,7 +129,8 @@ class Recorder:
 
 def list_samples(run: Path) -> list[tuple[int, Path]]:
     """Step and path of each sample picture of a run, in the order of the steps."""
-    return sorted((int(path.stem.removeprefix("step-")), path) for path in (run / SAMPLES).glob("step-*.png"))
+    found = ((_SAMPLE.fullmatch(path.name), path) for path in (run / SAMPLES).glob("step-*.png"))
+    return sorted((int(match[1]), path) for match, path in found if match)
 
 
 def _drop_pictures(run: Path, last_step: int) -> None:

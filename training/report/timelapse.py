@@ -40,6 +40,16 @@ def encode_timelapse(samples: Sequence[Frame]) -> bytes:
     return content
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture; a damaged one is left out, since a run must not fail by it after its last step."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+    return True
+
+
 def thin(frames: Sequence[T], most: int) -> list[T]:
     """At most ``most`` of the frames, evenly spread, the first and the last among them."""
     kept = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)

@@ -124,7 +124,10 @@ def read_ranks(run: Path, *, before: int) -> dict[str, int]:
     """How many processes have trained a run, by the steps from which on they did, as far as these are below ``before``."""
     path = find_config(run)
     written = json.loads(path.read_text()).get("ranks", {"0": 1}) if path else {}
-    return {step: ranks for step, ranks in written.items() if int(step) < before}
+    try:
+        return {step: int(ranks) for step, ranks in written.items() if int(step) < before}
+    except (AttributeError, TypeError, ValueError):
+        raise TrainingError(f"{path} is damaged: ranks must give a number for each step, got {written!r}"[:300]) from None
 
 
 def find_config(run: Path) -> Path | None:

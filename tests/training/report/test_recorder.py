@@ -103,6 +103,23 @@ def test_a_torn_last_record_is_dropped_wherever_it_was_cut(tmp_path: Path, cut: 
     assert [step for step, _ in event_values(tmp_path)["D/loss"]] == [10, 20, 40]
 
 
+def test_damaged_records_do_not_end_a_run(tmp_path: Path) -> None:
+    """A row of brackets without end, a picture that is none, and a user's own picture are left out, and the run goes on."""
+    play(Recorder(tmp_path), range(10, 61, 10))
+    for name in ("stats.jsonl", "timings.jsonl"):
+        with (tmp_path / name).open("ab") as file:
+            file.write(100_000 * b"[" + b"\n")
+    samples = sorted((tmp_path / "samples").iterdir())
+    samples[0].write_bytes(b"no picture")
+    (tmp_path / "samples" / "step-best.png").write_bytes(samples[1].read_bytes())
+    resumed = Recorder(tmp_path, from_step=60)
+    resumed.log(70, 2560, {"D/loss": 1.0})
+    resumed.finish()
+    assert [json.loads(line)["step"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()] == list(range(10, 71, 10))
+    with Image.open(tmp_path / "samples.webp") as timelapse:
+        assert getattr(timelapse, "n_frames", 1) == len(samples) - 1
+
+
 def test_a_fresh_start_removes_an_earlier_run(tmp_path: Path) -> None:
     """A recorder from step 0 keeps nothing of what an earlier run left in the directory."""
     earlier = Recorder(tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from training.errors import TrainingError
-from training.run.config import RunConfig, read_config
+from training.run.config import RunConfig, read_config, read_ranks
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,11 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, text: str, sentence: str
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(TrainingError, match=rf"config\.json is damaged: .*{sentence}"):
         read_config(tmp_path)
+
+
+@pytest.mark.parametrize("ranks", ["null", "[]", '"x"', "-1", '{"x": 1}', '{"0": null}'])
+def test_damaged_ranks_are_one_sentence(tmp_path: Path, ranks: str) -> None:
+    """The record of the number of processes, as after an edit by hand."""
+    (tmp_path / "config.json").write_text(f'{{"ranks": {ranks}}}')
+    with pytest.raises(TrainingError, match=r"config\.json is damaged: ranks must"):
+        read_ranks(tmp_path, before=1)
