@@ -57,8 +57,8 @@ class Train:
     """Several seeds, such as 0-39 or 3,5,7, trained at once, which for small dense nets takes less time than one after the
     other. Each has a run directory of its own: OUT-seed0, OUT-seed1 and so on."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Numbers in which the nets compute. auto is bfloat16 where the hardware has it and the recipe was shown to lose
-    nothing by it, else float32; a run keeps what it began with."""
+    """Numbers in which the nets compute. auto is bfloat16 where a short measurement shows it to be faster and the
+    recipe was shown to lose nothing by it, else float32; a run keeps what it began with."""
     out: Path | None = None
     """Run directory; by default runs/RECIPE-DATA."""
     device: Device = "auto"

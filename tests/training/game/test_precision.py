@@ -14,9 +14,17 @@ from serving.model.load import load_model
 from tests.training.conftest import tiny_config, tiny_context
 from training.data import load
 from training.errors import TrainingError
+from training.game import precision
 from training.game.batches import Batches
 from training.game.loop import Game, play
-from training.game.precision import InBfloat16, has_bfloat16, resolve_precision, to_float32
+from training.game.precision import (
+    InBfloat16,
+    has_bfloat16,
+    is_bfloat16_faster,
+    measured_gain,
+    resolve_precision,
+    to_float32,
+)
 from training.game.step import DiscriminatorOutput
 from training.recipes import CATALOGUE
 from training.run.config import read_config
@@ -86,22 +94,56 @@ def test_a_game_in_bfloat16_continues_bit_for_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "bfloat16", "flags", "expected"),
+    ("asked", "bfloat16", "is_faster", "expected"),
     [
-        ("auto", "equal", "avx512_bf16", "bfloat16"),
-        ("auto", "equal", "amx_bf16", "bfloat16"),
-        ("auto", "equal", "avx2", "float32"),
-        ("auto", "untested", "avx512_bf16", "float32"),
-        ("bfloat16", "untested", "avx2", "bfloat16"),
-        ("float32", "equal", "avx512_bf16", "float32"),
+        ("auto", "equal", True, "bfloat16"),
+        ("auto", "equal", False, "float32"),
+        ("auto", "untested", True, "float32"),
+        ("bfloat16", "untested", False, "bfloat16"),
+        ("float32", "equal", True, "float32"),
     ],
 )
-def test_auto_needs_hardware_and_proof(asked: str, bfloat16: str, flags: str, expected: str, tmp_path: Path) -> None:
-    """bfloat16 by itself only where the processor has it and the recipe was shown to lose nothing."""
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"flags : fpu {flags}\n")
+def test_auto_needs_a_gain_and_proof(asked: str, bfloat16: str, is_faster: bool, expected: str) -> None:
+    """bfloat16 by itself only where it is faster and the recipe was shown to lose nothing; else nothing is measured."""
     recipe = replace(CATALOGUE["vanilla"], bfloat16=bfloat16)  # type: ignore[arg-type]
-    assert resolve_precision(asked, recipe, CPU, cpuinfo) == expected
+    asked_for: list[torch.device] = []
+
+    def measure(device: torch.device) -> bool:
+        asked_for.append(device)
+        return is_faster
+
+    assert resolve_precision(asked, recipe, CPU, measure) == expected
+    assert asked_for == ([CPU] if (asked, bfloat16) == ("auto", "equal") else [])
+
+
+@pytest.mark.parametrize(
+    ("flags", "gain", "expected"),
+    [("avx512_bf16", 2.0, True), ("avx512_bf16", 0.55, False), ("amx_bf16", 1.1, False), ("avx2", None, False)],
+)
+def test_a_processor_is_measured_where_it_has_bfloat16(
+    flags: str, gain: float | None, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instructions alone do not decide; without them nothing is measured; a process measures once."""
+    cpuinfo, measured = tmp_path / "cpuinfo", []
+    cpuinfo.write_text(f"flags : fpu {flags}\n")
+    has_flag = has_bfloat16(cpuinfo)
+
+    def measure(device: torch.device) -> float | None:
+        measured.append(device)
+        return gain
+
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: has_flag)
+    monkeypatch.setattr(precision, "measured_gain", measure)
+    is_bfloat16_faster.cache_clear()
+    assert [is_bfloat16_faster(CPU) for _ in range(2)] == [expected, expected]
+    assert len(measured) == int(gain is not None)
+    is_bfloat16_faster.cache_clear()
+
+
+def test_the_gain_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of clocks that show bfloat16 to take half of the time, it is 2."""
+    monkeypatch.setattr(precision, "_time_s", lambda net, x: 1.0 if isinstance(net, InBfloat16) else 2.0)
+    assert measured_gain(CPU) == 2.0
 
 
 def test_a_recipe_may_forbid_it() -> None:
@@ -113,7 +155,7 @@ def test_a_recipe_may_forbid_it() -> None:
 
 def test_without_a_description_there_is_no_bfloat16(tmp_path: Path) -> None:
     """Another operating system has no /proc/cpuinfo."""
-    assert not has_bfloat16(CPU, tmp_path / "none")
+    assert not has_bfloat16(tmp_path / "none")
 
 
 def test_a_run_keeps_the_precision_it_began_with(tmp_path: Path) -> None:
