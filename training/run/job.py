@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -33,6 +35,8 @@ from training.run.variants import MODEL as MODEL
 from training.run.variants import model_of, variant_of
 
 EXAMINATION = "examination.json"
+MOST_NAME = 64
+"""Letters of a model's name, at most; see ``contract.check_names``."""
 
 
 def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> bool:
@@ -220,8 +224,9 @@ def _play_kept(game: Game, keeper: Keeper, context: JobContext, progress: Progre
 
 
 def model_name(recipe: Recipe, data: DataSet) -> str:
-    """Name of the model in requests."""
-    return f"{recipe.name}-{data.name.replace(':', '-')}"
+    """Name of the model in requests: what a folder's name has besides letters, digits, dots and dashes becomes a dash."""
+    plain = unicodedata.normalize("NFKD", data.name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{recipe.name}-{plain}")[:MOST_NAME].rstrip("-")
 
 
 def export_game(game: Game, data: DataSet, context: JobContext, variant: Variant | None = None) -> Path:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from contract import check_names
+from tests.training.conftest import tiny_context
 from training.errors import TrainingError
 from training.run.config import RunConfig, read_config, read_ranks
+from training.run.job import card_of, set_up
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,20 @@ def test_damaged_ranks_are_one_sentence(tmp_path: Path, ranks: str) -> None:
     (tmp_path / "config.json").write_text(f'{{"ranks": {ranks}}}')
     with pytest.raises(TrainingError, match=r"config\.json is damaged: ranks must"):
         read_ranks(tmp_path, before=1)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("pictures", "toy1d-folder-pictures"),
+        ("Meine Bilder (für mich)", "toy1d-folder-Meine-Bilder-fur-mich"),
+        ("写真", "toy1d-folder"),
+        (60 * "long", f"toy1d-folder-{12 * 'long'}lon"),
+    ],
+)
+def test_a_model_of_any_folder_can_be_requested(folder: str, name: str, tmp_path: Path) -> None:
+    """Its name has only what a URL may hold: else the service would refuse the model after the training."""
+    game, data = set_up(RunConfig(recipe="toy1d"), tiny_context(tmp_path))
+    card = card_of(game, replace(data, name=f"folder:{folder}"))
+    check_names(card)
+    assert card.name == name
