@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 
-from serving.errors import ClientDisconnected
-from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate
+from serving.errors import ClientDisconnected, Problem, QueueFull
+from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate, problem_reply
 from serving.generation.interpolate import arithmetic, mix, walk
 from serving.generation.transform import max_body
 from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver
 from serving.oip.requests import body_limit
-from serving.oip.routes import is_protocol
+from serving.oip.routes import error_reply, is_protocol
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,6 +40,8 @@ HANDLERS: dict[str, Handler] = {ROUTE: generate, "/walk": walk, "/mix": mix, "/a
 PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Routes that monitoring asks for, answered at once also when all threads wait."""
 PROBE_THREADS = 2
+MAX_BODY_BYTES = 2**26
+"""Bytes of all bodies that are received or used, at most."""
 TRANSFORM_ROUTE = "/transform"
 ADDRESSED_ROUTE = "/models/<digest>/generate"
 ADDRESSED_PATH = re.compile(r"/models/([^/]+)/generate")
@@ -67,6 +70,8 @@ class ASGIApp:
         self._service = service
         self._answer = answer
         self._has_fast_path = service.settings.fast_path
+        self._body_bytes = 0
+        """Bytes of all bodies that are received or used."""
         self._wsgi: Any = WSGIMiddleware(cast(Any, flask.wsgi_app), workers=threads)
         self._probes: Any = WSGIMiddleware(cast(Any, flask.wsgi_app), workers=PROBE_THREADS)
 
@@ -82,9 +87,9 @@ class ASGIApp:
             else:
                 await self._call_flask(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "POST" and is_protocol(scope["path"]):
-            await self._call_flask(scope, await self._buffer_body(scope, receive, self._max_inference()), send)
+            await self._with_body(scope, receive, send, self._max_inference())
         elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == TRANSFORM_ROUTE:
-            await self._call_flask(scope, await self._buffer_body(scope, receive, max_body(self._service)), send)
+            await self._with_body(scope, receive, send, max_body(self._service))
         else:
             await self._call_flask(scope, receive, send)
 
@@ -120,22 +125,42 @@ class ASGIApp:
         settings = self._service.settings
         return max(body_limit(entry.model, settings.max_images) for entry in self._service.registry.values())
 
-    async def _buffer_body(self, scope: Message, receive: Receive, limit: int) -> Receive:
-        """Read the body on the event loop, up to the size limit, so that no thread waits for a slow client."""
+    async def _with_body(self, scope: Message, receive: Receive, send: Send, limit: int) -> None:
+        """Call Flask with a body that was read on the event loop, up to the size limit, so that no thread waits for its client.
+
+        All bodies together are limited, too: a thousand clients could send that many of the largest ones at once.
+        """
         length = dict(scope["headers"]).get(b"content-length")
         if length is not None and (not length.isdigit() or int(length) > limit):
-            return receive  # the view refuses it by its header, unread
-        body, has_more = bytearray(), True
+            return await self._call_flask(scope, receive, send)  # the view refuses it by its header, unread
+        body, counted, has_more = bytearray(), 0, True
         try:
-            async with asyncio.timeout(self._service.settings.deadline_seconds):
-                while has_more and len(body) <= limit:
-                    message = await receive()
-                    body += message.get("body", b"")
-                    has_more = message.get("more_body", False)
-        except TimeoutError:
-            if length is None:  # the view refuses a body shorter than its length, but a part of a chunked one may look whole
-                body.clear()
-        return _replay(bytes(body), receive)
+            with suppress(TimeoutError):  # the view refuses a body that is shorter than its length
+                async with asyncio.timeout(self._service.settings.deadline_seconds):
+                    while has_more and len(body) <= limit:
+                        message = await receive()
+                        body += message.get("body", b"")
+                        has_more = message.get("more_body", False)
+                        self._body_bytes += len(body) - counted
+                        counted = len(body)
+                        if self._body_bytes > MAX_BODY_BYTES:
+                            return await self._refuse(scope, QueueFull(MAX_BODY_BYTES, "bytes of bodies are held"), send)
+            if has_more and len(body) <= limit and length is None:
+                body.clear()  # a part of a chunked body may look whole
+            return await self._call_flask(scope, _replay(bytes(body), receive), send)
+        finally:
+            self._body_bytes -= counted
+
+    async def _refuse(self, scope: Message, problem: Problem, send: Send) -> None:
+        """Answer a request whose body is not read to its end."""
+        self._service.metrics.record_refusal(problem)
+        reply = error_reply(problem) if is_protocol(scope["path"]) else problem_reply(problem)
+        context = RequestContext(scope["method"], target_of(scope))
+        self.observer.refuse(context, reply.status, len(reply.body))
+        headers = [(_header_name(name), value.encode("latin-1")) for name, value in reply.headers]
+        headers += [(b"x-request-id", context.id.encode("latin-1")), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,10 @@ from serving.app import create_app
 from serving.errors import DeadlineExceeded, QueueFull
 from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.generate import RequestHeaders, Service
-from serving.http.asgi import ASGIApp
+from serving.http import asgi
+from serving.http.asgi import ASGIApp, Message
 from serving.settings import Settings
-from tests.serving.client import ask, fetch
+from tests.serving.client import ask, fetch, service_of
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
@@ -95,3 +97,38 @@ def test_waiting_encodings_are_limited(make_service: Callable[..., Service]) -> 
         assert first.result().status == 200
     assert fetch(service, "seed=2&scale=16").status == 200
     threads.shutdown()
+
+
+@pytest.mark.parametrize("path", ["/v2/models/grey/infer", "/transform"])
+def test_bodies_that_are_held_are_limited(app: ASGIApp, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """O-08: while one client's body comes slowly, another one for which there is no room is 503; it is read once there is."""
+    monkeypatch.setattr(asgi, "MAX_BODY_BYTES", 1000)
+
+    async def post(*parts: bytes) -> int:
+        """The status; a body without its last part, which is empty, never ends."""
+        messages = [{"type": "http.request", "body": part, "more_body": part != b""} for part in parts]
+        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [], "http_version": "1.1"}
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return messages.pop(0) if messages else await asyncio.Event().wait()  # type: ignore[return-value]
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await app(
+            scope | {"client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http", "http_version": "1.1"},
+            receive,
+            send,
+        )
+        return int(sent[0]["status"])
+
+    async def clients() -> list[int]:
+        slow = asyncio.create_task(post(600 * b" "))
+        await asyncio.sleep(0)
+        refused = await post(600 * b" ", b"")
+        slow.cancel()
+        await asyncio.wait([slow])
+        return [refused, await post(600 * b" ", b"")]
+
+    assert service_of(app).portal.run(clients()) == [503, 400]
