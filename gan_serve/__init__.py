@@ -28,25 +28,27 @@ class _Requests:
 
     def _rows(self, seed: int, n: int, parameters: dict[str, Any]) -> Generator[httpx.Request | float, Any, NDArray[Any]]:
         """One call: yields requests and seconds to wait, receives responses, returns the array."""
-        query = {"seed": seed, "n": n, "format": "npy", **parameters}
-        request = self.http.build_request("GET", "/generate", params=query)
+        request = self.http.build_request("GET", "/generate", params={"seed": seed, "n": n, "format": "npy", **parameters})
         etag, body = self._kept.pop(request.url, ("", b""))
         if etag:
             request.headers["If-None-Match"] = etag
         response = yield request
         for _ in range(self._retries):
-            if "Retry-After" in response.headers:
-                yield float(response.headers["Retry-After"])
+            if wait := response.headers.get("Retry-After"):
+                yield float(wait) if wait.isdecimal() and len(wait) < 6 else 1.0  # a proxy may send a date
                 response = yield request
-        if response.is_error:
-            is_problem = response.headers.get("Content-Type") == "application/problem+json"
-            raise ServiceError(f"{response.status_code}: {response.json()['detail'] if is_problem else response.text}")
         if response.status_code != 304:
             etag, body = response.headers.get("ETag", ""), response.content
+        try:
+            if response.status_code not in (200, 304):
+                raise ServiceError(f"{response.status_code}: {response.json()['detail']}")
+            rows: NDArray[Any] = np.load(BytesIO(body), allow_pickle=False)
+        except (ValueError, EOFError, KeyError, TypeError):
+            raise ServiceError(f"{response.status_code}: the service does not answer so: {body[:200]!r}") from None
         self._kept[request.url] = (etag, body)
         if len(self._kept) > self._limit:
             del self._kept[next(iter(self._kept))]
-        return np.load(BytesIO(body), allow_pickle=False)  # type: ignore[no-any-return]
+        return rows
 
 
 class Client(_Requests):
