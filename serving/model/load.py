@@ -124,11 +124,12 @@ def load_model(
         ProviderError: the device cannot be used.
     """
     try:
-        data = read_file(path, MAX_FILE_BYTES)
-        statement = trust.check(path, data) if trust else None
-        model = model_from_bytes(
-            data, provider, intra_op_threads=intra_op_threads, idle_threads=idle_threads, max_batch=max_batch
-        )
+        with _loading(provider):
+            data = read_file(path, MAX_FILE_BYTES)
+            statement = trust.check(path, data) if trust else None
+            model = model_from_bytes(
+                data, provider, intra_op_threads=intra_op_threads, idle_threads=idle_threads, max_batch=max_batch
+            )
         if trust and statement:
             trust.admit(statement, model.card.name)
         del data

@@ -16,7 +16,7 @@ OUT_OF_MEMORY = re.compile(
 )
 """Messages of onnxruntime's arena, the C++ library, CUDA, cuBLAS and cuDNN."""
 
-_limiting = threading.Lock()
+_limiting = threading.RLock()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from contract.runtime import MAX_NODES
 from serving.errors import ModelError, cut
 
+MAX_FIELDS = 2_000_000
+"""Fields of all messages that are read; 20,000 nodes have half of that, and each takes a microsecond."""
 MAX_DEPTH = 64
 """Nested messages, at most."""
 DOMAINS = frozenset({"", "ai.onnx"})
@@ -44,6 +46,7 @@ class Contents:
     metadata: dict[str, str]
     has_external_data: bool = False
     nodes: int = 0
+    fields: int = 0
 
 
 def read_contents(data: bytes) -> Contents:
@@ -65,6 +68,9 @@ def _walk(data: memoryview, kind: str, contents: Contents, depth: int) -> None:
         raise ModelError(f"the file nests graphs deeper than {MAX_DEPTH}")
     entry: dict[int, str] = {}
     for number, value in fields(data):
+        contents.fields += 1
+        if contents.fields > MAX_FIELDS:
+            raise ModelError(f"the file must have at most {MAX_FIELDS} fields outside of its weights")
         if kind == "tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value)):
             contents.has_external_data = True
         elif kind == "entry" and isinstance(value, memoryview):
@@ -92,12 +98,14 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
     Raises:
         IndexError: the message ends too early.
-        ModelError: a field has a wire type that ONNX does not use.
+        ModelError: a field has the number 0, or a wire type that ONNX does not use.
     """
     offset = 0
     while offset < len(data):
         key, offset = _varint(data, offset)
         number, wire = key >> 3, key & 7
+        if number == 0:
+            raise ModelError("the file is truncated or not an ONNX model")
         if wire == VARINT:
             value, offset = _varint(data, offset)
             yield number, value

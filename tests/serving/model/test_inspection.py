@@ -98,6 +98,15 @@ def test_a_result_of_unknown_size_that_no_memory_holds_is_refused(monkeypatch: p
     assert model_from_bytes(tiny_onnx.grey(), "cpu").card.name == "grey"
 
 
+def test_a_file_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """S-09: reading a file counts: a sparse one of 1.5 GB is refused when less is available."""
+    monkeypatch.setattr(load, "available_memory", lambda: 2**28)
+    with (tmp_path / "sparse.onnx").open("wb") as file:
+        file.truncate(1_500_000_000)
+    with pytest.raises(ModelError, match=r"sparse\.onnx: the model needs more memory than is available"):
+        load.load_model(tmp_path / "sparse.onnx", "cpu")
+
+
 def peak_memory() -> int:
     """The most resident bytes that this process has had."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -172,6 +172,8 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("unknown operator", lambda: tiny_onnx.exact().replace(b"Clip", b"Clop"), "onnxruntime refuses it"),
     ("an operator of another domain", lambda: with_nodes(text(4, "Gelu") + text(7, "com.microsoft")), "got one of the domain"),
     ("a loop", lambda: with_nodes(text(4, "Loop")), "the operator Loop may run endlessly"),
+    ("zeros", lambda: bytes(1_000_000), "not an ONNX model"),
+    ("millions of fields", lambda: 2_000_001 * number(1, 8), "at most 2000000 fields"),
     ("a million nodes", lambda: with_nodes(*(1_000_000 * (text(4, "Abs"),))), "at most 20000 nodes"),
     ("another input", lambda: with_input("w", "float32", ["n", 20]), "inputs must be z by the card, got w"),
     ("input of integers", lambda: with_input("z", "int64", ["n", 20]), "input z must be tensor(float), got tensor(int64)"),
