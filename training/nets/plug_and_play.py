@@ -137,8 +137,8 @@ class PlugAndPlay(nn.Module):
         """
         super().__init__()
         self.g, self.encoder, self.c = g, encoder, c
-        self.rates = tuple(rates)
-        self.prior, self.condition = prior, condition
+        self.rates = tuple(map(_single, rates))
+        self.prior, self.condition = _single(prior), _single(condition)
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
         """Images of the classes ``y`` from start features ``h``."""
@@ -152,6 +152,11 @@ class PlugAndPlay(nn.Module):
     def direction(self, h: Tensor, y: Tensor) -> Tensor:
         """The step before its length is set, [N,features], in float64."""
         return _Chain(self).direction(h.double(), y)
+
+
+def _single(number: float) -> float:
+    """The number in single precision: torch's exporter writes the factors of float64 tensors so, and both must be equal."""
+    return torch.tensor(number).item()
 
 
 class _Chain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -79,3 +80,11 @@ def test_the_graph_gives_a_row_the_same_bytes_in_every_batch(nets: Nets) -> None
         parts = [session.run(None, {"h": h.numpy()[i : i + rows], "y": y.numpy()[i : i + rows]})[0] for i in range(0, 32, rows)]
         assert np.concatenate(parts).tobytes() == whole.tobytes()
     assert np.abs(sampler(h, y).detach().numpy() - whole).max() < 1e-6
+
+
+def test_the_graph_has_the_factors_of_the_chain(nets: Nets) -> None:
+    """The exporter writes them with single precision: .3 was .30000001 in the file, and features were rounded apart."""
+    sampler = PlugAndPlay(*(net.float() for net in nets), rates=[0.3, 0.1], prior=0.01)  # type: ignore[arg-type]
+    model = _to_onnx(Graph(sampler.eval()), {"h": torch.zeros(2, FEATURES), "y": torch.zeros(2, dtype=torch.int64)}, "levels")
+    scalars = {onnx.numpy_helper.to_array(tensor).item() for tensor in model.graph.initializer if not tensor.dims}
+    assert {*sampler.rates, sampler.prior} <= scalars
