@@ -20,6 +20,8 @@ BEST = "best.pt"
 """The checkpoint of the evaluation with the lowest KID; ``save`` does not delete it."""
 UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, MemoryError)
 """What reading raises: of a damaged file, and of one that does not fit into memory."""
+_ARCHIVE = b"PK"
+"""The beginning of what ``torch.save`` writes."""
 _NAME = re.compile(r"checkpoint-(\d{9})\.pt")
 
 
@@ -89,25 +91,30 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
 
 def _found(folder: Path) -> list[Path]:
     """Checkpoints, newest step first."""
-    return sorted((p for p in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(p.name)), reverse=True)
+    return sorted((p for p in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(p.name) and p.is_file()), reverse=True)
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a checkpoint ends in the SHA-256 of what stands before it."""
+    """Whether a file is an archive that ends in the SHA-256 of what stands before it; read in pieces."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            digest, left = hashlib.sha256(), path.stat().st_size - 32
+            if file.read(len(_ARCHIVE)) != _ARCHIVE:  # a file of other content may have any size
+                return False
+            file.seek(0)
+            while left > 0 and (piece := file.read(min(left, 2**20))):
+                digest.update(piece)
+                left -= len(piece)
+            return file.read() == digest.digest()
     except OSError:
         return False
-    return hashlib.sha256(data[:-32]).digest() == data[-32:]
 
 
 def read(path: Path, *, device: torch.device) -> dict[str, Any]:
     """The state in a file of ``write``; damage is one of ``UNREADABLE``."""
-    data = path.read_bytes()
-    payload, digest = data[:-32], data[-32:]
-    if hashlib.sha256(payload).digest() != digest:
-        raise ValueError(f"damaged: {len(data)} bytes whose SHA-256 is not the one at their end")
-    return unpack(payload, device)
+    if not _is_whole(path):
+        raise ValueError(f"damaged: {path.stat().st_size} bytes whose SHA-256 is not the one at their end")
+    return unpack(path.read_bytes()[:-32], device)
 
 
 def _tensors(name: str, value: object) -> list[tuple[str, torch.Tensor]]:

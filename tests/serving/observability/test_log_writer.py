@@ -107,6 +107,23 @@ def test_a_full_disk_only_costs_lines() -> None:
     assert pipe.dropped == 1
 
 
+def test_a_log_goes_on_when_its_disk_has_space_again(tmp_path: Path) -> None:
+    """Lines from the start on to a full disk are lost; later ones are written, with the number of those that are missing."""
+    descriptor, written = os.open("/dev/full", os.O_WRONLY), os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    lost = threading.Event()
+    log_writer = LogWriter(descriptor)
+    log_writer.on_dropped(lambda lines: lost.set())
+    log_writer.event("start")
+    assert lost.wait(30)
+    os.dup2(written, descriptor)
+    log_writer.event("later")
+    log_writer.close(30)
+    os.close(descriptor)
+    os.close(written)
+    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(event["event"], event.get("lines")) for event in events] == [("later", None), ("log_dropped", 1)]
+
+
 @pytest.mark.parametrize("turns", [None, TURNS_FILE])
 def test_writers_of_one_pipe_do_not_mix_their_lines(pipe: Pipe, tmp_path: Path, turns: str | None) -> None:
     """Two log_writers, as two workers have them, at once: with turns, and without by short writes."""

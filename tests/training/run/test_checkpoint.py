@@ -135,6 +135,21 @@ def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
     assert load_newest(tmp_path, device=CPU) == (None, [])
 
 
+def test_what_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    """A file of 60 GiB, of which nothing is written, takes no memory; a pipe and a folder of that name do not wait."""
+    save(tmp_path, state(1))
+    with (tmp_path / "checkpoint-000000009.pt").open("wb") as file:
+        file.truncate(60 * 2**30)
+    os.mkfifo(tmp_path / "checkpoint-000000008.pt")
+    (tmp_path / "checkpoint-000000007.pt").mkdir()
+    for step in (2, 3):
+        save(tmp_path, state(step))
+    loaded, passed_over = load_newest(tmp_path, device=CPU)
+    assert loaded is not None
+    assert loaded["step"] == 3
+    assert [reason.split(":")[0] for reason in passed_over] == ["checkpoint-000000009.pt"]
+
+
 @pytest.mark.parametrize("damage", ["truncated", "bit flipped", "empty", "zeros"])
 def test_a_damaged_newest_falls_back_to_the_one_before_and_says_why(damage: str, tmp_path: Path) -> None:
     """The one before is read, and the reason names the file."""
