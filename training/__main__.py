@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
+from contract import CardError
 from training.adopt.command import Adopt
 from training.data import CATALOGUE as DATA
 from training.data import DataError, absolute
@@ -246,7 +247,7 @@ def main(arguments: list[str], prog: str = "python -m training") -> int:
     )
     try:
         return int(command(console))
-    except (TrainingError, DataError) as error:
+    except (TrainingError, DataError, CardError) as error:
         return _report(str(error), getattr(error, "exit_code", 2))
     except OSError as error:  # a full or read-only disk, a folder that cannot be made
         return _report(f"{error.strerror or error}: {error.filename or 'while writing'}", 2)

@@ -80,7 +80,10 @@ def names() -> tuple[str, ...]:
 def absolute(name: str) -> str:
     """A data set's name that means the same from any working directory: ``folder:PATH`` gets an absolute path."""
     kind, colon, path = name.partition(":")
-    return f"{kind}:{Path(path).expanduser().resolve()}" if colon and path else name
+    try:
+        return f"{kind}:{Path(path).expanduser().resolve()}" if colon and path else name
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown user, a character of value 0
+        raise DataError(f"{name!r} is no folder: {error}") from None
 
 
 def load(name: str, *, split: Split = "train", size: int | None = None, environ: Mapping[str, str]) -> DataSet:

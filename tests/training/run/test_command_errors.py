@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
@@ -71,3 +72,22 @@ def test_a_run_finds_its_folder_from_another_directory(
     monkeypatch.chdir(tmp_path)
     assert command.main(["score", "run", "--samples", "4"]) == 0
     assert f"folder:{picture_folder.name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["loop", "~nouser/pictures", "a\0b"])
+def test_a_path_that_leads_nowhere_is_one_sentence(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A loop of links, an unknown user and a character of value 0 in --data."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    assert command.main(["train", "dcgan64_small", "--data", f"folder:{path}", "--out", "run"]) == 2
+    assert f"error: {f'folder:{path}'!r} is no folder: " in capsys.readouterr().err
+
+
+def test_a_model_without_a_card_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``complete`` of an ONNX file that is not of this project."""
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), tmp_path / "other.onnx")
+    (tmp_path / "a.png").touch()
+    assert command.main(["complete", str(tmp_path / "other.onnx"), str(tmp_path / "a.png"), "--mask", "left"]) == 2
+    assert "error: the model has no card" in capsys.readouterr().err
