@@ -218,13 +218,19 @@ def model_files(settings: Settings) -> list[Path]:
     """The model files of the settings in order, with folders expanded.
 
     Raises:
-        SettingError: a path does not exist, or a folder holds no model.
+        SettingError: a path does not exist or may not be looked at, or a folder holds no model.
     """
     files: list[Path] = []
     for path in map(Path, settings.models):
-        found = sorted(path.glob("*.onnx")) if path.is_dir() else [path]
-        if not found or not found[0].exists():
-            raise SettingError(f"GAN_MODELS must name .onnx files or folders of them, got {ascii(str(path))} with none there")
+        try:
+            found = sorted(path.glob("*.onnx")) if path.is_dir() else [path]
+            reason = "" if found and found[0].exists() else "none there"
+        except OSError as error:  # a folder that this user may not enter
+            reason = error.strerror or "an error"
+        if reason:
+            raise SettingError(
+                f"GAN_MODELS must name .onnx files or folders of them, got {ascii(str(path))[:300]} with {reason}"
+            )
         files += found
     return files
 

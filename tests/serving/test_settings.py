@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import fields
 from pathlib import Path
 
@@ -113,6 +114,19 @@ def test_threads_exceed_a_batch_and_a_queue() -> None:
     """A worker has threads for a full batch and a full queue, and some for refusals and health checks."""
     assert worker_threads(Settings(max_batch=64, queue_limit=128)) == 208
     assert worker_threads(Settings(threads=5)) == 5
+
+
+def test_a_path_that_may_not_be_looked_at_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that the file system refuses, and a folder that this user may not enter, are one line with the reason."""
+    with pytest.raises(SettingError, match="GAN_MODELS must name .* with File name too long"):
+        model_files(Settings(models=(300 * "x",)))
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)  # as Python does for others than root
+    with pytest.raises(SettingError, match="GAN_MODELS must name .* with Permission denied"):
+        model_files(Settings(models=(str(tmp_path / "shut" / "model.onnx"),)))
 
 
 @pytest.mark.parametrize(
