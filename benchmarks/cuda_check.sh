@@ -1,5 +1,6 @@
 #!/bin/sh
-# What an NVIDIA GPU does with this project, in under 9 minutes: training, export, and whether rows stay bit-equal.
+# What an NVIDIA GPU does with this project, in under 9 minutes: training, export, whether rows stay bit-equal, the service
+# with the models in each worker and in the shared engine. Without a GPU it says that it was not run.
 #
 #     DATA_ROOT=data benchmarks/cuda_check.sh figures.json
 #

@@ -22,9 +22,7 @@ from serving.http.asgi import ASGIApp, target_of
 from serving.http.bearer_auth import BearerAuth
 from serving.http.responses import reply_response
 from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, AppState, is_operations
-from serving.model.load import load_model, load_models
-from serving.model.runtime import resolve_provider
-from serving.model.signatures import trust_of
+from serving.model.load import ModelFacts, load_models, model_loader
 from serving.observability.gpu_metrics import GpuCollector
 from serving.observability.log_writer import LogWriter
 from serving.observability.logs import Log, print_event
@@ -52,6 +50,7 @@ def create_app(
     log_writer: LogWriter | None = None,
     tracing: Tracing | None = None,
     activity: Activity | None = None,
+    load: Callable[[Path], ModelFacts] | None = None,
 ) -> ASGIApp:
     """Load and check the models, and create the ASGI application around ``.flask``.
 
@@ -66,22 +65,16 @@ def create_app(
         log_writer: writes request lines, unless ``settings.request_log`` is off; None for no request log.
         tracing: exports spans; None to follow ``settings.tracing`` and OpenTelemetry's environment variables.
         activity: inferences of all worker processes; None when this process is the only one.
+        load: loads a model file; None to load it into this process.
 
     Raises:
         StartError: a setting, a model or the device is invalid.
     """
     metrics = Metrics(metrics_directory, [processes or ProcessCollector(), GpuCollector()])
     observer = make_observer(settings, metrics, log_writer, tracing)
-    provider = resolve_provider(settings.provider)
     files = model_files(settings)
-    load = partial(
-        load_model,
-        provider=provider,
-        intra_op_threads=settings.intra_op_threads,
-        idle_threads=settings.idle_threads,
-        max_batch=settings.max_batch,
-        trust=trust_of(settings),
-    )
+    load_here = load is None
+    load = load or model_loader(settings)
     models = load_models(files, load)
     service = create_service(settings, models.values(), metrics, activity)
     if log_writer:
@@ -106,7 +99,8 @@ def create_app(
         request_reload=request_reload,
         bearer_auth=BearerAuth(settings.admin_token) if settings.admin_token else None,
     )
-    service.watchdog.watch(lambda: [s.batcher.running_since for s in service.registry.all()], settings.stall_seconds, log)
+    if load_here:  # else the engine watches its own inferences
+        service.watchdog.watch(lambda: [s.batcher.running_since for s in service.registry.all()], settings.stall_seconds, log)
     metrics.ready.set(1)
     flask = _create_flask(state, log, observer)
     return ASGIApp(flask, service, state.answer, worker_threads(settings), reloader.watch, observer)

@@ -37,6 +37,7 @@ ServingError
     ├── NonFinite             500         the generator returned NaN or infinity
     ├── OutOfMemory           503         there is too little memory for the batch
     ├── QueueFull             503         the queue is full
+    ├── EngineLost            503         the engine, a process of its own, has ended and is restarted
     ├── ShuttingDown          503         the service is shutting down
     └── DeadlineExceeded      504         the response was not ready in time
 """
@@ -352,6 +353,15 @@ class ShuttingDown(Problem):
 
     def __init__(self) -> None:
         super().__init__("the service takes no new work", headers={"Retry-After": "1"})
+
+
+class EngineLost(Problem):
+    """The engine has ended before it answered, and is being restarted."""
+
+    status, code = 503, "engine_lost"
+
+    def __init__(self) -> None:
+        super().__init__("the engine is being restarted", headers={"Retry-After": "1"})
 
 
 class DeadlineExceeded(Problem):

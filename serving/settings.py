@@ -15,6 +15,7 @@ from typing import Any, Literal
 from serving.errors import SettingError
 
 Provider = Literal["auto", "cpu", "cuda"]
+Engine = Literal["worker", "shared"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +31,15 @@ class Settings:
     operations_port: int | None = None
     """Port that alone answers ``/metrics`` and ``/admin``, and all else too; unset means that ``port`` answers them."""
     workers: int | None = None
-    """Number of worker processes; unset means one per core available to the process, and one on CUDA."""
+    """Number of worker processes; unset means one per usable core, on CUDA less one with an engine, or one without."""
     threads: int | None = None
     """Threads of a worker, each for one request; unset means a full batch, a full queue and 16 more."""
     intra_op_threads: int = 1
     """Threads of one inference."""
     idle_threads: int = 1
     """Threads of an inference on the CPU that begins while no other worker runs one."""
+    engine: Engine | None = None
+    """Where models run: ``worker``, each worker runs them; ``shared``, one engine process; unset means shared on CUDA only."""
     provider: Provider = "auto"
     """Device of the models; ``cuda`` never falls back to the CPU, ``auto`` uses CUDA if available."""
     max_batch: int = 64
@@ -183,6 +186,7 @@ _FIELDS: dict[str, Field] = {
     "threads": _integer(1, 4096),
     "intra_op_threads": _integer(1, 1024),
     "idle_threads": _integer(1, 1024),
+    "engine": _choice(worker="worker", shared="shared"),
     "provider": _choice(auto="auto", cpu="cpu", cuda="cuda"),
     "max_batch": _integer(1, 4096),
     "queue_limit": _integer(1, 65536),

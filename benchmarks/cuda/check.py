@@ -31,7 +31,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run every stage that the time allows; the answer is the exit code: 0, 1 if anything failed, 2 if nothing could begin."""
     asked = parse(arguments)
     if why := why_not(asked.device, asked.data, environ):
-        print(f"cuda_check: {why}", file=sys.stderr)
+        print(f"cuda_check: not run: {why}", file=sys.stderr)
         return 2
     # Only now: all of these import what may be missing.
     from benchmarks.cuda.about import about

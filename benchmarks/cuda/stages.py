@@ -9,6 +9,7 @@ from benchmarks.cuda.bench import Bench
 from benchmarks.cuda.engines import Engine, cpu_engine, engines_for, why_no_cuda
 from benchmarks.cuda.playing import Model, compare_twins, export_all, models, train_whole
 from benchmarks.cuda.rows import alone, compare_answers, compare_rows, measure_rates
+from benchmarks.cuda.services import compare_services
 from benchmarks.cuda.stage import Skipped, Stage, first_line
 
 MOST_S = 20.0
@@ -64,5 +65,6 @@ STAGES = (
     Stage(name="dcgan", share=0.24, run=partial(train_whole, recipe="dcgan")),
     Stage(name="export", share=0.12, run=export_all),
     Stage(name="rows on the CPU", share=0.1, run=check_rows_on_cpu),
+    Stage(name="the service", share=0.12, run=compare_services),
     Stage(name="rows on the device", share=0.6, run=check_rows_on_device),
 )

@@ -25,7 +25,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     gpu = [f"driver {about['driver']}", f"CUDA {about['cuda']}", f"cuDNN {about['cudnn']}"] if about["driver"] else []
     versions = [f"{name} {about[name]}" for name in ("torch", "onnxruntime", "python")]
     console.print(", ".join([about["device"], *gpu, *versions]), highlight=False)
-    for table in (_training(stages), _twins(stages), _exports(stages), _rows(stages)):
+    for table in (_training(stages), _twins(stages), _exports(stages), _rows(stages), _services(stages)):
         if table.row_count:
             console.print(table, highlight=False)
     for sentence in (*_not_done(stages), *(f"failed: {failure}" for failure in failures(stages))):
@@ -92,6 +92,16 @@ def _rows(stages: Stages) -> Table:
     for stage in ("rows on the CPU", "rows on the device"):
         for row in _done(stages, stage).get("rows", ()):
             table.add_row(row["model"], row["engine"], *_cells(row))
+    return table
+
+
+def _services(stages: Stages) -> Table:
+    done = _done(stages, "the service")
+    table = _new_table(f"the service: {done.get('model', '')}", ("models in", "bytes"), ("workers", "answers/s"))
+    for row in done.get("services", ()):
+        where = "each worker" if row["engine"] == "worker" else "the shared engine"
+        rate = "" if row["answers_per_s"] is None else f"{row['answers_per_s']:,.0f}"
+        table.add_row(where, "equal" if row["bytes_equal"] else "differ", str(row["workers"]), rate)
     return table
 
 

@@ -6,6 +6,7 @@ LEAK_BYTES=1024 python -m benchmarks.serving.leaking
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,16 @@ class Leaking:
         await self._app(scope, receive, send)
 
 
-def run_leaking_worker(settings: Settings, address: str, metrics_directory: Path, shared: Shared, index: int) -> None:
+def run_leaking_worker(
+    settings: Settings, address: str, metrics_directory: Path, shared: Shared, index: int, rendezvous: socket.socket | None
+) -> None:
     """What ``run_worker`` does, with the leak in it."""
     import serving.app  # not above: the launcher holds no onnxruntime
 
     create_app: Any = serving.app.create_app
     many = int(os.environ["LEAK_BYTES"])
     serving.app.create_app = lambda *args, **named: Leaking(create_app(*args, **named), many)  # type: ignore[assignment]
-    _run_worker(settings, address, metrics_directory, shared, index)
+    _run_worker(settings, address, metrics_directory, shared, index, rendezvous)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mlp28", help="the name of a fixed model, or an ONNX file with a card")
     parser.add_argument("--cores", default="1,2", type=lambda text: [int(part) for part in text.split(",")])
+    parser.add_argument("--constant-engine", action="store_true", help="a shared engine whose inferences take 1 ms each")
     parser.add_argument("--connections", type=int, default=32, help="for each core of the service")
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
@@ -82,19 +83,20 @@ def main() -> None:
     if max(given.cores) > usable_cores():
         parser.error(f"--cores must be at most {usable_cores()}, got {max(given.cores)}")
     file = find_model(given.model)
-    points = [measure(file, cores, given.connections * cores, given.seconds, given.repeats) for cores in given.cores]
+    entry = {"entry": "benchmarks.serving.constant_engine", "engine": "shared"} if given.constant_engine else {}
+    points = [measure(file, cores, given.connections * cores, given.seconds, given.repeats, **entry) for cores in given.cores]
     print("\n".join(table(given.model, points)))
     if given.out:
         given.out.write_text(json.dumps({"model": given.model, "points": [asdict(point) for point in points]}, indent=1) + "\n")
 
 
-def measure(file: Path, cores: int, connections: int, seconds: int, repeats: int) -> Point:
-    """The median of several loads."""
+def measure(file: Path, cores: int, connections: int, seconds: int, repeats: int, **settings: str) -> Point:
+    """The median of several loads; ``settings`` are those of ``service``."""
     ours = sorted(os.sched_getaffinity(0))
     apart = ours[cores:]
     os.sched_setaffinity(0, ours[:cores])
     try:
-        with service(file, workers=cores, cache_bytes=0) as server:
+        with service(file, workers=cores, cache_bytes=0, **settings) as server:
             os.sched_setaffinity(0, apart or ours)
             processes = processes_of(server)
             measure_wrk(server.port, connections, 1, 0)

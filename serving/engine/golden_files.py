@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from serving.encoding.formats import FORMATS, fingerprint
 from serving.engine.samples import sample_of
-from serving.model.load import Model
+from serving.model.load import ModelFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class GoldenFiles:
         return hashlib.sha256(repr(sorted(self.files.items())).encode()).hexdigest()[:16]
 
 
-def hash_golden_files(model: Model) -> GoldenFiles:
+def hash_golden_files(model: ModelFacts) -> GoldenFiles:
     """Render each golden seed of the card as a PNG and hash it."""
     output = model.card.output
     if "png" not in FORMATS[output.kind]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from serving.engine.batcher import Batcher
 from serving.engine.golden_files import GoldenFiles
+from serving.engine.lease import LeasedModel
 from serving.errors import Gone, NotFound, shown
-from serving.model.load import Model
+from serving.model.load import ModelFacts
 
 MIN_DIGITS = 12
 """Minimum number of hexadecimal digits of a digest in an address."""
@@ -18,9 +19,14 @@ MIN_DIGITS = 12
 class ModelEntry:
     """A model in service: its queue, and the hashes of its golden files."""
 
-    model: Model
+    model: ModelFacts
     batcher: Batcher
     golden_files: GoldenFiles
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the engine that had the model has ended."""
+        return isinstance(self.model, LeasedModel) and self.model.lease.is_lost()
 
 
 class Registry(Mapping[str, ModelEntry]):
@@ -32,7 +38,7 @@ class Registry(Mapping[str, ModelEntry]):
         keep: number of replaced models that stay available by digest.
     """
 
-    def __init__(self, models: Iterable[Model], make_entry: Callable[[Model], ModelEntry], *, keep: int) -> None:
+    def __init__(self, models: Iterable[ModelFacts], make_entry: Callable[[ModelFacts], ModelEntry], *, keep: int) -> None:
         self.make_entry = make_entry
         self._keep = keep
         self._current = {model.card.name: make_entry(model) for model in models}
@@ -66,23 +72,29 @@ class Registry(Mapping[str, ModelEntry]):
         """Current models, then kept ones."""
         return [*self._current.values(), *self._replaced]
 
+    def lost(self) -> list[str]:
+        """Names of the current models whose engine has ended."""
+        return [name for name, entry in self._current.items() if entry.is_lost]
+
     def put(self, entry: ModelEntry, instead_of: str | None = None) -> None:
         """Serve a model instead of the one named ``instead_of``, else of its own name, else as an additional one.
 
         The replaced model is kept for its digest address until ``keep`` newer ones are. A dropped model is not closed:
-        running requests hold a reference to it and finish on it.
+        running requests hold a reference to it and finish on it. A lost one is not kept.
         """
         model = entry.model
         replaced = instead_of if instead_of in self._current else model.card.name
         old = self._current.get(replaced)
-        if old is not None and old.model.digest == model.digest:
+        if old is not None and old.model.digest == model.digest and not old.is_lost:
             return
+        self._gone.update(other.model.digest for other in self.all() if other.is_lost)
+        self._replaced = [other for other in self._replaced if not other.is_lost]
         returning = [other for other in self._replaced if other.model.digest == model.digest]
         self._replaced = [other for other in self._replaced if other not in returning]
         self._current = {(model.card.name if name == replaced else name): other for name, other in self._current.items()}
         self._current[model.card.name] = returning[0] if returning else entry
         self._gone.discard(model.digest)
-        if old is not None:
+        if old is not None and not old.is_lost:
             self._replaced.append(old)
         surplus = max(0, len(self._replaced) - self._keep)
         dropped, self._replaced = self._replaced[:surplus], self._replaced[surplus:]

@@ -7,20 +7,23 @@ response therefore comes entirely from the old or entirely from the new model. A
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from serving.engine.registry import ModelEntry, Registry
-from serving.errors import ModelError, Nondeterministic, SettingError
+from serving.errors import Nondeterministic, SettingError, StartError
 from serving.model.signatures import signature_file
 from serving.observability.logs import Log
 from serving.observability.metrics import Metrics
 from serving.settings import Settings, model_files
 
 POLL_SECONDS = 0.25
-"""Seconds between checks for a reload requested of another worker."""
+"""Seconds between checks for a reload requested of another worker, and for models whose engine has ended."""
+RETRY_SECONDS = 2.0
+"""Seconds between two attempts to load the files of lost models, when one was refused."""
 
 FileStamp = tuple[int, int, int]
 """Inode, modification time in nanoseconds, size."""
@@ -34,7 +37,8 @@ class Outcome:
     """The result of reloading one file."""
 
     file: str
-    result: Literal["swapped", "unchanged", "refused"]
+    result: Literal["swapped", "unchanged", "refused", "restored"]
+    """``restored``: the same model again, after a restart of the engine."""
     model: str | None = None
     digest: str | None = None
     reason: str | None = None
@@ -50,7 +54,7 @@ class Reloader:
     Args:
         registry: the models in service.
         names: name of the model in each file, as loaded at the start.
-        load: reads and checks a file; called in a thread; raises ``ModelError``.
+        load: reads and checks a file; called in a thread; raises ``StartError``.
         settings: model paths, and the interval of the checks.
         metrics: counts outcomes.
         announce: called with each model put into service.
@@ -90,29 +94,41 @@ class Reloader:
                 return [self._report(Outcome(file="GAN_MODELS", result="refused", reason=str(error)))]
             results = {path: await self._load_changed(path) for path in files}
             entries = {path: result for path, result in results.items() if isinstance(result, ModelEntry)}
+            lost = {entry.model.digest for entry in self._registry.all() if entry.is_lost}
             reasons = self._put_all(entries, files)
             return [
-                result if isinstance(result, Outcome) else self._report_loaded(path, result, reasons.get(path))
+                result if isinstance(result, Outcome) else self._report_loaded(path, result, lost, reasons.get(path))
                 for path, result in results.items()
             ]
 
     async def watch(self) -> None:
-        """Endless: reload when another worker was asked to, and when a changed file stays the same for one interval."""
+        """Endless: reload when another worker was asked to, a changed file is the same for one interval, or models are lost."""
         watch_seconds = self._settings.watch_seconds
-        known_count, known, waited = self._reload_count(), dict(self._loaded), 0.0
+        known_count, known, waited, retry_at = self._reload_count(), dict(self._loaded), 0.0, 0.0
         while True:
             await asyncio.sleep(POLL_SECONDS)
             waited += POLL_SECONDS
-            count = self._reload_count()
-            if count != known_count:
+            count, now = self._reload_count(), time.monotonic()
+            if now >= retry_at and (lost := self._registry.lost()):
+                retry_at = now + RETRY_SECONDS
+                await self._restore(lost)
+            elif count != known_count:
                 known_count = count
                 await self.reload()
             elif watch_seconds and waited >= watch_seconds:
                 waited = 0.0
-                now = stamps(self._settings)
-                if now == known and any(self._loaded.get(path) != current for path, current in now.items()):
+                found = stamps(self._settings)
+                if found == known and any(self._loaded.get(path) != current for path, current in found.items()):
                     await self.reload()
-                known = now
+                known = found
+
+    async def _restore(self, lost: Collection[str]) -> None:
+        """Load the files of models whose engine has ended; returns when its successor has them."""
+        self._metrics.ready.set(0)
+        self._loaded.update({path: None for path, name in self._names.items() if name in lost})
+        await self.reload()
+        if not self._registry.lost():
+            self._metrics.ready.set(1)
 
     async def _load_changed(self, path: Path) -> ModelEntry | Outcome:
         """Load a file that has changed; the outcome if it has not, or is refused."""
@@ -122,7 +138,7 @@ class Reloader:
         self._loaded[path] = current  # a refused file is not loaded again until it changes
         try:
             return await asyncio.get_running_loop().run_in_executor(None, self._load, path)
-        except ModelError as error:
+        except StartError as error:
             if isinstance(error, Nondeterministic):
                 self._metrics.record_nondeterminism(self._names.get(path, path.stem))
             return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=str(error)))
@@ -150,10 +166,13 @@ class Reloader:
         self._loaded = {path: current for path, current in self._loaded.items() if path in self._names or path in files}
         return reasons
 
-    def _report_loaded(self, path: Path, entry: ModelEntry, reason: str | None) -> Outcome:
+    def _report_loaded(self, path: Path, entry: ModelEntry, lost: Collection[str], reason: str | None) -> Outcome:
         if reason:
             return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
-        return self._report(Outcome(file=path.name, result="swapped", model=entry.model.card.name, digest=entry.model.digest))
+        model, digest = entry.model.card.name, entry.model.digest
+        return self._report(
+            Outcome(file=path.name, result="restored" if digest in lost else "swapped", model=model, digest=digest)
+        )
 
     def _report(self, outcome: Outcome) -> Outcome:
         self._metrics.swaps.labels(outcome.result).inc()

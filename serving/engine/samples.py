@@ -7,11 +7,11 @@ from serving.encoding.formats import Sample
 from serving.latents.arithmetic import VectorSum
 from serving.latents.interpolation import Interpolation
 from serving.latents.sources import SeedSource
-from serving.model.load import Model
+from serving.model.load import ModelFacts
 
 
 def sample_of(
-    model: Model,
+    model: ModelFacts,
     rows: Array,
     source: SeedSource,
     overrides: Overrides,

@@ -29,7 +29,7 @@ from serving.generation.query import SampleQuery, parse_query
 from serving.generation.rate_limit import TokenBucket
 from serving.generation.response_cache import ResponseCache
 from serving.latents.sources import PictureSource, SeedSource
-from serving.model.load import Model
+from serving.model.load import ModelFacts
 from serving.observability.metrics import Metrics
 from serving.observability.request_context import RequestContext
 from serving.observability.timings import UNTIMED, Timings
@@ -261,7 +261,7 @@ def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
     return min(int(timeout_ms) / 1000, limit)
 
 
-def entity_tag(model: Model, encoder: str, name: str, overrides: Overrides, *parameters: object) -> str:
+def entity_tag(model: ModelFacts, encoder: str, name: str, overrides: Overrides, *parameters: object) -> str:
     """Return the strong entity tag of a body: a hash of the model, the encoder, the format and the parameters."""
     parts = (model.fingerprint, encoder, name, *parameters, *overrides.items())
     return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'

@@ -20,7 +20,7 @@ from serving.generation.parameters import ARITHMETIC, MIX, WALK, Route
 from serving.generation.query import SampleQuery, read_overrides, read_query
 from serving.latents.arithmetic import VectorSum
 from serving.latents.interpolation import Interpolation, frame_positions
-from serving.model.load import Model
+from serving.model.load import ModelFacts
 from serving.settings import Settings
 
 ANIMATION = "animation"
@@ -192,12 +192,12 @@ def parse_walk(query_string: str, models: Registry, settings: Settings) -> Walk:
     )
 
 
-def single_formats(model: Model) -> dict[str, Format]:
+def single_formats(model: ModelFacts) -> dict[str, Format]:
     """Return the formats of one sample by name, the default one first; an archive of one file is none."""
     return {name: form for name, form in FORMATS[model.card.output.kind].items() if name != "tar"}
 
 
-def walk_formats(model: Model) -> dict[str, AnimationFormat | Format]:
+def walk_formats(model: ModelFacts) -> dict[str, AnimationFormat | Format]:
     """Return the formats of a model's walks by name, the default one first: animations of images, and rows of any output."""
     kind = model.card.output.kind
     animations = ANIMATIONS if kind == Image.kind else {}

@@ -24,7 +24,7 @@ from serving.errors import (
     cut,
 )
 from serving.generation.parameters import GENERATE, MODEL, TRANSFORM, Integer, Number, Route
-from serving.model.load import Model
+from serving.model.load import ModelFacts
 from serving.settings import Settings
 
 MAX_QUERY = 4096
@@ -55,7 +55,7 @@ class SampleQuery:
     """SHA-256 of the given picture's pixels at the model's size; None if none was given."""
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ModelFacts:
         """The model that makes the samples."""
         return self.entry.model
 
@@ -128,7 +128,7 @@ def read_query(
     return values, entry
 
 
-def read_overrides(values: Mapping[str, str], model: Model, route: Route, settings: Settings) -> dict[str, float]:
+def read_overrides(values: Mapping[str, str], model: ModelFacts, route: Route, settings: Settings) -> dict[str, float]:
     """Return the values that a query gives the model's own parameters, in declared order.
 
     Raises:
@@ -178,7 +178,7 @@ def _decode(text: str) -> str:
         raise BadQuery("escaped bytes must be UTF-8") from None
 
 
-def suits(model: Model, route: Route) -> bool:
+def suits(model: ModelFacts, route: Route) -> bool:
     """Return whether a route makes samples of a model: ``TRANSFORM`` needs an input for the picture, any other route none."""
     return model.card.picture is not None if route is TRANSFORM else not model.needs_picture
 

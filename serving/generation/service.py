@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import secrets
-import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from contract import Array, Overrides
 from serving.encoding.animations import animation_fingerprints
 from serving.encoding.formats import fingerprints
 from serving.engine.activity import Activity
-from serving.engine.batcher import Batcher, RunModel
+from serving.engine.backend import Backend, LocalBackend, timed_run
+from serving.engine.batcher import Batcher
 from serving.engine.golden_files import hash_golden_files
 from serving.engine.idle_cores import IdleCores
+from serving.engine.lease import LeasedModel
 from serving.engine.registry import ModelEntry, Registry
+from serving.engine.shared import SharedBackend
 from serving.errors import ClientDisconnected, InternalProblem, Problem
 from serving.generation.coalescing import Coalescer
 from serving.generation.encoding_queue import EncodingQueue
@@ -22,8 +23,8 @@ from serving.generation.generate import Handler, Reply, RequestHeaders, Service,
 from serving.generation.interpolate import ANIMATION
 from serving.generation.rate_limit import TokenBucket
 from serving.generation.response_cache import ResponseCache
-from serving.latents.sources import RowSource
-from serving.model.load import Model
+from serving.latents.sources import row_inputs
+from serving.model.load import Model, ModelFacts
 from serving.observability.logs import Log
 from serving.observability.metrics import BatchMetrics, Metrics
 from serving.observability.request_context import RequestContext
@@ -33,19 +34,27 @@ BURST_SECONDS = 2.0
 """A client's full bucket holds the tokens of this many seconds."""
 
 
-def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics, activity: Activity | None = None) -> Service:
+def create_service(
+    settings: Settings, models: Iterable[ModelFacts], metrics: Metrics, activity: Activity | None = None
+) -> Service:
     """Build what ``generate`` needs: a batcher for each model, the response cache, and the encoders' fingerprints."""
     activity = activity or Activity()  # one for all models of the worker
     batch_metrics = BatchMetrics(metrics)
 
-    def make_entry(model: Model) -> ModelEntry:
+    def make_backend(model: ModelFacts) -> Backend:
+        if isinstance(model, LeasedModel):
+            return SharedBackend(model)
+        assert isinstance(model, Model)
         run = timed_run(model, metrics, IdleCores(activity) if model.idle_session else None)
-        batcher = Batcher(
-            run,
+        return LocalBackend(
+            lambda sources, overrides: run(row_inputs(model.card.latents, model.card.picture, sources, overrides)),
             max_batch=settings.max_batch,
-            queue_limit=settings.queue_limit,
-            metrics=batch_metrics,
             activity=activity,
+        )
+
+    def make_entry(model: ModelFacts) -> ModelEntry:
+        batcher = Batcher(
+            make_backend(model), max_batch=settings.max_batch, queue_limit=settings.queue_limit, metrics=batch_metrics
         )
         return ModelEntry(model, batcher, hash_golden_files(model))
 
@@ -59,32 +68,6 @@ def create_service(settings: Settings, models: Iterable[Model], metrics: Metrics
         encoding=EncodingQueue(),
         token_bucket=TokenBucket(settings.client_rate, BURST_SECONDS * (settings.client_rate or 0)),
     )
-
-
-def timed_run(model: Model, metrics: Metrics, idle_cores: IdleCores | None = None) -> RunModel:
-    """Return the function by which the batcher runs the model: it records the time of each inference.
-
-    Args:
-        model: the model.
-        metrics: get the times.
-        idle_cores: chooses inferences of more threads; None for a model with one session.
-    """
-    duration = metrics.inference.labels(model.card.name, model.provider)
-
-    def run(sources: Sequence[RowSource], overrides: Sequence[Overrides]) -> Array:
-        start = time.perf_counter()
-        is_wide = idle_cores is not None and idle_cores.are_used(len(sources))
-        rows = model.sample(sources, overrides, on_idle_cores=is_wide)
-        seconds = time.perf_counter() - start
-        duration.observe(seconds)
-        if idle_cores:
-            idle_cores.record(len(sources), is_wide, seconds)
-        padding = model.batching.padding(len(sources))
-        if padding:
-            metrics.padding.inc(padding)
-        return rows
-
-    return run
 
 
 def all_fingerprints() -> dict[tuple[str, str], str]:

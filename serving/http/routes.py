@@ -14,7 +14,7 @@ from contract import card_to_json
 from serving.encoding.formats import FORMATS
 from serving.engine.registry import ModelEntry
 from serving.engine.reload import Reloader
-from serving.errors import BadPicture, NotFound, ShuttingDown, shown
+from serving.errors import BadPicture, EngineLost, NotFound, ShuttingDown, shown
 from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate
 from serving.generation.interpolate import arithmetic, mix, walk, walk_formats
 from serving.generation.transform import max_body, transform
@@ -144,10 +144,12 @@ def show_health(state: AppState) -> Response:
 
 
 def show_readiness(state: AppState) -> Response:
-    """Readiness probe: 503 while the service drains or this worker is failing."""
+    """Readiness probe: 503 while the service drains, this worker is failing, or the engine is restarted."""
     if state.is_draining() or state.service.watchdog.is_failing:
         state.service.metrics.ready.set(0)
         raise ShuttingDown()
+    if state.service.registry.lost():
+        raise EngineLost()
     return json_response({"status": "ready", "models": list(state.service.registry)})
 
 

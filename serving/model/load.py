@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -40,15 +42,18 @@ from serving.model.files import read_file
 from serving.model.inspection import GUARD, open_inspection
 from serving.model.memory import available_memory, is_out_of_memory, limited_memory
 from serving.model.onnx_file import read_contents
-from serving.model.runtime import Session, open_session, release_memory, runtime_of
-from serving.model.signatures import Trust
+from serving.model.runtime import Session, open_session, release_memory, resolve_provider, runtime_of
+from serving.model.signatures import Trust, trust_of
+from serving.settings import Settings
 
 MAX_FILE_BYTES = 2**31 - 1
 
+T = TypeVar("T", bound="ModelFacts")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
-    """A generator that has passed the checks of loading."""
+class ModelFacts:
+    """What the checks of loading have found about a generator."""
 
     card: Card
     digest: str
@@ -56,7 +61,6 @@ class Model:
     provider: Device
     runtime: str
     """Runtime class; see ``contract.runtime_class``."""
-    session: Session
     batching: BatchingMode
     """How rows are batched so that no row depends on its neighbours."""
     goldens: GoldenReport
@@ -65,13 +69,20 @@ class Model:
     """Hash of outputs computed here; it differs between machines whose outputs differ in a bit."""
     parameters: dict[str, Parameter]
     """Query parameters that the latents give."""
-    idle_session: Session | None = None
-    """A session of more threads that gives the same bytes, for idle cores; None if more threads change a bit."""
 
     @property
     def needs_picture(self) -> bool:
         """Whether no sample can be made from a seed alone."""
         return self.card.picture is not None and not self.card.picture.is_optional
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(ModelFacts):
+    """A generator that has passed the checks of loading, with its sessions."""
+
+    session: Session
+    idle_session: Session | None = None
+    """A session of more threads that gives the same bytes, for idle cores; None if more threads change a bit."""
 
     def run(self, inputs: Inputs, *, on_idle_cores: bool = False) -> Array:
         """The outputs of the graph's inputs, one row each; ``on_idle_cores`` by more threads if there is a session for them.
@@ -98,6 +109,23 @@ class Model:
         """The outputs of any row sources, one row each; see ``run``."""
         inputs = row_inputs(self.card.latents, self.card.picture, sources, overrides)
         return self.run(inputs, on_idle_cores=on_idle_cores)
+
+
+def model_loader(settings: Settings) -> Callable[[Path], Model]:
+    """Return the function that loads a model file into this process by the settings.
+
+    Raises:
+        ProviderError: the device cannot be used.
+        SettingError: the keys cannot be used.
+    """
+    return partial(
+        load_model,
+        provider=resolve_provider(settings.provider),
+        intra_op_threads=settings.intra_op_threads,
+        idle_threads=settings.idle_threads,
+        max_batch=settings.max_batch,
+        trust=trust_of(settings),
+    )
 
 
 def load_model(
@@ -260,13 +288,13 @@ def _fingerprint(probes: Array, digest: str, provider: Device) -> str:
     return hashed.hexdigest()
 
 
-def load_models(files: Sequence[Path], load: Callable[[Path], Model]) -> dict[str, Model]:
+def load_models(files: Sequence[Path], load: Callable[[Path], T]) -> dict[str, T]:
     """Load model files: by name, in order.
 
     Raises:
         ModelError: one is refused, or two have the same name.
     """
-    models: dict[str, Model] = {}
+    models: dict[str, T] = {}
     for path in files:
         model = load(path)
         if model.card.name in models:

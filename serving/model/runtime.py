@@ -1,4 +1,7 @@
-"""The service's use of onnxruntime: choose the device, open a session, name the runtime class."""
+"""The service's use of onnxruntime: choose the device, open a session, name the runtime class.
+
+onnxruntime is imported where it is used: a worker of the shared engine does without its 19 MB.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 
 from contract import Array, Device, Inputs, runtime_class
 from contract.runtime import PROVIDERS, set_options
@@ -48,6 +50,8 @@ def resolve_provider(asked: Provider) -> Device:
 
 
 def _why_no_cuda() -> str | None:
+    import onnxruntime
+
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return "this onnxruntime is built without CUDA; install onnxruntime-gpu"
     try:
@@ -73,6 +77,8 @@ def open_session(
         ModelError: onnxruntime refuses the model.
         ProviderError: the device cannot be used.
     """
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     set_options(options, intra_op_threads, for_idle_cores=for_idle_cores)
     if not is_optimised:
@@ -107,6 +113,8 @@ def release_memory(sessions: Sequence[Any], inputs: Inputs, row: Array) -> None:
         inputs: of one row; onnxruntime shrinks its arena at the end of a run.
         row: takes the output, [1, ...]; in the arena it would hold the region in which it is.
     """
+    import onnxruntime
+
     options = onnxruntime.RunOptions()
     options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     for session in sessions:
@@ -122,4 +130,6 @@ def release_memory(sessions: Sequence[Any], inputs: Inputs, row: Array) -> None:
 
 def runtime_of(device: Device) -> str:
     """The runtime class of this process on a device; see ``contract.runtime_class``."""
+    import onnxruntime
+
     return runtime_class(onnxruntime.__version__, device)

@@ -19,7 +19,7 @@ from contract import MAX_SEED, Array, Categorical, Latent, Normal, Parameter
 from contract.latents import NORMAL_LIMIT
 from serving.errors import BadInference, shown
 from serving.latents.sources import GivenLatents, RowSource
-from serving.model.load import Model
+from serving.model.load import ModelFacts
 
 SEED = "seed"
 SEED_DATATYPES = ("INT64", "UINT32")
@@ -51,13 +51,13 @@ class Tensor:
     data: list[Any]
 
 
-def body_limit(model: Model, max_images: int) -> int:
+def body_limit(model: ModelFacts, max_images: int) -> int:
     """Return the bytes that a request for this model has at most."""
     width = 1 + sum(prod(_row_shape(latent)) for latent in model.card.latents.values())
     return min(2**16 + max_images * width * NUMBER_BYTES, 2**23)
 
 
-def tensors_of(model: Model) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+def tensors_of(model: ModelFacts) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     """Return input and output tensors of a model as the protocol describes them; -1 is the number of rows."""
     inputs: list[dict[str, object]] = [{"name": SEED, "datatype": SEED_DATATYPES[0], "shape": [-1]}]
     for name, latent in model.card.latents.items():
@@ -66,7 +66,7 @@ def tensors_of(model: Model) -> tuple[list[dict[str, object]], list[dict[str, ob
     return inputs, [{"name": output.kind, "datatype": DATATYPES[output.dtype], "shape": [-1, *output.shape]}]
 
 
-def read_inference(body: bytes, model: Model, max_images: int) -> Inference:
+def read_inference(body: bytes, model: ModelFacts, max_images: int) -> Inference:
     """Parse the body of a request.
 
     Raises:
@@ -124,7 +124,7 @@ def _list(value: Any, what: str) -> list[Any]:
     return value
 
 
-def _tensors(inputs: Any, model: Model, max_images: int) -> dict[str, Tensor]:
+def _tensors(inputs: Any, model: ModelFacts, max_images: int) -> dict[str, Tensor]:
     """Return the inputs by name, all with the same number of rows."""
     found: dict[str, Tensor] = {}
     for index, value in enumerate(_list(inputs, "inputs")):
@@ -141,7 +141,7 @@ def _tensors(inputs: Any, model: Model, max_images: int) -> dict[str, Tensor]:
     return found
 
 
-def _tensor(value: Any, what: str, model: Model, max_images: int) -> Tensor:
+def _tensor(value: Any, what: str, model: ModelFacts, max_images: int) -> Tensor:
     fields = _fields(value, what, ("name", "shape", "datatype", "data"), ("parameters",))
     _check_ignored(fields.get("parameters", {}), f"{what}.parameters")
     latents = model.card.latents
@@ -176,7 +176,7 @@ def _check_ignored(value: Any, what: str) -> None:
     _fields(value, what, (), sorted(IGNORED))
 
 
-def _overrides(value: Any, model: Model) -> dict[str, float]:
+def _overrides(value: Any, model: ModelFacts) -> dict[str, float]:
     """Return values of the model's parameters, in declared order."""
     fields = _fields(value, "parameters", (), [*model.parameters, *sorted(IGNORED)])
     return {name: _parameter(parameter, fields[name]) for name, parameter in model.parameters.items() if name in fields}
@@ -190,7 +190,7 @@ def _parameter(parameter: Parameter, value: Any) -> float:
     return int(value) if parameter.is_integer else float(value) + 0.0  # -0.0 becomes 0.0, as in a query
 
 
-def _check_outputs(value: Any, model: Model) -> None:
+def _check_outputs(value: Any, model: ModelFacts) -> None:
     kind = model.card.output.kind
     for index, output in enumerate(_list(value, "outputs")):
         fields = _fields(output, f"outputs[{index}]", ("name",), ("parameters",))
@@ -199,7 +199,7 @@ def _check_outputs(value: Any, model: Model) -> None:
             raise BadInference(f"outputs[{index}].name must be {kind}, got {shown(str(fields['name']))}")
 
 
-def _sources(tensors: Mapping[str, Tensor], model: Model) -> Sequence[RowSource]:
+def _sources(tensors: Mapping[str, Tensor], model: ModelFacts) -> Sequence[RowSource]:
     seeds = _integers(tensors[SEED], 0, MAX_SEED) if SEED in tensors else None
     latents = {name: _values(tensor, model.card.latents[name]) for name, tensor in tensors.items() if name != SEED}
     if not latents:

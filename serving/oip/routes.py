@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
 from typing import Protocol
@@ -17,11 +17,11 @@ from flask import Response, request
 
 from contract import Array
 from serving.engine.registry import ModelEntry
-from serving.errors import BadInference, ContentTooLarge, NotFound, Problem, ShuttingDown, shown
+from serving.errors import BadInference, ContentTooLarge, EngineLost, NotFound, Problem, ShuttingDown, shown
 from serving.errors import UnsupportedMediaType as Unsupported
 from serving.generation.coalescing import Deadline, InFlight
 from serving.generation.generate import Reply, RequestHeaders, Service, check_finite, waiting_seconds
-from serving.model.load import Model
+from serving.model.load import ModelFacts
 from serving.oip.requests import DATATYPES, Inference, body_limit, read_inference, tensors_of
 
 PLATFORM = "onnxruntime_onnx"
@@ -73,7 +73,7 @@ def show_live(parts: Parts) -> Response:
 
 def show_ready(parts: Parts) -> Response:
     """Readiness of the server."""
-    _check_draining(parts)
+    _check_ready(parts, parts.service.registry.values())
     return _response({"live": True, "ready": True})
 
 
@@ -85,8 +85,7 @@ def show_model_metadata(parts: Parts, name: str) -> Response:
 
 def show_model_ready(parts: Parts, name: str) -> Response:
     """Readiness of a model."""
-    _find(parts, name)
-    _check_draining(parts)
+    _check_ready(parts, [_find(parts, name)])
     return _response({"name": name, "ready": True})
 
 
@@ -113,9 +112,11 @@ def _find(parts: Parts, name: str) -> ModelEntry:
     return registry[name]
 
 
-def _check_draining(parts: Parts) -> None:
+def _check_ready(parts: Parts, entries: Iterable[ModelEntry]) -> None:
     if parts.is_draining() or parts.service.watchdog.is_failing:
         raise ShuttingDown()
+    if any(entry.is_lost for entry in entries):
+        raise EngineLost()
 
 
 def _read_json_body(limit: int) -> bytes:
@@ -175,7 +176,7 @@ async def infer(service: Service, entry: ModelEntry, inference: Inference, reque
     return rows
 
 
-def describe_rows(model: Model, inference: Inference, rows: Array) -> dict[str, object]:
+def describe_rows(model: ModelFacts, inference: Inference, rows: Array) -> dict[str, object]:
     """Return the protocol's response, its tensor in row-major order."""
     output = model.card.output
     tensor = {

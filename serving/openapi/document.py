@@ -22,7 +22,7 @@ from serving.generation.generate import MILLISECONDS, Service
 from serving.generation.interpolate import single_formats, walk_formats
 from serving.generation.parameters import Route
 from serving.generation.query import suits
-from serving.model.load import Model
+from serving.model.load import ModelFacts
 from serving.observability.request_context import REQUEST_ID
 from serving.oip.routes import PLATFORM
 from serving.openapi.schemas import Schema, inference_of, inferred_of, integer, latent_parameter, ref, sample_of, value_schema
@@ -105,20 +105,20 @@ def split_route(route: str) -> tuple[str, str]:
     return method or "GET", rule
 
 
-def _models(service: Service) -> list[Model]:
+def _models(service: Service) -> list[ModelFacts]:
     return [entry.model for entry in service.registry.values()]
 
 
-def _models_of(rule: str, service: Service) -> list[Model]:
+def _models_of(rule: str, service: Service) -> list[ModelFacts]:
     """Return the models that a route for samples suits, or, so that its parameters are shown, all if there is none."""
     return [model for model in _models(service) if suits(model, SAMPLES[rule][0])] or _models(service)
 
 
-def _sample_formats(model: Model) -> dict[str, Format]:
+def _sample_formats(model: ModelFacts) -> dict[str, Format]:
     return FORMATS[model.card.output.kind]
 
 
-SAMPLES: dict[str, tuple[Route, Callable[[Model], Mapping[str, AnimationFormat | Format]]]] = {
+SAMPLES: dict[str, tuple[Route, Callable[[ModelFacts], Mapping[str, AnimationFormat | Format]]]] = {
     "/generate": (parameters.GENERATE, _sample_formats),
     ADDRESSED: ({name: p for name, p in parameters.GENERATE.items() if name != "model"}, _sample_formats),
     "/transform": (parameters.TRANSFORM, _sample_formats),
@@ -129,13 +129,13 @@ SAMPLES: dict[str, tuple[Route, Callable[[Model], Mapping[str, AnimationFormat |
 """The routes for samples: their parameters, and a model's formats by name."""
 
 
-def _formats(rule: str, service: Service, model: Model | None) -> dict[str, str]:
+def _formats(rule: str, service: Service, model: ModelFacts | None) -> dict[str, str]:
     models = [model] if model else _models_of(rule, service)
     return {name: form.media_type for each in models for name, form in SAMPLES[rule][1](each).items()}
 
 
 def _path_item(
-    entry: Schema, route: str, path: str, title: tuple[str, str], service: Service, model: Model | None = None
+    entry: Schema, route: str, path: str, title: tuple[str, str], service: Service, model: ModelFacts | None = None
 ) -> Schema:
     """Return the operations of a path, for one model or for all; ``title`` is the operation's id and summary."""
     method, rule = split_route(route)
@@ -177,7 +177,7 @@ def _path_variable(variable: str, rule: str, service: Service) -> Schema:
     return {"name": variable, "in": "path", "schema": schema, "description": "", "required": True}
 
 
-def _query_parameters(rule: str, service: Service, model: Model | None) -> list[Schema]:
+def _query_parameters(rule: str, service: Service, model: ModelFacts | None) -> list[Schema]:
     route, models = SAMPLES[rule][0], [model] if model else _models_of(rule, service)
     names = [each.card.name for each in models]
     choices: dict[str, Schema] = {
@@ -195,7 +195,7 @@ def _query_parameters(rule: str, service: Service, model: Model | None) -> list[
     return found + [latent_parameter(name, models) for name in own]
 
 
-def _responses(entry: Schema, rule: str, service: Service, model: Model | None) -> Schema:
+def _responses(entry: Schema, rule: str, service: Service, model: ModelFacts | None) -> Schema:
     schema = ref(entry["schema"]) if "schema" in entry else {}
     if model:
         schema = sample_of(model) if rule in SAMPLES else inferred_of(model)

@@ -7,7 +7,7 @@ from typing import Any
 from contract import MAX_SEED, Categorical, Latent, Normal, Parameter
 from contract.latents import NORMAL_LIMIT
 from serving.generation.parameters import INTEGER, NUMBER, Choice, Integer, Number
-from serving.model.load import Model
+from serving.model.load import ModelFacts
 from serving.oip.requests import IGNORED, SEED, SEED_DATATYPES, tensors_of
 from serving.settings import Settings
 
@@ -43,7 +43,7 @@ def number_schema(values: Number | Parameter) -> Schema:
     return {"type": "number", "minimum": values.low, "maximum": values.high, "x-text-pattern": text}
 
 
-def latent_parameter(name: str, models: list[Model]) -> Schema:
+def latent_parameter(name: str, models: list[ModelFacts]) -> Schema:
     """Return the query parameter of that name which some of the models have, perhaps with different ranges."""
     schemas = {model.card.name: number_schema(model.parameters[name]) for model in models if name in model.parameters}
     different = [schema for index, schema in enumerate(schemas.values()) if schema not in [*schemas.values()][:index]]
@@ -52,7 +52,7 @@ def latent_parameter(name: str, models: list[Model]) -> Schema:
     return {"name": name, "in": "query", "schema": schema, "description": about}
 
 
-def sample_of(model: Model) -> Schema:
+def sample_of(model: ModelFacts) -> Schema:
     """Return the schema of a model's sample with ``format=json``."""
     output = model.card.output
     properties = {
@@ -70,13 +70,13 @@ def sample_of(model: Model) -> Schema:
     return {"allOf": [ref("Sample"), {"properties": properties}]}
 
 
-def shape_of(model: Model) -> Schema:
+def shape_of(model: ModelFacts) -> Schema:
     """Return the schema of the rows' shape; its length only, since many readers of OpenAPI do not know ``prefixItems``."""
     sizes = ["n", *model.card.output.shape]
     return {"minItems": len(sizes), "maxItems": len(sizes), "description": f"[{', '.join(map(str, sizes))}]"}
 
 
-def inference_of(model: Model, max_images: int) -> Schema:
+def inference_of(model: ModelFacts, max_images: int) -> Schema:
     """Return the schema of an inference request for a model."""
     seed: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
     inputs = [_tensor(SEED, {"enum": list(SEED_DATATYPES)}, [], seed, max_images)]
@@ -90,7 +90,7 @@ def inference_of(model: Model, max_images: int) -> Schema:
     return {"allOf": [ref("Inference"), {"properties": properties}]}
 
 
-def inferred_of(model: Model) -> Schema:
+def inferred_of(model: ModelFacts) -> Schema:
     """Return the schema of a model's answer to an inference request."""
     (output,) = tensors_of(model)[1]
     tensor = {"name": {"const": output["name"]}, "datatype": {"const": output["datatype"]}, "shape": shape_of(model)}

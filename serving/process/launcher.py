@@ -5,25 +5,27 @@ from __future__ import annotations
 import ipaddress
 import multiprocessing
 import os
+import platform
 import resource
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from serving.errors import AddressError, ResourceError, StartError
+from serving.engine.processors import PROCESSORS
+from serving.errors import AddressError, ResourceError, SettingError, StartError
 from serving.model.signatures import trust_of
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.observability.logs import Log
 from serving.process.shared_memory import SharedCounter, SharedFlag, shared_numbers
 from serving.process.supervisor import Supervisor, watch_signals
-from serving.settings import Provider, Settings, from_environ, model_files, usable_cores
+from serving.settings import Engine, Provider, Settings, from_environ, model_files, usable_cores
 
 METRICS_BYTES = 5 * 2**16
 """Initial size of a worker's metric files: counters, histograms, and gauges of three modes."""
@@ -43,7 +45,7 @@ def main(environ: Mapping[str, str]) -> int:
         files = model_files(settings)
         addresses, reservations = zip(*(reserve_address(settings.host, port) for port in settings.ports), strict=True)
         address = addresses[0]
-        folder = _make_metrics_directory(settings.workers or 1)
+        folder = _make_metrics_directory(_processes(settings))
     except StartError as error:
         print(f"serving: {error}", file=sys.stderr)
         return error.exit_code
@@ -55,6 +57,7 @@ def main(environ: Mapping[str, str]) -> int:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
+        engine=settings.engine,
         models=[str(f) for f in files],
     )
     with ExitStack() as stack:
@@ -91,13 +94,23 @@ def _check_open_files() -> None:
 
 
 def _resolve(settings: Settings) -> Settings:
-    """Replace ``provider=auto`` and ``workers=None`` by what this machine has."""
+    """Replace ``provider=auto``, ``engine=None`` and ``workers=None`` by what suits this machine.
+
+    Raises:
+        ProviderError: CUDA was requested and cannot be used.
+        SettingError: the shared engine was requested and cannot be used.
+    """
     provider: Provider = settings.provider
     if provider != "cpu":
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
             provider = child.submit(_find_provider, provider).result()
-    workers = settings.workers or (1 if provider == "cuda" else usable_cores())
-    return replace(settings, provider=provider, workers=workers)
+    can_share = platform.machine() in PROCESSORS
+    if settings.engine == "shared" and not can_share:
+        raise SettingError(f"GAN_ENGINE must be worker on {platform.machine()}, got 'shared'")
+    engine: Engine = settings.engine or ("shared" if provider == "cuda" and can_share else "worker")
+    cores = usable_cores()
+    workers = cores if provider != "cuda" else max(1, cores - 1) if engine == "shared" else 1
+    return replace(settings, provider=provider, engine=engine, workers=settings.workers or workers)
 
 
 def _find_provider(provider: Provider) -> Provider:
@@ -131,16 +144,16 @@ def reserve_address(host: str, port: int) -> tuple[str, socket.socket]:
     return str(address[0]), reservation
 
 
-def _make_metrics_directory(workers: int) -> tempfile.TemporaryDirectory[str]:
-    """Create the directory in which the workers share their metrics.
+def _make_metrics_directory(processes: int) -> tempfile.TemporaryDirectory[str]:
+    """Create the directory in which the workers and the engine share their metrics.
 
     Raises:
-        ResourceError: no temporary directory can be written, or it has too little space for the files of the workers.
+        ResourceError: no temporary directory can be written, or it has too little space for their files.
     """
     try:
         directory = tempfile.TemporaryDirectory(prefix="gan-metrics-")
         with tempfile.TemporaryFile(dir=directory.name) as file:
-            os.posix_fallocate(file.fileno(), 0, workers * METRICS_BYTES)
+            os.posix_fallocate(file.fileno(), 0, processes * METRICS_BYTES)
     except OSError as error:
         raise ResourceError(f"cannot store metrics in a temporary directory (TMPDIR): {error.strerror}") from None
     return directory
@@ -162,12 +175,20 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
+def _processes(settings: Settings) -> int:
+    """The number of processes below the launcher: the workers, and the engine if there is one."""
+    return (settings.workers or 1) + (settings.engine == "shared")
+
+
 def _supervise(settings: Settings, address: str, metrics_directory: Path, signals: int, log: Log) -> tuple[int, str]:
     """Run the workers until they have ended; the exit code and its reason."""
+    from serving.process.engine import run_engine
     from serving.process.worker import REFUSED, Shared, run_worker
 
     context = multiprocessing.get_context("spawn")  # onnxruntime and CUDA do not survive a fork
     count = settings.workers or 1
+    # Kept open here, so that what workers ask is still there when the engine is restarted.
+    asking, granting = socket.socketpair(type=socket.SOCK_SEQPACKET)
     shared = Shared(
         draining=SharedFlag(),
         refused=SharedFlag(),
@@ -175,31 +196,44 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
         reloads=SharedCounter(),
         crashes=SharedCounter(),
         busy_until=shared_numbers(count),
-        heartbeats=[SharedCounter() for _ in range(count)],
+        heartbeats=[SharedCounter() for _ in range(_processes(settings))],
     )
 
+    def name(index: int) -> int | str:
+        return index if index < count else "engine"
+
     def start(index: int) -> BaseProcess:
-        worker = context.Process(target=run_worker, args=(settings, address, metrics_directory, shared, index))
-        worker.start()
-        return worker
+        if index == count:
+            process = context.Process(target=run_engine, args=(settings, metrics_directory, shared, index, granting))
+        else:
+            rendezvous = asking if settings.engine == "shared" else None
+            process = context.Process(target=run_worker, args=(settings, address, metrics_directory, shared, index, rendezvous))
+        process.start()
+        return process
 
     def report_end(index: int, pid: int, code: int) -> None:
-        shared.busy_until[index] = 0.0
         if code:
             shared.crashes.increment()
-        log("worker_ended", worker=index, pid=pid, **({"exit_code": code} if code >= 0 else {"signal": signal_name(-code)}))
+        if index < count:
+            shared.busy_until[index] = 0.0
+        how = {"exit_code": code} if code >= 0 else {"signal": signal_name(-code)}
+        log("worker_ended", worker=name(index), pid=pid, **how)
+
+    def is_hopeless(code: int, running: Collection[int]) -> bool:
+        return code == REFUSED and (not set(running) - {count} or not shared.serving.is_set())
 
     supervisor = Supervisor(
         start,
-        count,
-        is_hopeless=lambda code, is_last: code == REFUSED and (is_last or not shared.serving.is_set()),
+        _processes(settings),
+        is_hopeless=is_hopeless,
         on_end=report_end,
         heartbeat=lambda index: shared.heartbeats[index].value(),
         stall_seconds=settings.stall_seconds,
-        on_stall=lambda index, pid: log("worker_stalled", worker=index, pid=pid, seconds=settings.stall_seconds),
+        on_stall=lambda index, pid: log("worker_stalled", worker=name(index), pid=pid, seconds=settings.stall_seconds),
         drain=shared.draining.set,
         drain_seconds=settings.drain_seconds,
         stop_seconds=settings.stop_seconds,
     )
-    stopped_by = supervisor.run(signals)
+    with asking, granting:
+        stopped_by = supervisor.run(signals)
     return (0, stopped_by.name) if stopped_by else (1, "no worker could start")

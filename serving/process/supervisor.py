@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -51,7 +51,7 @@ class Supervisor:
     Args:
         start: starts the worker process of a slot, index 0 to ``count`` - 1.
         count: number of workers.
-        is_hopeless: whether a crash ends the service, from the exit code and whether no worker is left.
+        is_hopeless: whether a crash ends the service, from the exit code and the slots whose workers still run.
         on_end: called with slot, process id and exit code of each worker that ended before the service stops.
         heartbeat: a number that a slot's worker changes while it works; checked from its first change on.
         stall_seconds: a worker whose heartbeat does not change for so long is killed.
@@ -67,7 +67,7 @@ class Supervisor:
         start: Callable[[int], BaseProcess],
         count: int,
         *,
-        is_hopeless: Callable[[int, bool], bool],
+        is_hopeless: Callable[[int, Collection[int]], bool],
         on_end: Callable[[int, int, int], None],
         heartbeat: Callable[[int], int] = lambda index: 0,
         stall_seconds: float = math.inf,
@@ -141,7 +141,8 @@ class Supervisor:
                 slot.worker = None
                 if self._kill_at is None:
                     self._on_end(index, pid, code)
-                if code and self._is_hopeless(code, not self._workers()):
+                running = [place for place, other in enumerate(self._slots) if other.worker]
+                if code and self._is_hopeless(code, running):
                     self._has_failed, self._stop_at = True, now
                 has_served = self._heartbeat(index) != slot.first_beat
                 backoff = restart_delay(slot.backoff, now - slot.started_at, has_served=has_served)

@@ -10,15 +10,20 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serving.engine.activity import Activity, BusyTimes
 from serving.errors import ResourceError, StartError
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.process.shared_memory import SharedCounter, SharedFlag
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.model.load import ModelFacts
 
 REFUSED = 78
 """Exit code of a worker that could not start: EX_CONFIG of sysexits.h."""
@@ -39,14 +44,16 @@ class Shared:
     reloads: SharedCounter
     """Number of reload requests, to any worker."""
     crashes: SharedCounter
-    """Number of workers that ended without being stopped."""
+    """Number of workers, the engine included, that ended without being stopped."""
     busy_until: BusyTimes
     """For each worker's slot, how long its core is busy; see ``serving.engine.activity``."""
     heartbeats: Sequence[SharedCounter]
-    """For each worker's slot, the turns that the event loops of its workers have made."""
+    """For each worker's slot, and then the engine's, the turns that the event loops of its processes have made."""
 
 
-def run_worker(settings: Settings, address: str, metrics_directory: Path, shared: Shared, index: int) -> None:
+def run_worker(
+    settings: Settings, address: str, metrics_directory: Path, shared: Shared, index: int, rendezvous: socket.socket | None
+) -> None:
     """Load the models, listen and answer until SIGTERM; exits with 0, or with ``REFUSED`` if it cannot start.
 
     Args:
@@ -55,9 +62,10 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
         metrics_directory: where the workers share their metrics.
         shared: memory shared with the launcher and the other workers.
         index: slot of this worker, from 0; the successor of a crashed worker has the same one.
+        rendezvous: where to ask the engine for leases; None to load the models into this process.
     """
     os.setpgid(0, 0)  # only the launcher forwards signals sent to its process group
-    threading.Thread(target=_end_with_launcher, daemon=True).start()
+    threading.Thread(target=end_with_launcher, daemon=True).start()
     # Imported here: the launcher imports this module, and must start fast and without onnxruntime.
     from serving.app import create_app
     from serving.http.uvicorn_server import make_server
@@ -77,6 +85,7 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
             log=log_writer.event,
             log_writer=log_writer,
             activity=Activity(shared.busy_until, index),
+            load=_leasing(settings, rendezvous, shared) if rendezvous else None,
         )
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         # Each worker has a socket of its own; the kernel distributes connections among those with the same port.
@@ -108,6 +117,17 @@ def run_worker(settings: Settings, address: str, metrics_directory: Path, shared
     os._exit(0)  # every request is answered; do not join threads that still wait for work
 
 
+def _leasing(settings: Settings, rendezvous: socket.socket, shared: Shared) -> Callable[[Path], ModelFacts]:
+    from serving.engine.lease import lease_model
+
+    def is_stopping() -> bool:
+        """Whether to stop waiting for the engine; a worker that starts is ended by SIGTERM."""
+        return shared.draining.is_set() and threading.current_thread() is not threading.main_thread()
+
+    # Two batches: one runs while the next one forms.
+    return partial(lease_model, rendezvous=rendezvous, slots=2 * settings.max_batch, is_stopping=is_stopping)
+
+
 def _report_refusal(error: StartError, shared: Shared, log_writer: LogWriter) -> None:
     """Write the reason to stderr, once for workers that start together; after a restart also to the log."""
     if shared.serving.is_set():
@@ -118,8 +138,8 @@ def _report_refusal(error: StartError, shared: Shared, log_writer: LogWriter) ->
         print(f"serving: {error}", file=sys.stderr, flush=True)
 
 
-def _end_with_launcher() -> None:
-    """Wait for the launcher's end, then stop this worker as SIGTERM does."""
+def end_with_launcher() -> None:
+    """Wait for the launcher's end, then stop this process as SIGTERM does."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

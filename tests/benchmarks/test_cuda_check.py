@@ -52,6 +52,8 @@ def test_the_script_runs_every_stage(device: str, root: Path, tmp_path: Path) ->
         assert all(row["sizes_tried"] == len(TINY.sizes) for row in rows)
     assert all(row["company"]["floats_equal"] for row in stages["rows on the CPU"]["figures"]["rows"])
     assert all(stages["export"]["figures"][model]["grey_levels"] <= 1 for model in models)
+    services = stages["the service"]["figures"]["services"]
+    assert [(row["engine"], row["bytes_equal"]) for row in services] == [("worker", True), ("worker", True), ("shared", True)]
     assert stages["training twice"]["figures"]["renom"]["deterministic"]["is_equal"]
 
 

@@ -23,6 +23,10 @@ UNCOUNTED = re.compile(r"/metrics\b|/models/[^/]+/generate")
 """Paths that ``tests.harness.aftermath`` asks itself."""
 
 
+ENGINE = "gan-engine"
+"""Name of the engine's process."""
+
+
 class Answer(NamedTuple):
     """An HTTP response."""
 
@@ -87,14 +91,29 @@ class Server:
         return received
 
     def workers(self) -> list[int]:
-        """Process ids of the workers, which are the launcher's children."""
+        """Process ids of the workers."""
+        return [pid for pid, name in self._children() if name != ENGINE]
+
+    def engine(self) -> int:
+        """Process id of the engine, with ``engine="shared"``.
+
+        Raises:
+            OSError: there is none now.
+        """
+        for pid, name in self._children():
+            if name == ENGINE:
+                return pid
+        raise OSError("there is no engine")
+
+    def _children(self) -> list[tuple[int, str]]:
+        """Process ids and names of the launcher's children, without Python's helper."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        workers = []
+        found = []
         for pid in children:
             with suppress(FileNotFoundError):  # it has just been reaped
                 if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
-                    workers.append(int(pid))
-        return workers
+                    found.append((int(pid), Path(f"/proc/{pid}/comm").read_text().strip()))
+        return found
 
     def errors(self) -> str:
         """What it has written to standard error."""

@@ -15,6 +15,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from serving.generation.generate import Reply, RequestHeaders, Service, generate
 from serving.http.asgi import ASGIApp
+from serving.model.load import Model
 from serving.observability.metrics import Metrics
 
 
@@ -54,8 +55,9 @@ class Breakable:
 def break_model(service: Service, name: str) -> None:
     """Replace a model by one whose every run fails."""
     model = service.registry[name].model
-    session = Breakable(model.session)
-    entry = service.registry.make_entry(replace(model, session=session, idle_session=None, digest="f" * 64))  # type: ignore[arg-type]
+    assert isinstance(model, Model)
+    session: Any = Breakable(model.session)
+    entry = service.registry.make_entry(replace(model, session=session, idle_session=None, digest="f" * 64))
     session.is_broken = True
     service.registry.put(entry)
 

@@ -35,6 +35,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", params=["worker", "shared"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Where a server's models run, as ``GAN_ENGINE``: the tests of servers hold for both."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def settings(folder: Path) -> Settings:
     """Settings for that folder, on the CPU."""

@@ -20,6 +20,7 @@ WRONG = {
     "GAN_THREADS": ["0", "1_000"],
     "GAN_INTRA_OP_THREADS": ["0"],
     "GAN_IDLE_THREADS": ["0", "1025"],
+    "GAN_ENGINE": ["", "SHARED", "cuda"],
     "GAN_PROVIDER": ["", "CUDA", "gpu"],
     "GAN_MAX_BATCH": ["0", "4097"],
     "GAN_QUEUE_LIMIT": ["0", "1.5"],

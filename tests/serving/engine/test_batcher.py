@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract import Overrides
-from serving.engine.batcher import Batcher, Job, RunModel
+from serving.engine.backend import Job, LocalBackend, RunModel
+from serving.engine.batcher import Batcher
 from serving.errors import NonFinite, QueueFull, ShuttingDown
 from serving.observability.metrics import BatchMetrics, Metrics
 from serving.observability.timings import Timings
@@ -52,11 +53,8 @@ def make_batcher(
 ) -> tuple[Batcher, Metrics]:
     """A batcher that always runs in its thread unless ``quick_seconds`` is given."""
     metrics = Metrics()
-    batch_metrics = BatchMetrics(metrics)
-    return (
-        Batcher(run, max_batch=max_batch, queue_limit=queue_limit, metrics=batch_metrics, quick_seconds=quick_seconds),
-        metrics,
-    )
+    backend = LocalBackend(run, max_batch=max_batch, quick_seconds=quick_seconds)
+    return Batcher(backend, max_batch=max_batch, queue_limit=queue_limit, metrics=BatchMetrics(metrics)), metrics
 
 
 def depth(metrics: Metrics) -> float | None:

@@ -260,7 +260,7 @@ def test_a_name_that_another_file_has_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_swap_under_load_fails_no_request(root: Path, home: Path) -> None:
+def test_a_swap_under_load_fails_no_request(root: Path, home: Path, engine: str) -> None:
     """F-07: a file is replaced while 8 clients send requests to two workers: no request fails, each response comes wholly from
     the model that its digest names, and in the end all come from the new one.
     """
@@ -288,7 +288,7 @@ def test_a_swap_under_load_fails_no_request(root: Path, home: Path) -> None:
             streak = streak + 1 if digest == newest else 0
         connection.close()
 
-    with running(root, models=home, workers=2, watch_seconds=0.25, cache_bytes=0) as server:
+    with running(root, models=home, workers=2, watch_seconds=0.25, cache_bytes=0, engine=engine) as server:
         threads = [threading.Thread(target=client, args=(server.port,)) for _ in range(8)]
         for thread in threads:
             thread.start()

@@ -241,5 +241,6 @@ def test_problem_codes_are_stable_and_unique() -> None:
         "unauthorised": 401,
         "too_many_tries": 429,
         "rate_limited": 429,
+        "engine_lost": 503,
     }
     assert len({problem.code for problem in all_problems()}) == len(all_problems())

@@ -18,6 +18,7 @@ from contract import Normal, draw
 from serving.app import create_app
 from serving.errors import VerifyError
 from serving.http.asgi import ASGIApp
+from serving.model.load import Model
 from serving.settings import Settings
 from serving.verify import verify
 from tests.serving import tiny_onnx
@@ -77,6 +78,7 @@ def test_a_picture_is_changed(app: ASGIApp) -> None:
     model = service_of(app).registry["needing"].model
     assert answer.headers["X-Model-Digest"] == model.digest
     pixels = np.asarray(Image.open(io.BytesIO(sent)))[None, ..., None]
+    assert isinstance(model, Model)
     inputs = {"z": _z(7), "y": np.array([3]), "picture": pixels}
     assert np.array_equal(np.load(io.BytesIO(answer.body)), model.session.run(None, inputs)[0])
 

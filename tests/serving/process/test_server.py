@@ -31,9 +31,9 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
-def server(root: Path, folder: Path) -> Iterator[Server]:
+def server(root: Path, folder: Path, engine: str) -> Iterator[Server]:
     """A server of two workers with every model."""
-    with running(root, models=folder, workers=2) as server:
+    with running(root, models=folder, workers=2, engine=engine) as server:
         yield server
 
 
@@ -156,14 +156,14 @@ def test_a_killed_worker_comes_back(root: Path, folder: Path) -> None:
 
 
 @pytest.mark.process
-def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path) -> None:
+def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path, engine: str) -> None:
     """O-07: of forty requests whose clients close or reset before the answer, those that wait are dropped and counted as 499;
     the queue is empty afterwards, and the next request is answered correctly.
     """
     path = tmp_path / "slow.onnx"
     path.write_bytes(tiny_onnx.build("slow", {"z": Normal(20)}, Image(28, 28, 1), [2048, 2048]))
     with (
-        running(root, models=path, queue_limit=60_000, cache_bytes=0) as server,
+        running(root, models=path, queue_limit=60_000, cache_bytes=0, engine=engine) as server,
         unharmed(server, lost=[200, 499]),
     ):
         before = server.get("/generate?seed=42")[2]
@@ -197,10 +197,10 @@ def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path) -> 
 
 @pytest.mark.process
 def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:
-    """When the launcher is killed, its workers end and free the port."""
-    with running(root, models=folder / "1-grey.onnx", workers=2) as server:
-        workers = server.workers()
-        assert len(workers) == 2
+    """When the launcher is killed, its workers and the engine end and free the port."""
+    with running(root, models=folder / "1-grey.onnx", workers=2, engine="shared") as server:
+        workers = [*server.workers(), server.engine()]
+        assert len(workers) == 3
         server.stop(signal.SIGKILL)
         pause = threading.Event()
         for _ in range(TIMEOUT * 20):

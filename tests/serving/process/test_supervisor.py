@@ -55,7 +55,7 @@ if __name__ == "__main__":
         process.start()
         return process
     stopped_by = Supervisor(
-        start, 1, is_hopeless=lambda code, is_last: code == 78, on_end=lambda *facts: None,
+        start, 1, is_hopeless=lambda code, running: code == 78, on_end=lambda *facts: None,
         drain=lambda: print("drain", flush=True),
         drain_seconds=float(sys.argv[2]), stop_seconds=0.2,
     ).run(watch_signals())
