@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import onnx
 import tyro
@@ -69,6 +69,7 @@ def as_json(card: Card, digest: str) -> str:
 
 def as_markdown(card: Card, file: str, digest: str) -> str:
     """The card as a page: a YAML head, what the model makes, how it is used, its inputs, and where it comes from."""
+    card = _plain(card)
     made = _made(card)
     data = f"{card.data}, licence: {card.data_licence}."
     steps = f" {card.steps:,} training steps, {card.images:,} real samples shown." if card.steps else ""
@@ -94,6 +95,26 @@ def as_markdown(card: Card, file: str, digest: str) -> str:
         _table("", "", {"SHA-256 of the file": f"`{digest}`", "goldens computed on": card.runtime, **card.versions}),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _plain(card: Card) -> Card:
+    """The card with each text in one line without Markdown's code and HTML: the file may be of a stranger."""
+    values = {field.name: getattr(card, field.name) for field in fields(card)}
+    texts: dict[str, Any] = {name: _line(value) for name, value in values.items() if isinstance(value, str)}
+    return replace(
+        card,
+        **texts,
+        latents={_line(name): latent for name, latent in card.latents.items()},
+        classes=tuple(map(_line, card.classes)),
+        scores={_line(name): value for name, value in card.scores.items()},
+        versions={_line(name): _line(value) for name, value in card.versions.items()},
+    )
+
+
+def _line(text: str) -> str:
+    """A text in one line, without control characters, backticks, vertical lines and opening angle brackets."""
+    kept = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(kept.replace("`", "'").replace("|", "/").replace("<", "(").split())
 
 
 def _head(card: Card) -> str:

