@@ -155,6 +155,9 @@ class Full:
         self._session, self._rows = session, rows
         self.runs: list[int] = []
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
     def run(self, names: list[str] | None, inputs: dict[str, Array], /) -> Any:
         self.runs.append(len(inputs["z"]))
         if self.runs[-1] > self._rows:
@@ -178,3 +181,11 @@ def test_a_batch_for_which_no_half_has_memory_is_refused(batching: BatchingMode)
     with pytest.raises(OutOfMemory):
         replace(model, session=cast(Session, full), batching=batching).sample(range(8))
     assert full.runs == [8] if batching.rows else [8, 4]
+
+
+def test_a_model_for_which_the_device_has_no_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-09: the error of the device's allocator in the self-test, such as a GPU's, is a reason to refuse the model."""
+    open_session = load.open_session
+    monkeypatch.setattr(load, "open_session", lambda *given, **options: Full(open_session(*given, **options), 1))
+    with pytest.raises(ModelError, match="needs more memory than is available: .*Failed to allocate memory"):
+        model_from_bytes(tiny_onnx.grey(), "cpu")
