@@ -17,7 +17,7 @@ from serving.model.determinism import BatchingMode
 from serving.model.inspection import SEEDS, open_inspection
 from serving.model.load import model_from_bytes
 from serving.model.memory import available_memory
-from serving.model.runtime import Session
+from serving.model.runtime import Session, open_session
 from tests.serving import tiny_onnx
 from tests.serving.tiny_onnx import GREY, Graph, finish, value_info
 
@@ -185,7 +185,6 @@ def test_a_batch_for_which_no_half_has_memory_is_refused(batching: BatchingMode)
 
 def test_a_model_for_which_the_device_has_no_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """S-09: the error of the device's allocator in the self-test, such as a GPU's, is a reason to refuse the model."""
-    open_session = load.open_session
     monkeypatch.setattr(load, "open_session", lambda *given, **options: Full(open_session(*given, **options), 1))
     with pytest.raises(ModelError, match="needs more memory than is available: .*Failed to allocate memory"):
         model_from_bytes(tiny_onnx.grey(), "cpu")
