@@ -104,13 +104,21 @@ def _resolve(settings: Settings) -> Settings:
     if provider != "cpu":
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
             provider = child.submit(_find_provider, provider).result()
-    can_share = platform.machine() in PROCESSORS
-    if settings.engine == "shared" and not can_share:
-        raise SettingError(f"GAN_ENGINE must be worker on {platform.machine()}, got 'shared'")
-    engine: Engine = settings.engine or ("shared" if provider == "cuda" and can_share else "worker")
+    engine = choose_engine(settings.engine, provider, platform.machine())
     cores = usable_cores()
     workers = cores if provider != "cuda" else max(1, cores - 1) if engine == "shared" else 1
     return replace(settings, provider=provider, engine=engine, workers=settings.workers or workers)
+
+
+def choose_engine(asked: Engine | None, provider: Provider, machine: str) -> Engine:
+    """The engine to use: the one that was asked for, else the shared one on CUDA where the processor allows it.
+
+    Raises:
+        SettingError: the shared engine was asked for, and processes cannot meet without locks on this machine's processor.
+    """
+    if asked == "shared" and machine not in PROCESSORS:
+        raise SettingError(f"GAN_ENGINE must be worker on {machine}, got 'shared'")
+    return asked or ("shared" if provider == "cuda" and machine in PROCESSORS else "worker")
 
 
 def _find_provider(provider: Provider) -> Provider:
