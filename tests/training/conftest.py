@@ -50,7 +50,7 @@ def tiny_config(recipe: str, folder: Path, *, steps: int) -> RunConfig:
     bundled = {"mnist": "mnist5k", "mnist50k": "mnist5k", "stackedmnist": "mnist5k", "folder:images": f"folder:{folder}"}
     data = bundled.get(CATALOGUE[recipe].data)
     size = TINY_SIDES.get(recipe, 16 if data == f"folder:{folder}" else None)
-    return RunConfig(recipe=recipe, data=data, size=size, steps=steps, batch=8, seed=1)
+    return RunConfig(recipe=recipe, data=data, size=size, steps=steps, batch=8, seed=1, export="last")
 
 
 def tiny_context(run: Path) -> JobContext:

@@ -58,7 +58,7 @@ CATALOGUE: Mapping[str, Entry] = {
         about="128,000 stacks of three MNIST digits, 28x28 RGB, 1,000 modes; as mnist", load=stacked.load_stacked
     ),
     FOLDER: Entry(
-        about="your images under PATH, middle squares at 64x64 or --size; grey if none has a colour; sub-folders are classes",
+        about="your images under PATH, or shards of them, middle squares at 64x64 or --size; sub-folders are classes",
         load=load_folder,
     ),
     "gaussian1d": _toy(toys.GAUSSIAN1D, "points of N(4, 0.5) on a line"),
@@ -86,11 +86,19 @@ def absolute(name: str) -> str:
         raise DataError(f"{name!r} is no folder: {error}") from None
 
 
-def load(name: str, *, split: Split = "train", size: int | None = None, environ: Mapping[str, str]) -> DataSet:
+def load(
+    name: str,
+    *,
+    split: Split = "train",
+    size: int | None = None,
+    environ: Mapping[str, str],
+    say: Callable[[str], None] = lambda text: None,
+) -> DataSet:
     """The data set of that name, on the CPU.
 
     ``size`` brings images to size x size by the rule at the top of ``training.data.pixels``; None leaves them as they are, and
-    images of a folder at 64. ``environ`` is looked at for ``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME``.
+    images of a folder at 64. ``environ`` is looked at for ``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME``. ``say``
+    receives what took time.
 
     Raises:
         DataError: one sentence with the value or the file that is wrong and what would be right.
@@ -106,4 +114,4 @@ def load(name: str, *, split: Split = "train", size: int | None = None, environ:
     if size is not None and not 1 <= size <= LARGEST:
         raise DataError(f"size must be 1..{LARGEST}, got {size!r}")
     argument = name.removeprefix("folder:") if is_folder else ""
-    return entry.load(Request(argument=argument, split=split, size=size, environ=environ))
+    return entry.load(Request(argument=argument, split=split, size=size, environ=environ, say=say))

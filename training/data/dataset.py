@@ -1,9 +1,9 @@
-"""A data set as the training loop sees it: one tensor that lies on the device whole."""
+"""A data set as the training loop sees it: one tensor that lies on the device whole, or is the map of a file."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +35,10 @@ class DataSet:
     """Of a mixture: its centres, float32 [m,k], for scoring; None otherwise."""
     mode_sd: float | None = None
     """Of a mixture: the standard deviation of each component around its centre; None otherwise."""
+    prefetch: Callable[[Tensor], None] | None = None
+    """Of items that stay on disk, mapped into memory: tells the system which are read next; None for those in memory."""
+    streamed_to: torch.device | None = None
+    """Device to which batches of items on disk go; None for items that lie on their device whole."""
     vocabulary: int | None = None
     """Of sequences: the number of different tokens, each 0..vocabulary-1; None otherwise."""
 
@@ -50,8 +54,15 @@ class DataSet:
         """The shape of one item: (C, H, W), (k,) or (t,)."""
         return tuple(self.items.shape[1:])
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the batches."""
+        return self.streamed_to or self.items.device
+
     def to(self, device: torch.device | str) -> DataSet:
-        """The same data set with its tensors on the device."""
+        """The same data set with its tensors on the device, or, of items on disk, with its batches there."""
+        if self.prefetch is not None:
+            return dataclasses.replace(self, streamed_to=torch.device(device))
         return dataclasses.replace(
             self,
             items=self.items.to(device),
@@ -72,3 +83,5 @@ class Request:
     """Height and width that images shall have; None leaves them as the data set has them."""
     environ: Mapping[str, str]
     """The environment, for ``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME``."""
+    say: Callable[[str], None] = lambda text: None
+    """Receives what took time."""

@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
+from training.data.cache import Prefetch, is_grey, open_cache
 from training.data.dataset import DataSet, Request
 from training.data.errors import DataError
-from training.data.pixels import prepare
-from training.errors import first_line
+from training.data.pictures import SUFFIXES, BadFile, Picture, decode
+from training.data.shards import read_shards
+from training.files import cache_folder
 
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif"))
-"""Files with other names, and hidden files and folders, are no part of a data set."""
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
-"""Accepted formats, independent of a file's suffix. Others of Pillow's many formats start programs or are not pictures."""
 DEFAULT_SIZE = 64
-MOST_PIXELS = 89_478_485
-"""A larger image is refused as a decompression bomb: Pillow's own bound, 256 MiB of RGB."""
+IN_MEMORY = 256 * 2**20
+"""Bytes of decoded images that are decoded at each start and held in memory; more are in the cache folder."""
 MOST_FOLDERS = 64
 """Depth of a sub-folder, at most."""
 MOST_LISTED = 10
 """How many bad files are looked for before giving up."""
 
 
-@dataclass(frozen=True)
-class BadFile:
-    """A file that cannot be part of a data set, and why."""
-
-    path: PurePosixPath
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{str(self.path)!r} {self.reason}"
-
-
 def load_folder(request: Request) -> DataSet:
     """All images under a folder, uint8 [N,3,size,size], or [N,1,size,size] when none of them has a coloured pixel.
 
-    They are sorted by path. Where the folder has sub-folders, each is a class, with images at any depth.
+    They are sorted by path. Where the folder has sub-folders, each is a class, with images at any depth. Where it has
+    WebDataset shards, their members are the images. More than ``IN_MEMORY`` bytes stay on disk, decoded.
 
     Raises:
         DataError: no images, images next to classes, an empty class, or files that are not right images, listed by name.
@@ -59,22 +49,45 @@ def load_folder(request: Request) -> DataSet:
     if not request.argument or not os.path.isdir(root):
         what = "is a file" if os.path.isfile(root) else "does not exist"
         raise DataError(f"{name} must name a folder of images, but {request.argument!r} {what}")
-    bad: list[BadFile] = []
-    paths = sorted(_walk(root, PurePosixPath(), (), bad), key=lambda path: path.parts)
-    _refuse(name, bad, len(paths) + len(bad))
-    if not paths:
-        raise DataError(f"{name} has no images: it must hold files named {', '.join(sorted(SUFFIXES))}")
-    classes = _classes(name, root, paths)
-    items = _decode_all(name, root, paths, request.size or DEFAULT_SIZE)
+    pictures, labels, classes = _listed(name, root)
+    if not pictures:
+        raise DataError(f"{name} has no images: it must hold files named {', '.join(sorted(SUFFIXES))}, or .tar shards of them")
+    for label in classes:
+        if not label.isprintable() or not label:
+            raise DataError(f"{name}: a class's name must be printable UTF-8, got {label!r}")
+    items, prefetch = _items(name, pictures, request.size or DEFAULT_SIZE, request)
     index = {label: number for number, label in enumerate(classes)}
     return DataSet(
         name=f"folder:{root.resolve().name}",
-        items=torch.from_numpy(items),
-        labels=torch.tensor([index[path.parts[0]] for path in paths]) if classes else None,
+        items=items,
+        labels=torch.tensor([index[label] for label in labels]) if classes else None,
         classes=classes,
         licence="not stated",
         region=None,
+        prefetch=prefetch,
     )
+
+
+def _listed(name: str, root: Path) -> tuple[list[Picture], list[str], tuple[str, ...]]:
+    """The pictures of a folder or of its shards, the class of each, and the classes; both empty where there are none."""
+    bad: list[BadFile] = []
+    paths = sorted(_walk(root, PurePosixPath(), (), bad), key=lambda path: path.parts)
+    shards = [entry for entry in os.listdir(root) if entry.endswith(".tar") and not entry.startswith(".")]
+    if shards and paths:
+        raise DataError(f"{name} holds shards, such as {shards[0]!r}, so no image may lie beside them, got {str(paths[0])!r}")
+    if shards:
+        pictures, labels = read_shards(name, root, shards, bad)
+        _refuse(name, bad, len(pictures) + len(bad))
+        return pictures, labels, _in_order(labels)
+    _refuse(name, bad, len(paths) + len(bad))
+    classes = _classes(name, root, paths) if paths else ()
+    return [Picture(path, root / path) for path in paths], [path.parts[0] for path in paths if classes], classes
+
+
+def _in_order(labels: list[str]) -> tuple[str, ...]:
+    """Each label once, numbers by their value."""
+    is_number = all(label.isascii() and label.isdigit() for label in labels)
+    return tuple(sorted(set(labels), key=int if is_number else None))
 
 
 def _walk(root: Path, folder: PurePosixPath, above: tuple[tuple[int, int], ...], bad: list[BadFile]) -> Iterator[PurePosixPath]:
@@ -114,54 +127,59 @@ def _classes(name: str, root: Path, paths: list[PurePosixPath]) -> tuple[str, ..
     empty = [label for label in classes if label not in filled]
     if empty:
         raise DataError(f"{name}: each sub-folder is a class and must hold an image, but {empty[0]!r} holds none")
-    for label in classes:
-        if not label.isprintable():
-            raise DataError(f"{name}: a class's name must be printable UTF-8, got {label!r}")
     return classes
 
 
-def _decode_all(name: str, root: Path, paths: list[PurePosixPath], size: int) -> NDArray[np.uint8]:
-    """Every image, decoded by a pool of threads: uint8 [N,3,size,size] or [N,1,size,size].
+def _items(name: str, pictures: list[Picture], size: int, request: Request) -> tuple[Tensor, Prefetch | None]:
+    """Every image: uint8 [N,3,size,size], or [N,1,size,size] of grey ones, in memory, or from the cache with its ``Prefetch``.
 
     Raises:
         DataError: listing the first files that are not right images.
     """
-    items = np.empty((len(paths), 3, size, size), np.uint8)
+    shape = (len(pictures), 3, size, size)
     bad: list[BadFile] = []
+
+    def fill(first: int, items: NDArray[np.uint8]) -> bool:
+        before = len(bad)
+        if before < MOST_LISTED:
+            _decode_all(pictures[first : first + len(items)], items, bad)
+        return before == len(bad) < MOST_LISTED
+
+    if math.prod(shape) > IN_MEMORY:
+        folder = cache_folder(request.environ) / "pictures" / _key(pictures, size)
+        items, are_grey, prefetch = open_cache(folder, shape, fill, request.say)
+        _refuse(name, bad, len(pictures))
+        return (items[:, :1] if are_grey else items), prefetch
+    decoded = np.empty(shape, np.uint8)
+    started_s = time.monotonic()
+    fill(0, decoded)
+    _refuse(name, bad, len(pictures))
+    request.say(f"decoded {len(pictures):,} pictures, {len(pictures) / (time.monotonic() - started_s):,.0f} a second")
+    return torch.from_numpy(np.ascontiguousarray(decoded[:, :1]) if is_grey(decoded) else decoded), None
+
+
+def _key(pictures: list[Picture], size: int) -> str:
+    """What decoded pictures depend on: names, places, lengths and times of the files, the size, and the decoder."""
+    digest = hashlib.sha256(repr((size, PIL.__version__)).encode())
+    for picture in pictures:
+        status = os.stat(picture.file)
+        digest.update(repr((str(picture.path), picture.place, status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _decode_all(pictures: list[Picture], items: NDArray[np.uint8], bad: list[BadFile]) -> None:
+    """Decode images into ``items`` by a pool of threads; list those that are not right, up to ``MOST_LISTED``."""
     pool = ThreadPoolExecutor(thread_name_prefix="decode")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # broken EXIF and the like: the pixels are right or decoding raises
         try:
-            for problem in pool.map(partial(decode, root), paths, items):
+            for problem in pool.map(decode, pictures, items):
                 if problem is not None:
                     bad.append(problem)
                 if len(bad) == MOST_LISTED:
                     break
         finally:
             pool.shutdown(cancel_futures=True)
-    _refuse(name, bad, len(paths))
-    is_grey = np.array_equal(items[:, 0], items[:, 1]) and np.array_equal(items[:, 0], items[:, 2])
-    return np.ascontiguousarray(items[:, :1]) if is_grey else items
-
-
-def decode(root: Path, path: PurePosixPath, into: NDArray[np.uint8]) -> BadFile | None:
-    """Write one image of a folder in place, [3,size,size], or say why it cannot be."""
-    file = root / path
-    try:
-        if file.exists() and not file.is_file():
-            return BadFile(path, "is not a regular file")  # a pipe would block
-        if os.stat(file).st_size == 0:
-            return BadFile(path, "is empty")
-        with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
-                return BadFile(path, f"has {image.width} x {image.height} pixels, at most {MOST_PIXELS} are allowed")
-            into[:] = np.asarray(prepare(image, into.shape[-1])).transpose(2, 0, 1)
-    except UnidentifiedImageError:
-        return BadFile(path, f"is not an image of {', '.join(FORMATS)}")
-    except Exception as error:  # decoders raise any exception on garbage; each bad file must be listed
-        reason = getattr(error, "strerror", None) or first_line(error)
-        return BadFile(path, f"cannot be read ({reason})")
-    return None
 
 
 def _refuse(name: str, bad: list[BadFile], total: int) -> None:

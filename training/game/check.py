@@ -101,7 +101,7 @@ def check_shapes(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents
     with torch.no_grad():
         real = batches.at(0)
         real = recipe.transform_real(real) if recipe.transform_real else real
-        z = recipe.sample_latents(latents, len(real.x), batches.data.items.device)
+        z = recipe.sample_latents(latents, len(real.x), batches.data.device)
         if recipe.picture and recipe.needs_picture:
             z = {**z, PICTURE: recipe.picture(real.x)}
         for name in filter(GENERATOR.fullmatch, nets):

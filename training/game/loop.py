@@ -56,7 +56,7 @@ class Game:
         self.seed = seed
         self.precision = precision
         self.ranks = ranks
-        self.device = batches.data.items.device
+        self.device = batches.data.device
         torch.manual_seed(seed)
         self.nets = {name: _on_device(net, self.device) for name, net in recipe.nets(batches.data.shape, latents).items()}
         check_parts(recipe, self.nets, latents)

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 HELD_OUT = 2_000
 """Most images of its own data that are held out to examine the classifier; never more than a tenth of them."""
 
+MOST_KNOWN = 100_000
+"""Most images that a classifier learns from, which are in memory at once."""
+
 
 @dataclass(frozen=True)
 class ClassifierOutput:
@@ -145,7 +148,7 @@ def classifier_for(
 def _train(data: DataSet, held_out: int, device: torch.device) -> dict[str, Any]:
     assert data.labels is not None
     order = torch.randperm(len(data.items), generator=torch.Generator().manual_seed(0)).to(data.items.device)
-    known, unknown = order[held_out:], order[:held_out]
+    known, unknown = order[held_out:][:MOST_KNOWN], order[:held_out]
     net = lenet.trained(data.items[known], data.labels[known], classes=len(data.classes), device=device)
     classifier = Classifier(net, shape=data.shape, data=data.name, classes=tuple(data.classes), accuracy=0.0, held_out=held_out)
     accuracy = classifier.accuracy_on(data.items[unknown], data.labels[unknown]) if held_out else float("nan")
@@ -166,7 +169,8 @@ def content_digest(data: DataSet) -> str:
     """SHA-256 over name, classes, images and labels: what a classifier's weights depend on, in addition to its recipe."""
     assert data.labels is not None
     digest = hashlib.sha256(repr((lenet.VERSION, data.name, tuple(data.classes), tuple(data.items.shape))).encode())
-    digest.update(data.items.cpu().contiguous().numpy().tobytes())
+    for part in data.items.split(10_000):  # all of a large data set do not fit into memory
+        digest.update(part.cpu().contiguous().numpy().tobytes())
     digest.update(data.labels.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 

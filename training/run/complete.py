@@ -20,7 +20,7 @@ from torch import Tensor
 
 from contract import Card, Categorical, Image
 from training.data import DataError, load
-from training.data.folder import decode
+from training.data.pictures import Picture, decode
 from training.errors import TrainingError
 from training.files import cache_folder, write_json, write_whole
 from training.metrics.classifier import classifier_for
@@ -220,7 +220,7 @@ def read_picture(path: Path, card: Card) -> NDArray[np.uint8]:
     if card.output.width != size:
         raise TrainingError(f"{card.name} makes images of {card.output.width}x{size}, not square ones")
     pixels = np.empty((3, size, size), np.uint8)
-    bad = decode(path.parent, PurePosixPath(path.name), pixels)
+    bad = decode(Picture(PurePosixPath(path.name), path), pixels)
     if bad is not None:
         raise DataError(f"{path} {bad.reason}")
     if channels == 3:

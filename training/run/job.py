@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch.backends import cudnn
@@ -163,7 +165,8 @@ def set_up(config: RunConfig, context: JobContext, data: DataSet | None = None) 
         DataError: the data set cannot be loaded.
     """
     recipe = config.resolve()
-    data = data or load(recipe.data, size=recipe.size, environ=context.environ)
+    say = partial(context.console.print, markup=False, highlight=False)
+    data = data or load(recipe.data, size=recipe.size, environ=context.environ, say=say)
     recipe = recipe.for_data(bool(data.classes))
     require_kid(config.export, data)
     if recipe.is_conditional and not data.classes:
@@ -202,9 +205,13 @@ def _play(game: Game, data: DataSet, context: JobContext) -> bool:
     evaluate = make_evaluator(data, context)
     with Progress(game.recipe.steps, start=game.step, title=title, console=context.console) as progress:
         keeper = Keeper(game, data, context, evaluate, progress.say)
+        started_s = time.monotonic()
         try:
             return _play_kept(game, keeper, context, progress)
         finally:
+            if data.prefetch:
+                waited_s, took_s = game.batches.seconds, time.monotonic() - started_s
+                progress.say(f"the nets waited for pictures for {waited_s:.1f} of {took_s:.1f} s, {waited_s / took_s:.1%}")
             keeper.close()
 
 

@@ -131,4 +131,7 @@ def share_state(game: Game, data: DataSet) -> None:
 
 def _describe(data: DataSet) -> str:
     """Name, number, shape and a checksum of the samples."""
-    return f"{data.name}, {len(data)} x {list(data.shape)}, CRC {zlib.crc32(data.items.cpu().numpy().tobytes()):08x}"
+    checksum = 0
+    for part in data.items.split(10_000):
+        checksum = zlib.crc32(part.cpu().numpy().tobytes(), checksum)
+    return f"{data.name}, {len(data)} x {list(data.shape)}, CRC {checksum:08x}"

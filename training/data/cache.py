@@ -1,0 +1,121 @@
+"""Decoded pictures on disk: written block by block with checksums, and read through the map of one file.
+
+A data set that does not fit into memory is one tensor all the same: the system keeps in memory what was read last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+import weakref
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+BLOCK = 1024
+"""Pictures that are decoded, written and recorded together; a kill loses at most one block."""
+SAY_EVERY_S = 10.0
+ITEMS, BLOCKS = "items.u8", "blocks.jsonl"
+
+Fill = Callable[[int, NDArray[np.uint8]], bool]
+"""Decodes the pictures from a number on into an array; False where one cannot be, and the block is not kept."""
+Prefetch = Callable[[Tensor], None]
+"""Tells the system which items are read next, so that it reads them while the nets compute."""
+
+
+def open_cache(
+    folder: Path, shape: tuple[int, int, int, int], fill: Fill, say: Callable[[str], None]
+) -> tuple[Tensor, bool, Prefetch]:
+    """Items uint8 [N,3,size,size] of a file, whether all are grey, and the file's ``Prefetch``.
+
+    What the file holds is checked, and what is missing or damaged is decoded, also after a kill. Processes take turns.
+
+    Args:
+        folder: folder of the file, made if absent.
+        shape: [N,3,size,size].
+        fill: decodes a block.
+        say: receives what was decoded, and how fast.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        are_grey = _complete(folder, shape, fill, say)
+    items = torch.from_file(str(folder / ITEMS), shared=True, size=int(np.prod(shape)), dtype=torch.uint8).view(shape)
+    return items, are_grey, _prefetch(folder / ITEMS, int(np.prod(shape[1:])))
+
+
+def _complete(folder: Path, shape: tuple[int, int, int, int], fill: Fill, say: Callable[[str], None]) -> bool:
+    """Decode every block that the file does not hold as recorded; whether all pictures are grey."""
+    known = _read_blocks(folder / BLOCKS)
+    started_s = said_s = time.monotonic()
+    decoded, are_grey = 0, True
+    descriptor = os.open(folder / ITEMS, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        for first in range(0, shape[0], BLOCK):
+            block = np.empty((min(BLOCK, shape[0] - first), *shape[1:]), np.uint8)
+            offset = first * block[0].nbytes
+            entry = known.get(first)
+            if entry is None or zlib.crc32(os.pread(descriptor, block.nbytes, offset)) != entry["crc"]:
+                if not fill(first, block):
+                    continue
+                entry = {"first": first, "crc": zlib.crc32(block.data), "grey": is_grey(block)}
+                _write(descriptor, block, offset)
+                with (folder / BLOCKS).open("a") as journal:
+                    journal.write(json.dumps(entry) + "\n")
+                decoded += len(block)
+            are_grey = are_grey and entry["grey"]
+            if (now_s := time.monotonic()) - said_s > SAY_EVERY_S:
+                say(f"decoded {decoded:,} of {shape[0]:,} pictures, {decoded / (now_s - started_s):,.0f} a second")
+                said_s = now_s
+    finally:
+        os.close(descriptor)
+    rate = f", {decoded / max(time.monotonic() - started_s, 1e-9):,.0f} a second" if decoded else ""
+    say(f"decoded {decoded:,} pictures{rate}; {shape[0] - decoded:,} were in {folder}")
+    return are_grey
+
+
+def _read_blocks(path: Path) -> dict[int, dict[str, Any]]:
+    """What each block should hold; lines that a kill cut are left out."""
+    known = {}
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+            known[int(entry["first"])] = {"crc": int(entry["crc"]), "grey": bool(entry["grey"])}
+        except (ValueError, KeyError, TypeError):
+            continue
+    return known
+
+
+def _write(descriptor: int, block: NDArray[np.uint8], offset: int) -> None:
+    """Write all of a block; a full disk is an error here, where through the map it would end the process."""
+    left = block.data.cast("B")
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
+
+
+def is_grey(block: NDArray[np.uint8]) -> bool:
+    """Whether no picture of [N,3,H,W] has a coloured pixel."""
+    return np.array_equal(block[:, 0], block[:, 1]) and np.array_equal(block[:, 0], block[:, 2])
+
+
+def _prefetch(path: Path, item: int) -> Prefetch:
+    descriptor = os.open(path, os.O_RDONLY)
+
+    def prefetch(indices: Tensor) -> None:
+        for index in indices.tolist():
+            os.posix_fadvise(descriptor, index * item, item, os.POSIX_FADV_WILLNEED)
+
+    weakref.finalize(prefetch, os.close, descriptor)
+    return prefetch
