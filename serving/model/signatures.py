@@ -18,6 +18,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -194,8 +195,11 @@ class Serials:
         if self._folder is None:
             return self._in_memory.get(name, 0)
         path = self._folder / f"{name}.serial"
-        if not path.exists():
-            return 0
+        try:
+            if not path.exists():
+                return 0
+        except OSError as error:  # a folder that this user may not enter
+            raise ModelError(f"GAN_SERIALS: {self._folder} cannot be read: {error.strerror}") from None
         text = read_file(path, MAX_SIGNATURE_BYTES).decode("ascii", "replace")
         if not re.fullmatch(r"[0-9]{1,15}\n", text):
             raise ModelError(f"{path} must hold a serial, got {shown(text)}")
@@ -213,7 +217,12 @@ class Serials:
         partial = self._folder / f".{name}.{os.getpid()}"
         try:
             self._folder.mkdir(exist_ok=True)
-            partial.write_text(f"{serial}\n")
+            with partial.open("w") as file:
+                file.write(f"{serial}\n")
+                file.flush()
+                os.fsync(file.fileno())  # else a loss of power leaves an empty file, and the model is refused from then on
             partial.replace(self._folder / f"{name}.serial")
         except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
             raise ModelError(f"GAN_SERIALS: {self._folder} cannot be written: {error.strerror}") from None

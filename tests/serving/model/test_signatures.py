@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from serving.engine.reload import Outcome, Reloader
 from serving.errors import ModelError, SettingError
 from serving.http.asgi import ASGIApp
 from serving.model.load import load_model
-from serving.model.signatures import Statement, Trust, sign, signature_file
+from serving.model.signatures import Serials, Statement, Trust, sign, signature_file
 from serving.settings import Settings
 from tests.harness.processes import TIMEOUT, free_port
 from tests.harness.service import environment, running
@@ -181,6 +183,29 @@ def test_what_cannot_be_remembered_is_not_let_in(home: Path, keys: Path, tmp_pat
     (tmp_path / "serials").write_text("a file")
     with pytest.raises(ModelError, match="GAN_SERIALS: .* cannot be written"):
         make_app(home, keys, serials=tmp_path / "serials")
+
+
+def test_serials_that_may_not_be_looked_at_let_nothing_in(home: Path, keys: Path, tmp_path: Path) -> None:
+    """A folder that the file system refuses, as one that this user may not enter, refuses the model in one line."""
+    with pytest.raises(ModelError, match="GAN_SERIALS: .* cannot be read: File name too long"):
+        make_app(home, keys, serials=tmp_path / (300 * "x"))
+
+
+def test_a_serial_that_cannot_be_stored_leaves_nothing(home: Path, keys: Path, tmp_path: Path) -> None:
+    """A disk that is full in the middle keeps the highest serial, and no unfinished file stays."""
+    make_app(home, keys, serials=tmp_path / "serials")
+    before = Serials(tmp_path / "serials").highest("grey")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(ModelError, match="cannot be written: No space left on device"):
+            Serials(tmp_path / "serials").store("grey", before + 1)
+    assert [path.name for path in (tmp_path / "serials").iterdir()] == ["grey.serial"]
+    assert Serials(tmp_path / "serials").highest("grey") == before > 0
+
+
+def full(descriptor: int) -> None:
+    """``os.fsync`` of a disk without space."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_each_of_several_keys_is_trusted_until_it_is_taken_out(home: Path, keys: Path) -> None:
