@@ -23,7 +23,7 @@ class Labelled(nn.Module):
         """Samples and labels number * size, ... of an endless row of fresh permutations; the same for the same number."""
         count, first = len(self.y), number * size
         epochs = range(first // count, (first + size - 1) // count + 1)
-        order = torch.cat([torch.randperm(count, generator=torch.Generator().manual_seed(epoch)) for epoch in epochs])
+        order = torch.cat([_permutation(count, epoch) for epoch in epochs])
         rows = order[first % count :][:size].to(self.y.device)
         return self.x[rows], self.y[rows]
 
@@ -45,3 +45,8 @@ def choose(labels: Tensor, per_class: int, *, seed: int) -> Tensor:
             raise ValueError(f"class {label} has {len(places)} samples, and {per_class} of each are to be labelled")
         chosen.append(places)
     return torch.cat(chosen)
+
+
+def _permutation(count: int, seed: int) -> Tensor:
+    """Drawn on the CPU, so that it is the same for every device."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed), device="cpu")
