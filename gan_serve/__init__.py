@@ -18,7 +18,7 @@ class ServiceError(Exception):
 class _Requests:
     """What both clients do: wait as ``Retry-After`` says, and keep the latest answers by their ETag."""
 
-    make_http: Any
+    make_http: Any = httpx.Client
 
     def __init__(self, url: str, *, retries: int = 5, kept: int = 256, timeout_s: float = 60) -> None:
         """``retries`` of a request that is answered with ``Retry-After``, and the number of answers ``kept``."""
@@ -37,8 +37,7 @@ class _Requests:
             if wait := response.headers.get("Retry-After"):
                 yield float(wait) if wait.isdecimal() and len(wait) < 6 else 1.0  # a proxy may send a date
                 response = yield request
-        if response.status_code != 304:
-            etag, body = response.headers.get("ETag", ""), response.content
+        etag, body = (etag, body) if response.status_code == 304 else (response.headers.get("ETag", ""), response.content)
         try:
             if response.status_code not in (200, 304):
                 raise ServiceError(f"{response.status_code}: {response.json()['detail']}")
@@ -53,8 +52,6 @@ class _Requests:
 
 class Client(_Requests):
     """A blocking client; ``http.close()`` closes its connections."""
-
-    make_http = httpx.Client
 
     def image(self, seed: int, **parameters: Any) -> NDArray[Any]:
         """The sample of a seed: uint8 [h,w,c] of a picture. Parameters are those of the query of /generate."""
