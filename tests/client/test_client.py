@@ -6,10 +6,10 @@ import ast
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,7 +156,7 @@ def test_answers_of_another_server_are_service_errors(
 ) -> None:
     """What a proxy or a login page answers: one kind of error, and a wait that is no number is one second."""
     waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr("gan_serve.time", SimpleNamespace(sleep=waits.append))  # of no other thread
     with socket.create_server(("127.0.0.1", 0)) as listener:
         head = f"HTTP/1.1 {status} x\r\n{header}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         threading.Thread(target=answer_all, args=(listener, head.encode() + body), daemon=True).start()
