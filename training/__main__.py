@@ -177,13 +177,14 @@ class Score:
         from training.metrics.command import run_score
 
         is_run = self.model.is_dir()
-        if is_run and find_config(self.model) and read_config(self.model).resolve().needs_picture:
+        config = read_config(self.model) if is_run and find_config(self.model) else None
+        if config and config.resolve().needs_picture:
             from training.run.transformed import examine_transformed
 
             examine_transformed(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
             return 0
         model = self.model / "model.onnx" if is_run else self.model
-        trained_on = read_config(self.model).data if is_run and find_config(self.model) else None
+        trained_on = config.data if config else None
         run_score(
             model,
             data=self.data or (trained_on if trained_on and ":" in trained_on else None),
@@ -193,7 +194,7 @@ class Score:
             environ=os.environ,
             console=console,
         )
-        if is_run and find_config(self.model):
+        if config:
             examine_run(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
         return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,16 +147,21 @@ async def test_overrides_stay_with_their_rows() -> None:
     assert seen == [(1, {}), (2, {"y": 4}), (3, {"y": 4}), (5, {})]
 
 
-@on_a_loop
-async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right() -> None:
-    """O-09: an error in one run is delivered to every job of that batch; the next batch is not affected."""
+def failing_for_100(error: Exception) -> Callable[[Sequence[Any], Sequence[Overrides]], Any]:
+    """``echo``, but for batches with seed 100, which raise an error."""
 
     def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
         if 100 in seeds:
-            raise RuntimeError("the run failed")
+            raise error
         return echo(seeds, given)
 
-    model = HeldModel(run)
+    return run
+
+
+@on_a_loop
+async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right() -> None:
+    """O-09: an error in one run is delivered to every job of that batch; the next batch is not affected."""
+    model = HeldModel(failing_for_100(RuntimeError("the run failed")))
     batcher, _ = make_batcher(model, max_batch=3)
     first = put(batcher, [1])
     await model.wait_started()
@@ -171,13 +176,7 @@ async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right()
 @on_a_loop
 async def test_nan_in_a_batch_fails_for_its_own_job() -> None:
     """F-14: a batch with NaN is run again job by job; the jobs without NaN get their rows."""
-
-    def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
-        if 100 in seeds:
-            raise NonFinite("the generator gave NaN")
-        return echo(seeds, given)
-
-    model = HeldModel(run)
+    model = HeldModel(failing_for_100(NonFinite("the generator gave NaN")))
     batcher, _ = make_batcher(model, max_batch=4)
     first = put(batcher, [1])
     await model.wait_started()
