@@ -36,7 +36,7 @@ from training.errors import ExportError
 from training.export.fold_batchnorm import fold_batch_norm
 from training.export.node_names import name_by_module
 from training.export.runtime import onnxruntime_version, open_session
-from training.export.samplers import PointSampler, Sampler
+from training.export.samplers import ImageSampler, Sampler
 from training.export.subpixel import rewrite_transposed
 from training.files import write_whole
 
@@ -84,8 +84,7 @@ def export(
         folded = cast(Sampler, rewrite_transposed(folded))
     examples = _examples(card.latents, card.picture)
     model = _to_onnx(folded, examples, card.output.kind)
-    # Points are not rounded: their graph is its own levels.
-    levels = model if isinstance(folded, PointSampler) else _to_onnx(_Levels(folded), examples, "levels")
+    levels = _before_rounding(model) if isinstance(folded, ImageSampler) else model
     difference = _parity(sampler, levels, model, card, tolerance)
     write_model(model, card, path)
     return difference
@@ -103,17 +102,6 @@ def package_versions() -> dict[str, str]:
     """Versions of what makes a file; the package of onnxruntime has another name where it has CUDA."""
     found = {name: version(name) for name in ("torch", "onnx", "onnxscript", "numpy")}
     return {**found, "onnxruntime": onnxruntime_version()}
-
-
-class _Levels(nn.Module):
-    """A sampler's floats, before they are rounded."""
-
-    def __init__(self, sampler: Sampler) -> None:
-        super().__init__()
-        self.sampler = sampler
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.sampler.levels(*inputs)
 
 
 def _to_onnx(module: nn.Module, examples: Mapping[str, Tensor], output: str) -> onnx.ModelProto:
@@ -136,6 +124,22 @@ def _to_onnx(module: nn.Module, examples: Mapping[str, Tensor], output: str) -> 
     model = program.model_proto
     name_by_module(model.graph)
     return strip_model(model)
+
+
+def _before_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph of an `ImageSampler` up to its levels: without the rounding, the clamp and the cast that end it."""
+    cut = onnx.ModelProto()
+    cut.CopyFrom(model)
+    graph = cut.graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    last = made_by[graph.output[0].name]
+    while last.op_type != "Round":
+        graph.node.remove(last)
+        last = made_by[last.input[0]]
+    graph.node.remove(last)
+    graph.output[0].name = last.input[0]
+    graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return cut
 
 
 def _examples(latents: Latents, picture: Picture | None) -> dict[str, Tensor]:
