@@ -41,13 +41,14 @@ AS_SMALL_TWIN = {"r3gan64": "r3gan_small"}
 REHEARSED = tuple(name for name in CATALOGUE if f"{name}_small" not in CATALOGUE and name not in AS_SMALL_TWIN)
 """The recipes that are trained to the end, exported and served in tests: where a game has a small twin, that one."""
 MOST_UPDATES = 6
-TINY_SIDES = {"r3gan": 4, "r3gan64": 4}
+TINY_SIDES = {"r3gan": 4, "r3gan64": 4, "progan": 8, "progan_whole": 8}
 """Images on which a large net is still played in seconds."""
 
 
 def tiny_config(recipe: str, folder: Path, *, steps: int) -> RunConfig:
     """A config of that recipe on data that needs no download, in small batches; image folders at 16x16."""
-    bundled = {"mnist": "mnist5k", "mnist50k": "mnist5k", "stackedmnist": "mnist5k", "folder:images": f"folder:{folder}"}
+    bundled = {"mnist": "mnist5k", "mnist50k": "mnist5k", "stackedmnist": "mnist5k", "oracle": "oracle-small"}
+    bundled["folder:images"] = f"folder:{folder}"
     data = bundled.get(CATALOGUE[recipe].data)
     size = TINY_SIDES.get(recipe, 16 if data == f"folder:{folder}" else None)
     return RunConfig(recipe=recipe, data=data, size=size, steps=steps, batch=8, seed=1, export="last")
