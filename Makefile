@@ -156,7 +156,7 @@ manifests-check: setup $(MANIFESTS_STAMP) ## Build and check the manifests: kust
 	@$(MANIFESTS)/venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 	@$(MANIFESTS)/venv/bin/checkov --config-file deploy/manifests/checkov.yaml --directory $(MANIFESTS)/built
 
-$(MANIFESTS_STAMP):
+$(MANIFESTS_STAMP): | setup
 	@echo 'Installing what checks the manifests, at the versions of deploy/manifests; the first time takes a minute.'
 	@rm -rf $(MANIFESTS)
 	@$(BIN)/python -m venv $(MANIFESTS)/venv
