@@ -191,7 +191,7 @@ def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[s
         step = None if len(stages) == 1 else max(1, round(share * _steps(protocol)))
         if not (are_together and (run / MODEL).exists()):
             workspace.run([*_train_words(protocol, protocol.recipe, seed, out, step), "--device", workspace.device])
-        for words in commands:
+        for words in [] if protocol.measure.is_there(run) else commands:
             more = ["--device", workspace.device] if words[0] in BY_NETS else []
             places = [str(run) + word.removeprefix(RUN) if word.split("/")[0] == RUN else word for word in words]
             (workspace.run_here if are_together else workspace.run)([*places, *more])

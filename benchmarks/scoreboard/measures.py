@@ -15,6 +15,7 @@ from training.metrics.errors import ScoreError
 from training.metrics.gmam import Comparison
 from training.metrics.images import ALARM_EFFECTIVE_CLASSES
 from training.report.journal import read_rows
+from training.run.job import MODEL
 
 SCORES, EXAMINATION, STAGES = "scores.json", "examination.json", "stages.json"
 RUN = "RUN"
@@ -32,6 +33,10 @@ class Measure:
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """Arguments of ``python -m training`` after each stage, ``RUN`` for the run; opponents by recipe."""
         raise NotImplementedError
+
+    def is_there(self, run: Path) -> bool:
+        """Whether the directory of a finished run holds what the commands would write, from a row of the same commands."""
+        return False
 
     def read(self, run: Path) -> Measurement:
         """The figure of a finished run.
@@ -173,6 +178,14 @@ class Filled(Measure):
         """One: complete; rows of the same mask share what it finds."""
         how = {"--mask": self.mask, "--test": self.images, "--steps": self.steps}
         return [["complete", RUN, *_words(how)]]
+
+    def is_there(self, run: Path) -> bool:
+        """Whether completion.json is of the run's model and of such a search."""
+        path = run / f"completed-{self.mask}" / "completion.json"
+        if not path.exists() or path.stat().st_mtime < (run / MODEL).stat().st_mtime:
+            return False
+        content = read_json(path)
+        return bool((content["samples"], content["search"]["steps"]) == (self.images, self.steps))
 
     def read(self, run: Path) -> Measurement:
         """The value of that name in completion.json."""

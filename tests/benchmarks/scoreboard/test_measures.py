@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,21 @@ def test_a_completion_is_read_from_the_folder_of_its_mask(tmp_path: Path) -> Non
     measurement = measure.read(tmp_path)
     assert (measurement.value, measurement.samples, measurement.others) == (1.5, 7, content["values"])
     assert measure.commands({}) == [["complete", "RUN", "--mask", "left", "--test", "7", "--steps", "1000"]]
+
+
+def test_a_completion_that_is_there_is_not_made_again(tmp_path: Path) -> None:
+    """Of the same search and of the run's present model; another row of the mask reads it."""
+    found = tmp_path / "completed-left" / "completion.json"
+    found.parent.mkdir()
+    (tmp_path / "model.onnx").touch()
+    measures = [Filled(name=name, mask="left", images=7) for name in ("psnr-gain", "accuracy-gain")]
+    assert not any(measure.is_there(tmp_path) for measure in measures)
+    write(found, {"data": "mnist", "samples": 7, "search": {"steps": 1_000}, "values": {}})
+    assert all(measure.is_there(tmp_path) for measure in measures)
+    assert not Filled(name="psnr-gain", mask="left", images=7, steps=10).is_there(tmp_path)
+    assert not Filled(name="psnr-gain", mask="center", images=7).is_there(tmp_path)
+    os.utime(found, ns=(0, 0))
+    assert not any(measure.is_there(tmp_path) for measure in measures)
 
 
 def test_a_variant_is_exported_and_scored_apart(tmp_path: Path) -> None:
