@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,9 @@ from training.errors import NonFinite
 from training.game.batches import Batches, derive_seed
 from training.game.captured import CannotCapture, Captured, is_small
 from training.game.check import check_parts
+from training.game.evaluation import Evaluation, compute_loss, first_non_finite
 from training.game.gates import always
+from training.game.optimisers import align_moments, with_strides_of
 from training.game.places import Places
 from training.game.precision import Precision, in_precision
 from training.game.ranks import ALONE, Gradient, Ranks
@@ -138,7 +140,7 @@ class Game:
         for player in players:
             if not math.isfinite(evaluation.logged[f"{player.name}/loss"].item()):
                 is_own = not evaluation.losses[player.name].isfinite()
-                found = _first_non_finite(ctx, dict(player.loss.parts(ctx))) if is_own else ""
+                found = first_non_finite(ctx, dict(player.loss.parts(ctx))) if is_own else ""
                 raise NonFinite(step=self.step, player=player.name, tensor=self.ranks.name_first(found))
 
     def _graph(self, players: list[Player], ctx: StepContext) -> Captured | None:
@@ -182,28 +184,11 @@ class Game:
             for name, part in getattr(self, group).items():
                 part.load_state_dict(state[group][name])
         for optimiser in self.optimisers.values():
-            _align_moments(optimiser)
+            align_moments(optimiser)
         self.step, self.batch, self.noise = state["step"], state["batch"], state["noise"]
         latest = state["latest"] if "latest" in state else state["standing"]  # the key's name before 0.1
         self.means.load(state["running_means"] if "running_means" in state else state["tally"])
         self.latest = {name: value.to(self.device) for name, value in latest.items()}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Losses and logged scalars of one update by name, and the gradients."""
-
-    losses: Mapping[str, Tensor]
-    logged: Mapping[str, Tensor]
-    gradients: Mapping[str, Gradient] | None = None
-    """Gradient of each player where a graph has computed them already."""
-
-    def gradient(self, player: Player, weights: Sequence[Tensor], *, is_last: bool) -> Gradient:
-        """The gradient by each of the player's weights, None for idle ones; the last player of an update frees the graph."""
-        if self.gradients is not None:
-            return self.gradients[player.name]
-        loss = self.losses[player.name].sum()
-        return torch.autograd.grad(loss, weights, retain_graph=not is_last, allow_unused=player.has_idle_weights)
 
 
 def play(game: Game, until: int) -> Iterator[int]:
@@ -258,17 +243,6 @@ def seed_generators(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def compute_loss(player: Player, ctx: StepContext) -> Tensor:
-    """The player's loss, logged in the context with its terms."""
-    parts = player.loss.parts(ctx)
-    loss = player.loss(ctx)
-    ctx.log(f"{player.name}/loss", loss)
-    if len(parts) > 1:
-        for name, value in parts:
-            ctx.log(f"{player.name}/{name}", value)
-    return loss
-
-
 def nets_of(players: list[Player]) -> frozenset[str]:
     """Names of the nets that an update of these players trains."""
     return frozenset(name for player in players for name in player.nets)
@@ -286,30 +260,12 @@ def _apply(game: Game, player: Player, gradient: Gradient) -> None:
         for group in optimiser.param_groups:
             group.update(player.hyperparameters(game.step, game.recipe.steps))
     for parameter, value in zip(game.parameters[player.name], gradient, strict=True):
-        parameter.grad = None if value is None else _with_strides_of(parameter, value)
+        parameter.grad = None if value is None else with_strides_of(parameter, value)
     optimiser.step()
     for parameter in game.parameters[player.name]:
         parameter.grad = None
     if player.after:
         player.after(game.nets, game.step)
-
-
-def _with_strides_of(parameter: Tensor, value: Tensor) -> Tensor:
-    """The same numbers with the parameter's strides.
-
-    Fused optimisers walk a parameter, its gradient and its moments in the order of memory: on the CPU they ignore strides, on
-    CUDA they refuse unequal ones. ``torch.autograd.grad`` returns the strides that the backward pass made; behind a gradient
-    penalty they differ from the parameter's.
-    """
-    return value if value.stride() == parameter.stride() else torch.empty_like(parameter).copy_(value)
-
-
-def _align_moments(optimiser: torch.optim.Optimizer) -> None:
-    """Give loaded moments the strides of their parameters: a checkpoint of another device has other ones."""
-    for parameter, moments in optimiser.state.items():
-        for name, value in moments.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                moments[name] = _with_strides_of(parameter, value)
 
 
 @torch.no_grad()
@@ -329,14 +285,3 @@ def _on_device(net: nn.Module, device: torch.device) -> nn.Module:
     if device.type == "cpu":
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net.to(device)
-
-
-def _first_non_finite(ctx: StepContext, parts: Mapping[str, Tensor]) -> str:
-    """Name of the first tensor that is not finite, in the order of computation: weights, samples, logits, terms of the loss."""
-    weights = ((f"{role}.{name}", p) for role, net in ctx.nets.items() for name, p in net.named_parameters())
-    outputs = ((name, cast(Tensor, getattr(ctx._cache.get(name), "logit", None))) for name in ("on_real", "on_fake"))
-    samples = (("real", ctx.real.x), ("fake", cast(Tensor, ctx._cache.get("fake"))))
-    for name, tensor in (*weights, *samples, *outputs, *parts.items()):
-        if tensor is not None and not torch.isfinite(tensor).all():
-            return name
-    return "the sum of the terms"

@@ -181,3 +181,21 @@ def clipped(optimiser: Optimiser, norm: float) -> Optimiser:
         return made
 
     return Optimiser(f"{optimiser.name} clipped to {norm:g}", make)
+
+
+def with_strides_of(parameter: Tensor, value: Tensor) -> Tensor:
+    """The same numbers with the parameter's strides.
+
+    Fused optimisers walk a parameter, its gradient and its moments in the order of memory: on the CPU they ignore strides, on
+    CUDA they refuse unequal ones. ``torch.autograd.grad`` returns the strides that the backward pass made; behind a gradient
+    penalty they differ from the parameter's.
+    """
+    return value if value.stride() == parameter.stride() else torch.empty_like(parameter).copy_(value)
+
+
+def align_moments(optimiser: torch.optim.Optimizer) -> None:
+    """Give loaded moments the strides of their parameters: a checkpoint of another device has other ones."""
+    for parameter, moments in optimiser.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[name] = with_strides_of(parameter, value)
