@@ -10,7 +10,7 @@ from collections import deque
 from serving.errors import TooManyTries, Unauthorised
 
 TRIES = 10
-"""Wrong tokens that a worker accepts per minute; after that even the right token is refused."""
+"""Wrong tokens that a worker answers 401 per minute; further ones are answered 429. The right token always passes."""
 MINUTE = 60.0
 
 
@@ -30,13 +30,14 @@ class BearerAuth:
 
         Raises:
             Unauthorised: the token is missing or wrong.
-            TooManyTries: too many wrong tokens within the last minute.
+            TooManyTries: the same, after too many within the last minute.
         """
+        scheme, _, token = (authorization or "").partition(" ")
+        digest = hashlib.sha256(token.strip().encode("utf-8", "surrogatepass")).digest()
+        if hmac.compare_digest(digest, self._digest) and scheme.lower() == "bearer":
+            return
         now = time.monotonic()
         if len(self._failed) == TRIES and now - self._failed[0] < MINUTE:
             raise TooManyTries(MINUTE - (now - self._failed[0]))
-        scheme, _, token = (authorization or "").partition(" ")
-        digest = hashlib.sha256(token.strip().encode("utf-8", "surrogatepass")).digest()
-        if not hmac.compare_digest(digest, self._digest) or scheme.lower() != "bearer":
-            self._failed.append(now)
-            raise Unauthorised
+        self._failed.append(now)
+        raise Unauthorised
