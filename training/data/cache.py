@@ -8,10 +8,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ from torch import Tensor
 BLOCK = 1024
 """Pictures that are decoded, written and recorded together; a kill loses at most one block."""
 SAY_EVERY_S = 10.0
-ITEMS, BLOCKS = "items.u8", "blocks.jsonl"
+ITEMS, BLOCKS, LOCK = "items.u8", "blocks.jsonl", "lock"
+UNUSED_DAYS = 30
+"""Days without a start after which a file is deleted."""
 
 Fill = Callable[[int, NDArray[np.uint8]], bool]
 """Decodes the pictures from a number on into an array; False where one cannot be, and the block is not kept."""
@@ -47,12 +51,41 @@ def open_cache(
     Raises:
         OSError: the disk is full or read-only.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(folder):
         are_grey = _complete(folder, shape, fill, say)
     items = torch.from_file(str(folder / ITEMS), shared=True, size=int(np.prod(shape)), dtype=torch.uint8).view(shape)
     return items, are_grey, _prefetch(folder / ITEMS, int(np.prod(shape[1:])))
+
+
+def forget_unused(caches: Path, keep: Path, say: Callable[[str], None]) -> None:
+    """Delete the folders of ``caches`` that no start has opened for ``UNUSED_DAYS``; changed folders leave some.
+
+    What a process has mapped stays readable until the process ends.
+    """
+    for journal in caches.glob(f"*/{BLOCKS}"):
+        folder, lock = journal.parent, journal.with_name(LOCK)
+        if folder == keep or not lock.exists() or time.time() - lock.stat().st_mtime < UNUSED_DAYS * 86_400:
+            continue
+        with lock.open() as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(folder)
+        say(f"deleted decoded pictures that were not used for {UNUSED_DAYS} days: {folder}")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make the folder and hold its lock; again where another process has deleted it meanwhile."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock.fileno()).st_nlink:
+                os.utime(lock.fileno())
+                yield
+                return
 
 
 def _complete(folder: Path, shape: tuple[int, int, int, int], fill: Fill, say: Callable[[str], None]) -> bool:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.data.cache import Prefetch, is_grey, open_cache
+from training.data.cache import Prefetch, forget_unused, is_grey, open_cache
 from training.data.dataset import DataSet, Request
 from training.data.errors import DataError
 from training.data.pictures import SUFFIXES, BadFile, Picture, decode
@@ -147,6 +147,7 @@ def _items(name: str, pictures: list[Picture], size: int, request: Request) -> t
 
     if math.prod(shape) > IN_MEMORY:
         folder = cache_folder(request.environ) / "pictures" / _key(pictures, size)
+        forget_unused(folder.parent, folder, request.say)
         items, are_grey, prefetch = open_cache(folder, shape, fill, request.say)
         _refuse(name, bad, len(pictures))
         return (items[:, :1] if are_grey else items), prefetch

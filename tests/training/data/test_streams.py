@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 import tarfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from rich.console import Console
 
 from tests.training.conftest import differences, tiny_context
 from training.data import DataError, DataSet, cache, folder, load
-from training.data.cache import BLOCKS, ITEMS, open_cache
+from training.data.cache import BLOCKS, ITEMS, LOCK, forget_unused, open_cache
 from training.game.batches import Batches
 from training.run import job
 from training.run.checkpoint import load_newest
@@ -113,6 +116,25 @@ def test_a_changed_picture_is_decoded_again(pictures: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("streaming")
+def test_decoded_pictures_are_deleted_after_a_month_without_use(pictures: Path, tmp_path: Path) -> None:
+    """Those of a folder that has changed since; not what was used yesterday, what another process holds, or other folders."""
+    caches = tmp_path / "caches"
+    month, day = (time.time() - days * 86_400 for days in (31, 1))
+    for name, used in (("old", month), ("held", month), ("new", day), ("own", month), ("foreign", month)):
+        (caches / name).mkdir(parents=True)
+        (caches / name / LOCK).touch()
+        (caches / name / ("config.json" if name == "foreign" else BLOCKS)).touch()
+        os.utime(caches / name / LOCK, (used, used))
+    said: list[str] = []
+    with (caches / "held" / LOCK).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        forget_unused(caches, caches / "own", said.append)
+    assert sorted(path.name for path in caches.iterdir()) == ["foreign", "held", "new", "own"]
+    assert said == [f"deleted decoded pictures that were not used for 30 days: {caches / 'old'}"]
+    open_cache(caches / "own", (1, 3, 8, 8), lambda first, items: True, said.append)
+    assert (caches / "own" / LOCK).stat().st_mtime > day
+
+
 def test_grey_pictures_on_disk_have_one_channel(tmp_path: Path) -> None:
     """As in memory: of all blocks together."""
     for number in range(6):
