@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,8 +81,14 @@ def names() -> tuple[str, ...]:
 def absolute(name: str) -> str:
     """A data set's name that means the same from any working directory: ``folder:PATH`` gets an absolute path."""
     kind, colon, path = name.partition(":")
+    if not (colon and path):
+        return name
     try:
-        return f"{kind}:{Path(path).expanduser().resolve()}" if colon and path else name
+        found = Path(path).expanduser()
+        # From Python 3.13 on only the strict form finds a loop. A path that is absent is refused where it is read.
+        with suppress(FileNotFoundError):
+            found.resolve(strict=True)
+        return f"{kind}:{found.resolve()}"
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown user, a character of value 0
         raise DataError(f"{name!r} is no folder: {error}") from None
 
