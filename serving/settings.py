@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, Literal
 
 from serving.errors import SettingError
@@ -227,9 +228,12 @@ def model_files(settings: Settings) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, settings.models):
         try:
-            found = sorted(path.glob("*.onnx")) if path.is_dir() else [path]
-            reason = "" if found and found[0].exists() else "none there"
-        except OSError as error:  # a folder that this user may not enter
+            # `is_dir` and `exists` hide from Python 3.14 on that a folder may not be entered.
+            found = sorted(path.glob("*.onnx")) if S_ISDIR(path.stat().st_mode) else [path]
+            reason = "" if found and found[0].stat() else "none there"
+        except (FileNotFoundError, NotADirectoryError):
+            reason = "none there"
+        except OSError as error:
             reason = error.strerror or "an error"
         if reason:
             raise SettingError(

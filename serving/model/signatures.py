@@ -196,9 +196,10 @@ class Serials:
             return self._in_memory.get(name, 0)
         path = self._folder / f"{name}.serial"
         try:
-            if not path.exists():
-                return 0
-        except OSError as error:  # a folder that this user may not enter
+            path.stat()  # `exists` hides from Python 3.14 on that a folder may not be entered
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError as error:
             raise ModelError(f"GAN_SERIALS: {self._folder} cannot be read: {error.strerror}") from None
         text = read_file(path, MAX_SIGNATURE_BYTES).decode("ascii", "replace")
         if not re.fullmatch(r"[0-9]{1,15}\n", text):

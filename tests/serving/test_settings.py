@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -122,10 +123,10 @@ def test_a_path_that_may_not_be_looked_at_is_refused(tmp_path: Path, monkeypatch
     with pytest.raises(SettingError, match="GAN_MODELS must name .* with File name too long"):
         model_files(Settings(models=(300 * "x",)))
 
-    def refuse(path: Path) -> bool:
+    def refuse(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "is_dir", refuse)  # as Python does for others than root
+    monkeypatch.setattr(Path, "stat", refuse)  # as Python does for others than root
     with pytest.raises(SettingError, match="GAN_MODELS must name .* with Permission denied"):
         model_files(Settings(models=(str(tmp_path / "shut" / "model.onnx"),)))
 
