@@ -181,7 +181,7 @@ class Filled(Measure):
 
     def is_there(self, run: Path) -> bool:
         """Whether completion.json is of the run's model and of such a search."""
-        path = run / f"completed-{self.mask}" / "completion.json"
+        path = self._file(run)
         if not path.exists() or path.stat().st_mtime < (run / MODEL).stat().st_mtime:
             return False
         content = read_json(path)
@@ -189,7 +189,7 @@ class Filled(Measure):
 
     def read(self, run: Path) -> Measurement:
         """The value of that name in completion.json."""
-        content = read_json(run / f"completed-{self.mask}" / "completion.json")
+        content = read_json(self._file(run))
         return Measurement(
             measure=self.name,
             value=content["values"][self.name],
@@ -197,6 +197,9 @@ class Filled(Measure):
             by=f"test part of {content['data']}, mask {self.mask}, {self.steps:,} steps",
             others=content["values"],
         )
+
+    def _file(self, run: Path) -> Path:
+        return run / f"completed-{self.mask}" / "completion.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,9 +106,9 @@ def train_tiny(config: RunConfig, run: Path, is_exported: bool = True) -> None:
         assert job.train(config, tiny_context(run))
 
 
-def train_in_process(config: RunConfig, run: Path, *, is_exported: bool = True, kill_after: int | None = None) -> int:
+def train_in_process(config: RunConfig, run: Path, *, kill_after: int | None = None) -> int:
     """Train in another process and return its exit code; ``kill_after`` sends SIGKILL once that step's checkpoint exists."""
-    process = PROCESSES.Process(target=train_tiny, args=(config, run, is_exported))
+    process = PROCESSES.Process(target=train_tiny, args=(config, run))
     process.start()
     while kill_after is not None and process.is_alive():
         steps = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.pt")]

@@ -13,7 +13,7 @@ import time
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +64,13 @@ def forget_unused(caches: Path, keep: Path, say: Callable[[str], None]) -> None:
     """
     for journal in caches.glob(f"*/{BLOCKS}"):
         folder, lock = journal.parent, journal.with_name(LOCK)
-        if folder == keep or not lock.exists() or time.time() - lock.stat().st_mtime < UNUSED_DAYS * 86_400:
-            continue
-        with lock.open() as held:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with suppress(OSError):  # in use, another user's, or deleted meanwhile
+            if folder == keep or time.time() - lock.stat().st_mtime < UNUSED_DAYS * 86_400:
                 continue
-            shutil.rmtree(folder)
-        say(f"deleted decoded pictures that were not used for {UNUSED_DAYS} days: {folder}")
+            with lock.open() as held:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            say(f"deleted decoded pictures that were not used for {UNUSED_DAYS} days: {folder}")
 
 
 @contextmanager
