@@ -103,5 +103,5 @@ RECIPES = (
     cgan("cgan", "the first conditional GAN, dense layers and maxout", steps=150_000),
     cgan("cgan_small", "the same by Adam, for 10,000 steps", steps=10_000, has_adam=True),
     cdcgan("cdcgan", "conditional DCGAN of DCGAN's authors", data="mnist", width=64, dense=1024, steps=200 * EPOCH),
-    cdcgan("cdcgan_small", "the same, a quarter as wide, on 5,000 digits", data="mnist5k", width=16, dense=256, steps=4000),
+    cdcgan("cdcgan_small", "the same, half as wide, on 5,000 digits", data="mnist5k", width=32, dense=512, steps=4000),
 )

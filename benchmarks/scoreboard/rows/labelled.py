@@ -35,7 +35,7 @@ def labelled() -> Iterable[Row]:
             options=("--data", "mnist"),
             measure=NEAREST,
             claim=Claim(system="conditional DCGAN", text="samples teach better than the table's GAN", bar=AtMost(0.0628)),
-            minutes=10,
+            minutes=15,
         ),
     )
     yield Row(
