@@ -23,7 +23,7 @@ from training.recipes import CATALOGUE
 from training.report.journal import read_rows
 from training.run.job import MODEL
 
-PYTHON_M = (sys.executable, "-m", "training")
+TRAINING = ("-m", "training")
 BY_NETS = ("gmam", "reconstruct", "complete")
 """Commands that run nets and take `--device`."""
 
@@ -48,23 +48,23 @@ class Workspace:
     _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def run(self, arguments: Sequence[str]) -> None:
-        """``python -m training`` with these arguments, its output to ours.
+        """Python with these arguments, its output to ours.
 
         Raises:
             Stopped: an end was asked for; TrainingError: the program failed.
         """
         if self.stop:
             raise Stopped
-        self._child = subprocess.Popen([*PYTHON_M, *arguments], cwd=self.root)
+        self._child = subprocess.Popen([sys.executable, *arguments], cwd=self.root)
         code = self._child.wait()
         self._child = None
         if self.stop:
             raise Stopped
         if code:
-            raise TrainingError(f"python -m training {' '.join(arguments)} ended with exit code {code}")
+            raise TrainingError(f"python {' '.join(arguments)} ended with exit code {code}")
 
     def run_here(self, arguments: Sequence[str]) -> None:
-        """The same in this process.
+        """``python -m training`` with these arguments in this process.
 
         Raises:
             Stopped, TrainingError: as ``run``.
@@ -157,9 +157,8 @@ def spell(protocol: Protocol, seed: int) -> str:
     measured = protocol.measure.commands({recipe: Path(recipe.upper()) for recipe in protocol.measure.opponents})
     if protocol.are_together:
         measured = [[f"{RUN}-seed{seed}" if word == RUN else word for word in words] for words in measured]
-    return "; ".join(
-        " ".join(["python -m training", *words]) for words in [_train_words(protocol, protocol.recipe, seed, RUN), *measured]
-    )
+    trained = _train_words(protocol, protocol.recipe, seed, RUN)
+    return "; ".join(" ".join(["python", *words]) for words in [trained, *([*TRAINING, *words] for words in measured)])
 
 
 def _measured(protocol: Protocol, seed: int, workspace: Workspace) -> Result:
@@ -194,7 +193,10 @@ def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[s
         for words in [] if protocol.measure.is_there(run) else commands:
             more = ["--device", workspace.device] if words[0] in BY_NETS else []
             places = [str(run) + word.removeprefix(RUN) if word.split("/")[0] == RUN else word for word in words]
-            (workspace.run_here if are_together else workspace.run)([*places, *more])
+            if are_together:
+                workspace.run_here([*places, *more])
+            else:
+                workspace.run([*TRAINING, *places, *more])
         over.append({"step": _last_step(run), "values": _values(run)})
         if len(stages) > 1:
             write_json(path, {"stages": over})
@@ -208,10 +210,10 @@ def _trained(protocol: Protocol, recipe: str, seed: int, workspace: Workspace) -
 
 
 def _train_words(protocol: Protocol, recipe: str, seed: int, run: str, step: int | None = None) -> list[str]:
+    """Words after ``python`` that play the games of a seed to their end, or to ``step``."""
     steps = step or protocol.steps
     return [
-        "train",
-        recipe,
+        *([protocol.script] if protocol.script else [*TRAINING, "train", recipe]),
         *protocol.options,
         *([] if steps is None else ["--steps", str(steps)]),
         *(["--seeds", f"0-{protocol.seeds - 1}"] if protocol.are_together else ["--seed", str(seed)]),

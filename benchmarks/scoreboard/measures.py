@@ -14,6 +14,7 @@ from training.metrics.completion import MaskKind
 from training.metrics.errors import ScoreError
 from training.metrics.gmam import Comparison
 from training.metrics.images import ALARM_EFFECTIVE_CLASSES
+from training.recipes.energy import Kind
 from training.report.journal import read_rows
 from training.run.job import MODEL
 
@@ -241,6 +242,29 @@ class Against(Measure):
             samples=self.samples,
             by=f"sum against {', '.join(self.opponents)}",
             others={f"{row['by']}, {half}": row[half] for row in rows for half in ("by_first", "by_second")},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverGrid(Measure):
+    """The mean score of one kind of game over the points of EBGAN's grid that a seed draws."""
+
+    kind: Kind
+
+    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
+        """None: the program that played the games scored them."""
+        return []
+
+    def read(self, run: Path) -> Measurement:
+        """From the lines of stats.jsonl, one a game."""
+        scores = {row["recipe"]: row["score"] for row in read_rows(run / "stats.jsonl") if row["kind"] == self.kind}
+        if not scores:
+            raise ScoreError(f"{run / 'stats.jsonl'} has no game of kind {self.kind!r}")
+        return Measurement(
+            measure="inception-prime",
+            value=sum(scores.values()) / len(scores),
+            by=f"mean of {len(scores)} points of the grid",
+            others=scores,
         )
 
 

@@ -36,6 +36,11 @@ class Protocol:
     """Training steps; None is the recipe's own number."""
     options: tuple[str, ...] = ()
     """Further options of ``train``."""
+    script: str | None = None
+    """A program of this repository that plays a seed's games in the place of ``train``, for rows of more than one game.
+
+    It takes ``--steps``, ``--seed``, ``--out`` and ``--device``, too.
+    """
     seeds: int = 3
     are_together: bool = False
     """Whether all seeds are trained at once and scored in one process: for small games, whose programs take longer to start."""

@@ -1,8 +1,8 @@
 """Plain GANs, EBGANs and EBGANs with the pulling-away term at the same random points of the EBGAN paper's grid.
 
-    python benchmarks/training/ebgan_grid.py --points 32 --steps 2000 --out runs/ebgan_grid.jsonl
+    python benchmarks/training/ebgan_grid.py --points 32 --steps 2000 --out runs/ebgan_grid
 
-Each line of the output is one finished game; a second call goes on where the first stopped. The score is the paper's
+Each line of stats.jsonl there is one finished game; a second call goes on where the first stopped. The score is the paper's
 (arXiv:1609.03126, section 4.1), I' = E_x KL(p(y) || p(y|x))^2 by a classifier of digits; the table counts games above each bar.
 On a CPU leave out the widest generators: --largest 800.
 """
@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,6 +29,8 @@ from training.game.recipe import Recipe
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.command import CLASSIFIERS
 from training.recipes.energy import KINDS, grid
+from training.report.journal import Record, append_row, read_rows
+from training.run.launch import device_of
 
 SAMPLES = 2_000
 BARS = (25.0, 50.0, 100.0, 200.0, 300.0)
@@ -42,21 +45,22 @@ def inception_prime(shares: Tensor) -> float:
     return float((marginal * (marginal.log() - shares.log())).sum(1).square().mean())
 
 
-def measure(recipe: Recipe, data: DataSet, classifier: Classifier) -> dict[str, object]:
+def measure(recipe: Recipe, data: DataSet, classifier: Classifier, *, seed: int) -> Record:
     """Play one game to its end and score samples as they would be served; a game that breaks scores nothing."""
     kind, size = recipe.name.rsplit("_g", 1)
-    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=0, pixels=recipe.pixels), seed=0)
+    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=seed, pixels=recipe.pixels), seed=seed)
+    played: Record = {"step": recipe.steps, "recipe": recipe.name, "kind": kind, "size": size}
     try:
         for _ in play(game, recipe.steps):
             pass
     except NonFinite as error:
-        return {"recipe": recipe.name, "kind": kind, "size": size, "score": 0.0, "broke": str(error)}
+        return {**played, "score": 0.0, "broke": str(error)}
     images = torch.from_numpy(sample_game(game, data, range(SAMPLES))).permute(0, 3, 1, 2)
     score = inception_prime(classifier.features_of(images.contiguous()).probabilities)
-    return {"recipe": recipe.name, "kind": kind, "size": size, "score": score}
+    return {**played, "score": score}
 
 
-def summarise(rows: list[Mapping[str, object]]) -> None:
+def summarise(rows: Sequence[Record]) -> None:
     """A line a kind: how many of its games are above each bar."""
     print(f"{'kind':10} {'games':>5}" + "".join(f"{f'> {bar:g}':>8}" for bar in BARS))
     for kind in KINDS:
@@ -72,19 +76,26 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000, help="steps a game")
     parser.add_argument("--largest", type=int, default=3200, help="units of a layer of G at most: 400, 800, 1600 or 3200")
     parser.add_argument("--data", default="mnist", help="data set; mnist5k needs no download")
-    parser.add_argument("--out", type=Path, default=Path("runs/ebgan_grid.jsonl"), help="where each game's line goes")
+    parser.add_argument("--seed", type=int, default=0, help="draws the points, and plays their games")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto is cuda where there is a GPU")
+    parser.add_argument("--out", type=Path, default=Path("runs/ebgan_grid"), help="directory of stats.jsonl")
     given = parser.parse_args()
     data = load(given.data, environ=os.environ)
     classifier = classifier_for(data, cache=cache_folder(os.environ) / CLASSIFIERS)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    data = data.to(device_of(given.device))
+    given.out.mkdir(parents=True, exist_ok=True)
+    journal, timings = given.out / "stats.jsonl", given.out / "timings.jsonl"
+    rows = read_rows(journal)
+    spent = sum(row["wall_s"] for row in read_rows(timings)[-1:])
     played = {row["recipe"] for row in rows}
-    with given.out.open("a") as file:
-        for recipe in grid(given.points, steps=given.steps, largest=given.largest):
-            if recipe.name not in played:
-                rows.append(measure(recipe, data, classifier))
+    for recipe in grid(given.points, seed=given.seed, steps=given.steps, largest=given.largest):
+        if recipe.name not in played:
+            begun = time.monotonic()
+            rows.append(measure(recipe, data, classifier, seed=given.seed))
+            with journal.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
-                file.flush()
+            spent += time.monotonic() - begun
+            append_row(timings, {"step": len(rows), "wall_s": spent})
     summarise(rows)
 
 

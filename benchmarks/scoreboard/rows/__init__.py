@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.scoreboard.row import Row
-from benchmarks.scoreboard.rows.critics import bare, critics
+from benchmarks.scoreboard.rows.critics import bare, critics, gridded
 from benchmarks.scoreboard.rows.features import features
 from benchmarks.scoreboard.rows.gates import gates, ours
 from benchmarks.scoreboard.rows.images import first, variational
@@ -20,6 +20,7 @@ ROWS: tuple[Row, ...] = (
     *first(),
     *labelled(),
     *critics(),
+    *gridded(),
     *bare(),
     *several(),
     *together(),

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from benchmarks.scoreboard.__main__ import is_current, run_rows
-from benchmarks.scoreboard.jobs import Stopped, Workspace, jobs_of
+from benchmarks.scoreboard.jobs import TRAINING, Stopped, Workspace, jobs_of, spell
 from benchmarks.scoreboard.measures import Against, Scored
 from benchmarks.scoreboard.results import RESULTS, load_results
 from benchmarks.scoreboard.row import Protocol
@@ -40,8 +40,9 @@ class Here(Workspace):
         """As the program does; what it prints goes where a test's output goes."""
         if self.stop:
             raise Stopped
-        if main(list(arguments)):
-            raise TrainingError(f"python -m training {' '.join(arguments)} failed")
+        assert tuple(arguments[:2]) == TRAINING
+        if main([*arguments[2:]]):
+            raise TrainingError(f"python {' '.join(arguments)} failed")
 
 
 def workspace_in(folder: Path, said: list[str], kind: type[Workspace] = Here) -> Workspace:
@@ -134,6 +135,15 @@ def test_a_row_that_fails_is_told_and_the_others_run(tmp_path: Path) -> None:
     assert "unbuilt: no recipe yet: nogan" in said
     assert len(load_results(tmp_path / RESULTS, "tiny", "full")) == 1
     assert load_results(tmp_path / RESULTS, "wrong", "full") == []
+
+
+def test_a_row_of_many_games_runs_its_own_program() -> None:
+    """The program plays and scores; it exists, and takes what it is given."""
+    protocol = next(row.scaled for row in ROWS if row.name == "ebgan_grid")
+    assert protocol is not None
+    command = spell(protocol, 1)
+    assert command == ("python benchmarks/training/ebgan_grid.py --points 8 --largest 800 --steps 800 --seed 1 --out RUN")
+    assert (ROOT / command.split()[1]).is_file()
 
 
 def test_the_cheapest_row_is_first_and_a_gpu_plays_in_full() -> None:

@@ -15,6 +15,7 @@ from benchmarks.scoreboard.measures import (
     Examined,
     Filled,
     Logged,
+    OverGrid,
     Reconstructed,
     Scored,
 )
@@ -165,3 +166,15 @@ def test_steps_to_a_kid(kids: tuple[float, ...], steps: float, tmp_path: Path) -
     measurement = StepsTo(kid=0.2).read(tmp_path)
     assert measurement.value == pytest.approx(steps)
     assert measurement.others["kid at step 100"] == kids[0]
+
+
+def test_a_grid_is_the_mean_of_one_kind_of_game(tmp_path: Path) -> None:
+    """A game that broke counts as 0; other kinds don't count."""
+    games = [("ebgan_g1", "ebgan", 3.0), ("ebgan_g2", "ebgan", 0.0), ("ebgan_pt_g1", "ebgan_pt", 9.0)]
+    lines = [json.dumps({"step": 5, "recipe": name, "kind": kind, "score": score}) for name, kind, score in games]
+    (tmp_path / "stats.jsonl").write_text("\n".join(lines) + "\n")
+    measurement = OverGrid(kind="ebgan").read(tmp_path)
+    assert (measurement.value, measurement.by) == (1.5, "mean of 2 points of the grid")
+    assert measurement.others == {"ebgan_g1": 3.0, "ebgan_g2": 0.0}
+    with pytest.raises(ScoreError, match="no game of kind 'gan'"):
+        OverGrid(kind="gan").read(tmp_path)
