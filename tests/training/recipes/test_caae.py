@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.game.step import Batch
-from training.nets.caae import Encoder, Generator, Restyle
+from training.game.step import Batch, StepContext
+from training.losses.caae import d_codes
+from training.nets.caae import Encoder, Generator, Restyle, code_discriminator
 from training.recipes import CATALOGUE
 from training.recipes.caae import AGES, CODE, PRIOR_SD, at_random_ages, examine, rotate
 
@@ -55,6 +56,19 @@ def test_a_row_is_made_from_its_picture_or_from_its_latent() -> None:
     made = Restyle(encoder, generator)(z, age, picture, torch.tensor([True, False]))
     assert torch.allclose(made[0], generator(encoder(picture), age)[0])
     assert torch.allclose(made[1], generator(z, age)[1])
+
+
+def test_d_of_codes_sees_how_wide_they_are() -> None:
+    """Codes of a tenth of the width get other logits: normalised apart from the prior, both batches would look the same."""
+    torch.manual_seed(0)
+    wide = 2 * torch.rand(64, CODE) - 1
+    nets = {"Dz": code_discriminator(CODE), "E": torch.nn.Identity()}
+
+    def losses(codes: torch.Tensor) -> torch.Tensor:
+        ctx = StepContext(nets, Batch(codes), {"z": wide}, step=0)
+        return d_codes(ctx).detach()
+
+    assert (losses(0.1 * wide) - losses(wide)).abs() > 1e-3
 
 
 def test_the_twin_lacks_the_term_that_spreads_the_codes() -> None:
