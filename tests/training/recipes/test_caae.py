@@ -74,7 +74,7 @@ def test_d_of_codes_sees_how_wide_they_are() -> None:
 def test_the_twin_lacks_the_term_that_spreads_the_codes() -> None:
     """Both rebuild and fool D; only one fools D of codes."""
     losses = [{p.name: str(p.loss) for p in CATALOGUE[name].players} for name in ("caae_small", "caae_narrow_small")]
-    assert losses[0]["EG"] == "rebuilding + 0.001 fooling_images + 0.01 fooling_codes"
+    assert losses[0]["EG"] == "rebuilding + 0.001 fooling_images + 0.1 fooling_codes"
     assert losses[1]["EG"] == "rebuilding + 0.001 fooling_images"
     assert [(loss["D"], loss["Dz"]) for loss in losses] == [("d_images", "d_codes")] * 2
 
