@@ -95,7 +95,9 @@ def lease_model(path: Path, *, rendezvous: socket.socket, slots: int, is_stoppin
         if isinstance(found, Exception):
             raise found
         table, work, done = descriptors
-        return LeasedModel(**found, lease=Lease(ours, map_table(found["card"], slots, table), work, done))
+        with open(table, "r+b", buffering=0):
+            mapped = map_table(found["card"], slots, table)
+        return LeasedModel(**found, lease=Lease(ours, mapped, work, done))
 
 
 def grant(connection: Connection[Any, Any], model: ModelFacts, slots: int, work: int) -> tuple[SlotTable, int]:
@@ -104,17 +106,19 @@ def grant(connection: Connection[Any, Any], model: ModelFacts, slots: int, work:
     Raises:
         OSError: the worker has ended, or the system gives no memory or descriptors.
     """
-    table, done = os.memfd_create("slots"), os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-    os.ftruncate(table, size_of(model.card, slots))
-    connection.send({field.name: getattr(model, field.name) for field in fields(ModelFacts)})
-    for descriptor in (table, work, done):
-        send_handle(connection, descriptor, None)
-    return map_table(model.card, slots, table), done
+    done = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    try:
+        with open(os.memfd_create("slots"), "r+b", buffering=0) as table:
+            table.truncate(size_of(model.card, slots))
+            connection.send({field.name: getattr(model, field.name) for field in fields(ModelFacts)})
+            for descriptor in (table.fileno(), work, done):
+                send_handle(connection, descriptor, None)
+            return map_table(model.card, slots, table.fileno()), done
+    except BaseException:
+        os.close(done)
+        raise
 
 
 def map_table(card: Card, count: int, memory: int) -> SlotTable:
-    """The slot table in a file in memory, whose descriptor is closed."""
-    try:
-        return SlotTable(card, count, mmap.mmap(memory, size_of(card, count)))
-    finally:
-        os.close(memory)
+    """The slot table in a file in memory; its descriptor is not needed any longer."""
+    return SlotTable(card, count, mmap.mmap(memory, size_of(card, count)))

@@ -21,7 +21,7 @@ def read_file(path: Path, limit: int, *, by: str = "") -> bytes:
         ModelError: it cannot be read, is no regular file, or does not have 1..``limit`` bytes.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ModelError("it must be a regular file")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 from contract import Array, Inputs, Normal, draw
 from serving.engine.batcher import Batcher
 from serving.engine.host import Host
-from serving.engine.lease import LeasedModel, lease_model
+from serving.engine.lease import LeasedModel, grant, lease_model
 from serving.engine.shared import SharedBackend
 from serving.errors import EngineLost, InternalProblem, ModelError, NonFinite, QueueFull
 from serving.model.load import Model
@@ -202,6 +204,19 @@ def test_a_refused_file_is_the_error_of_a_local_load(engine: Engine) -> None:
     with pytest.raises(ModelError, match="nothing: refused"):
         engine.lease("nothing")
     assert engine.lease().card.name == "grey"
+
+
+def test_a_worker_that_leaves_while_its_model_loads_leaves_nothing_open(models: dict[str, Model]) -> None:
+    """A lease that cannot be sent costs the engine no descriptor: workers may crash and come back any number of times."""
+    ours, theirs = Pipe()
+    theirs.close()
+    work = os.eventfd(0)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(BrokenPipeError):
+        grant(ours, models["grey"], SLOTS, work)
+    assert os.listdir("/proc/self/fd") == before
+    os.close(work)
+    ours.close()
 
 
 def test_a_model_is_let_go_with_its_last_lease(engine: Engine, models: dict[str, Model]) -> None:

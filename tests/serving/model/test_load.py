@@ -242,10 +242,12 @@ def test_points_may_differ_by_a_ten_thousandth() -> None:
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
 def test_a_path_that_is_no_file_is_refused_without_waiting(make: Callable[[Path], None], tmp_path: Path) -> None:
-    """A pipe or a folder in a model's place is refused at once."""
+    """A pipe or a folder in a model's place is refused at once, and is not left open."""
     make(tmp_path / "m.onnx")
+    before = os.listdir("/proc/self/fd")
     with pytest.raises(ModelError, match="regular file|directory"):
         load_model(tmp_path / "m.onnx", "cpu")
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
