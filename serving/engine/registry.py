@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass
 
 from serving.engine.batcher import Batcher
@@ -54,6 +54,10 @@ class Registry(Mapping[str, ModelEntry]):
     def __len__(self) -> int:
         return len(self._current)
 
+    def values(self) -> ValuesView[ModelEntry]:
+        """The models of this moment, also for a thread that iterates over them during a reload."""
+        return self._current.values()
+
     def by_digest(self, digits: str) -> ModelEntry:
         """The model whose digest begins with these hexadecimal digits.
 
@@ -91,8 +95,9 @@ class Registry(Mapping[str, ModelEntry]):
         self._replaced = [other for other in self._replaced if not other.is_lost]
         returning = [other for other in self._replaced if other.model.digest == model.digest]
         self._replaced = [other for other in self._replaced if other not in returning]
-        self._current = {(model.card.name if name == replaced else name): other for name, other in self._current.items()}
-        self._current[model.card.name] = returning[0] if returning else entry
+        current = {(model.card.name if name == replaced else name): other for name, other in self._current.items()}
+        current[model.card.name] = returning[0] if returning else entry
+        self._current = current  # as a whole: threads may be iterating over the old one
         self._gone.discard(model.digest)
         if old is not None and not old.is_lost:
             self._replaced.append(old)

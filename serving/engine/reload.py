@@ -54,7 +54,7 @@ class Reloader:
     Args:
         registry: the models in service.
         names: name of the model in each file, as loaded at the start.
-        load: reads and checks a file; called in a thread; raises ``StartError``.
+        load: reads and checks a file; called in a thread; any exception refuses the file.
         settings: model paths, and the interval of the checks.
         metrics: counts outcomes.
         announce: called with each model put into service.
@@ -138,10 +138,11 @@ class Reloader:
         self._loaded[path] = current  # a refused file is not loaded again until it changes
         try:
             return await asyncio.get_running_loop().run_in_executor(None, self._load, path)
-        except StartError as error:
+        except Exception as error:  # also one that is no refusal, such as a lack of descriptors: `watch` must go on
             if isinstance(error, Nondeterministic):
                 self._metrics.record_nondeterminism(self._names.get(path, path.stem))
-            return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=str(error)))
+            reason = str(error) if isinstance(error, StartError) else f"{path}: {error!r}"
+            return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
 
     def _put_all(self, entries: dict[Path, ModelEntry], files: list[Path]) -> dict[Path, str]:
         """Serve loaded models, except those whose name another file has; the reasons of the exceptions.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import http.client
 import json
@@ -15,6 +16,7 @@ import pytest
 
 from contract import Image, Normal
 from serving.app import create_app
+from serving.engine.registry import ModelEntry
 from serving.engine.reload import Outcome, Reloader
 from serving.errors import TooManyTries, Unauthorised
 from serving.http.asgi import ASGIApp
@@ -136,6 +138,31 @@ def test_a_broken_file_replaces_nothing(app: ASGIApp, home: Path, name: str) -> 
     assert [outcome.result for outcome in reload(app)] == ["swapped"]
 
 
+def test_a_fault_of_the_machine_does_not_end_the_watch(home: Path) -> None:
+    """A file whose load fails by something else than a refusal is refused, and the next file is served."""
+    app = make_app(home, watch_seconds=0.01)
+    reloader: Reloader = app.flask.extensions["serving"].reloader
+    load = reloader._load
+    faults: list[Exception] = [OSError(errno.EMFILE, "Too many open files")]
+
+    def load_or_fail(path: Path) -> ModelEntry:
+        if faults:
+            raise faults.pop()
+        return load(path)
+
+    async def play() -> None:
+        watch = asyncio.create_task(reloader.watch())
+        for seed, result in ((1, "refused"), (2, "swapped")):
+            replace_file(home, retrained(seed))
+            while not swaps(app, result):
+                assert not watch.done()
+                await asyncio.sleep(0.01)
+        watch.cancel()
+
+    reloader._load = load_or_fail
+    service_of(app).portal.run(asyncio.wait_for(play(), TIMEOUT))
+
+
 def test_a_pipe_or_a_missing_file_replaces_nothing(app: ASGIApp, home: Path) -> None:
     """F-10: a pipe instead of the file does not block the service, and a missing file does not end it."""
     before = ask(app, "seed=42")
@@ -172,6 +199,17 @@ def test_a_model_may_come_back_in_another_file(two: ASGIApp, tmp_path: Path) -> 
     replace_file(tmp_path / "a.onnx", retrained(6, "a"))
     assert [outcome.result for outcome in reload(two)] == ["refused", "unchanged", "unchanged"]
     assert served(two) == after
+
+
+def test_a_list_of_the_models_is_that_of_one_moment(two: ASGIApp, tmp_path: Path) -> None:
+    """A thread that lists the models while a reload renames one meets no missing name."""
+    listed = iter(service_of(two).registry.values())
+    next(listed)
+    files = sorted(tmp_path.glob("*.onnx"))
+    for number, path in enumerate(files):
+        replace_file(path, retrained(number, f"renamed-{number}"))
+    assert [outcome.result for outcome in reload(two)] == ["swapped", "swapped"]
+    assert next(listed).model.card.name not in service_of(two).registry
 
 
 def test_two_files_may_exchange_their_models(two: ASGIApp, tmp_path: Path) -> None:
