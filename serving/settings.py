@@ -131,7 +131,7 @@ Field = tuple[Parse, str]
 
 def _integer(low: int, high: int) -> Field:
     def parse(text: str) -> int | None:
-        is_number = re.fullmatch(r"0|[1-9][0-9]{0,11}", text, re.ASCII)
+        is_number = re.fullmatch(r"0|[1-9][0-9]{0,12}", text, re.ASCII)
         return int(text) if is_number and low <= int(text) <= high else None
 
     return parse, f"an integer {low}..{high}"

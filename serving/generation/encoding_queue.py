@@ -38,7 +38,9 @@ class EncodingQueue:
         if self._bytes and self._bytes + size > self._max_bytes:
             raise QueueFull(self._max_bytes, "bytes wait to be encoded")
         self._bytes += size
+        waiting = [encode]
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: waiting.pop()())
         finally:
+            waiting.clear()  # the executor keeps a cancelled call until its turn; it must not keep the rows
             self._bytes -= size

@@ -257,7 +257,7 @@ def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
     if timeout_ms is None:
         return limit
     if not MILLISECONDS.fullmatch(timeout_ms):
-        raise BadParameter("X-Request-Timeout-Ms", timeout_ms, "an integer from 1")
+        raise BadParameter("X-Request-Timeout-Ms", timeout_ms, "an integer 1..999999999")
     return min(int(timeout_ms) / 1000, limit)
 
 

@@ -61,6 +61,13 @@ def test_a_wrong_value_is_refused(variable: str, value: str) -> None:
     assert str(refusal.value).endswith(f", got {ascii(value)}")
 
 
+def test_the_greatest_value_is_one_of_the_allowed() -> None:
+    """The bound that a refusal names can be set: 2**40 bytes have thirteen digits."""
+    assert from_environ({"GAN_CACHE_BYTES": str(2**40)}).cache_bytes == 2**40
+    with pytest.raises(SettingError, match=f"0..{2**40}, got"):
+        from_environ({"GAN_CACHE_BYTES": str(2**40 + 1)})
+
+
 def test_every_setting_has_a_variable() -> None:
     """Each field of the settings is a variable, and has an invalid value in this test."""
     assert {f"GAN_{field.name.upper()}" for field in fields(Settings)} == {*WRONG, "GAN_ADMIN_TOKEN"}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import tarfile
+import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +20,7 @@ from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.generate import RequestHeaders, Service, generate
 from serving.generation.interpolate import walk
 from serving.model.load import Model
+from tests.harness.processes import TIMEOUT
 from tests.serving.client import fetch
 
 
@@ -75,3 +80,33 @@ def test_what_takes_long_is_encoded_in_a_thread(
         service = replace(make_service(), encoding=EncodingQueue(threads=threads))
         assert service.portal.run(make(service, query, RequestHeaders())).status == 200
         assert bool(threads.overrides) == is_threaded
+
+
+def test_a_cancelled_answer_that_waits_is_let_go() -> None:
+    """Rows of requests whose clients have left take no memory behind an answer that takes long to encode."""
+    begun, let = threading.Event(), threading.Event()
+
+    def encode_slowly() -> bytes:
+        begun.set()
+        assert let.wait(TIMEOUT)
+        return b"body"
+
+    async def play() -> None:
+        queue = EncodingQueue(max_bytes=100)
+        slow = asyncio.create_task(queue.run(encode_slowly, 100 - 8))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        rows = np.zeros(8, np.uint8)
+        kept = weakref.ref(rows)
+        waiting = asyncio.create_task(queue.run(rows.tobytes, rows.nbytes))
+        del rows
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        del waiting
+        gc.collect()
+        assert kept() is None
+        let.set()
+        assert await slow == b"body"
+
+    asyncio.run(play())
