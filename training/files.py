@@ -73,9 +73,10 @@ def locked(folder: Path) -> Iterator[None]:
     """
     descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(f"another job is at work in {folder}") from None
         yield
-    except BlockingIOError:
-        raise TrainingError(f"another job is at work in {folder}") from None
     finally:
         os.close(descriptor)

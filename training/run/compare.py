@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from training.data import DataSet
+from training.errors import TrainingError
 from training.export.sample_grid import sampler_of
 from training.files import write_json
 from training.game.loop import Game
@@ -72,6 +73,9 @@ class Reconstruct:
     """Device; auto is CUDA where there is a GPU."""
 
     def __call__(self, console: Console) -> int:
+        for name, least in (("images", 2), ("steps", 0), ("restarts", 1)):  # one image has no standard error
+            if (value := getattr(self, name)) < least:
+                raise TrainingError(f"--{name} must be at least {least}, got {value}")
         context = JobContext(run=self.run, device=device_of(self.device), environ=os.environ, console=console)
         run_reconstruction(context, images=self.images, search=Search(steps=self.steps, restarts=self.restarts))
         return 0

@@ -93,9 +93,11 @@ class Complete:
         if self.test < 0 or self.weight < 0:
             raise TrainingError("--test and --weight must not be negative")
         folder = self.model if self.model.is_dir() else self.model.parent
+        out = self.out or folder / f"completed-{self.mask}"
+        if any(path.resolve() == (out / f"{path.stem}.png").resolve() for path in self.pictures):
+            raise TrainingError(f"--out {out} holds the pictures themselves, which would be replaced: name another folder")
         context = JobContext(run=folder, device=device_of(self.device), environ=os.environ, console=console)
         generator = open_generator(self.model, context)
-        out = self.out or folder / f"completed-{self.mask}"
         out.mkdir(parents=True, exist_ok=True)
         if self.test:
             self._measure(generator, context, out)
@@ -129,7 +131,11 @@ class Complete:
         test = load(data, split="test", size=size, environ=context.environ).to(context.device)
         wanted = test.items[: self.test]
         asked = {
-            "model": {"name": generator.card.name, "steps": generator.card.steps},
+            "model": {
+                "name": generator.card.name,
+                "steps": generator.card.steps,
+                "discriminator": generator.doubt is not None,
+            },
             "data": data,
             "samples": len(wanted),
             "search": {name: getattr(self, name) for name in ("mask", "steps", "rate", "weight", "starts", "seed")},

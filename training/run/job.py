@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import time
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -24,7 +22,7 @@ from training.game.batches import Batches
 from training.game.check import check_shapes
 from training.game.loop import Game, play
 from training.game.precision import resolve_precision
-from training.game.recipe import Recipe, Variant
+from training.game.recipe import Variant
 from training.report import Progress
 from training.run import checkpoint
 from training.run.choice import choose, require_best, require_kid
@@ -34,11 +32,14 @@ from training.run.context import JobContext
 from training.run.keeping import Keeper
 from training.run.ranks import count_ranks, share_config, share_state
 from training.run.variants import MODEL as MODEL
-from training.run.variants import model_of, variant_of
+from training.run.variants import model_name, model_of, variant_of
 
 EXAMINATION = "examination.json"
-MOST_NAME = 64
-"""Letters of a model's name, at most; see ``contract.check_names``."""
+OF_THE_NETS = (
+    *(FILE, OLD_FILE, MODEL, "model-*.onnx", "checkpoint-*.pt", checkpoint.BEST, "traversal-*.png"),
+    *(EXAMINATION, "scores*.json", "reconstruction.json", "gmam-*.json", "completed-*/completion.json"),
+)
+"""What a run directory holds of its nets and of what was measured of them; the recorder removes what it wrote itself."""
 
 
 def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> bool:
@@ -230,12 +231,6 @@ def _play_kept(game: Game, keeper: Keeper, context: JobContext, progress: Progre
     return True
 
 
-def model_name(recipe: Recipe, data: DataSet) -> str:
-    """Name of the model in requests: what a folder's name has besides letters, digits, dots and dashes becomes a dash."""
-    plain = unicodedata.normalize("NFKD", data.name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{recipe.name}-{plain}")[:MOST_NAME].rstrip("-")
-
-
 def export_game(game: Game, data: DataSet, context: JobContext, variant: Variant | None = None) -> Path:
     """Write the generator that the recipe exports into the run directory, or a variant of it next to that.
 
@@ -257,7 +252,7 @@ def export_game(game: Game, data: DataSet, context: JobContext, variant: Variant
 def card_of(game: Game, data: DataSet) -> Card:
     """The card of the game's present state, without goldens."""
     return Card(
-        name=model_name(game.recipe, data),
+        name=model_name(game.recipe.name, data),
         recipe=game.recipe.name,
         paper=game.recipe.paper,
         latents=game.latents,
@@ -292,6 +287,6 @@ def _refuse_other_config(config: RunConfig, run: Path) -> None:
 
 
 def _forget(run: Path) -> None:
-    files = (FILE, OLD_FILE, MODEL, EXAMINATION, checkpoint.BEST)
-    for path in (*run.glob("checkpoint-*.pt"), *(run / name for name in files)):
-        path.unlink(missing_ok=True)
+    for pattern in OF_THE_NETS:
+        for path in run.glob(pattern):
+            path.unlink()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import replace
 
 from contract import Card
@@ -14,6 +16,14 @@ from training.game.recipe import Recipe, Variant
 
 MODEL = "model.onnx"
 """File of a recipe's own model in a run directory."""
+MOST_NAME = 64
+"""Letters of a model's name, at most; see ``contract.check_names``."""
+
+
+def model_name(recipe: str, data: DataSet) -> str:
+    """Name of the model in requests: what a folder's name has besides letters, digits, dots and dashes becomes a dash."""
+    plain = unicodedata.normalize("NFKD", data.name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{recipe}-{plain}")[:MOST_NAME].rstrip("-")
 
 
 def variant_of(recipe: Recipe, name: str) -> Variant:
@@ -34,5 +44,5 @@ def model_of(game: Game, data: DataSet, card: Card, variant: Variant | None) -> 
         return sampler_of(game, data), card, MODEL
     latents = variant.latents(len(data.classes))
     sampler = sampler_for(data, variant.sampler(game.sampling_nets()), tuple(latents), game.recipe.pixels)
-    name, classes = f"{card.recipe}-{variant.name}-{data.name}", variant.classes or card.classes
+    name, classes = model_name(f"{card.recipe}-{variant.name}", data), variant.classes or card.classes
     return sampler, replace(card, name=name, latents=latents, classes=classes), f"model-{variant.name}.onnx"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -10,12 +11,13 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from contract import Categorical, card_from_metadata
+from contract import Categorical, card_from_metadata, check_names
 from tests.training.conftest import shortened, tiny_config, tiny_context, train_tiny
 from training.__main__ import main
 from training.metrics.rows import PARITY, _grouping
 from training.recipes import CATALOGUE
-from training.run.job import MODEL, open_run
+from training.run.job import MODEL, card_of, open_run
+from training.run.variants import model_of, variant_of
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,15 @@ def test_another_classifier_is_a_second_file_of_the_same_generator(run: Path, ca
     g = {weight.detach().numpy().tobytes() for weight in game.nets["G"].parameters() if weight.dim() > 1}
     assert g <= weights[0] & weights[1]
     assert weights[0] != weights[1]
+
+
+def test_a_variant_has_a_name_that_can_stand_in_a_url(run: Path) -> None:
+    """Of data from a folder, too, whose name has a colon and may have anything."""
+    game, data = open_run(tiny_context(run))
+    mine = replace(data, name="folder:my digits")
+    _, card, _ = model_of(game, mine, card_of(game, mine), variant_of(game.recipe, "parity"))
+    check_names(card)
+    assert card.name == "ppgn_small-parity-folder-my-digits"
 
 
 @pytest.mark.parametrize(("recipe", "known"), [("ppgn_small", "parity, no-prior"), ("toy1d", "none")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from rich.console import Console
 
 from tests.training.conftest import tiny_context
 from training.errors import CheckpointError, OutOfMemory, TrainingError
-from training.files import remove_leftovers, write_whole
+from training.files import locked, remove_leftovers, write_whole
 from training.report.journal import read_rows
 from training.run import job
 from training.run.checkpoint import BEST, load_newest, save
@@ -246,14 +247,27 @@ def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
     assert not (tmp_path / MODEL).exists()
 
 
+def test_only_the_lock_itself_is_taken_for_another_job(tmp_path: Path) -> None:
+    """An output that may not block raises the error of a lock that is held: the job that meets it keeps its own error."""
+    with pytest.raises(BlockingIOError, match="could not complete"), locked(tmp_path):
+        raise BlockingIOError(errno.EAGAIN, "write could not complete without blocking")
+
+
 @pytest.mark.usefixtures("no_export")
 def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
-    """A run directory belongs to one config, until it is replaced on purpose."""
+    """A run directory belongs to one config, until it is replaced on purpose, and with it what was measured of its nets."""
     context = tiny_context(tmp_path)
     train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
     with pytest.raises(TrainingError, match="another run.*--fresh"):
         train(RunConfig(recipe="toy1d", steps=2, batch=4), context)
+    (tmp_path / "completed-left").mkdir()
+    measured = [tmp_path / name for name in ("scores.json", "gmam-a.json", "model-x.onnx", "completed-left/completion.json")]
+    for path in measured:
+        path.write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
     assert train(RunConfig(recipe="toy1d", steps=2, batch=4), context, is_fresh=True)
+    assert not any(path.exists() for path in measured)
+    assert (tmp_path / "notes.txt").exists()
 
 
 @pytest.mark.usefixtures("no_export")

@@ -85,6 +85,13 @@ def test_a_path_that_leads_nowhere_is_one_sentence(
     assert f"error: {f'folder:{path}'!r} is no folder: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "value", "least"), [("images", 1, 2), ("steps", -1, 0), ("restarts", 0, 1)])
+def test_a_search_of_nothing_is_one_sentence(name: str, value: int, least: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mean over no image, no start or no step has no value, and one image no error."""
+    assert command.main(["reconstruct", "runs/none", f"--{name}", str(value)]) == 2
+    assert f"--{name} must be at least {least}, got {value}" in capsys.readouterr().err
+
+
 def test_a_model_without_a_card_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``complete`` of an ONNX file that is not of this project."""
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), tmp_path / "other.onnx")

@@ -79,12 +79,22 @@ def test_test_images_are_measured(run: Path, tmp_path: Path, capsys: pytest.Capt
     assert "with a discriminator, 10 starts a picture" in said.out
 
 
+def test_a_search_is_not_repeated_nor_taken_for_another(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The model file, which has no discriminator, is searched anew where the run was; the same search is not."""
+    said = []
+    for model in (run, run, run / MODEL):
+        assert command.main(["complete", str(model), "--test", "1", "--steps", "1", "--mask", "grid"]) == 0
+        said.append("holds this search" in capsys.readouterr().out)
+    assert said == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         ([], "complete needs pictures, or --test"),
         (["x.png", "--test", "3"], "complete needs pictures, or --test"),
         (["--test", "3", "--steps", "0"], "--steps must be above 0, got 0"),
+        (["a/x.png", "--out", "a"], "--out a holds the pictures themselves"),
         (["nothing.png"], "nothing.png cannot be read (No such file or directory)"),
     ],
 )
