@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from training.data import DataSet
 from training.errors import NonFinite, TrainingError
 from training.game.loop import Game, play
-from training.game.stacked import stack
+from training.game.stacked import StackedGame, stack
 from training.report import Progress
 from training.run.collapse import make_evaluator
 from training.run.config import RunConfig
@@ -119,15 +119,17 @@ def _play_all(runs: Sequence[_Run], context: JobContext, progress: Progress) -> 
         first = min(run.game.step for run in going)
         behind = [run for run in going if run.game.step == first]
         until = min((run.game.step for run in going if run.game.step > first), default=steps)
-        failed |= _play_together(behind, until, context, progress)
+        together = stack([run.game for run in behind])
+        with suppress(NonFinite):  # when all of them have failed; those of the other steps go on
+            _play_together(together, behind, until, context, progress)
+        failed |= together.failed
         if context.is_stopped():
             break
     return failed
 
 
-def _play_together(runs: Sequence[_Run], until: int, context: JobContext, progress: Progress) -> dict[int, NonFinite]:
-    """Train games that are at one step until another; returns those that failed, by seed."""
-    together = stack([run.game for run in runs])
+def _play_together(together: StackedGame, runs: Sequence[_Run], until: int, context: JobContext, progress: Progress) -> None:
+    """Train the stacked games of some runs until a step."""
     for step in play(together, until):
         is_stopped, is_asked = context.is_stopped(), context.is_save_requested()
         if is_stopped or is_asked or step == until or runs[0].keeper.is_due(step):
@@ -139,7 +141,6 @@ def _play_together(runs: Sequence[_Run], until: int, context: JobContext, progre
         if is_stopped and step < runs[0].game.recipe.steps:
             progress.say(f"stopped at step {step}; it goes on from there when it is started again")
             break
-    return together.failed
 
 
 def _mean(records: Sequence[Mapping[str, float]]) -> Mapping[str, float]:

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.training.conftest import tiny_context
 from training.__main__ import main
-from training.errors import TrainingError
+from training.errors import NonFinite, TrainingError
+from training.game.stacked import StackedGame
+from training.run import job, seeds
 from training.run.config import RunConfig
 from training.run.job import MODEL, open_run, train
 from training.run.seeds import parse_seeds, run_of, train_seeds
@@ -45,6 +48,25 @@ def test_runs_that_stand_at_different_steps_end_together(tmp_path: Path) -> None
         assert [path.name for path in sorted((run / "samples").iterdir())][-1] == "step-000004.png"
     assert train(RunConfig(recipe="toy1d", steps=5, seed=3), tiny_context(run_of(out, 3)))
     assert json.loads((run_of(out, 3) / "config.json").read_text())["together"] == [0, 3]
+
+
+@pytest.mark.slow
+def test_a_seed_that_fails_behind_the_others_stops_none_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One seed stands at an earlier step and has a loss that is not finite: the other one is trained to the end first."""
+
+    def check_finite(game: StackedGame, *_: object) -> None:
+        if [one.seed for one in game.games] == [0]:
+            game._note_failures("D", torch.tensor([torch.nan]))
+
+    exported = []
+    for module in (job, seeds):  # an export takes most of the time
+        monkeypatch.setattr(module, "export_game", lambda game, *_: exported.append((game.seed, game.step)))
+    out = tmp_path / "toy"
+    train(RunConfig(recipe="toy1d", steps=2, seed=3), tiny_context(run_of(out, 3)))
+    monkeypatch.setattr(StackedGame, "check_finite", check_finite)
+    with pytest.raises(NonFinite, match="D of seed 0"):
+        train_seeds(TOY, (0, 3), tiny_context(out))
+    assert exported == [(3, 2), (3, 4)]
 
 
 @pytest.mark.slow
