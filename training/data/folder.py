@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -163,8 +164,9 @@ def _key(pictures: list[Picture], size: int) -> str:
     """What decoded pictures depend on: names, places, lengths and times of the files, the size, and the decoder."""
     digest = hashlib.sha256(repr((size, PIL.__version__)).encode())
     for picture in pictures:
-        status = os.stat(picture.file)
-        digest.update(repr((str(picture.path), picture.place, status.st_size, status.st_mtime_ns)).encode())
+        with suppress(OSError):  # a file that is not there is listed when it is decoded
+            status = os.stat(picture.file)
+            digest.update(repr((str(picture.path), picture.place, status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()[:16]
 
 

@@ -26,10 +26,10 @@ def read_shards(name: str, root: Path, shards: list[str], bad: list[BadFile]) ->
     pictures: list[Picture] = []
     classes: dict[tuple[str, str], str] = {}
     for shard in sorted(shards):
-        if not is_whole(root / shard):
-            bad.append(BadFile(PurePosixPath(shard), "has no end of a tar file: it is cut, compressed, or no tar file"))
-            continue
         try:
+            if not is_whole(root / shard):
+                bad.append(BadFile(PurePosixPath(shard), "has no end of a tar file: it is cut, compressed, or no tar file"))
+                continue
             with tarfile.open(root / shard, "r:") as archive:
                 for member in archive:
                     path = PurePosixPath(shard, member.name)
@@ -42,7 +42,8 @@ def read_shards(name: str, root: Path, shards: list[str], bad: list[BadFile]) ->
                     elif path.suffix.lower() in SUFFIXES:
                         pictures.append(Picture(path, root / shard, (member.offset_data, member.size)))
         except (tarfile.TarError, OSError) as error:
-            bad.append(BadFile(PurePosixPath(shard), f"cannot be read ({first_line(error)})"))
+            reason = getattr(error, "strerror", None) or first_line(error)
+            bad.append(BadFile(PurePosixPath(shard), f"cannot be read ({reason})"))
     pictures.sort(key=lambda picture: picture.path.parts)
     if not classes:
         return pictures, []

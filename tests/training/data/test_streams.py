@@ -153,6 +153,18 @@ def test_wrong_files_are_listed_from_all_blocks(pictures: Path, tmp_path: Path) 
         load_from(pictures, tmp_path)
 
 
+@pytest.mark.usefixtures("streaming")
+def test_links_that_lead_nowhere_are_named(pictures: Path, tmp_path: Path) -> None:
+    """Also in a folder larger than memory, and of shards."""
+    (pictures / "cat" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    (shards / "gone.tar").symlink_to(tmp_path / "nothing.tar")
+    for place, name in ((pictures, "cat/gone.png"), (shards, "gone.tar")):
+        with pytest.raises(DataError, match=f"but 1 cannot be: '{name}' cannot be read .No such file or directory"):
+            load(f"folder:{place}", size=8, environ={"XDG_CACHE_HOME": str(tmp_path)})
+
+
 def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
     """Where the file is written through its map, the process would end by a signal."""
     (tmp_path / ITEMS).symlink_to("/dev/full")
