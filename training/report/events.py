@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 FILE_NAME = "events.out.tfevents"
@@ -48,16 +49,22 @@ class Events:
 
 
 def _size_until(path: Path, last_step: int) -> int:
-    """Bytes of ``path`` before the first event that is torn or past ``last_step``.
+    """Bytes of ``path`` before the first event that is torn, damaged or past ``last_step``.
 
     A record is its length (uint64), the length's checksum, the event and the event's checksum (uint32 each).
     """
     data = path.read_bytes() if path.exists() else b""
     start = 0
     while start + 12 <= len(data):
-        (length,) = struct.unpack_from("<Q", data, start)
+        length, checksum = struct.unpack_from("<QI", data, start)
         end = start + 12 + length + 4
-        if end > len(data) or Event.FromString(data[start + 12 : end - 4]).step > last_step:
+        if checksum != masked_crc32c(data[start : start + 8]) or end > len(data):
+            break
+        try:
+            event = Event.FromString(data[start + 12 : end - 4])
+        except Exception:  # protobuf's errors share no base class
+            break
+        if event.step > last_step:
             break
         start = end
     return start

@@ -37,6 +37,7 @@ class Recorder:
         run: Path,
         *,
         from_step: int = 0,
+        from_images: int = 0,
         backdrop: np.ndarray | None = None,
         region: Region | None = None,
         watch: MetricsSink = null_sink,
@@ -47,6 +48,7 @@ class Recorder:
         Args:
             run: the run directory.
             from_step: 0 starts afresh and removes an earlier run's record; n > 0 resumes and removes what is past step n.
+            from_images: real images that the run has seen by that step.
             backdrop: real points [m,k] or sequences [m,t] for the plots of samples that are no images.
             region: the least and the greatest value per component that those plots show.
             watch: called for each logged step, and first for the last one of an earlier process.
@@ -62,7 +64,7 @@ class Recorder:
         _drop_pictures(run, last_step)
         now_s = clock()
         self._started_s = now_s - (last_timing["wall_s"] if last_timing else 0.0)
-        self._previous = (now_s, from_step, last_stats["images"] if last_stats else 0)
+        self._previous = (now_s, from_step, from_images)
         if last_stats:
             scalars = {
                 name: value for name, value in last_stats.items() if name not in ("step", "images") and value is not None

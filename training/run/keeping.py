@@ -29,7 +29,14 @@ class Keeper:
         """Args: ``say`` prints a warning."""
         self._game, self._data, self._context, self._evaluate, self._say = game, data, context, evaluate, say
         points = None if data.is_image else data.items[:2000].cpu().numpy()
-        self._recorder = Recorder(context.run, from_step=game.step, backdrop=points, region=data.region, watch=context.watch)
+        self._recorder = Recorder(
+            context.run,
+            from_step=game.step,
+            from_images=game.images,
+            backdrop=points,
+            region=data.region,
+            watch=context.watch,
+        )
         steps = game.recipe.steps
         self._sampled_every = max(1, steps // context.grids)
         self._evaluated_every = max(1, steps // context.checkpoints)

@@ -24,7 +24,7 @@ from training.data import DataSet
 from training.errors import ExportError
 from training.export.fold_batchnorm import fold_batch_norm
 from training.export.sample_grid import sampler_of
-from training.export.to_onnx import export
+from training.export.to_onnx import OPSET, _parity, export
 from training.game.loop import Game
 from training.nets import conditional, conv, information, mlp, weight_norm
 from training.run.job import MODEL, card_of, export_run, set_up
@@ -193,6 +193,20 @@ def test_a_generator_that_gives_nan_is_not_exported(picture_folder: Path, tmp_pa
     with pytest.raises(ExportError, match="NaN"):
         export(sampler, card_of(game, data), tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_graph_that_gives_nan_where_torch_does_not_is_refused(picture_folder: Path, tmp_path: Path) -> None:
+    """NaN in onnxruntime alone is a difference, too."""
+    game, data = game_of("toy1d", picture_folder, tmp_path)
+    sampler, card = sampler_of(game, data), card_of(game, data)
+    value = onnx.helper.make_tensor_value_info
+    z, points = value("z", onnx.TensorProto.FLOAT, ["n", 1]), value("points", onnx.TensorProto.FLOAT, ["n", 1])
+    nodes = [onnx.helper.make_node("Sub", ["z", "z"], ["zero"]), onnx.helper.make_node("Div", ["zero", "zero"], ["points"])]
+    graph = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "g", [z], [points]), opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10
+    )
+    with pytest.raises(ExportError, match="differs from torch by nan"):
+        _parity(sampler, graph, graph, card, tolerance=1e-4)
 
 
 def test_grey_levels_are_rounded_half_to_even_and_bounded() -> None:

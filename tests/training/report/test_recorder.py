@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from training.report import Recorder
 
@@ -40,6 +42,13 @@ def event_values(run: Path) -> dict[str, list[Any]]:
 
 def pictures(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.suffix in (".png", ".webp")}
+
+
+def event_record(event: bytes) -> bytes:
+    """A record whose checksums are right."""
+    file = io.BytesIO()
+    RecordWriter(file).write(event)
+    return file.getvalue()
 
 
 def ticking(*times_s: float) -> Callable[[], float]:
@@ -89,6 +98,16 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, torn: int) -> None
     assert (tmp_path / "resumed/stats.jsonl").read_bytes() == (tmp_path / "unbroken/stats.jsonl").read_bytes()
     assert event_values(tmp_path / "resumed") == event_values(tmp_path / "unbroken")
     assert pictures(tmp_path / "resumed") == pictures(tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize("damage", [64 * b"\0", event_record(10 * b"\xff"), b"\xff" * 64], ids=["zeros", "event", "length"])
+def test_events_behind_damage_are_dropped(tmp_path: Path, damage: bytes) -> None:
+    """What a loss of power leaves at the end of the file, zeros or garbage, does not hide the events of the resumed run."""
+    play(Recorder(tmp_path), range(10, 31, 10))
+    with (tmp_path / "events.out.tfevents").open("ab") as file:
+        file.write(damage)
+    Recorder(tmp_path, from_step=30).log(40, 2560, {"D/loss": 1.0})
+    assert [step for step, _ in event_values(tmp_path)["D/loss"]] == [10, 20, 30, 40]
 
 
 @pytest.mark.parametrize("cut", [1, 5, 12, 30])
@@ -143,17 +162,20 @@ def test_a_value_that_is_not_finite_is_null(tmp_path: Path) -> None:
 
 
 def test_timings_hold_the_clock_and_a_resume_goes_on_from_them(tmp_path: Path) -> None:
-    """Wall seconds count on over a resume, without the time in between, and a step has one line however often it is logged."""
+    """Wall seconds count on over a resume, without the time in between, and a step has one line however often it is logged.
+
+    A run may stop between two records: what it did since the last one is no part of the first rate after the resume.
+    """
     first = Recorder(tmp_path, clock=ticking(100, 102, 106))
     first.log(10, 640, {})
     first.log(20, 1280, {})
     first.log(20, 1280, {"alarm/entropy": 2.3})
-    Recorder(tmp_path, from_step=20, clock=ticking(5000, 5005)).log(30, 1920, {})
+    Recorder(tmp_path, from_step=25, from_images=1600, clock=ticking(5000, 5005)).log(30, 1920, {})
     rows = [json.loads(line) for line in (tmp_path / "timings.jsonl").read_text().splitlines()]
     assert rows == [
         {"step": 10, "wall_s": 2.0, "steps_per_s": 5.0, "images_per_s": 320.0},
         {"step": 20, "wall_s": 6.0, "steps_per_s": 2.5, "images_per_s": 160.0},
-        {"step": 30, "wall_s": 11.0, "steps_per_s": 2.0, "images_per_s": 128.0},
+        {"step": 30, "wall_s": 11.0, "steps_per_s": 1.0, "images_per_s": 64.0},
     ]
 
 
