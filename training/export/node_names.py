@@ -25,10 +25,10 @@ def name_by_module(graph: onnx.GraphProto) -> None:
         modules = _modules(node.metadata_props)
         if modules is None:
             continue
-        name = "/".join(part for part in (_inside(modules[-1] if modules else ""), node.op_type) if part)
+        name = "/".join(part for part in (inside(modules[-1] if modules else ""), node.op_type) if part)
         counts[name] += 1
         node.name = name if counts[name] == 1 else f"{name}_{counts[name]}"
-    names = {weight.name: _inside(weight.name) for weight in graph.initializer}
+    names = {weight.name: inside(weight.name) for weight in graph.initializer}
     taken = {value for node in graph.node for value in (*node.input, *node.output)}
     names = {old: new for old, new in names.items() if new != old and new not in taken}
     for weight in graph.initializer:
@@ -43,7 +43,7 @@ def _modules(entries: Iterable[onnx.StringStringEntryProto]) -> list[str] | None
     return None if text is None else [str(scope) for scope in ast.literal_eval(text)][1:-1]
 
 
-def _inside(name: str) -> str:
+def inside(name: str) -> str:
     """A module's name as the generator knows it."""
     for wrapper in WRAPPERS:
         name = "" if name == wrapper.removesuffix(".") else name.removeprefix(wrapper)

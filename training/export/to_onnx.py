@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +48,7 @@ PARITY_VALUES = 64 * 64 * 3
 PARITY_BATCHES = (1, 2, 7)
 FLOAT_TOLERANCE = 1e-4
 """Greatest difference allowed between torch and onnxruntime, relative to the output's range (images) or to 1 + |value|."""
+Tracer = Callable[[nn.Module, Mapping[str, Tensor], str], onnx.ModelProto]
 Upsampling = Literal["convtranspose", "depthtospace"]
 """How transposed convolutions of stride 2 are written. As they are, they are faster on a CPU; rewritten, they are the same."""
 
@@ -60,6 +61,7 @@ def export(
     upsampling: Upsampling = "convtranspose",
     fold: bool = True,
     tolerance: float = FLOAT_TOLERANCE,
+    tracer: Tracer | None = None,
 ) -> dict[str, float]:
     """Write the sampler as ``path``, with ``card`` and its goldens inside, once it was seen to do what torch does.
 
@@ -70,6 +72,7 @@ def export(
         upsampling: how transposed convolutions are written.
         fold: whether batch normalisation becomes part of the neighbouring layers.
         tolerance: greatest difference allowed before rounding.
+        tracer: what makes the graph; None is ``trace``.
 
     Returns:
         The greatest differences seen between torch and onnxruntime: ``float``, before rounding, as a share of the range
@@ -83,7 +86,7 @@ def export(
     if upsampling == "depthtospace":
         folded = cast(Sampler, rewrite_transposed(folded))
     examples = _examples(card.latents, card.picture)
-    model = _to_onnx(folded, examples, card.output.kind)
+    model = (tracer or trace)(folded, examples, card.output.kind)
     levels = _before_rounding(model) if isinstance(folded, ImageSampler) else model
     difference = _parity(sampler, levels, model, card, tolerance)
     write_model(model, card, path)
@@ -104,7 +107,8 @@ def package_versions() -> dict[str, str]:
     return {**found, "onnxruntime": onnxruntime_version()}
 
 
-def _to_onnx(module: nn.Module, examples: Mapping[str, Tensor], output: str) -> onnx.ModelProto:
+def trace(module: nn.Module, examples: Mapping[str, Tensor], output: str) -> onnx.ModelProto:
+    """The graph of a module: inputs named and ordered as ``examples``, of two rows each, to ``output``, any number of rows."""
     rows = torch.export.Dim("n")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():

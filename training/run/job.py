@@ -16,7 +16,7 @@ from training.data import DataError, DataSet, load
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.sample_grid import picture_of
 from training.export.samplers import output_of
-from training.export.to_onnx import export, package_versions
+from training.export.to_onnx import Tracer, export, package_versions
 from training.files import locked, remove_leftovers
 from training.game.batches import Batches
 from training.game.check import check_shapes
@@ -231,10 +231,12 @@ def _play_kept(game: Game, keeper: Keeper, context: JobContext, progress: Progre
     return True
 
 
-def export_game(game: Game, data: DataSet, context: JobContext, variant: Variant | None = None) -> Path:
+def export_game(
+    game: Game, data: DataSet, context: JobContext, variant: Variant | None = None, tracer: Tracer | None = None
+) -> Path:
     """Write the generator that the recipe exports into the run directory, or a variant of it next to that.
 
-    Afterwards the game is at the exported step.
+    Afterwards the game is at the exported step. ``tracer`` makes the graph, see ``export``.
 
     Raises:
         TrainingError: the checkpoint of the lowest KID is damaged.
@@ -243,7 +245,7 @@ def export_game(game: Game, data: DataSet, context: JobContext, variant: Variant
     chosen = choose(game, context)
     sampler, card, name = model_of(game, data, replace(card_of(game, data), chosen=chosen), variant)
     path = context.run / name
-    off = export(sampler, card, path)["float"]
+    off = export(sampler, card, path, tracer=tracer)["float"]
     said = f"exported {path}, {path.stat().st_size:,} bytes; torch and onnxruntime differ by {off:.1g}"
     context.console.print(said, highlight=False)
     return path

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from training.data import DataSet
 from training.errors import NonFinite, TrainingError
+from training.export.shared_trace import SharedTrace
 from training.game.loop import Game, play
 from training.game.stacked import StackedGame, stack
 from training.report import Progress
@@ -93,10 +94,11 @@ def train_seeds(config: RunConfig, seeds: Sequence[int], context: JobContext, *,
                     run.keeper.close()
         if any(run.game.step < run.game.recipe.steps for run in runs if run.seed not in failed):
             return False
+        tracer = SharedTrace()
         for run in runs:
             if run.seed not in failed:
                 run.keeper.end()
-                export_game(run.game, data, run.context)
+                export_game(run.game, data, run.context, tracer=tracer)
         for error in failed.values():
             raise error
         return True

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from training.errors import ExportError
 from training.export.from_onnx import DifferentiableGraph
 from training.export.runtime import open_session
-from training.export.to_onnx import _to_onnx
+from training.export.to_onnx import trace
 
 CPU = torch.device("cpu")
 
@@ -52,7 +52,7 @@ class Many(nn.Module):
 def graph() -> onnx.ModelProto:
     """The net exported as recipes are."""
     examples = {"z": torch.zeros(2, 5), "y": torch.zeros(2, dtype=torch.int64)}
-    return _to_onnx(Many().eval(), examples, "image")
+    return trace(Many().eval(), examples, "image")
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5])

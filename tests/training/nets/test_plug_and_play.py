@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training.export.runtime import open_session
-from training.export.to_onnx import _to_onnx
+from training.export.to_onnx import trace
 from training.nets.plug_and_play import GRID, HIGHEST, FeatureClassifier, FeatureGenerator, PlugAndPlay
 
 SHAPE, FEATURES, CLASSES, COUNT = (1, 4, 4), 6, 3, 5
@@ -73,7 +73,7 @@ def test_the_graph_gives_a_row_the_same_bytes_in_every_batch(nets: Nets) -> None
     """Six large steps of float32 weights: alone, in batches and with two threads, and close to torch."""
     sampler = PlugAndPlay(*(net.float() for net in nets), rates=[1.0] * 6, prior=0.1)  # type: ignore[arg-type]
     h, y = torch.randn(32, FEATURES), torch.arange(32) % 2
-    graph = _to_onnx(Graph(sampler.eval()), {"h": h[:2], "y": y[:2]}, "levels").SerializeToString()
+    graph = trace(Graph(sampler.eval()), {"h": h[:2], "y": y[:2]}, "levels").SerializeToString()
     whole = open_session(graph).run(None, {"h": h.numpy(), "y": y.numpy()})[0]
     for rows, threads in ((1, 1), (3, 1), (32, 2)):
         session = open_session(graph, threads)
@@ -85,6 +85,6 @@ def test_the_graph_gives_a_row_the_same_bytes_in_every_batch(nets: Nets) -> None
 def test_the_graph_has_the_factors_of_the_chain(nets: Nets) -> None:
     """The exporter writes them with single precision: .3 was .30000001 in the file, and features were rounded apart."""
     sampler = PlugAndPlay(*(net.float() for net in nets), rates=[0.3, 0.1], prior=0.01)  # type: ignore[arg-type]
-    model = _to_onnx(Graph(sampler.eval()), {"h": torch.zeros(2, FEATURES), "y": torch.zeros(2, dtype=torch.int64)}, "levels")
+    model = trace(Graph(sampler.eval()), {"h": torch.zeros(2, FEATURES), "y": torch.zeros(2, dtype=torch.int64)}, "levels")
     scalars = {onnx.numpy_helper.to_array(tensor).item() for tensor in model.graph.initializer if not tensor.dims}
     assert {*sampler.rates, sampler.prior} <= scalars

@@ -49,7 +49,7 @@ PHASES: dict[str, tuple[Any, str, int]] = {
     "a save": (checkpoint, "write_whole", 1),
     "samples": (Recorder, "samples", 1),
     "curves": (Recorder, "finish", 1),
-    "the export": (to_onnx, "_to_onnx", 1),
+    "the export": (to_onnx, "trace", 1),
     "writing the model": (to_onnx, "write_whole", 1),
 }
 """By phase, the function with which it begins, and the number of the call before which the job is killed."""
