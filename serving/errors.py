@@ -327,6 +327,9 @@ class NonFinite(Problem):
 
     status, code = 500, "non_finite"
 
+    def __init__(self) -> None:
+        super().__init__("the generator gave NaN or infinity for this request")
+
 
 class OutOfMemory(Problem):
     """There is too little memory for the batch; the client may try again later, or for fewer samples."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from contract import Array, Overrides
 from serving.encoding.formats import Sample
+from serving.errors import NonFinite
 from serving.latents.arithmetic import VectorSum
 from serving.latents.interpolation import Interpolation
 from serving.latents.sources import SeedSource
@@ -45,3 +48,13 @@ def sample_of(
         way=way,
         picture=picture,
     )
+
+
+def check_finite(rows: Array) -> None:
+    """Check that no row holds NaN or infinity, which would be shown as a black picture.
+
+    Raises:
+        NonFinite: one does.
+    """
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        raise NonFinite

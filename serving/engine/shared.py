@@ -104,7 +104,7 @@ def _outcome(found: Answered, job: Job) -> Array | Exception:
         case 0:
             return found.output[rows]
         case Fault.NON_FINITE:
-            return NonFinite("the generator gave NaN or infinity for this request")
+            return NonFinite()
         case Fault.OUT_OF_MEMORY:
             return OutOfMemory()
         case fault:

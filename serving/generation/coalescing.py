@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from serving.errors import ClientDisconnected, DeadlineExceeded
+from serving.errors import BadParameter, ClientDisconnected, DeadlineExceeded
 from serving.observability.timings import Timings
 
 T = TypeVar("T")
@@ -20,6 +21,22 @@ GRACE_SECONDS = 0.05
 
 UntilDisconnected = Callable[[Callable[[], bool]], Awaitable[None]]
 """Returns when the client has left, given a function that says whether its request still waits for the model."""
+
+MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+"""What ``X-Request-Timeout-Ms`` may be."""
+
+
+def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
+    """Return the seconds until the request's deadline: ``X-Request-Timeout-Ms``, but at most ``limit``.
+
+    Raises:
+        BadParameter: the header is no number of milliseconds.
+    """
+    if timeout_ms is None:
+        return limit
+    if not MILLISECONDS.fullmatch(timeout_ms):
+        raise BadParameter("X-Request-Timeout-Ms", timeout_ms, "an integer 1..999999999")
+    return min(int(timeout_ms) / 1000, limit)
 
 
 class Deadline:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 from contract import MAX_SEED, Array, Overrides
 from serving.encoding.formats import FORMATS, Format
 from serving.engine.registry import ModelEntry, Registry
-from serving.engine.samples import sample_of
+from serving.engine.samples import check_finite, sample_of
 from serving.engine.watchdog import Watchdog
-from serving.errors import BadParameter, NonFinite, Problem
-from serving.generation.coalescing import Coalescer, Deadline, UntilDisconnected
+from serving.errors import Problem
+from serving.generation.coalescing import Coalescer, Deadline, UntilDisconnected, waiting_seconds
 from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.event_loop import EventLoopPortal
 from serving.generation.limits import check_size, is_slow
@@ -37,7 +36,6 @@ from serving.settings import Settings
 
 Headers = list[tuple[str, str]]
 
-MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 IMMUTABLE = "public, max-age=31536000, immutable"
 SMALL_ROWS_BYTES = 2**16
 """Rows of more bytes than this are encoded in a thread."""
@@ -248,19 +246,6 @@ async def produce(service: Service, request: SampleRequest, timings: Timings) ->
     return body
 
 
-def waiting_seconds(timeout_ms: str | None, limit: float) -> float:
-    """Return the seconds until the request's deadline: ``X-Request-Timeout-Ms``, but at most ``limit``.
-
-    Raises:
-        BadParameter: the header is no number of milliseconds.
-    """
-    if timeout_ms is None:
-        return limit
-    if not MILLISECONDS.fullmatch(timeout_ms):
-        raise BadParameter("X-Request-Timeout-Ms", timeout_ms, "an integer 1..999999999")
-    return min(int(timeout_ms) / 1000, limit)
-
-
 def entity_tag(model: ModelFacts, encoder: str, name: str, overrides: Overrides, *parameters: object) -> str:
     """Return the strong entity tag of a body: a hash of the model, the encoder, the format and the parameters."""
     parts = (model.fingerprint, encoder, name, *parameters, *overrides.items())
@@ -300,16 +285,6 @@ def encode_sample(form: Format, query: SampleQuery, source: SeedSource, rows: Ar
     return form.encode(
         sample_of(query.model, rows, source, query.overrides, scale=query.scale, columns=query.columns, picture=query.picture)
     )
-
-
-def check_finite(rows: Array) -> None:
-    """Check that no row holds NaN or infinity, which would be shown as a black picture.
-
-    Raises:
-        NonFinite: one does.
-    """
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        raise NonFinite("the generator gave NaN or infinity for this request")
 
 
 def _encode(metrics: Metrics, request: SampleRequest, rows: Array, timings: Timings) -> bytes:

@@ -78,7 +78,7 @@ def _part(inputs: Inputs, start: int, rows: int) -> Inputs:
 def _run(session: Session, inputs: object) -> Array:
     rows, *guard = session.run(None, inputs)
     if guard and not np.isfinite(guard[0]).all():
-        raise NonFinite("the generator gave NaN or infinity for this request")
+        raise NonFinite
     output: Array = rows
     return output
 

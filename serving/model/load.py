@@ -16,7 +16,6 @@ from contract import (
     Array,
     Card,
     CardError,
-    Categorical,
     Device,
     Inputs,
     Overrides,
@@ -26,7 +25,6 @@ from contract import (
     parameters,
     probe_inputs,
 )
-from contract.pictures import HAS_PICTURE, PICTURE
 from serving.errors import ModelError, OutOfMemory, StartError
 from serving.latents.sources import RowSource, row_inputs
 from serving.model.determinism import (
@@ -39,7 +37,8 @@ from serving.model.determinism import (
     probe_outputs,
 )
 from serving.model.files import read_file
-from serving.model.inspection import GUARD, open_inspection
+from serving.model.inspection import open_inspection
+from serving.model.interface import check_interface
 from serving.model.memory import available_memory, is_out_of_memory, limited_memory
 from serving.model.onnx_file import read_contents
 from serving.model.runtime import Session, open_session, release_memory, resolve_provider, runtime_of
@@ -243,43 +242,6 @@ def _card(metadata: dict[str, str]) -> Card:
     except CardError as error:
         raise ModelError(str(error)) from None
     return card
-
-
-def check_interface(session: Session, card: Card) -> None:
-    """Compare the graph's inputs and output with the card.
-
-    Raises:
-        ModelError: they differ; the message names the input or output and has both declarations.
-    """
-    expected = {
-        name: ("tensor(int64)", []) if isinstance(latent, Categorical) else ("tensor(float)", [latent.size])
-        for name, latent in card.latents.items()
-    }
-    if card.picture is not None:
-        expected[PICTURE] = ("tensor(uint8)", list(card.picture.shape))
-        if card.picture.is_optional:
-            expected[HAS_PICTURE] = ("tensor(bool)", [])
-    _compare("input", session.get_inputs(), expected)
-    kinds = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "int64": "tensor(int64)"}
-    output = card.output
-    outputs = [node for node in session.get_outputs() if node.name != GUARD]
-    _compare("output", outputs, {output.kind: (kinds[output.dtype], list(output.shape))})
-
-
-def _compare(role: str, found: Sequence[object], expected: dict[str, tuple[str, list[int]]]) -> None:
-    names = [getattr(node, "name", "") for node in found]
-    if sorted(names) != sorted(expected):
-        raise ModelError(f"{role}s must be {', '.join(expected)} by the card, got {', '.join(names) or 'none'}")
-    for node in found:
-        name, kind, shape = (getattr(node, part) for part in ("name", "type", "shape"))
-        if kind != expected[name][0]:
-            raise ModelError(f"{role} {name} must be {expected[name][0]}, got {kind}")
-        if len(shape) != 1 + len(expected[name][1]) or any(
-            isinstance(axis, int) and axis != size for axis, size in zip(shape[1:], expected[name][1], strict=True)
-        ):
-            raise ModelError(f"{role} {name} must have shape [n, {', '.join(map(str, expected[name][1]))}], got {shape}")
-        if isinstance(shape[0], int):
-            raise ModelError(f"{role} {name} must have a dynamic batch, got {shape}")
 
 
 def _fingerprint(probes: Array, digest: str, provider: Device) -> str:

@@ -17,10 +17,11 @@ from flask import Response, request
 
 from contract import Array
 from serving.engine.registry import ModelEntry
+from serving.engine.samples import check_finite
 from serving.errors import BadInference, ContentTooLarge, EngineLost, NotFound, Problem, ShuttingDown, shown
 from serving.errors import UnsupportedMediaType as Unsupported
-from serving.generation.coalescing import Deadline, InFlight
-from serving.generation.generate import Reply, RequestHeaders, Service, check_finite, waiting_seconds
+from serving.generation.coalescing import Deadline, InFlight, waiting_seconds
+from serving.generation.generate import Reply, RequestHeaders, Service
 from serving.model.load import ModelFacts
 from serving.oip.requests import DATATYPES, Inference, body_limit, read_inference, tensors_of
 

@@ -18,7 +18,8 @@ from serving.encoding.formats import FORMATS, Format
 from serving.engine.registry import MIN_DIGITS
 from serving.errors import SHOWN_LENGTH, DeadlineExceeded, Problem, QueueFull, RateLimited, ShuttingDown, TooManyTries
 from serving.generation import parameters
-from serving.generation.generate import MILLISECONDS, Service
+from serving.generation.coalescing import MILLISECONDS
+from serving.generation.generate import Service
 from serving.generation.interpolate import single_formats, walk_formats
 from serving.generation.parameters import Route
 from serving.generation.query import suits
