@@ -164,6 +164,7 @@ async def infer(service: Service, entry: ModelEntry, inference: Inference, reque
     """
     deadline = Deadline(waiting_seconds(request_headers.timeout_ms, service.settings.deadline_seconds))
     try:
+        entry.batcher.check_room(len(inference.sources))  # a request that is refused costs no share
         service.token_bucket.acquire(request_headers.client, len(inference.sources))
         in_flight = InFlight(partial(entry.batcher.sample, inference.sources, inference.overrides))
         if request_headers.context:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import RateLimited
+from serving.errors import RateLimited, ShuttingDown
 from serving.generation import rate_limit as token_bucket
-from serving.generation.generate import RequestHeaders, Service
+from serving.generation.generate import RequestHeaders, Service, generate
 from serving.generation.rate_limit import TokenBucket
 from serving.generation.service import answer
+from serving.oip.requests import Inference
+from serving.oip.routes import infer
 from tests.harness.service import running
 
 
@@ -114,6 +116,19 @@ def test_what_need_not_be_computed_costs_nothing(make_service: Callable[..., Ser
     assert status("seed=2") == 429
     assert [status("seed=1"), status("seed=2", is_head=True)] == [200, 200]
     assert service.metrics.registry.get_sample_value("gan_rejected_total", {"reason": "rate_limited"}) == 1
+
+
+def test_what_the_queue_refuses_costs_nothing(make_service: Callable[..., Service]) -> None:
+    """A sample or an inference that finds no room is not charged to its client."""
+    service = make_service(client_rate=1.0)
+    entry = service.registry["grey"]
+    service.portal.run(entry.batcher.close())
+    asked = RequestHeaders(client="10.0.0.1")
+    with pytest.raises(ShuttingDown):
+        service.portal.run(generate(service, "model=grey&seed=1", asked))
+    with pytest.raises(ShuttingDown):
+        service.portal.run(infer(service, entry, Inference(sources=[1]), asked))
+    assert len(service.token_bucket) == 0
 
 
 @pytest.mark.process
