@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -151,7 +152,7 @@ def fetch(source: IdxSource, folder: Path) -> Path:
         try:
             # What pooch verifies is the unpacked file: the digest holds however the mirror compresses.
             pooch.retrieve(url, known_hash=f"sha256:{digest}", fname=file, path=folder, downloader=_download_unpacked)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             by_hand = f"put its four files under $DATA_ROOT/{source.name} by hand"
             raise DataError(f"{source.name} cannot be fetched from {url}, {by_hand}: {error}") from error
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -142,10 +143,10 @@ def _pad(x: Tensor, pads: Tensor, value: Tensor | None = None, axes: Tensor | No
     for i, axis in enumerate(places):
         amounts[axis] = (int(pads[i]), int(pads[i + len(places)]))
     flat = [n for pair in reversed(amounts) for n in pair]
-    mode = {"edge": "replicate"}.get(a.get("mode", b"constant").decode(), a.get("mode", b"constant").decode())
+    mode = a.get("mode", b"constant").decode()
     if mode == "constant":
         return F.pad(x, flat, value=0.0 if value is None else float(value))
-    return F.pad(x, flat[: 2 * (x.ndim - 2)], mode=mode)
+    return F.pad(x, flat[: 2 * (x.ndim - 2)], mode={"edge": "replicate", "wrap": "circular"}.get(mode, mode))
 
 
 def _depth_to_space(x: Tensor, *, a: Attributes) -> Tensor:
@@ -204,8 +205,8 @@ PLAIN: Mapping[str, Callable[..., Any]] = {
     "LessOrEqual": torch.le,
     "Log": torch.log,
     "MatMul": torch.matmul,
-    "Max": torch.maximum,
-    "Min": torch.minimum,
+    "Max": lambda *parts: reduce(torch.maximum, parts),
+    "Min": lambda *parts: reduce(torch.minimum, parts),
     "Mul": torch.mul,
     "Neg": torch.neg,
     "Not": torch.logical_not,

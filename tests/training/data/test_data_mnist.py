@@ -177,11 +177,17 @@ def test_an_interrupted_fetch_is_completed(tmp_path: Path, mirror: tuple[str, li
 
 @pytest.mark.parametrize(
     "served",
-    [gzip.compress(b"something else", mtime=0), b"<html>", gzip.compress(b"x" * 99, mtime=0)[:-9], None],
-    ids=["another file", "a page", "cut short", "none"],
+    [
+        gzip.compress(b"something else", mtime=0),
+        b"<html>",
+        gzip.compress(b"x" * 99, mtime=0)[:-9],
+        gzip.compress(b"", mtime=0)[:10] + 9 * b"\xff",
+        None,
+    ],
+    ids=["another file", "a page", "cut short", "damaged", "none"],
 )
 def test_a_bad_answer_is_refused_and_not_kept(tmp_path: Path, mirror: tuple[str, list[str]], served: bytes | None) -> None:
-    """Other contents, a web page, half a file or a 404 raise DataError that names the URL; the cache holds nothing of it."""
+    """Other contents, a page, half a file, a damaged one or a 404 raise DataError with the URL, and nothing is kept."""
     files = contents()
     if served is not None:
         for name in files:

@@ -64,6 +64,33 @@ def test_it_computes_what_onnxruntime_computes(graph: onnx.ModelProto, rows: int
     assert (np.abs(levels.numpy() - expected) <= 0.51).all()
 
 
+def test_operators_take_what_onnx_allows() -> None:
+    """Max and Min of one or more tensors, and pads that wrap around."""
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Max", ["z", "low", "ramp"], ["most"]),
+        helper.make_node("Min", ["most"], ["least"]),
+        helper.make_node("Pad", ["least", "pads"], ["padded"], mode="wrap"),
+        helper.make_node("Round", ["padded"], ["rounded"]),
+        helper.make_node("Cast", ["rounded"], ["image"], to=TensorProto.UINT8),
+    ]
+    weights = {"low": np.float32(20), "ramp": np.arange(3, dtype=np.float32) * 30, "pads": np.array([0, 0, 1, 2, 0, 0, 2, 1])}
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "g",
+            [value("z", TensorProto.FLOAT, ["n", 1, 2, 3])],
+            [value("image", TensorProto.UINT8, ["n", 1, 5, 6])],
+            [numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    z = 255 * torch.rand(4, 1, 2, 3)
+    expected = open_session(model.SerializeToString()).run(None, {"z": z.numpy()})[0]
+    assert (DifferentiableGraph(model, CPU)({"z": z}).round().numpy() == expected).all()
+
+
 def test_its_gradient_is_that_of_the_net(graph: onnx.ModelProto) -> None:
     """By the latents, through every layer."""
     z, y, weights = torch.randn(3, 5).requires_grad_(), torch.tensor([0, 1, 3]), torch.rand(3, 24, 24, 1)
