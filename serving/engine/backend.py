@@ -72,9 +72,6 @@ class Backend(Protocol):
     def drop(self, job: Job) -> None:
         """Say that no request waits any more for a job of a batch that runs."""
 
-    def close(self) -> None:
-        """Release what an idle backend holds."""
-
 
 class LocalBackend:
     """Runs one batch after the other in this process.
@@ -127,11 +124,6 @@ class LocalBackend:
 
     def drop(self, job: Job) -> None:
         """Change nothing: what runs is finished."""
-
-    def close(self) -> None:
-        """End the thread."""
-        if self._thread:
-            self._thread.shutdown(wait=False)
 
     def _infer(self, batch: Batch, jobs: Sequence[Job]) -> list[Array | Exception]:
         """Run a batch; return the rows of each job, or its error. A batch with NaN is run again, job by job."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from contract import Array, Overrides
 from serving.engine.backend import Backend, Job
-from serving.errors import QueueFull, ShuttingDown
+from serving.errors import QueueFull
 from serving.latents.sources import RowSource
 from serving.observability.metrics import BatchMetrics
 from serving.observability.timings import Batch, Run, Timings
@@ -46,8 +46,6 @@ class Batcher:
         """Whether ``_run_next`` is scheduled on the loop."""
         self._is_busy = False
         """Whether the latest batch had several jobs."""
-        self._is_closed = False
-        self._closers: list[asyncio.Future[None]] = []
 
     @property
     def running_since(self) -> float | None:
@@ -65,7 +63,7 @@ class Batcher:
             timings: get a ``Run`` for each batch.
 
         Raises:
-            QueueFull, ShuttingDown: the rows are refused.
+            QueueFull: the rows are refused.
             Exception: the batch failed.
         """
         parts = []
@@ -84,10 +82,7 @@ class Batcher:
 
         Raises:
             QueueFull: the queue has no room for them.
-            ShuttingDown: the batcher is closed.
         """
-        if self._is_closed:
-            raise ShuttingDown()
         if self._waiting_rows + min(rows, self._max_batch) > self._queue_limit + self.backend.room():
             raise QueueFull(self._queue_limit)
 
@@ -96,7 +91,6 @@ class Batcher:
 
         Raises:
             QueueFull: the queue has no room for the job.
-            ShuttingDown: the batcher is closed.
         """
         rows = len(job.sources)
         if not 1 <= rows <= self._max_batch:
@@ -117,15 +111,6 @@ class Batcher:
             self._waiting_rows -= len(job.sources)
             self._record_depth()
 
-    async def close(self) -> None:
-        """Refuse new jobs, and return when all accepted ones have been delivered."""
-        self._is_closed = True
-        if self._waiting or self._running:
-            closer = asyncio.get_running_loop().create_future()
-            self._closers.append(closer)
-            await closer
-        self.backend.close()
-
     def _schedule(self, *, after_next_turn: bool) -> bool:
         """Plan the next batch if the backend has room for the first waiting job; whether it has."""
         if not self._waiting or len(self._waiting[0].sources) > self.backend.room():
@@ -142,7 +127,7 @@ class Batcher:
         self._is_scheduled = False
         jobs = self._take_jobs()
         if not jobs:
-            return self._resolve_closers()
+            return
         self._is_busy = len(jobs) > 1
         batch = Batch(sum(len(job.sources) for job in jobs))
         first = 0
@@ -153,7 +138,6 @@ class Batcher:
         self.backend.start(batch, jobs, partial(self._deliver, batch, jobs))
         if not self._is_scheduled:
             self._schedule(after_next_turn=self._is_busy)
-        return None
 
     def _deliver(self, batch: Batch, jobs: Sequence[Job], outcomes: Sequence[Array | Exception]) -> None:
         del self._running[batch]
@@ -168,16 +152,6 @@ class Batcher:
                     job.rows.set_exception(outcome)
                 else:
                     job.rows.set_result(outcome)
-        self._resolve_closers()
-
-    def _resolve_closers(self) -> None:
-        """Resolve pending ``close`` calls if the batcher is idle."""
-        if self._waiting or self._running:
-            return
-        closers, self._closers = self._closers, []
-        for closer in closers:
-            if not closer.done():
-                closer.set_result(None)
 
     def _take_jobs(self) -> list[Job]:
         """Remove as many jobs from the queue as one batch holds."""

@@ -57,9 +57,6 @@ class SharedBackend:
         assert job.batch is not None
         self._slots.drop(self._uses[job.batch][0], job.first, len(job.sources))
 
-    def close(self) -> None:
-        """Change nothing: the lease ends with the last reference to it."""
-
     def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let the loop call ``_collect`` and ``_lose``, as long as this object is in use."""
         self._is_attached = True

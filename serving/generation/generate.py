@@ -232,7 +232,7 @@ async def produce(service: Service, request: SampleRequest, timings: Timings) ->
     """Compute a body: wait for the model's batcher, encode the rows, keep the result.
 
     Raises:
-        QueueFull, ShuttingDown: the rows are refused, or too many wait to be encoded.
+        QueueFull: the rows are refused, or too many wait to be encoded.
         NonFinite: the model gave NaN or infinity.
     """
     rows = await request.entry.batcher.sample(request.sources, request.overrides, timings)

@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from serving.errors import DeadlineExceeded, EngineLost, OutOfMemory, Problem, QueueFull, RateLimited, ShuttingDown
+from serving.errors import DeadlineExceeded, EngineLost, OutOfMemory, Problem, QueueFull, RateLimited
 from serving.observability.metric_files import use_allocated_files
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -112,7 +112,7 @@ class Metrics:
         self.came_from = {result: self.cached.labels(result) for result in ("hit", "miss", "coalesced")}
         for result in ("swapped", "refused"):
             self.swaps.labels(result)
-        for reason in ("queue_full", "out_of_memory", "shutting_down", "deadline_exceeded", "rate_limited", "engine_lost"):
+        for reason in ("queue_full", "out_of_memory", "deadline_exceeded", "rate_limited", "engine_lost"):
             self.rejected.labels(reason)
 
     def record_model(self, name: str, facts: Mapping[str, str]) -> None:
@@ -138,7 +138,7 @@ class Metrics:
 
     def record_refusal(self, problem: Problem) -> None:
         """Count a problem that refuses a request without looking at it."""
-        if isinstance(problem, OutOfMemory | QueueFull | ShuttingDown | DeadlineExceeded | RateLimited | EngineLost):
+        if isinstance(problem, OutOfMemory | QueueFull | DeadlineExceeded | RateLimited | EngineLost):
             self.rejected.labels(problem.code).inc()
 
     def response_series(self, route: str, method: str, code: int, cache: str, model: str) -> tuple[Counter, Histogram]:

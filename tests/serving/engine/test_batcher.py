@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from contract import Overrides
 from serving.engine.backend import Job, LocalBackend, RunModel
 from serving.engine.batcher import Batcher
-from serving.errors import NonFinite, QueueFull, ShuttingDown
+from serving.errors import NonFinite, QueueFull
 from serving.observability.metrics import BatchMetrics, Metrics
 from serving.observability.timings import Timings
 from tests.serving.client import on_a_loop
@@ -296,35 +296,6 @@ async def test_cancelling_withdraws_what_waits() -> None:
 
 
 @on_a_loop
-async def test_close_finishes_accepted_jobs_and_refuses_new_ones() -> None:
-    """``close`` returns when running and waiting jobs are delivered; later jobs are refused."""
-    model = HeldModel()
-    batcher, _ = make_batcher(model, max_batch=2)
-    accepted = [put(batcher, [1])]
-    await model.wait_started()
-    accepted += [put(batcher, [i]) for i in range(5)]
-    closing = asyncio.create_task(batcher.close())
-    await asyncio.sleep(0)
-    with pytest.raises(ShuttingDown):
-        put(batcher, [2])
-    assert not closing.done()
-    model.release(10)
-    await closing
-    assert all(future.done() for future in accepted)
-    with pytest.raises(ShuttingDown):
-        put(batcher, [3])
-
-
-@on_a_loop
-async def test_closing_an_idle_batcher_returns() -> None:
-    """``close`` of an idle batcher returns at once, also the second time."""
-    batcher, _ = make_batcher(echo)
-    await put(batcher, [1])
-    await batcher.close()
-    await batcher.close()
-
-
-@on_a_loop
 async def test_a_job_larger_than_a_batch_is_a_value_error() -> None:
     """A job must fit into one batch."""
     batcher, _ = make_batcher(echo, max_batch=4)
@@ -367,7 +338,7 @@ def test_each_job_gets_its_own_rows(
                 batcher.withdraw(job)
             if turns[index]:
                 await asyncio.sleep(0)
-        await batcher.close()
+        await asyncio.gather(*(job.rows for index, job in enumerate(jobs) if index not in withdrawn), return_exceptions=True)
         for index, job in enumerate(jobs):
             assert (job.rows.done(), len(job.timings.runs)) == ((False, 0) if index in withdrawn else (True, 1))
             if index in withdrawn:

@@ -257,6 +257,5 @@ def test_whoever_waits_is_answered_when_the_engine_ends(engine: Engine) -> None:
         assert leased.lease.is_lost()
         with pytest.raises(EngineLost):
             await batcher.sample([1], {}, Timings())
-        await batcher.close()
 
     ask()

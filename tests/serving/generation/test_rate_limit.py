@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import RateLimited, ShuttingDown
+from serving.errors import QueueFull, RateLimited
 from serving.generation import rate_limit as token_bucket
 from serving.generation.generate import RequestHeaders, Service, generate
 from serving.generation.rate_limit import TokenBucket
@@ -118,15 +118,15 @@ def test_what_need_not_be_computed_costs_nothing(make_service: Callable[..., Ser
     assert service.metrics.registry.get_sample_value("gan_rejected_total", {"reason": "rate_limited"}) == 1
 
 
-def test_what_the_queue_refuses_costs_nothing(make_service: Callable[..., Service]) -> None:
+def test_what_the_queue_refuses_costs_nothing(make_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
     """A sample or an inference that finds no room is not charged to its client."""
     service = make_service(client_rate=1.0)
     entry = service.registry["grey"]
-    service.portal.run(entry.batcher.close())
+    monkeypatch.setattr(entry.batcher.backend, "room", lambda: -service.settings.queue_limit)
     asked = RequestHeaders(client="10.0.0.1")
-    with pytest.raises(ShuttingDown):
+    with pytest.raises(QueueFull):
         service.portal.run(generate(service, "model=grey&seed=1", asked))
-    with pytest.raises(ShuttingDown):
+    with pytest.raises(QueueFull):
         service.portal.run(infer(service, entry, Inference(sources=[1]), asked))
     assert len(service.token_bucket) == 0
 

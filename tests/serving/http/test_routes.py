@@ -196,17 +196,6 @@ def test_a_fault_exposes_an_id_only(make_service: Callable[..., Service], models
     assert "secret in /srv/secret" in str(facts["error"])
 
 
-def test_a_closed_service_refuses_and_counts(make_service: Callable[..., Service]) -> None:
-    """After its batchers are closed, a request is 503 with Retry-After, and counted as refused."""
-    service = make_service()
-    for entry in service.registry.values():
-        service.portal.run(entry.batcher.close())
-    reply = service.portal.run(answer(service, lambda event, **facts: None, "seed=1", RequestHeaders()))
-    assert reply.status == 503
-    assert dict(reply.headers)["Retry-After"] == "1"
-    assert value(service, "gan_rejected_total", reason="shutting_down") == 1
-
-
 def all_problems(kind: type[Problem] = Problem) -> list[type[Problem]]:
     return [found for child in kind.__subclasses__() for found in (child, *all_problems(child))]
 
