@@ -16,7 +16,7 @@ from contract import MAX_SEED
 from serving.encoding.animations import AnimationFormat
 from serving.encoding.formats import FORMATS, Format
 from serving.engine.registry import MIN_DIGITS
-from serving.errors import SHOWN_LENGTH, DeadlineExceeded, Problem, QueueFull, RateLimited, ShuttingDown, TooManyTries
+from serving.errors import SHOWN_LENGTH, Problem
 from serving.generation import parameters
 from serving.generation.coalescing import MILLISECONDS
 from serving.generation.generate import Service
@@ -40,8 +40,8 @@ CONSTANTS = {
     "SERVER_TIMING": SERVER_TIMING,
     "PLATFORM": PLATFORM,
 }
-TRANSIENT = (QueueFull, ShuttingDown, DeadlineExceeded, TooManyTries, RateLimited)
-"""Problems with ``Retry-After``."""
+TRANSIENT = (429, 503, 504)
+"""Statuses whose problems all have ``Retry-After``."""
 ADDRESSED, INFERENCE = "/models/<digest>/generate", "POST /v2/models/<name>/infer"
 JSON = "application/json"
 
@@ -222,7 +222,7 @@ def _problem_responses(codes: Sequence[str], rule: str) -> Schema:
     for status, group in groupby(kinds, key=lambda found: found[0]):
         same = [kind for *_, kind in group]
         names = ["Cache-Control", "X-Content-Type-Options", *([] if is_protocol else ["Vary"])]
-        if all(kind in TRANSIENT for kind in same):
+        if status in TRANSIENT:
             names.append("Retry-After")
         code: Schema = {"code": {"enum": [kind.code for kind in same]}}
         schema = {"allOf": [ref("Error"), {"properties": code}]}

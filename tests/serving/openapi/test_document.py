@@ -11,6 +11,15 @@ import pytest
 
 from serving.app import create_app
 from serving.encoding.formats import FORMATS
+from serving.errors import (
+    DeadlineExceeded,
+    EngineLost,
+    OutOfMemory,
+    QueueFull,
+    RateLimited,
+    ShuttingDown,
+    TooManyTries,
+)
 from serving.http.asgi import ASGIApp
 from serving.http.routes import ROUTES
 from serving.model.load import Model
@@ -94,8 +103,12 @@ def test_a_route_is_told_where_there_is_one(document: Document, admins: Document
     assert admins["paths"]["/admin/reload"]["post"]["security"] == [{"token": []}]
 
 
+WAITING = (QueueFull(1), OutOfMemory(), ShuttingDown(), EngineLost(), DeadlineExceeded(1), RateLimited(1, 1), TooManyTries(1))
+RETRIED = frozenset(problem.code for problem in WAITING if "Retry-After" in problem.headers)
+
+
 def test_every_problem_is_told_under_its_status(admins: Document) -> None:
-    """Each code stands in an answer of its status."""
+    """Each code stands in an answer of its status, and the answers of those to be tried again have ``Retry-After``."""
     document = admins
     status_of = {problem.code: str(problem.status) for problem in all_problems()}
     told = {"not_found", "method_not_allowed", "bad_request", "request_timeout", "headers_too_large"}  # of no route
@@ -108,6 +121,7 @@ def test_every_problem_is_told_under_its_status(admins: Document) -> None:
                 codes = part.get("properties", {}).get("code", {}).get("enum", [])
                 assert [status_of[code] for code in codes] == [status] * len(codes)
                 told |= set(codes)
+                assert ("Retry-After" in reply["headers"]) == (not RETRIED.isdisjoint(codes)) or not codes
     assert told == set(status_of)
     assert document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"] == sorted(told)
 
