@@ -46,6 +46,8 @@ from serving.model.signatures import Trust, trust_of
 from serving.settings import Settings
 
 MAX_FILE_BYTES = 2**31 - 1
+LONGEST_REASON = 1000
+"""Characters of a refusal, at most: the names in a file may have any length, and a refusal is a line of the log."""
 
 T = TypeVar("T", bound="ModelFacts")
 
@@ -166,7 +168,7 @@ def load_model(
             release_memory(sessions, probe_inputs(model.card.latents, model.card.picture, [0]), row)
         return model
     except ModelError as error:
-        raise type(error)(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {str(error)[:LONGEST_REASON]}") from None
 
 
 def model_from_bytes(

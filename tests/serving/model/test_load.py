@@ -193,12 +193,13 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("two outputs", two_outputs, "outputs must be image by the card, got image, other"),
     ("a latent called seed", lambda: build("m", {"seed": Categorical(3)}, Image(4, 4, 1)), "gives the parameter 'seed'"),
     ("a name for no URL", lambda: build("../grey", GREY, Image(4, 4, 1)), "card.name must be"),
+    ("a name without end", lambda: build(100_000 * "x", GREY, Image(4, 4, 1)), "card.name must be"),
 ]
 
 
 @pytest.mark.parametrize(("make", "reason"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
 def test_a_bad_file_is_refused_with_its_reason(make: Callable[[], bytes], reason: str, tmp_path: Path) -> None:
-    """A file that is not a whole, self-contained, truthful model is refused, and the message names file and reason."""
+    """A file that is not a whole, self-contained, truthful model is refused, and a short message names file and reason."""
     path = tmp_path / "bad.onnx"
     path.write_bytes(make())
     with pytest.raises(ModelError) as refusal:
@@ -206,6 +207,7 @@ def test_a_bad_file_is_refused_with_its_reason(make: Callable[[], bytes], reason
     assert reason in str(refusal.value)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 1500
 
 
 def test_a_flipped_bit_in_the_weights_is_found(tmp_path: Path) -> None:
