@@ -139,6 +139,8 @@ class ASGIApp:
                 async with asyncio.timeout(self._service.settings.deadline_seconds):
                     while has_more and len(body) <= limit:
                         message = await receive()
+                        if message["type"] == "http.disconnect":
+                            break  # the body is cut short
                         body += message.get("body", b"")
                         has_more = message.get("more_body", False)
                         self._body_bytes += len(body) - counted

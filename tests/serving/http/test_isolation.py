@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -99,36 +100,50 @@ def test_waiting_encodings_are_limited(make_service: Callable[..., Service]) -> 
     threads.shutdown()
 
 
+def part(body: bytes) -> Message:
+    """A part of a chunked body that others follow."""
+    return {"type": "http.request", "body": body, "more_body": True}
+
+
+END: Message = {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def post(app: ASGIApp, path: str, *messages: Message) -> int:
+    """The status of a chunked body that comes in these messages; where it has no end, the client stays."""
+    waiting, sent = list(messages), list[Message]()
+
+    async def receive() -> Message:
+        return waiting.pop(0) if waiting else await asyncio.Event().wait()  # type: ignore[return-value]
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "http_version": "1.1", "scheme": "http"}
+    addresses = {"client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)}
+    media_type = b"image/png" if path == "/transform" else b"application/json"
+    await app(scope | addresses | {"headers": [(b"content-type", media_type)]}, receive, send)
+    return int(sent[0]["status"])
+
+
 @pytest.mark.parametrize("path", ["/v2/models/grey/infer", "/transform"])
 def test_bodies_that_are_held_are_limited(app: ASGIApp, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """O-08: while one client's body comes slowly, another one for which there is no room is 503; it is read once there is."""
     monkeypatch.setattr(asgi, "MAX_BODY_BYTES", 1000)
 
-    async def post(*parts: bytes) -> int:
-        """The status; a body without its last part, which is empty, never ends."""
-        messages = [{"type": "http.request", "body": part, "more_body": part != b""} for part in parts]
-        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [], "http_version": "1.1"}
-        sent: list[Message] = []
-
-        async def receive() -> Message:
-            return messages.pop(0) if messages else await asyncio.Event().wait()  # type: ignore[return-value]
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
-        await app(
-            scope | {"client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http", "http_version": "1.1"},
-            receive,
-            send,
-        )
-        return int(sent[0]["status"])
-
     async def clients() -> list[int]:
-        slow = asyncio.create_task(post(600 * b" "))
+        slow = asyncio.create_task(post(app, path, part(600 * b" ")))
         await asyncio.sleep(0)
-        refused = await post(600 * b" ", b"")
+        refused = await post(app, path, part(600 * b" "), END)
         slow.cancel()
         await asyncio.wait([slow])
-        return [refused, await post(600 * b" ", b"")]
+        return [refused, await post(app, path, part(600 * b" "), END)]
 
     assert service_of(app).portal.run(clients()) == [503, 400]
+
+
+def test_a_body_whose_client_has_left_is_not_taken_for_whole(app: ASGIApp) -> None:
+    """H-08: what came of a chunked body may look whole; without its last chunk it is never run."""
+    body = part(json.dumps({"inputs": [{"name": "seed", "datatype": "INT64", "shape": [1], "data": [42]}]}).encode())
+    ends = ([END], [{"type": "http.disconnect"}])
+    statuses = [service_of(app).portal.run(post(app, "/v2/models/grey/infer", body, *end)) for end in ends]
+    assert statuses == [200, 400]
