@@ -10,10 +10,10 @@ from pathlib import Path
 
 from training.data import mnist, oracle, packaged, stacked, toys
 from training.data.dataset import DataSet, Pixels, Request, Split
-from training.data.errors import DataError
+from training.data.errors import DataError, MissingPart
 from training.data.folder import load_folder
 
-__all__ = ["CATALOGUE", "DataError", "DataSet", "Entry", "Pixels", "absolute", "load", "names"]
+__all__ = ["CATALOGUE", "DataError", "DataSet", "Entry", "MissingPart", "Pixels", "absolute", "load", "names"]
 
 FOLDER = "folder:PATH"
 LARGEST = 1024

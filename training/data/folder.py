@@ -20,7 +20,7 @@ from torch import Tensor
 
 from training.data.cache import Prefetch, forget_unused, is_grey, open_cache
 from training.data.dataset import DataSet, Request
-from training.data.errors import DataError
+from training.data.errors import DataError, MissingPart
 from training.data.pictures import SUFFIXES, BadFile, Picture, decode
 from training.data.shards import read_shards
 from training.files import cache_folder
@@ -45,7 +45,7 @@ def load_folder(request: Request) -> DataSet:
     """
     name = f"folder:{request.argument}"
     if request.split == "test":
-        raise DataError(f"{name} has no test images: split must be train, or name another folder")
+        raise MissingPart(f"{name} has no test images: split must be train, or name another folder")
     root = Path(request.argument).expanduser()
     if not request.argument or not os.path.isdir(root):
         what = "is a file" if os.path.isfile(root) else "does not exist"

@@ -18,7 +18,7 @@ import torch
 
 from training.data import idx
 from training.data.dataset import DataSet, Request, Split
-from training.data.errors import DataError
+from training.data.errors import DataError, MissingPart
 from training.data.pixels import fit_grey
 from training.files import cache_folder
 
@@ -130,7 +130,7 @@ def load_files(source: IdxSource, folder: Path, split: Split, size: int | None) 
 def _read(source: IdxSource, folder: Path, file: str, axes: int) -> tuple[Path, np.ndarray[Any, np.dtype[np.uint8]]]:
     path = next((path for path in (folder / file, folder / f"{file}.gz") if os.path.exists(path)), None)
     if path is None:
-        raise DataError(f"{folder} must hold {file} or {file}.gz of {source.name}, and has neither")
+        raise MissingPart(f"{folder} must hold {file} or {file}.gz of {source.name}, and has neither")
     content = idx.read_bytes(path)
     values = idx.parse(content, axes, str(path))
     digest = hashlib.sha256(content).hexdigest()

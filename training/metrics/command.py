@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contract import Card, Image
-from training.data import DataError, DataSet, load, stacked
+from training.data import DataSet, MissingPart, load, stacked
 from training.files import cache_folder, write_json
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.rows import ScoreRow
@@ -93,7 +93,7 @@ def _reference(card: Card, environ: Mapping[str, str]) -> str:
 def _test(name: str, size: int | None, environ: Mapping[str, str]) -> DataSet | None:
     try:
         return load(name, split="test", size=size, environ=environ)
-    except DataError:
+    except MissingPart:
         return None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch.backends import cudnn
 
 from contract import Card
-from training.data import DataError, DataSet, load
+from training.data import DataSet, MissingPart, load
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.sample_grid import picture_of
 from training.export.samplers import output_of
@@ -150,11 +150,15 @@ def open_run(context: JobContext, asked: str | None = None) -> tuple[Game, DataS
 
 
 def unseen(game: Game, data: DataSet, context: JobContext) -> tuple[DataSet, str]:
-    """The test part, or, where there is none, ``data``, the training part; and its name."""
+    """The test part, or, where there is none, ``data``, the training part; and its name.
+
+    Raises:
+        DataError: the test part is there and damaged.
+    """
     recipe = game.recipe
     try:
         return load(recipe.data, split="test", size=recipe.size, environ=context.environ).to(context.device), "test"
-    except DataError:
+    except MissingPart:
         return data, "training"
 
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from training.data import CATALOGUE, DataError, DataSet, load, names
+from training.data import CATALOGUE, DataError, DataSet, MissingPart, load, names
 from training.data.dataset import Split
 from training.data.oracle import ORACLES
+from training.metrics.command import _test
 
 OFFLINE = ("mnist5k", "digits", "gaussian1d", "parabola", "parabola-norm", "ring8", "grid25")
 TOYS = OFFLINE[2:]
@@ -109,6 +110,18 @@ def test_mnist5k_has_no_test_images_of_its_own(tmp_path: Path) -> None:
     """Where MNIST's files are not on the machine, the test part is refused in one sentence."""
     with pytest.raises(DataError, match=r"put MNIST's files under \$DATA_ROOT/mnist"):
         load("mnist5k", split="test", environ={"HOME": str(tmp_path), "DATA_ROOT": str(tmp_path)})
+
+
+def test_a_damaged_test_part_is_not_taken_for_a_missing_one(tmp_path: Path) -> None:
+    """A measure takes the training part where no test part is; where that is damaged, it is an error that names the file."""
+    environ = {"HOME": str(tmp_path), "DATA_ROOT": str(tmp_path)}
+    (tmp_path / "mnist").mkdir()
+    with pytest.raises(MissingPart, match="has neither"):
+        load("mnist5k", split="test", environ=environ)
+    assert _test("mnist5k", None, environ) is None
+    (tmp_path / "mnist" / "t10k-images-idx3-ubyte").write_bytes(b"half")
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte must begin with"):
+        _test("mnist5k", None, environ)
 
 
 def test_digits_are_scikit_learns() -> None:
