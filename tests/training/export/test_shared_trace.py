@@ -39,20 +39,14 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
 
 
 def test_a_second_net_has_the_graph_of_its_own_trace(traces: list[nn.Module]) -> None:
-    """Byte for byte, from one trace; the first net's graph stays what it is."""
-    nets, tracer = [Net(seed).eval() for seed in (0, 1)], SharedTrace()
-    graphs = [tracer(net, Z, "points").SerializeToString() for net in nets]
-    assert traces == nets[:1]
-    assert graphs == [to_onnx.trace(net, Z, "points").SerializeToString() for net in nets]
-    assert graphs[0] != graphs[1]
-
-
-def test_a_net_of_other_shape_is_traced(traces: list[nn.Module]) -> None:
-    """A layer of another width has no place in the first graph."""
-    nets, tracer = [Net(0).eval(), Net(0, hidden=5).eval()], SharedTrace()
+    """Byte for byte, from one trace; a net with a layer of another width has no place in it and is traced."""
+    first, second, wide = nets = [Net(0).eval(), Net(1).eval(), Net(0, hidden=5).eval()]
+    tracer = SharedTrace()
     graphs = [tracer(net, Z, "points") for net in nets]
-    assert traces == nets
-    assert [tuple(graph.graph.initializer[0].dims) for graph in graphs] == [(4, 3), (5, 3)]
+    assert traces == [first, wide]
+    assert graphs[1].SerializeToString() == to_onnx.trace(second, Z, "points").SerializeToString()
+    assert graphs[0].SerializeToString() != graphs[1].SerializeToString()
+    assert [tuple(graph.graph.initializer[0].dims) for graph in graphs] == [(4, 3), (4, 3), (5, 3)]
 
 
 def test_a_graph_that_folded_a_weight_is_not_shared(traces: list[nn.Module]) -> None:
