@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ DTYPES = {
 CONVOLVE = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 """By the dimensions of the weight."""
 CONVOLVE_BACK = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}
+REPEATING = {
+    ("asymmetric", "floor"),
+    ("tf_half_pixel_for_nn", "floor"),
+    *product(("half_pixel", "pytorch_half_pixel"), ("round_prefer_floor", "round_prefer_ceil")),
+}
+"""Coordinates and roundings of Resize by which an enlargement by a whole factor repeats each pixel."""
 
 
 def _axes(given: Tensor | Sequence[int] | None) -> list[int]:
@@ -66,6 +73,7 @@ def _slice(
     strides = _axes(steps) or [1] * len(places)
     for axis, start, end, step in zip(places, starts.tolist(), ends.tolist(), strides, strict=True):
         if step < 0:
+            start = max(start, -x.shape[axis])
             x, start, end, step = x.flip(axis), -start - 1, -end - 1 if end >= -x.shape[axis] else x.shape[axis], -step
         index = [slice(None)] * x.ndim
         index[axis] = slice(start, end, step)
@@ -126,7 +134,11 @@ def _resize(
     if target is None:
         assert scales is not None
         target = [int(n * scale) for n, scale in zip(x.shape[2:], scales.tolist()[2:], strict=True)]
-    if mode == "nearest" and all(big % small == 0 for big, small in zip(target, x.shape[2:], strict=True)):
+    if (
+        mode == "nearest"
+        and (where, a.get("nearest_mode", b"round_prefer_floor").decode()) in REPEATING
+        and all(big % small == 0 for big, small in zip(target, x.shape[2:], strict=True))
+    ):
         return F.interpolate(x, target, mode="nearest")
     smooth = {
         "linear": {3: "linear", 4: "bilinear"}.get(x.ndim),
@@ -164,8 +176,10 @@ def _reduced(reduce: Callable[..., Tensor]) -> Operator:
     """A reduction over the axes of an attribute or of an input; over all where none are given."""
 
     def operate(x: Tensor, axes: Tensor | None = None, *, a: Attributes) -> Tensor:
-        places = _axes(axes if axes is not None else a.get("axes")) or list(range(x.ndim))
-        return reduce(x, dim=places, keepdim=bool(a.get("keepdims", 1)))
+        places = _axes(axes if axes is not None else a.get("axes"))
+        if not places and a.get("noop_with_empty_axes"):
+            return x
+        return reduce(x, dim=places or list(range(x.ndim)), keepdim=bool(a.get("keepdims", 1)))
 
     return operate
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +14,7 @@ from torch.nn import functional as F
 
 from training.errors import ExportError
 from training.export.from_onnx import DifferentiableGraph
+from training.export.operators import OPERATORS
 from training.export.runtime import open_session
 from training.export.to_onnx import trace
 
@@ -89,6 +92,48 @@ def test_operators_take_what_onnx_allows() -> None:
     z = 255 * torch.rand(4, 1, 2, 3)
     expected = open_session(model.SerializeToString()).run(None, {"z": z.numpy()})[0]
     assert (DifferentiableGraph(model, CPU)({"z": z}).round().numpy() == expected).all()
+
+
+WHERE = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_half_pixel_for_nn")
+NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+
+@pytest.mark.parametrize(
+    ("op", "constants", "options"),
+    [
+        *[
+            (
+                "Resize",
+                [None, np.array([1, 1, 3, 2], np.float32)],
+                {"coordinate_transformation_mode": where, "nearest_mode": nearest},
+            )
+            for where in WHERE
+            for nearest in NEAREST
+        ],
+        ("Slice", [np.array([-9]), np.array([-99]), np.array([3]), np.array([-1])], {}),
+        ("ReduceSum", [np.array([], np.int64)], {"noop_with_empty_axes": 1}),
+    ],
+)
+def test_an_operator_computes_the_same_or_is_refused(op: str, constants: list[Any], options: dict[str, Any]) -> None:
+    """No option of it changes the result in onnxruntime alone."""
+    names = ["" if value is None else f"c{place}" for place, value in enumerate(constants)]
+    weights = [numpy_helper.from_array(value, name) for value, name in zip(constants, names, strict=True) if value is not None]
+    value = helper.make_tensor_value_info
+    nodes = [helper.make_node(op, ["x", *names], ["y"], **options)]
+    graph = helper.make_graph(
+        nodes, "g", [value("x", TensorProto.FLOAT, [1, 2, 3, 4])], [value("y", TensorProto.FLOAT, None)], weights
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    x = torch.randn(1, 2, 3, 4)
+    expected = open_session(model.SerializeToString()).run(None, {"x": x.numpy()})[0]
+    attributes = {one.name: helper.get_attribute_value(one) for one in nodes[0].attribute}
+    try:
+        found = OPERATORS[op](x, *(None if value is None else torch.from_numpy(value) for value in constants), a=attributes)
+    except ExportError:
+        assert op == "Resize"
+        assert options["coordinate_transformation_mode"] not in WHERE[:2] or options["nearest_mode"] in NEAREST[2:]
+    else:
+        assert np.array_equal(found.numpy(), expected)
 
 
 def test_its_gradient_is_that_of_the_net(graph: onnx.ModelProto) -> None:
