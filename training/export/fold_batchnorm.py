@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -18,13 +19,23 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
     BN - linear the layer behind it.
     """
     folded = copy.deepcopy(net).eval()
-    layers = [(s, name) for s in folded.modules() if isinstance(s, nn.Sequential) for name in s._modules]
-    leaves = [(s, name) for s, name in layers if not isinstance(s._modules[name], nn.Sequential)]
+    chains = [module for module in folded.modules() if isinstance(module, nn.Sequential)]
+    inner = {id(layer) for chain in chains for layer in chain if isinstance(layer, nn.Sequential)}
+    leaves = [leaf for chain in chains if id(chain) not in inner for leaf in _leaves(chain)]
     for place, (owner, name) in enumerate(leaves):
         norm = owner._modules[name]
         if isinstance(norm, Norm):
             _fold_one(leaves, place, norm)
     return folded
+
+
+def _leaves(chain: nn.Sequential) -> Iterator[tuple[nn.Sequential, str]]:
+    """The layers in the order in which they are called, those of a chain inside the chain in its place."""
+    for name, layer in chain._modules.items():
+        if isinstance(layer, nn.Sequential):
+            yield from _leaves(layer)
+        else:
+            yield chain, name
 
 
 def _fold_one(leaves: list[tuple[nn.Sequential, str]], place: int, norm: Norm) -> None:

@@ -75,6 +75,14 @@ def test_folding_removes_batch_normalisation_and_keeps_the_function(net: nn.Modu
         assert torch.allclose(folded(*inputs), net(*inputs), atol=1e-5)
 
 
+def test_a_chain_in_a_chain_stands_between_its_neighbours() -> None:
+    """What is called before a normalisation is what stands before it, also where that is the end of a chain of its own."""
+    net = warm(nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Tanh(), nn.Linear(4, 4)), nn.BatchNorm1d(4)), torch.randn(9, 4))
+    folded, x = fold_batch_norm(net), torch.randn(6, 4)
+    assert not any(isinstance(module, nn.BatchNorm1d) for module in folded.modules())
+    torch.testing.assert_close(folded(x), net(x))
+
+
 def test_folding_stays_on_the_device_of_the_net() -> None:
     """Nothing of a net on another device is created on the CPU."""
     dense = [nn.Linear(16, 32), nn.Unflatten(1, (8, 2, 2)), nn.BatchNorm2d(8)]
