@@ -36,7 +36,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[Card]:
     """The cards of the exported models; the files, which take seconds each, are left out."""
     cards: list[Card] = []
 
-    def note(sampler: object, card: Card, path: Path) -> dict[str, float]:
+    def note(sampler: object, card: Card, path: Path, **_: object) -> dict[str, float]:
         cards.append(card)
         path.write_bytes(b"model")
         return {"float": 0.0}

@@ -60,7 +60,7 @@ def test_a_seed_that_fails_behind_the_others_stops_none_of_them(tmp_path: Path, 
 
     exported = []
     for module in (job, seeds):  # an export takes most of the time
-        monkeypatch.setattr(module, "export_game", lambda game, *_: exported.append((game.seed, game.step)))
+        monkeypatch.setattr(module, "export_game", lambda game, *_, **__: exported.append((game.seed, game.step)))
     out = tmp_path / "toy"
     train(RunConfig(recipe="toy1d", steps=2, seed=3), tiny_context(run_of(out, 3)))
     monkeypatch.setattr(StackedGame, "check_finite", check_finite)
