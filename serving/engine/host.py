@@ -163,6 +163,7 @@ class Host:
         with self._changing:
             self._leases[connection] = lease
             self._group()
+        os.eventfd_write(self._work, 1)  # the worker may have asked before a runner could see its lease
         self._selector.register(connection, selectors.EVENT_READ)
 
     def _host(self, path: Path) -> Hosted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
 import socket
 import threading
 import weakref
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from contract import Array, Inputs, Normal, draw
+from serving.engine import host
 from serving.engine.batcher import Batcher
 from serving.engine.host import Host
 from serving.engine.lease import LeasedModel, grant, lease_model
@@ -163,6 +165,30 @@ def test_a_full_queue_refuses_and_cancelled_requests_free_their_slots(engine: En
         engine.gate.set()
         assert len(await batcher.sample([1, 2, 3, 4], {}, Timings())) == 4
         assert sum(engine.batches) <= SLOTS + 4
+
+    ask()
+
+
+def test_a_request_may_come_before_the_lease_is_known(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker asks as soon as it has its lease: a runner that looked too early looks once more."""
+    is_asked = threading.Event()
+
+    def grant_and_wait(*how: Any) -> Any:
+        granted = grant(*how)
+        assert is_asked.wait(TIMEOUT)
+        return granted
+
+    monkeypatch.setattr(host, "grant", grant_and_wait)
+    leased = engine.lease()
+
+    @on_a_loop
+    async def ask() -> None:
+        answer = sample(engine.batcher(leased), [1])
+        await settle()
+        while select.select([leased.lease.work], [], [], 0)[0]:  # until a runner has looked
+            await asyncio.sleep(0.001)
+        is_asked.set()
+        assert len(await answer) == 1
 
     ask()
 
