@@ -98,9 +98,10 @@ def test_headers_that_others_heed_change_nothing(app: ASGIApp, path: str) -> Non
         "Forwarded": "host=evil",
         "X-Forwarded-Prefix": "/x",
     }
-    assert ask(app, "seed=1" * (path == "/generate"), path=path, headers=forged) == ask(
-        app, "seed=1" * (path == "/generate"), path=path
-    )
+    seen = [ask(app, "seed=1" * (path == "/generate"), path=path, headers=headers) for headers in (forged, {})]
+    for one in seen:
+        one.headers.remove("Date")  # the second may change between them
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize(("path", "method"), [("/models", "GET"), ("/v2/models/grey/infer", "POST"), ("/transform", "POST")])
