@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from training.game.recipe import Recipe
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.command import CLASSIFIERS
 from training.recipes.energy import KINDS, grid
-from training.report.journal import Record, append_row, read_rows
+from training.report.journal import Record, append_row, cut_journal, read_rows
 from training.run.launch import device_of
 
 SAMPLES = 2_000
@@ -85,8 +86,10 @@ def main() -> None:
     data = data.to(device_of(given.device))
     given.out.mkdir(parents=True, exist_ok=True)
     journal, timings = given.out / "stats.jsonl", given.out / "timings.jsonl"
+    cut_journal(journal, last_step=sys.maxsize)  # a kill may have left a torn line, behind which none would be read
     rows = read_rows(journal)
-    spent = sum(row["wall_s"] for row in read_rows(timings)[-1:])
+    last = cut_journal(timings, last_step=len(rows))
+    spent = last["wall_s"] if last else 0.0
     played = {row["recipe"] for row in rows}
     for recipe in grid(given.points, seed=given.seed, steps=given.steps, largest=given.largest):
         if recipe.name not in played:
