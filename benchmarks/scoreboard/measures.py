@@ -32,8 +32,8 @@ class Measure:
     """Recipes whose runs of the same seed must be there, too."""
 
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """Arguments of ``python -m training`` after each stage, ``RUN`` for the run; opponents by recipe."""
-        raise NotImplementedError
+        """Arguments of ``python -m training`` after each stage, ``RUN`` for the run; opponents by recipe. None by default."""
+        return []
 
     def is_there(self, run: Path) -> bool:
         """Whether the directory of a finished run holds what the commands would write, from a row of the same commands."""
@@ -131,10 +131,6 @@ class Logged(Measure):
 
     name: str
 
-    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """None: training wrote it."""
-        return []
-
     def read(self, run: Path) -> Measurement:
         """The scalar in the last line of stats.jsonl."""
         rows = read_rows(run / "stats.jsonl")
@@ -183,7 +179,7 @@ class Filled(Measure):
     def is_there(self, run: Path) -> bool:
         """Whether completion.json is of the run's model and of such a search."""
         path = self._file(run)
-        if not path.exists() or path.stat().st_mtime < (run / MODEL).stat().st_mtime:
+        if not is_of_model(path, run):
             return False
         content = read_json(path)
         return bool((content["samples"], content["search"]["steps"]) == (self.images, self.steps))
@@ -251,10 +247,6 @@ class OverGrid(Measure):
 
     kind: Kind
 
-    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """None: the program that played the games scored them."""
-        return []
-
     def read(self, run: Path) -> Measurement:
         """From the lines of stats.jsonl, one a game."""
         scores = {row["recipe"]: row["score"] for row in read_rows(run / "stats.jsonl") if row["kind"] == self.kind}
@@ -281,6 +273,11 @@ def _option(name: str, value: str | None) -> list[str]:
 def _words(options: Mapping[str, object]) -> list[str]:
     """Options of a command line with their values."""
     return [word for name, value in options.items() for word in (name, str(value))]
+
+
+def is_of_model(path: Path, run: Path) -> bool:
+    """Whether a file of measurements is there, and not older than the run's model."""
+    return path.exists() and path.stat().st_mtime >= (run / MODEL).stat().st_mtime
 
 
 def read_json(path: Path) -> Any:

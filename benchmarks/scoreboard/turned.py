@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.scoreboard.measures import Measure, read_json
+from benchmarks.scoreboard.measures import Measure, is_of_model, read_json
 from benchmarks.scoreboard.results import Measurement
 from contract import draw, picture_inputs
 from contract.card import card_from_metadata
@@ -35,14 +34,10 @@ class Turned(Measure):
     name: str
     images: int = 2_000
 
-    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """None: the exported file is all that is needed."""
-        return []
-
     def read(self, run: Path) -> Measurement:
         """The value of that name in turned.json, which is made of the model where it is not there or older."""
         path = run / TURNED
-        if not path.exists() or path.stat().st_mtime < (run / MODEL).stat().st_mtime:
+        if not is_of_model(path, run):
             write_json(path, turn(run / MODEL, self.images))
         values = read_json(path)
         return Measurement(
