@@ -7,6 +7,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
@@ -62,7 +63,7 @@ def _size_until(path: Path, last_step: int) -> int:
             break
         try:
             event = Event.FromString(data[start + 12 : end - 4])
-        except Exception:  # protobuf's errors share no base class
+        except DecodeError:
             break
         if event.step > last_step:
             break
