@@ -53,11 +53,15 @@ def r1_r2(gamma: Callable[[int], float]) -> Loss:
     Huang et al. 2024, arXiv:2501.05441, eq. 3; ``gamma`` is a function of the step. Lazily computed it fails on StackedMNIST.
     """
 
+    def half(ctx: StepContext) -> Tensor:
+        device = ctx.real.x.device
+        return ctx.of_step("half of gamma", lambda step: (torch.full((), gamma(step) / 2, device=device),))[0]
+
     def on_reals(ctx: StepContext) -> Tensor:
-        return gamma(ctx.step) / 2 * squared_gradient(ctx.on_real.logit, ctx.real.x).mean()
+        return half(ctx) * squared_gradient(ctx.on_real.logit, ctx.real.x).mean()
 
     def on_fakes(ctx: StepContext) -> Tensor:
-        return gamma(ctx.step) / 2 * squared_gradient(ctx.on_fake.logit, ctx.fake).mean()
+        return half(ctx) * squared_gradient(ctx.on_fake.logit, ctx.fake).mean()
 
     return Loss((Term("r1", on_reals), Term("r2", on_fakes)))
 

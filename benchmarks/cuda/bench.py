@@ -35,7 +35,7 @@ class Scale:
 
 SIZES = tuple(sorted(range(1, 65), key=lambda size: (size.bit_count() > 1, size)))
 """1 to 64, the powers of two first, in case that the time is over before the last."""
-FULL = Scale(steps=None, batch=None, twin_steps=100, sizes=SIZES, rate_s=0.4)
+FULL = Scale(steps=None, batch=None, twin_steps=200, sizes=SIZES, rate_s=0.4)
 TINY = Scale(steps=2, batch=8, twin_steps=2, sizes=(1, 2, 3, 8, 64), rate_s=0.0)
 
 

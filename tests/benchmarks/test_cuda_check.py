@@ -54,7 +54,9 @@ def test_the_script_runs_every_stage(device: str, root: Path, tmp_path: Path) ->
     assert all(stages["export"]["figures"][model]["grey_levels"] <= 1 for model in models)
     services = stages["the service"]["figures"]["services"]
     assert [(row["engine"], row["bytes_equal"]) for row in services] == [("worker", True), ("worker", True), ("shared", True)]
-    assert stages["training twice"]["figures"]["renom"]["deterministic"]["is_equal"]
+    twice = stages["training twice"]["figures"]["renom"]
+    assert twice["deterministic"]["is_equal"]
+    assert twice["deterministic, without graphs"]["is_equal"]
 
 
 @pytest.mark.process

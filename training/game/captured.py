@@ -12,10 +12,11 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 
+from training.game.evaluation import Evaluation
 from training.game.places import Places
 from training.game.ranks import Gradient
 from training.game.recipe import Player
-from training.game.step import Batch, StepContext
+from training.game.step import AnyStep, Batch, StepContext
 
 Tensors = dict[str, Tensor]
 Compute = Callable[[list[Player], StepContext], tuple[Tensors, Tensors]]
@@ -31,13 +32,6 @@ REFUSALS = (RuntimeError, TypeError, ValueError, AttributeError)
 
 class CannotCapture(Exception):
     """The update does not always compute the same operations, or TorchScript lacks one of them."""
-
-
-class _Unknown:
-    """The step inside a graph, which must not depend on it."""
-
-    def __bool__(self) -> bool:
-        raise TypeError("the losses depend on the step")
 
 
 def is_small(nets: Mapping[str, nn.Module]) -> bool:
@@ -75,6 +69,7 @@ class Captured:
             CannotCapture: the message says why.
         """
         self._compute, self._places, self._players = compute, places, players
+        self.step = AnyStep(cast(int, ctx.step), has_inputs=False)
         values = places.values()
         self._own = [[_index(values, weight) for weight in parameters[player.name]] for player in players]
         self._names: tuple[list[str], list[str]] = ([], [])
@@ -97,14 +92,14 @@ class Captured:
         if not all(torch.equal(a, b) for a, b in zip([*expected, *inputs], [*found, *again], strict=True)):
             raise CannotCapture("the graph computes something else")
 
-    def __call__(self, ctx: StepContext) -> tuple[Tensors, Tensors, dict[str, Gradient]]:
-        """Losses, logged scalars, and gradients by each player's weights."""
+    def __call__(self, ctx: StepContext) -> Evaluation:
+        """The update's evaluation, with each player's gradient."""
         outputs = iter(self._run(self._inputs(ctx, self._places.values())))
         losses = {name: next(outputs) for name in self._names[0]}
         gradients: dict[str, Gradient] = {
             player.name: tuple(next(outputs) for _ in own) for player, own in zip(self._players, self._own, strict=True)
         }
-        return losses, {name: next(outputs) for name in self._names[1]}, gradients
+        return Evaluation(losses, {name: next(outputs) for name in self._names[1]}, gradients)
 
     def _run(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         with torch.no_grad(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
@@ -121,7 +116,7 @@ class Captured:
         real = Batch(next(rest), None if ctx.real.y is None else next(rest))
         latents = {name: next(rest) for name in ctx.latents}
         with self._places.holding(values):
-            losses, logged = self._compute(self._players, ctx.anew(real, latents, step=cast(Any, _Unknown())))
+            losses, logged = self._compute(self._players, ctx.anew(real, latents, step=self.step))
             gradients = [
                 torch.autograd.grad(
                     losses[player.name].sum(), [values[i] for i in own], retain_graph=player is not self._players[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -9,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from training.errors import NonFinite
 from training.game.ranks import Gradient
 from training.game.recipe import Player
 from training.game.step import StepContext
@@ -22,6 +25,8 @@ class Evaluation:
     logged: Mapping[str, Tensor]
     gradients: Mapping[str, Gradient] | None = None
     """Gradient of each player where a graph has computed them already."""
+    is_applied: bool = False
+    """Whether the graph has taken the optimisers' steps, too."""
 
     def gradient(self, player: Player, weights: Sequence[Tensor], *, is_last: bool) -> Gradient:
         """The gradient by each of the player's weights, None for idle ones; the last player of an update frees the graph."""
@@ -29,6 +34,44 @@ class Evaluation:
             return self.gradients[player.name]
         loss = self.losses[player.name].sum()
         return torch.autograd.grad(loss, weights, retain_graph=not is_last, allow_unused=player.has_idle_weights)
+
+
+class Unseen:
+    """Losses on a GPU that are looked at some updates later, so that neither it nor Python waits for the other.
+
+    By then the weights have moved on. Nothing of that is kept: a record or a checkpoint first looks at all of them.
+    """
+
+    MOST = 32
+    """Updates whose losses wait at most."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[int, tuple[str, ...], Tensor, torch.cuda.Event]] = deque()
+
+    def add(self, step: int, losses: Mapping[str, Tensor]) -> None:
+        """Look at the losses of an update, by player, when later ones have been added.
+
+        Raises:
+            NonFinite: a loss of an earlier update is not finite.
+        """
+        copied = torch.stack(list(losses.values())).to("cpu", non_blocking=True)
+        computed = torch.cuda.Event()
+        computed.record()
+        self._waiting.append((step, tuple(losses), copied, computed))
+        while len(self._waiting) > self.MOST:
+            self._look()
+
+    def settle(self) -> None:
+        """Look at all of them; raises NonFinite."""
+        while self._waiting:
+            self._look()
+
+    def _look(self) -> None:
+        step, players, losses, computed = self._waiting.popleft()
+        computed.synchronize()
+        for player, loss in zip(players, losses.tolist(), strict=True):
+            if not math.isfinite(loss):
+                raise NonFinite(step=step, player=player, tensor="the loss itself")
 
 
 def compute_loss(player: Player, ctx: StepContext) -> Tensor:

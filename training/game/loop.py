@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,21 +16,17 @@ from contract import Latents
 from contract.pictures import PICTURE
 from training.errors import NonFinite
 from training.game.batches import Batches, derive_seed
-from training.game.captured import CannotCapture, Captured, is_small
 from training.game.check import check_parts
-from training.game.evaluation import Evaluation, compute_loss, first_non_finite
+from training.game.evaluation import Evaluation, Unseen, compute_loss, first_non_finite
 from training.game.gates import always
+from training.game.graphs import Graphs
 from training.game.optimisers import align_moments, with_strides_of
-from training.game.places import Places
 from training.game.precision import Precision, in_precision
 from training.game.ranks import ALONE, Gradient, Ranks
 from training.game.recipe import Player, Recipe
 from training.game.scalars import Means
 from training.game.schedules import Update
 from training.game.step import StepContext
-
-WARM = 50
-"""Evaluation of an update from which it is a graph: recording one takes as long as some hundred updates."""
 
 
 class Game:
@@ -82,11 +77,10 @@ class Game:
 
     def prepare_graphs(self) -> None:
         """Forget the graphs of updates, as after other tensors have become the weights."""
-        self._places = Places(self.nets.values())
-        self._graphs: dict[tuple[str, ...], Captured] = {}
-        self._evaluations: Counter[tuple[str, ...]] = Counter()
-        is_plain = self.ranks.size == 1 and not any(player.before or player.has_idle_weights for player in self.recipe.players)
-        self._is_capturable = self.device.type == "cpu" and is_plain and is_small(self.nets)
+        apply = partial(_apply_all, self)
+        self.graphs = Graphs(self.recipe, self.nets, self.parameters, self.optimisers, self.device, self.compute, apply)
+        self.graphs.are_on &= self.ranks.size == 1
+        self._unseen = Unseen()
 
     @property
     def images(self) -> int:
@@ -127,8 +121,8 @@ class Game:
         Raises:
             NonFinite: a loss is not finite.
         """
-        graph = self._graph(players, ctx)
-        evaluation = Evaluation(*self.compute(players, ctx)) if graph is None else Evaluation(*graph(ctx))
+        graph = self.graphs.of(players, ctx)
+        evaluation = Evaluation(*self.compute(players, ctx)) if graph is None else graph(ctx)
         evaluation = replace(evaluation, logged=self.ranks.mean(evaluation.logged))
         self.check_finite(evaluation, players, ctx)
         for name, value in evaluation.logged.items():
@@ -136,21 +130,23 @@ class Game:
         return evaluation
 
     def check_finite(self, evaluation: Evaluation, players: list[Player], ctx: StepContext) -> None:
-        """Raises NonFinite where a loss is not finite, on any rank."""
+        """Raises NonFinite where a loss is not finite, on any rank; alone on a GPU, at one of the next updates."""
+        if self.device.type == "cuda" and self.ranks.size == 1:
+            self._unseen.add(self.step, {player.name: evaluation.logged[f"{player.name}/loss"] for player in players})
+            return
         for player in players:
             if not math.isfinite(evaluation.logged[f"{player.name}/loss"].item()):
                 is_own = not evaluation.losses[player.name].isfinite()
                 found = first_non_finite(ctx, dict(player.loss.parts(ctx))) if is_own else ""
                 raise NonFinite(step=self.step, player=player.name, tensor=self.ranks.name_first(found))
 
-    def _graph(self, players: list[Player], ctx: StepContext) -> Captured | None:
-        """The update of these players as a graph, from its ``WARM``-th evaluation on; None where there is none."""
-        key = tuple(player.name for player in players)
-        self._evaluations[key] += 1
-        if self._evaluations[key] == WARM and self._is_capturable:
-            with suppress(CannotCapture):
-                self._graphs[key] = Captured(self.compute, self._places, self.parameters, players, ctx)
-        return self._graphs.get(key)
+    def settle(self) -> None:
+        """Wait until every update so far is known to have had finite losses.
+
+        Raises:
+            NonFinite: one had not.
+        """
+        self._unseen.settle()
 
     def log(self, name: str, value: Tensor) -> None:
         """Count a scalar towards the next record."""
@@ -158,11 +154,21 @@ class Game:
         self.latest[name] = value
 
     def record(self) -> dict[str, float]:
-        """The mean of every scalar logged since the last call."""
+        """The mean of every scalar logged since the last call.
+
+        Raises:
+            NonFinite: as ``settle``.
+        """
+        self.settle()
         return {name: float(mean) for name, mean in self.means.take().items()}
 
     def state(self) -> dict[str, Any]:
-        """Tensors and numbers from which ``restore`` continues bit for bit."""
+        """Tensors and numbers from which ``restore`` continues bit for bit.
+
+        Raises:
+            NonFinite: as ``settle``.
+        """
+        self.settle()
         return {
             "step": self.step,
             "batch": self.batch,
@@ -185,6 +191,7 @@ class Game:
                 part.load_state_dict(state[group][name])
         for optimiser in self.optimisers.values():
             align_moments(optimiser)
+        self.prepare_graphs()
         self.step, self.batch, self.noise = state["step"], state["batch"], state["noise"]
         latest = state["latest"] if "latest" in state else state["standing"]  # the key's name before 0.1
         self.means.load(state["running_means"] if "running_means" in state else state["tally"])
@@ -197,29 +204,31 @@ def play(game: Game, until: int) -> Iterator[int]:
     Raises:
         NonFinite: a loss is not finite; that update changed nothing.
     """
-    recipe = game.recipe
     while game.step < until:
         # The schedule names the players of each update, in order.
-        for update in recipe.schedule.updates(game.step):
-            players = [p for p in recipe.players if p.name in update.players]
-            # Run pre-update hooks, then draw a real batch and latents. The RNG seed depends only on (run seed, draw counter),
-            # so a resumed run is bit-identical.
-            for player in players:
-                if player.before:
-                    player.before(game.nets, game.step)
-            ctx = game.draw(update, players)
-            # Compute every player's loss; the gate decides from the latest losses which players may update.
-            evaluation = game.evaluate(players, ctx)
-            admitted = _admit(game, update)
-            # Take all gradients before any weight changes: players of one update are simultaneous.
-            acting = [p for p in players if p.name in admitted]
-            gradients = [_mean_gradient(game, evaluation, p, is_last=p is acting[-1]) for p in acting]
-            for player, gradient in zip(acting, gradients, strict=True):
-                _apply(game, player, gradient)
+        for update in game.recipe.schedule.updates(game.step):
+            _update(game, update)
         # Move the averages towards the new weights.
         _average(game)
         game.step += 1
         yield game.step
+
+
+def _update(game: Game, update: Update) -> None:
+    """Evaluate some players' losses and take their steps. Nothing of the evaluation outlives the call."""
+    players = [p for p in game.recipe.players if p.name in update.players]
+    # Run pre-update hooks, then draw a real batch and latents. The RNG seed depends only on (run seed, draw counter),
+    # so a resumed run is bit-identical.
+    for player in players:
+        if player.before:
+            player.before(game.nets, game.step)
+    ctx = game.draw(update, players)
+    # Compute every player's loss; the gate decides from the latest losses which players may update.
+    evaluation = game.evaluate(players, ctx)
+    admitted = _admit(game, update)
+    # A graph on a GPU may have taken the optimisers' steps already.
+    if not evaluation.is_applied:
+        _apply_all(game, [p for p in players if p.name in admitted], evaluation)
 
 
 def _admit(game: Game, update: Update) -> tuple[str, ...]:
@@ -246,6 +255,13 @@ def seed_generators(device: torch.device, seed: int) -> None:
 def nets_of(players: list[Player]) -> frozenset[str]:
     """Names of the nets that an update of these players trains."""
     return frozenset(name for player in players for name in player.nets)
+
+
+def _apply_all(game: Game, acting: list[Player], evaluation: Evaluation) -> None:
+    """Take all gradients before any weight changes: players of one update are simultaneous."""
+    gradients = [_mean_gradient(game, evaluation, p, is_last=p is acting[-1]) for p in acting]
+    for player, gradient in zip(acting, gradients, strict=True):
+        _apply(game, player, gradient)
 
 
 def _mean_gradient(game: Game, evaluation: Evaluation, player: Player, *, is_last: bool) -> Gradient:

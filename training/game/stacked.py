@@ -79,7 +79,7 @@ class StackedGame(Game):
         """Each player's losses and logged scalars [S]; the gradient of a sum of losses is that of each game's own loss."""
         real = {"x": ctx.real.x} if ctx.real.y is None else {"x": ctx.real.x, "y": ctx.real.y}
         of_all = torch.vmap(partial(self._compute_one, players, ctx), randomness="different")
-        losses, logged = of_all(self._places.values(), real, dict(ctx.latents))
+        losses, logged = of_all(self.graphs.places.values(), real, dict(ctx.latents))
         return losses, logged
 
     def check_finite(self, evaluation: Evaluation, players: list[Player], ctx: StepContext) -> None:
@@ -109,7 +109,7 @@ class StackedGame(Game):
             moving=ctx.moving,
             conditions=self.recipe.conditions,
         )
-        with self._places.holding(values):
+        with self.graphs.places.holding(values):
             return super().compute(players, one)
 
     def part(self) -> None:

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from contract.pictures import PICTURE
 
 T = TypeVar("T")
+OfStep = Callable[[int], tuple[Tensor, ...]]
+"""From a step to tensors, always of the same shapes."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,57 @@ class DiscriminatorOutput:
         ]
 
 
+@dataclass(frozen=True)
+class _Remainder:
+    """A remainder that may be zero or not, and has no other value."""
+
+    is_left: bool
+
+    def __bool__(self) -> bool:
+        return self.is_left
+
+
+class AnyStep:
+    """The step inside a graph that serves many steps.
+
+    It has no number. Whether it is a multiple of a period may be asked, which binds the graph to steps of the same answer; and
+    tensors that depend on it become inputs of the graph, where the graph takes such inputs.
+    """
+
+    def __init__(self, step: int, *, has_inputs: bool) -> None:
+        """Args: ``step`` is the one at which the graph is recorded; ``has_inputs``, whether tensors of the step are inputs."""
+        self._step, self._has_inputs = step, has_inputs
+        self.remainders: dict[int, bool] = {}
+        """By each period that was asked for, whether the step is not its multiple."""
+        self.inputs: dict[str, tuple[OfStep, tuple[Tensor, ...]]] = {}
+        """What makes the inputs of a step, and the tensors that the graph reads, by name."""
+
+    def __mod__(self, period: int) -> _Remainder:
+        """Something that is true where the step is not a multiple of ``period``."""
+        self.remainders[period] = bool(self._step % period)
+        return _Remainder(self.remainders[period])
+
+    def input(self, key: str, make: OfStep) -> tuple[Tensor, ...]:
+        """The graph's inputs of that name; made when the name is new."""
+        if not self._has_inputs:
+            raise TypeError("the losses depend on the step")
+        if key not in self.inputs:
+            self.inputs[key] = make, tuple(value.clone() for value in make(self._step))
+        return self.inputs[key][1]
+
+    def suits(self, step: int) -> bool:
+        """Whether a graph recorded with this is right for ``step``."""
+        return all(bool(step % period) == remainder for period, remainder in self.remainders.items())
+
+    def fill(self, step: int) -> None:
+        """Put the values of ``step`` into the inputs."""
+        for make, held in self.inputs.values():
+            torch._foreach_copy_(held, make(step))
+
+    def __bool__(self) -> bool:
+        raise TypeError("the losses depend on the step")
+
+
 class StepContext:
     """The samples of one update. Losses ask it for fakes and discriminator outputs; each is computed once, on demand.
 
@@ -61,7 +114,7 @@ class StepContext:
         real: Batch,
         latents: Mapping[str, Tensor],
         *,
-        step: int,
+        step: int | AnyStep,
         moving: frozenset[str] = frozenset(),
         conditions: tuple[str, ...] = (),
     ) -> None:
@@ -69,7 +122,7 @@ class StepContext:
         nets: nets by role; ``G`` takes the latents by name, ``D`` takes samples, and the conditions by name.
         real: real batch, N samples.
         latents: N rows of each declared latent, and the pictures made from the real batch if G changes pictures.
-        step: training step, from 0.
+        step: training step, from 0; inside a graph, any.
         moving: names of the nets that this update trains.
         conditions: names of the latents that D receives too; for real samples it receives the label instead.
         """
@@ -116,6 +169,11 @@ class StepContext:
             self._cache[key] = make()
         return cast(T, self._cache[key])
 
+    def of_step(self, key: str, make: OfStep) -> tuple[Tensor, ...]:
+        """Tensors that depend on the step alone; the key names what is made."""
+        step = self.step
+        return self.cached(f"of step:{key}", lambda: step.input(key, make) if isinstance(step, AnyStep) else make(step))
+
     def log(self, name: str, value: Tensor) -> None:
         """Keep a scalar for the records and the gate."""
         self.logged[name] = value.detach()
@@ -140,7 +198,7 @@ class StepContext:
         other.logged = self.logged
         return other
 
-    def anew(self, real: Batch, latents: Mapping[str, Tensor], *, step: int) -> StepContext:
+    def anew(self, real: Batch, latents: Mapping[str, Tensor], *, step: int | AnyStep) -> StepContext:
         """A context of its own for the same update on other reals and latents, in which nothing is computed or logged yet."""
         return type(self)(self.nets, real, latents, step=step, moving=self.moving, conditions=self._conditions)
 

@@ -52,8 +52,9 @@ d_semi_supervised = _semi_supervised()
 
 def _labelled(ctx: StepContext) -> tuple[Tensor, Tensor]:
     """The labelled samples of the step, and their classes."""
-    labelled = cast(Labelled, ctx.nets["labelled"])
-    return ctx.cached("labelled", lambda: labelled.batch(ctx.step, len(ctx.real.x)))
+    labelled, size = cast(Labelled, ctx.nets["labelled"]), len(ctx.real.x)
+    x, y = ctx.of_step("labelled", lambda step: labelled.batch(step, size))
+    return x, y
 
 
 def _together(ctx: StepContext) -> list[DiscriminatorOutput]:

@@ -24,7 +24,7 @@ class Labelled(nn.Module):
         count, first = len(self.y), number * size
         epochs = range(first // count, (first + size - 1) // count + 1)
         order = torch.cat([_permutation(count, epoch) for epoch in epochs])
-        rows = order[first % count :][:size].to(self.y.device)
+        rows = order[first % count :][:size].to(self.y.device, non_blocking=True)
         return self.x[rows], self.y[rows]
 
 

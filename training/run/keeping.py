@@ -59,6 +59,8 @@ class Keeper:
         is_last = step == game.recipe.steps
         is_evaluated = step % self._evaluated_every == 0 or is_last
         scalars: Mapping[str, float] = {}
+        if is_saved or self.is_due(step):
+            game.settle()
         if is_evaluated:
             self._look()
         if step % game.recipe.log_every == 0 or is_last:

@@ -11,7 +11,7 @@ from torch import nn
 
 from training.data import load
 from training.errors import NonFinite
-from training.game import loop
+from training.game import graphs as choosing
 from training.game.batches import Batches
 from training.game.captured import is_small
 from training.game.gates import worse_only
@@ -29,13 +29,13 @@ WARM = 3
 @pytest.fixture(autouse=True)
 def early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs from the third evaluation of an update on."""
-    monkeypatch.setattr(loop, "WARM", WARM)
+    monkeypatch.setattr(choosing, "WARM", WARM)
 
 
 def game_of(recipe: Recipe, *, seed: int = 0, is_captured: bool = True) -> Game:
     data = load("digits" if recipe.data.startswith("mnist") else recipe.data, environ={})
     game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=seed, pixels=recipe.pixels), seed=seed)
-    game._is_capturable &= is_captured
+    game.graphs.are_on &= is_captured
     return game
 
 
@@ -50,16 +50,20 @@ def with_dropout() -> Recipe:
     return replace(toy, nets=nets)
 
 
+def with_penalty(penalty: Loss) -> Recipe:
+    """The one-number game with a penalty for D."""
+    toy = CATALOGUE["toy1d"]
+    d, *others = toy.players
+    return replace(toy, players=(replace(d, loss=d.loss + penalty), *others))
+
+
 RECIPES = {
     **{name: CATALOGUE[name] for name in ("toy1d_minibatch", "vanilla")},
     "batch statistics": replace(CATALOGUE["pacgan2_ring8_small"], batch=8),
     "dropout": with_dropout(),
     "a gate": replace(CATALOGUE["toy1d"], gate=worse_only()),
-    "a penalty at every step": replace(
-        CATALOGUE["toy1d"],
-        players=(replace(CATALOGUE["toy1d"].players[0], loss=CATALOGUE["toy1d"].players[0].loss + r1(1.0)),)
-        + CATALOGUE["toy1d"].players[1:],
-    ),
+    "a penalty at every step": with_penalty(r1(1.0)),
+    "a penalty at every second step": with_penalty(r1(1.0, every=2)),
 }
 
 
@@ -77,7 +81,7 @@ def test_a_graph_computes_the_same_bits(name: str) -> None:
     graphs, eager = game_of(RECIPES[name]), game_of(RECIPES[name], is_captured=False)
     for game in (graphs, eager):
         list(play(game, 8))
-    assert graphs._graphs
+    assert graphs.graphs.found
     assert same(graphs, eager)
 
 
@@ -97,10 +101,10 @@ def test_a_resumed_game_ends_in_the_same_bits() -> None:
 def test_a_stack_is_captured_too() -> None:
     """Three seeds as one graph end in the bits of three seeds without."""
     graphs, eager = (StackedGame([game_of(CATALOGUE["toy1d"], seed=s) for s in range(3)]) for _ in range(2))
-    eager._is_capturable = False
+    eager.graphs.are_on = False
     for game in (graphs, eager):
         list(play(game, 8))
-    assert graphs._graphs
+    assert graphs.graphs.found
     for a, b in zip(graphs.nets["G"].parameters(), eager.nets["G"].parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -114,7 +118,7 @@ def test_a_loss_that_depends_on_the_step_is_not_captured() -> None:
     toy = CATALOGUE["toy1d"]
     game = game_of(replace(toy, players=(replace(toy.players[0], loss=by_step()), toy.players[1])))
     list(play(game, WARM + 1))
-    assert list(game._graphs) == [("G",)]
+    assert list(game.graphs.found) == [("G",)]
 
 
 def test_a_loss_that_is_not_finite_names_the_tensor() -> None:

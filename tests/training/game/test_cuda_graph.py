@@ -1,0 +1,215 @@
+"""Updates as CUDA graphs: the same bits, and eager where a graph is not right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.data import load
+from training.errors import NonFinite
+from training.game import graphs as choosing
+from training.game.batches import Batches
+from training.game.cuda_graph import CudaGraph
+from training.game.evaluation import Unseen
+from training.game.loop import Game, play
+from training.game.objective import loss
+from training.game.recipe import Recipe
+from training.game.step import AnyStep, StepContext
+from training.recipes import CATALOGUE
+from training.run.job import repeatable
+
+WARM = 3
+CUDA = torch.device("cuda")
+WHOLE = (
+    "vanilla",
+    "renom",
+    "toy1d_minibatch",
+    "dcgan_torch_small",
+    "infogan_small",
+    "pix2pix_small",
+    "caae_small",
+    "gman_small",
+)
+"""Recipes whose updates are graphs with the optimisers' steps."""
+GRADIENTS = ("goodfellow_small", "cgan", "vaegan_ns_small", "dcgan", "ppgn_small")
+"""Recipes whose graphs leave the optimisers' steps outside: settings change with the step, or something follows."""
+BY_STEP = ("cdcgan_r1", "salimans_small", "r3gan_plain")
+"""Recipes whose losses depend on the step: a penalty at some steps, labelled samples of the step, a weight that falls."""
+
+
+@pytest.fixture(autouse=True)
+def early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs from the third evaluation of an update on."""
+    monkeypatch.setattr(choosing, "WARM", WARM)
+
+
+def game_of(recipe: Recipe, *, has_graphs: bool = True) -> Game:
+    data = load({"mnist": "mnist5k", "mnist50k": "mnist5k"}.get(recipe.data, recipe.data), size=recipe.size, environ={}).to(
+        CUDA
+    )
+    batches = Batches(data, recipe.batch, seed=1, pixels=recipe.pixels)
+    game = Game(recipe, recipe.latents(len(data.classes)), batches, seed=1)
+    game.graphs.are_on &= has_graphs
+    return game
+
+
+def tensors_of(game: Game) -> list[Tensor]:
+    states = [state for optimiser in game.optimisers.values() for state in optimiser.state.values()]
+    moments = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+    return [value.cpu() for net in game.sampling_nets().values() for value in net.state_dict().values()] + [
+        m.cpu() for m in moments
+    ]
+
+
+def same(one: Game, other: Game) -> bool:
+    pairs = zip(tensors_of(one), tensors_of(other), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs) and one.record() == other.record()
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*WHOLE, *GRADIENTS, *BY_STEP])
+def test_a_graph_computes_the_same_bits(name: str) -> None:
+    """Weights, averages, moments and records after 20 steps equal those of the game without graphs, for every update."""
+    recipe = CATALOGUE[name]
+    with repeatable():
+        graphs, eager = game_of(recipe), game_of(recipe, has_graphs=False)
+        for game in (graphs, eager):
+            list(play(game, 20))
+    assert set(graphs.graphs.found) == {update.players for update in recipe.schedule.updates(0)}
+    if name in WHOLE:
+        assert all(graph._move for found in graphs.graphs.found.values() for graph in found)
+    assert same(graphs, eager)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_a_resumed_game_ends_in_the_same_bits() -> None:
+    """Saved while it computes by graphs, a game goes on without them until it is warm, and ends where it would have ended."""
+    with repeatable():
+        whole, again = (game_of(CATALOGUE["cdcgan_r1"]) for _ in range(2))
+        list(play(whole, 10))
+        state = whole.state()
+        again.restore({**state, "nets": {name: dict(values) for name, values in state["nets"].items()}})
+        for game in (whole, again):
+            list(play(game, 20))
+    assert same(whole, again)
+
+
+@loss
+def d_waiting(ctx: StepContext) -> Tensor:
+    """A loss for which Python waits."""
+    return ctx.on_real.logit.mean() * (1 if ctx.on_fake.logit.detach().mean().item() > 0 else 2)
+
+
+@loss
+def d_drawing(ctx: StepContext) -> Tensor:
+    """A loss that draws on the CPU."""
+    return ctx.on_real.logit.mean() * float(torch.rand(())) + ctx.on_fake.logit.mean()
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("careless", [d_waiting, d_drawing])
+def test_a_loss_that_no_graph_can_hold_is_computed_without(careless: object) -> None:
+    """D's update stays eager, and the bits are those without any graph."""
+    vanilla = CATALOGUE["vanilla"]
+    recipe = replace(vanilla, players=(replace(vanilla.players[0], loss=careless), vanilla.players[1]))  # type: ignore[arg-type]
+    graphs, eager = game_of(recipe), game_of(recipe, has_graphs=False)
+    for game in (graphs, eager):
+        list(play(game, 8))
+    assert list(graphs.graphs.found) == [("G",)]
+    assert same(graphs, eager)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_a_capture_that_fails_leaves_the_generator_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What remains of an update on the default stream must not be touched by a capture; here it is kept alive."""
+    kept = []
+    evaluate = Game.evaluate
+
+    def keeping(game: Game, *how: object) -> object:
+        kept.append(evaluate(game, *how))  # type: ignore[arg-type]
+        return kept[-1]
+
+    monkeypatch.setattr(Game, "evaluate", keeping)
+    graphs = game_of(CATALOGUE["vanilla"])
+    list(play(graphs, 8))
+    monkeypatch.undo()
+    monkeypatch.setattr(choosing, "WARM", WARM)
+    eager = game_of(CATALOGUE["vanilla"], has_graphs=False)
+    list(play(eager, 8))
+    assert not graphs.graphs.found
+    assert same(graphs, eager)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("settle", [Game.settle, Game.record, Game.state])
+def test_a_loss_that_is_not_finite_is_seen_before_anything_is_kept(settle: Callable[[Game], object]) -> None:
+    """Python runs ahead of the GPU, but no record and no state leave the game before every loss has been looked at."""
+    game = game_of(CATALOGUE["vanilla"])
+    list(play(game, WARM + 2))
+    with torch.no_grad():
+        game.nets["D"].head.weight[0, 0] = float("nan")
+    list(play(game, WARM + 4))
+    with pytest.raises(NonFinite, match=rf"step {WARM + 2}.*D"):
+        settle(game)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_ends_the_game_soon() -> None:
+    """Within the number of updates that Python may run ahead."""
+    game = game_of(CATALOGUE["vanilla"])
+    with torch.no_grad():
+        game.nets["D"].head.weight[0, 0] = float("nan")
+    with pytest.raises(NonFinite):
+        list(play(game, Unseen.MOST))
+
+
+def test_a_step_of_any_number_serves_those_that_answer_alike() -> None:
+    """A graph without the penalty of every fourth step is right for three of four steps."""
+    step = AnyStep(6, has_inputs=False)
+    assert step % 4
+    assert [step.suits(n) for n in range(6)] == [False, True, True, True, False, True]
+    assert AnyStep(6, has_inputs=False).suits(0)
+
+
+def test_a_step_of_any_number_has_no_number() -> None:
+    """A graph must not keep the number of the step at which it was recorded."""
+    step = AnyStep(6, has_inputs=False)
+    for use in (
+        lambda: 1 + step % 2,
+        lambda: step * 2,
+        lambda: step < 9,
+        lambda: bool(step),
+        lambda: step.input("x", lambda n: ()),
+    ):
+        with pytest.raises(TypeError):
+            use()
+
+
+def test_tensors_of_a_step_are_filled_anew() -> None:
+    """The graph reads the same memory at each step."""
+    step = AnyStep(6, has_inputs=True)
+    (held,) = step.input("x", lambda n: (torch.full((2,), float(n)),))
+    assert held.tolist() == [6, 6]
+    step.fill(9)
+    assert held.tolist() == [9, 9]
+    assert step.input("x", lambda n: ())[0] is held
+
+
+def test_the_graph_of_a_gpu_is_not_used_on_the_cpu() -> None:
+    """There TorchScript is."""
+    recipe = CATALOGUE["toy1d"]
+    data = load("gaussian1d", environ={})
+    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=1, pixels=recipe.pixels), seed=1)
+    list(play(game, WARM + 1))
+    assert not any(isinstance(graph, CudaGraph) for found in game.graphs.found.values() for graph in found)
+    assert len(game.graphs.found) == 2

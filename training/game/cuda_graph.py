@@ -1,0 +1,179 @@
+"""An update as one CUDA graph: losses, gradients and, where nothing stands in the way, the optimisers' steps, by one launch."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from training.game.captured import REFUSALS, CannotCapture, Compute
+from training.game.evaluation import Evaluation
+from training.game.optimisers import RMSpropTF
+from training.game.recipe import Player
+from training.game.step import AnyStep, Batch, StepContext
+
+Move = Callable[[Evaluation], None]
+"""Takes the optimisers' steps of an evaluated update."""
+FIXED = (torch.optim.Adam, torch.optim.SGD, RMSpropTF)
+"""Optimisers whose step is the same operations on the same numbers each time: what they count, they count on the device."""
+
+
+def is_fixed(player: Player, optimiser: torch.optim.Optimizer) -> bool:
+    """Whether a graph may take the player's step: no number of it changes, and nothing follows it."""
+    return player.hyperparameters is None and player.after is None and type(optimiser) in FIXED
+
+
+class CudaGraph:
+    """Computes an update of some players on a GPU; the same bits as without a graph."""
+
+    def __init__(
+        self,
+        compute: Compute,
+        changed: Sequence[Tensor],
+        optimisers: Sequence[torch.optim.Optimizer],
+        parameters: Mapping[str, Sequence[Tensor]],
+        players: list[Player],
+        ctx: StepContext,
+        move: Move | None,
+    ) -> None:
+        """Record the kernels of an update, and see that the graph computes what they compute.
+
+        Args:
+            compute: computes losses and logged scalars.
+            changed: every tensor that an update may change: weights, buffers, states of the optimisers.
+            optimisers: those of the players.
+            parameters: weights of each player.
+            players: the players of the update.
+            ctx: its samples.
+            move: takes the optimisers' steps inside the graph; None leaves them to the caller.
+
+        Raises:
+            CannotCapture: the message says why.
+        """
+        self._compute, self._parameters, self._players, self._move = compute, parameters, players, move
+        self._inputs = [tensor.detach().clone() for tensor in _inputs(ctx)]
+        self.step = AnyStep(cast(int, ctx.step), has_inputs=True)
+        self._graph = torch.cuda.CUDAGraph()
+        try:
+            with _kept(changed), _capturable(optimisers):
+                expected, after = _copies(self._dry_run(ctx), changed)
+            with _kept(changed), _capturable(optimisers):
+                outputs = self._capture(ctx)
+                self._graph.replay()
+                found, again = _copies(outputs, changed)
+        except (*REFUSALS, AssertionError) as error:
+            raise CannotCapture(str(error)) from error
+        if not all(torch.equal(a, b) for a, b in zip([*expected, *after], [*found, *again], strict=True)):
+            raise CannotCapture("the graph computes something else")
+        rest = iter(outputs)
+        self._losses = {name: next(rest) for name in self._names}
+        self._gradients = {
+            player.name: tuple(next(rest) for _ in parameters[player.name]) for player in (() if move else players)
+        }
+        self._logged = next(rest)
+
+    def __call__(self, ctx: StepContext) -> Evaluation:
+        """The update's evaluation; with ``move`` the optimisers have taken their steps."""
+        torch._foreach_copy_(self._inputs, _inputs(ctx))
+        self.step.fill(cast(int, ctx.step))
+        self._graph.replay()
+        # The graph's own tensors are overwritten by the next update.
+        logged = dict(zip(self._scalars, self._logged.clone().unbind(), strict=True))
+        return Evaluation(self._losses, logged, self._gradients, is_applied=self._move is not None)
+
+    def _dry_run(self, ctx: StepContext) -> list[Tensor]:
+        """The update without a graph, in which nothing may wait for the GPU or draw on the CPU."""
+        drawn = torch.get_rng_state()
+        with _never_waiting():
+            outputs = self._record(ctx)
+        if not torch.equal(torch.get_rng_state(), drawn):
+            torch.set_rng_state(drawn)
+            raise CannotCapture("the update draws numbers on the CPU")
+        return outputs
+
+    def _capture(self, ctx: StepContext) -> list[Tensor]:
+        # Autograd hands a weight's gradient to the stream on which the first live operation on that weight was called. One that
+        # garbage keeps alive would be of the default stream, which a capture must not touch.
+        gc.collect()
+        try:
+            # Other threads may allocate meanwhile.
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+                return self._record(ctx)
+        except BaseException:
+            # A capture that failed leaves the generator believing that it goes on.
+            generator = torch.cuda.default_generators[torch.cuda.current_device()]
+            generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
+            raise
+
+    def _record(self, ctx: StepContext) -> list[Tensor]:
+        """Losses, gradients where they are needed outside, and all logged scalars as one tensor."""
+        rest = iter(self._inputs)
+        real = Batch(next(rest), None if ctx.real.y is None else next(rest))
+        latents = {name: next(rest) for name in ctx.latents}
+        evaluation = Evaluation(*self._compute(self._players, ctx.anew(real, latents, step=self.step)))
+        gradients = {
+            player.name: evaluation.gradient(player, self._parameters[player.name], is_last=player is self._players[-1])
+            for player in self._players
+        }
+        self._names, self._scalars = tuple(evaluation.losses), tuple(evaluation.logged)
+        if any(value.dtype != torch.float32 or value.ndim for value in evaluation.logged.values()):
+            raise CannotCapture("a logged value is no float32 scalar")
+        flat = [] if self._move else [cast(Tensor, value) for gradient in gradients.values() for value in gradient]
+        if self._move:
+            self._move(Evaluation(evaluation.losses, evaluation.logged, gradients))
+        logged = torch.stack([value.detach() for value in evaluation.logged.values()])
+        return [*(loss.detach() for loss in evaluation.losses.values()), *flat, logged]
+
+
+def _inputs(ctx: StepContext) -> list[Tensor]:
+    y = [] if ctx.real.y is None else [ctx.real.y]
+    return [tensor.detach() for tensor in (ctx.real.x, *y, *ctx.latents.values())]
+
+
+def _copies(outputs: Sequence[Tensor], changed: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    return [output.clone() for output in outputs], [value.detach().clone() for value in changed]
+
+
+@contextmanager
+def _kept(changed: Sequence[Tensor]) -> Iterator[None]:
+    """Give the tensors and the GPU's generator back what they held before."""
+    before, drawn = [value.detach().clone() for value in changed], torch.cuda.get_rng_state()
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for value, kept in zip(changed, before, strict=True):
+                value.copy_(kept)
+        torch.cuda.set_rng_state(drawn)
+
+
+@contextmanager
+def _never_waiting() -> Iterator[None]:
+    """Operations that wait for the GPU raise RuntimeError."""
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls the mode a prototype that does not see every such operation
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+@contextmanager
+def _capturable(optimisers: Sequence[torch.optim.Optimizer]) -> Iterator[None]:
+    """Tell torch's optimisers that a graph is recorded; fused ones compute the same with and without."""
+    groups = [group for optimiser in optimisers for group in optimiser.param_groups if "capturable" in group]
+    before = [group["capturable"] for group in groups]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group, value in zip(groups, before, strict=True):
+            group["capturable"] = value

@@ -1,0 +1,89 @@
+"""Which updates of a game are graphs, and of which kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from training.game.captured import CannotCapture, Captured, Compute, is_small
+from training.game.cuda_graph import CudaGraph, Move, is_fixed
+from training.game.evaluation import Evaluation
+from training.game.gates import always
+from training.game.optimisers import Clip
+from training.game.places import Places
+from training.game.recipe import Player, Recipe
+from training.game.step import StepContext
+
+WARM = 50
+"""Evaluation of an update from which it is a graph: recording one takes as long as some hundred updates."""
+Graph = Captured | CudaGraph
+
+
+class Graphs:
+    """The graphs of one game's updates; recorded from the update's ``WARM``-th evaluation on."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        nets: Mapping[str, nn.Module],
+        parameters: Mapping[str, Sequence[Tensor]],
+        optimisers: Mapping[str, torch.optim.Optimizer],
+        device: torch.device,
+        compute: Compute,
+        apply: Callable[[list[Player], Evaluation], None],
+    ) -> None:
+        """Args:
+        recipe: what is trained.
+        nets: the nets by role, on ``device``.
+        parameters: weights of each player.
+        optimisers: optimiser of each player.
+        device: where the game is computed.
+        compute: computes losses and logged scalars of an update.
+        apply: takes the steps of some players' optimisers.
+        """
+        self.places = Places(nets.values())
+        self.found: dict[tuple[str, ...], list[Graph]] = {}
+        """Graphs by the players of the update; of a penalty at some steps there are two, with and without it."""
+        self._refused: set[tuple[str, ...]] = set()
+        are_plain = all(isinstance(p.before, Clip | None) and not p.has_idle_weights for p in recipe.players)
+        self.are_on = are_plain and (device.type == "cuda" or is_small(nets))
+        """Whether any update is tried."""
+        self._evaluations: Counter[tuple[str, ...]] = Counter()
+        self._gate, self._parameters, self._optimisers, self._device = recipe.gate, parameters, optimisers, device
+        self._compute, self._apply = compute, apply
+
+    def of(self, players: list[Player], ctx: StepContext) -> Graph | None:
+        """The update of these players as a graph; None where there is none, or not yet. Each evaluation asks once."""
+        key = tuple(player.name for player in players)
+        self._evaluations[key] += 1
+        graphs = self.found.get(key, [])
+        step = cast(int, ctx.step)
+        is_tried = self.are_on and self._evaluations[key] >= WARM and key not in self._refused
+        if is_tried and not any(graph.step.suits(step) for graph in graphs):
+            try:
+                graphs = self.found[key] = [*graphs, self._capture(players, ctx)]
+            except CannotCapture:
+                self._refused.add(key)
+        return next((graph for graph in graphs if graph.step.suits(step)), None)
+
+    def _capture(self, players: list[Player], ctx: StepContext) -> Graph:
+        """Raises CannotCapture."""
+        if self._device.type == "cpu":
+            return Captured(self._compute, self.places, self._parameters, players, ctx)
+        optimisers = [self._optimisers[player.name] for player in players]
+        states = [values for optimiser in optimisers for values in optimiser.state.values()]
+        changed = [*self.places.values(), *(value for state in states for value in state.values() if isinstance(value, Tensor))]
+
+        def capture(move: Move | None) -> Graph:
+            return CudaGraph(self._compute, changed, optimisers, self._parameters, players, ctx, move)
+
+        if self._gate is always and all(map(is_fixed, players, optimisers)):
+            with suppress(CannotCapture):
+                return capture(partial(self._apply, players))
+        return capture(None)
