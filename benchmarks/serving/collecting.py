@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import gc
 import os
-import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import serving.process.launcher
 import serving.process.worker
 from serving.process.worker import Shared
-from serving.settings import Settings
 
 _run_worker = serving.process.worker.run_worker
 
 
-def run_timed_worker(
-    settings: Settings, address: str, metrics_directory: Path, shared: Shared, index: int, rendezvous: socket.socket | None
-) -> None:
+def run_timed_worker(*arguments: Any, **named: Any) -> None:
     """What ``run_worker`` does, with the collections timed."""
+    shared = next(argument for argument in arguments if isinstance(argument, Shared))
     begun = 0.0
 
     def note(phase: str, info: dict[str, int]) -> None:
@@ -40,7 +38,7 @@ def run_timed_worker(
 
     gc.callbacks.append(note)
     serving.process.worker.GC_THRESHOLD = int(os.environ["THRESHOLD"])
-    _run_worker(settings, address, metrics_directory, shared, index, rendezvous)
+    _run_worker(*arguments, **named)
 
 
 if __name__ == "__main__":

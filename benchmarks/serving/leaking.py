@@ -6,15 +6,11 @@ LEAK_BYTES=1024 python -m benchmarks.serving.leaking
 from __future__ import annotations
 
 import os
-import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 import serving.process.launcher
 import serving.process.worker
-from serving.process.worker import Shared
-from serving.settings import Settings
 
 _run_worker = serving.process.worker.run_worker
 
@@ -34,16 +30,14 @@ class Leaking:
         await self._app(scope, receive, send)
 
 
-def run_leaking_worker(
-    settings: Settings, address: str, metrics_directory: Path, shared: Shared, index: int, rendezvous: socket.socket | None
-) -> None:
+def run_leaking_worker(*arguments: Any, **named: Any) -> None:
     """What ``run_worker`` does, with the leak in it."""
     import serving.app  # not above: the launcher holds no onnxruntime
 
     create_app: Any = serving.app.create_app
     many = int(os.environ["LEAK_BYTES"])
     serving.app.create_app = lambda *args, **named: Leaking(create_app(*args, **named), many)  # type: ignore[assignment]
-    _run_worker(settings, address, metrics_directory, shared, index, rendezvous)
+    _run_worker(*arguments, **named)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.errors import BadRequest, HeadersTooLarge, Problem, QueueFull, RequestTimeout
 from serving.generation.generate import problem_reply
+from serving.http.balance import Balance
 from serving.http.request_head import MAX_HEAD_BYTES, check_head, head_without_upgrade, is_too_large
 from serving.http.transport import CoalescingTransport
 from serving.observability.request_context import RequestContext
@@ -44,13 +45,26 @@ class HttpProtocol(HttpToolsProtocol):
         observer: logs refused requests.
         is_draining: whether the service shuts down; each response then closes its connection.
         client_seconds: maximum seconds to receive a request's head, and to wait for a client that does not read.
+        balance: hands a new connection to the worker that has fewest; None keeps it.
+        hops: times that the connection was handed over.
         options: arguments of uvicorn's protocol.
     """
 
     def __init__(
-        self, observer: RequestObserver, is_draining: Callable[[], bool], client_seconds: float, **options: Any
+        self,
+        observer: RequestObserver,
+        is_draining: Callable[[], bool],
+        client_seconds: float,
+        balance: Balance | None,
+        *,
+        hops: int = 0,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
+        self._balance = balance
+        self._hops = hops
+        self._is_elsewhere = False
+        """Whether another worker has the connection."""
         self._observer = observer
         self._is_draining = is_draining
         self._client_seconds = client_seconds
@@ -70,14 +84,25 @@ class HttpProtocol(HttpToolsProtocol):
         self.url = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if self._balance and self._balance.offer(transport, self._hops):
+            self._is_elsewhere = True
+            return
         super().connection_made(transport)
         self._response_transport = CoalescingTransport(transport)
         self._start_head_timer()
+        self._count_connections()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._is_elsewhere:
+            return
         self._cancel_head_timer()
         self._cancel_write_timer()
         super().connection_lost(exc)
+        self._count_connections()
+
+    def _count_connections(self) -> None:
+        if self._balance:
+            self._balance.hold(len(self.connections))
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection of a client that has closed its writing half until its responses are sent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -15,22 +16,44 @@ import uvicorn
 from uvicorn.config import Config
 
 from serving.http.asgi import ASGIApp
+from serving.http.balance import Balance
 from serving.http.protocol import HttpProtocol
 from serving.observability.logs import Log
 from serving.settings import Settings
 
 
 class Server(uvicorn.Server):
-    """uvicorn that reports when it listens and that its loop turns; it does not raise a signal again after its shutdown."""
+    """uvicorn that shares its connections, and reports when it listens and that its loop turns.
 
-    def __init__(self, config: Config, when_ready: Callable[[], None], beat: Callable[[], None]) -> None:
+    It does not raise a signal again after its shutdown.
+    """
+
+    def __init__(
+        self, config: Config, when_ready: Callable[[], None], beat: Callable[[], None], balance: Balance | None
+    ) -> None:
         super().__init__(config)
         self._when_ready = when_ready
         self._beat = beat
+        self._balance = balance
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._balance:
+            self._balance.begin(self._make_protocol)
         self._when_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._balance:
+            self._balance.end(self._make_protocol)
+        await super().shutdown(sockets)
+
+    def _make_protocol(self, hops: int) -> asyncio.Protocol:
+        """A protocol as uvicorn makes it, for a connection of another worker."""
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state, hops=hops
+        )
+        return protocol
 
     async def on_tick(self, counter: int) -> bool:
         self._beat()
@@ -66,6 +89,7 @@ def make_server(
     when_ready: Callable[[], None],
     beat: Callable[[], None],
     log: Log,
+    balance: Balance | None = None,
 ) -> Server:
     """Configure uvicorn: no log lines of its own, no ``Server`` header, limits and timeouts from the settings.
 
@@ -76,11 +100,12 @@ def make_server(
         when_ready: called when it listens.
         beat: called several times a second by the event loop.
         log: writes errors.
+        balance: shares connections with the other workers; None where there are none.
     """
     for name in ("uvicorn.error", "opentelemetry"):
         logging.getLogger(name).addHandler(_EventHandler(log))
     application: Any = app  # its message types are wider than uvicorn's
-    protocol: Any = partial(HttpProtocol, app.observer, is_draining, settings.client_seconds)
+    protocol: Any = partial(HttpProtocol, app.observer, is_draining, settings.client_seconds, balance)
     config = Config(
         application,
         http=protocol,
@@ -97,4 +122,4 @@ def make_server(
         backlog=settings.backlog,
         timeout_graceful_shutdown=settings.stop_seconds,
     )
-    return Server(config, when_ready, beat)
+    return Server(config, when_ready, beat, balance)

@@ -23,7 +23,7 @@ from serving.errors import AddressError, ResourceError, SettingError, StartError
 from serving.model.signatures import trust_of
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.observability.logs import Log
-from serving.process.shared_memory import SharedCounter, SharedFlag, shared_numbers
+from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag, shared_numbers
 from serving.process.supervisor import Supervisor, watch_signals
 from serving.settings import Engine, Provider, Settings, from_environ, model_files, usable_cores
 
@@ -197,6 +197,8 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
     count = settings.workers or 1
     # Kept open here, so that what workers ask is still there when the engine is restarted.
     asking, granting = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    # These, too: a connection that is given to a worker which crashes waits for its successor.
+    mailboxes = [socket.socketpair(type=socket.SOCK_SEQPACKET) for _ in range(count)]
     shared = Shared(
         draining=SharedFlag(),
         refused=SharedFlag(),
@@ -204,6 +206,7 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
         reloads=SharedCounter(),
         crashes=SharedCounter(),
         busy_until=shared_numbers(count),
+        connections=ConnectionCounts.of(count),
         heartbeats=[SharedCounter() for _ in range(_processes(settings))],
     )
 
@@ -215,7 +218,8 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
             process = context.Process(target=run_engine, args=(settings, metrics_directory, shared, index, granting))
         else:
             rendezvous = asking if settings.engine == "shared" else None
-            process = context.Process(target=run_worker, args=(settings, address, metrics_directory, shared, index, rendezvous))
+            arguments = (settings, address, metrics_directory, shared, index, rendezvous, mailboxes)
+            process = context.Process(target=run_worker, args=arguments)
         process.start()
         return process
 
@@ -224,6 +228,7 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
             shared.crashes.increment()
         if index < count:
             shared.busy_until[index] = 0.0
+            shared.connections.forget(index)
         how = {"exit_code": code} if code >= 0 else {"signal": signal_name(-code)}
         log("worker_ended", worker=name(index), pid=pid, **how)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import multiprocessing
+from typing import NamedTuple
 
 
 class SharedCounter:
@@ -42,3 +44,23 @@ class SharedFlag:
 def shared_numbers(count: int) -> ctypes.Array[ctypes.c_double]:
     """Zeros in shared memory; each is read and written at once, without a lock."""
     return multiprocessing.get_context("spawn").RawArray(ctypes.c_double, count)
+
+
+class ConnectionCounts(NamedTuple):
+    """Numbers by which workers share connections, see ``serving.http.balance``: no worker takes any yet."""
+
+    held: ctypes.Array[ctypes.c_double]
+    given: ctypes.Array[ctypes.c_double]
+    taken: ctypes.Array[ctypes.c_double]
+
+    @classmethod
+    def of(cls, workers: int) -> ConnectionCounts:
+        """Numbers for ``workers`` workers."""
+        counts = cls(shared_numbers(workers), shared_numbers(workers**2), shared_numbers(workers))
+        for worker in range(workers):
+            counts.forget(worker)
+        return counts
+
+    def forget(self, worker: int) -> None:
+        """Note that a worker has ended."""
+        self.held[worker] = math.inf

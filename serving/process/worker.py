@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING
 from serving.engine.activity import Activity, BusyTimes
 from serving.errors import ResourceError, StartError
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
-from serving.process.shared_memory import SharedCounter, SharedFlag
+from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag
 from serving.settings import Settings
 
 if TYPE_CHECKING:
+    from serving.http.balance import Balance
     from serving.model.load import ModelFacts
 
+BALANCE_FILE = "balance.lock"
+"""File in the directory of the metrics that a worker locks while it chooses who receives a connection."""
 REFUSED = 78
 """Exit code of a worker that could not start: EX_CONFIG of sysexits.h."""
 GC_THRESHOLD = 10_000
@@ -47,12 +50,20 @@ class Shared:
     """Number of workers, the engine included, that ended without being stopped."""
     busy_until: BusyTimes
     """For each worker's slot, how long its core is busy; see ``serving.engine.activity``."""
+    connections: ConnectionCounts
+    """Connections of each worker."""
     heartbeats: Sequence[SharedCounter]
     """For each worker's slot, and then the engine's, the turns that the event loops of its processes have made."""
 
 
 def run_worker(
-    settings: Settings, address: str, metrics_directory: Path, shared: Shared, index: int, rendezvous: socket.socket | None
+    settings: Settings,
+    address: str,
+    metrics_directory: Path,
+    shared: Shared,
+    index: int,
+    rendezvous: socket.socket | None,
+    mailboxes: Sequence[tuple[socket.socket, socket.socket]],
 ) -> None:
     """Load the models, listen and answer until SIGTERM; exits with 0, or with ``REFUSED`` if it cannot start.
 
@@ -63,6 +74,7 @@ def run_worker(
         shared: memory shared with the launcher and the other workers.
         index: slot of this worker, from 0; the successor of a crashed worker has the same one.
         rendezvous: where to ask the engine for leases; None to load the models into this process.
+        mailboxes: for each worker, where it receives connections and where it is given them.
     """
     os.setpgid(0, 0)  # only the launcher forwards signals sent to its process group
     threading.Thread(target=end_with_launcher, daemon=True).start()
@@ -109,12 +121,20 @@ def run_worker(
             when_ready=shared.serving.set,
             beat=shared.heartbeats[index].increment,
             log=log_writer.event,
+            balance=_sharing(shared, index, mailboxes, metrics_directory) if len(mailboxes) > 1 else None,
         )
         server.run(sockets=listeners)
     finally:
         app.observer.close()
         log_writer.close()
     os._exit(0)  # every request is answered; do not join threads that still wait for work
+
+
+def _sharing(shared: Shared, index: int, mailboxes: Sequence[tuple[socket.socket, socket.socket]], directory: Path) -> Balance:
+    from serving.http.balance import Balance
+
+    outboxes = [outbox for _, outbox in mailboxes]
+    return Balance(*shared.connections, index, mailboxes[index][0], outboxes, directory / BALANCE_FILE, shared.draining.is_set)
 
 
 def _leasing(settings: Settings, rendezvous: socket.socket, shared: Shared) -> Callable[[Path], ModelFacts]:
