@@ -55,7 +55,9 @@ class NonFinite(TrainingError):
     exit_code = 3
 
     def __init__(self, *, step: int, player: str, tensor: str) -> None:
-        super().__init__(f"step {step}: the loss of {player} is not finite; the first tensor that is not: {tensor}")
+        """Args: ``tensor`` is the first one that is not finite; empty where that is unknown."""
+        first = f"; the first tensor that is not: {tensor}" if tensor else ""
+        super().__init__(f"step {step}: the loss of {player} is not finite{first}")
         self.step = step
         self.player = player
         self.tensor = tensor

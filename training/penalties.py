@@ -55,7 +55,7 @@ def r1_r2(gamma: Callable[[int], float]) -> Loss:
 
     def half(ctx: StepContext) -> Tensor:
         device = ctx.real.x.device
-        return ctx.of_step("half of gamma", lambda step: (torch.full((), gamma(step) / 2, device=device),))[0]
+        return ctx.of_step(f"half of gamma:{id(gamma)}", lambda step: (torch.full((), gamma(step) / 2, device=device),))[0]
 
     def on_reals(ctx: StepContext) -> Tensor:
         return half(ctx) * squared_gradient(ctx.on_real.logit, ctx.real.x).mean()

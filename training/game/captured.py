@@ -79,10 +79,10 @@ class Captured:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # TorchScript is deprecated; there is no other graph without a compiler
-                flat = make_fx(lambda *tensors: self._record(ctx, tensors))(*(tensor.clone() for tensor in inputs))
+                flat = make_fx(lambda *tensors: self._record(ctx, tensors, self.step))(*(tensor.clone() for tensor in inputs))
                 self._graph = _to_torchscript(flat)
             torch.set_rng_state(state)
-            expected = self._record(ctx, inputs)
+            expected = self._record(ctx, inputs, ctx.step)
             torch.set_rng_state(state)
             found = self._run(again)
         except REFUSALS as error:
@@ -109,14 +109,14 @@ class Captured:
         y = [] if ctx.real.y is None else [ctx.real.y]
         return [tensor.detach() for tensor in (*values, ctx.real.x, *y, *ctx.latents.values())]
 
-    def _record(self, ctx: StepContext, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def _record(self, ctx: StepContext, tensors: Sequence[Tensor], step: int | AnyStep) -> tuple[Tensor, ...]:
         """What the graph computes, from what ``_inputs`` lists."""
         rest = iter(tensors)
         values = [next(rest).detach().requires_grad_(value.requires_grad) for value in self._places.values()]
         real = Batch(next(rest), None if ctx.real.y is None else next(rest))
         latents = {name: next(rest) for name in ctx.latents}
         with self._places.holding(values):
-            losses, logged = self._compute(self._players, ctx.anew(real, latents, step=self.step))
+            losses, logged = self._compute(self._players, ctx.anew(real, latents, step=step))
             gradients = [
                 torch.autograd.grad(
                     losses[player.name].sum(), [values[i] for i in own], retain_graph=player is not self._players[-1]

@@ -28,6 +28,10 @@ def is_fixed(player: Player, optimiser: torch.optim.Optimizer) -> bool:
     return player.hyperparameters is None and player.after is None and type(optimiser) in FIXED
 
 
+class FailedCapture(CannotCapture):
+    """CUDA refused the recording half way. No other graph of the game may be used from then on, see decision 34."""
+
+
 class CudaGraph:
     """Computes an update of some players on a GPU; the same bits as without a graph."""
 
@@ -53,7 +57,7 @@ class CudaGraph:
             move: takes the optimisers' steps inside the graph; None leaves them to the caller.
 
         Raises:
-            CannotCapture: the message says why.
+            CannotCapture: the message says why; FailedCapture: no other graph may be used any more.
         """
         self._compute, self._parameters, self._players, self._move = compute, parameters, players, move
         self._inputs = [tensor.detach().clone() for tensor in _inputs(ctx)]
@@ -61,7 +65,9 @@ class CudaGraph:
         self._graph = torch.cuda.CUDAGraph()
         try:
             with _kept(changed), _capturable(optimisers):
-                expected, after = _copies(self._dry_run(ctx), changed)
+                self._dry_run(ctx)
+            with _kept(changed):
+                expected, after = _copies(self._record(ctx, ctx.step), changed)
             with _kept(changed), _capturable(optimisers):
                 outputs = self._capture(ctx)
                 self._graph.replay()
@@ -86,36 +92,37 @@ class CudaGraph:
         logged = dict(zip(self._scalars, self._logged.clone().unbind(), strict=True))
         return Evaluation(self._losses, logged, self._gradients, is_applied=self._move is not None)
 
-    def _dry_run(self, ctx: StepContext) -> list[Tensor]:
-        """The update without a graph, in which nothing may wait for the GPU or draw on the CPU."""
+    def _dry_run(self, ctx: StepContext) -> None:
+        """The update as the graph will compute it, in which nothing may wait for the GPU or draw on the CPU."""
         drawn = torch.get_rng_state()
         with _never_waiting():
-            outputs = self._record(ctx)
+            self._record(ctx, self.step)
         if not torch.equal(torch.get_rng_state(), drawn):
-            torch.set_rng_state(drawn)
             raise CannotCapture("the update draws numbers on the CPU")
-        return outputs
 
     def _capture(self, ctx: StepContext) -> list[Tensor]:
         # Autograd hands a weight's gradient to the stream on which the first live operation on that weight was called. One that
         # garbage keeps alive would be of the default stream, which a capture must not touch.
         gc.collect()
         try:
-            # Other threads may allocate meanwhile.
-            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-                return self._record(ctx)
-        except BaseException:
-            # A capture that failed leaves the generator believing that it goes on.
+            # Other threads may allocate meanwhile. A recording that fails leaves its own stream the current one.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(self._graph, capture_error_mode="thread_local"),
+            ):
+                return self._record(ctx, self.step)
+        except (*REFUSALS, AssertionError) as error:
+            # It also leaves the generator believing that it goes on. Graphs that were recorded before draw from the old state.
             generator = torch.cuda.default_generators[torch.cuda.current_device()]
             generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
-            raise
+            raise FailedCapture(str(error)) from error
 
-    def _record(self, ctx: StepContext) -> list[Tensor]:
+    def _record(self, ctx: StepContext, step: int | AnyStep) -> list[Tensor]:
         """Losses, gradients where they are needed outside, and all logged scalars as one tensor."""
         rest = iter(self._inputs)
         real = Batch(next(rest), None if ctx.real.y is None else next(rest))
         latents = {name: next(rest) for name in ctx.latents}
-        evaluation = Evaluation(*self._compute(self._players, ctx.anew(real, latents, step=self.step)))
+        evaluation = Evaluation(*self._compute(self._players, ctx.anew(real, latents, step=step)))
         gradients = {
             player.name: evaluation.gradient(player, self._parameters[player.name], is_last=player is self._players[-1])
             for player in self._players
@@ -141,8 +148,9 @@ def _copies(outputs: Sequence[Tensor], changed: Sequence[Tensor]) -> tuple[list[
 
 @contextmanager
 def _kept(changed: Sequence[Tensor]) -> Iterator[None]:
-    """Give the tensors and the GPU's generator back what they held before."""
-    before, drawn = [value.detach().clone() for value in changed], torch.cuda.get_rng_state()
+    """Give the tensors and the generators back what they held before."""
+    before = [value.detach().clone() for value in changed]
+    drawn, drawn_on_cpu = torch.cuda.get_rng_state(), torch.get_rng_state()
     try:
         yield
     finally:
@@ -150,6 +158,7 @@ def _kept(changed: Sequence[Tensor]) -> Iterator[None]:
             for value, kept in zip(changed, before, strict=True):
                 value.copy_(kept)
         torch.cuda.set_rng_state(drawn)
+        torch.set_rng_state(drawn_on_cpu)
 
 
 @contextmanager

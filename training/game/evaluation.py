@@ -71,7 +71,7 @@ class Unseen:
         computed.synchronize()
         for player, loss in zip(players, losses.tolist(), strict=True):
             if not math.isfinite(loss):
-                raise NonFinite(step=step, player=player, tensor="the loss itself")
+                raise NonFinite(step=step, player=player, tensor="")
 
 
 def compute_loss(player: Player, ctx: StepContext) -> Tensor:

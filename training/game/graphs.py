@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import cast
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from training.game.captured import CannotCapture, Captured, Compute, is_small
-from training.game.cuda_graph import CudaGraph, Move, is_fixed
+from training.game.cuda_graph import CudaGraph, FailedCapture, Move, is_fixed
 from training.game.evaluation import Evaluation
 from training.game.gates import always
 from training.game.optimisers import Clip
@@ -50,7 +49,8 @@ class Graphs:
         self.places = Places(nets.values())
         self.found: dict[tuple[str, ...], list[Graph]] = {}
         """Graphs by the players of the update; of a penalty at some steps there are two, with and without it."""
-        self._refused: set[tuple[str, ...]] = set()
+        self.refused: dict[tuple[str, ...], str] = {}
+        """Why an update is no graph, by its players; with ``whole``, why its graph does not hold the optimisers' steps."""
         are_plain = all(isinstance(p.before, Clip | None) and not p.has_idle_weights for p in recipe.players)
         self.are_on = are_plain and (device.type == "cuda" or is_small(nets))
         """Whether any update is tried."""
@@ -64,12 +64,17 @@ class Graphs:
         self._evaluations[key] += 1
         graphs = self.found.get(key, [])
         step = cast(int, ctx.step)
-        is_tried = self.are_on and self._evaluations[key] >= WARM and key not in self._refused
+        is_tried = self.are_on and self._evaluations[key] >= WARM and key not in self.refused
         if is_tried and not any(graph.step.suits(step) for graph in graphs):
             try:
                 graphs = self.found[key] = [*graphs, self._capture(players, ctx)]
-            except CannotCapture:
-                self._refused.add(key)
+            except FailedCapture as error:
+                self.refused[key] = str(error)
+                self.found.clear()
+                self.are_on = False
+                return None
+            except CannotCapture as error:
+                self.refused[key] = str(error)
         return next((graph for graph in graphs if graph.step.suits(step)), None)
 
     def _capture(self, players: list[Player], ctx: StepContext) -> Graph:
@@ -84,6 +89,10 @@ class Graphs:
             return CudaGraph(self._compute, changed, optimisers, self._parameters, players, ctx, move)
 
         if self._gate is always and all(map(is_fixed, players, optimisers)):
-            with suppress(CannotCapture):
+            try:
                 return capture(partial(self._apply, players))
+            except FailedCapture:
+                raise
+            except CannotCapture as error:
+                self.refused[(*(player.name for player in players), "whole")] = str(error)
         return capture(None)

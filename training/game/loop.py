@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -77,8 +78,16 @@ class Game:
 
     def prepare_graphs(self) -> None:
         """Forget the graphs of updates, as after other tensors have become the weights."""
-        apply = partial(_apply_all, self)
-        self.graphs = Graphs(self.recipe, self.nets, self.parameters, self.optimisers, self.device, self.compute, apply)
+        game = weakref.proxy(self)  # so that a game without references is freed at once, on the GPU, too
+        self.graphs = Graphs(
+            self.recipe,
+            self.nets,
+            self.parameters,
+            self.optimisers,
+            self.device,
+            lambda players, ctx: game.compute(players, ctx),
+            partial(_apply_all, game),
+        )
         self.graphs.are_on &= self.ranks.size == 1
         self._unseen = Unseen()
 
@@ -202,7 +211,7 @@ def play(game: Game, until: int) -> Iterator[int]:
     """Train until step ``until``; yield the number of steps done after each step.
 
     Raises:
-        NonFinite: a loss is not finite; that update changed nothing.
+        NonFinite: a loss is not finite; that update changed nothing. Alone on a GPU, a loss of one of the latest updates.
     """
     while game.step < until:
         # The schedule names the players of each update, in order.

@@ -54,7 +54,7 @@ class Player:
     before: Hook | None = None
     """Hook before the losses of its update: weight clipping, the growth of the nets."""
     after: Hook | None = None
-    """Hook after its update."""
+    """Hook after its update; on a GPU it may change tensors in place only, since graphs read them where they are."""
     has_idle_weights: bool = False
     """Whether an update may use only some of its weights; the others keep their values and their optimiser states."""
 

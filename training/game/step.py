@@ -50,17 +50,26 @@ class DiscriminatorOutput:
         ]
 
 
-@dataclass(frozen=True)
-class _Remainder:
+class _WithoutValue:
+    """Something that cannot be compared, since a graph would keep the answer for other steps."""
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("the losses depend on the step")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class _Remainder(_WithoutValue):
     """A remainder that may be zero or not, and has no other value."""
 
-    is_left: bool
+    def __init__(self, *, is_left: bool) -> None:
+        self._is_left = is_left
 
     def __bool__(self) -> bool:
-        return self.is_left
+        return self._is_left
 
 
-class AnyStep:
+class AnyStep(_WithoutValue):
     """The step inside a graph that serves many steps.
 
     It has no number. Whether it is a multiple of a period may be asked, which binds the graph to steps of the same answer; and
@@ -78,7 +87,7 @@ class AnyStep:
     def __mod__(self, period: int) -> _Remainder:
         """Something that is true where the step is not a multiple of ``period``."""
         self.remainders[period] = bool(self._step % period)
-        return _Remainder(self.remainders[period])
+        return _Remainder(is_left=self.remainders[period])
 
     def input(self, key: str, make: OfStep) -> tuple[Tensor, ...]:
         """The graph's inputs of that name; made when the name is new."""

@@ -53,7 +53,7 @@ d_semi_supervised = _semi_supervised()
 def _labelled(ctx: StepContext) -> tuple[Tensor, Tensor]:
     """The labelled samples of the step, and their classes."""
     labelled, size = cast(Labelled, ctx.nets["labelled"]), len(ctx.real.x)
-    x, y = ctx.of_step("labelled", lambda step: labelled.batch(step, size))
+    x, y = ctx.of_step(f"labelled:{size}", lambda step: labelled.batch(step, size))
     return x, y
 
 

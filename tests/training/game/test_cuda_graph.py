@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +22,9 @@ from training.game.evaluation import Unseen
 from training.game.loop import Game, play
 from training.game.objective import loss
 from training.game.recipe import Recipe
+from training.game.schedules import Update
 from training.game.step import AnyStep, StepContext
+from training.penalties import r1_r2
 from training.recipes import CATALOGUE
 from training.run.job import repeatable
 
@@ -112,9 +117,15 @@ def d_drawing(ctx: StepContext) -> Tensor:
     return ctx.on_real.logit.mean() * float(torch.rand(())) + ctx.on_fake.logit.mean()
 
 
+@loss
+def d_drawing_and_waiting(ctx: StepContext) -> Tensor:
+    """A loss that draws on the CPU and brings the numbers to the GPU."""
+    return (ctx.on_real.logit * torch.rand(len(ctx.real.x)).to(CUDA)).mean() + ctx.on_fake.logit.mean()
+
+
 @pytest.mark.gpu
 @pytest.mark.slow
-@pytest.mark.parametrize("careless", [d_waiting, d_drawing])
+@pytest.mark.parametrize("careless", [d_waiting, d_drawing, d_drawing_and_waiting])
 def test_a_loss_that_no_graph_can_hold_is_computed_without(careless: object) -> None:
     """D's update stays eager, and the bits are those without any graph."""
     vanilla = CATALOGUE["vanilla"]
@@ -145,6 +156,8 @@ def test_a_capture_that_fails_leaves_the_generator_in_order(monkeypatch: pytest.
     eager = game_of(CATALOGUE["vanilla"], has_graphs=False)
     list(play(eager, 8))
     assert not graphs.graphs.found
+    assert not graphs.graphs.are_on
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert same(graphs, eager)
 
 
@@ -181,18 +194,25 @@ def test_a_step_of_any_number_serves_those_that_answer_alike() -> None:
     assert AnyStep(6, has_inputs=False).suits(0)
 
 
-def test_a_step_of_any_number_has_no_number() -> None:
+USES: dict[str, Callable[[Any], object]] = {
+    "remainder as a number": lambda step: 1 + step % 2,
+    "remainder compared": lambda step: step % 2 == 0,
+    "remainder unequal": lambda step: step % 2 != 0,
+    "product": lambda step: step * 2,
+    "less": lambda step: step < 9,
+    "equal": lambda step: step == 6,
+    "one of several": lambda step: step in (5, 6),
+    "key": lambda step: {6: 1}.get(step),
+    "truth": bool,
+    "tensor": lambda step: step.input("x", lambda number: ()),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_step_of_any_number_has_no_number(use: str) -> None:
     """A graph must not keep the number of the step at which it was recorded."""
-    step = AnyStep(6, has_inputs=False)
-    for use in (
-        lambda: 1 + step % 2,
-        lambda: step * 2,
-        lambda: step < 9,
-        lambda: bool(step),
-        lambda: step.input("x", lambda n: ()),
-    ):
-        with pytest.raises(TypeError):
-            use()
+    with pytest.raises(TypeError):
+        USES[use](AnyStep(6, has_inputs=False))
 
 
 def test_tensors_of_a_step_are_filled_anew() -> None:
@@ -213,3 +233,31 @@ def test_the_graph_of_a_gpu_is_not_used_on_the_cpu() -> None:
     list(play(game, WARM + 1))
     assert not any(isinstance(graph, CudaGraph) for found in game.graphs.found.values() for graph in found)
     assert len(game.graphs.found) == 2
+
+
+def test_a_game_without_references_is_freed_at_once() -> None:
+    """Its memory on a GPU is not left to a garbage collection that knows nothing of it."""
+    recipe = CATALOGUE["toy1d"]
+    data = load("gaussian1d", environ={})
+    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=1, pixels=recipe.pixels), seed=1)
+    list(play(game, WARM + 1))
+    seen = weakref.ref(game)
+    gc.disable()
+    try:
+        del game
+        assert seen() is None
+    finally:
+        gc.enable()
+
+
+def test_tensors_of_a_step_belong_to_what_makes_them() -> None:
+    """Two penalties of one player with other weights are two tensors."""
+    recipe = CATALOGUE["toy1d"]
+    toy = replace(
+        recipe, players=(replace(recipe.players[0], loss=r1_r2(lambda step: 1.0) + r1_r2(lambda step: 10.0)), recipe.players[1])
+    )
+    data = load("gaussian1d", environ={})
+    game = Game(toy, toy.latents(0), Batches(data, toy.batch, seed=1, pixels=toy.pixels), seed=1)
+    ctx = game.draw(Update(("D",)), [toy.players[0]])
+    first, _, second, _ = (value.item() for _, value in toy.players[0].loss.parts(ctx))
+    assert second == pytest.approx(10 * first)
