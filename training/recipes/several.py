@@ -88,7 +88,8 @@ def several_generators(name: str, *, g_count: int, d_count: int, width: int, ste
 
     What is exported is the mixture of all generators, one of them chosen by the categorical latent ``g``: the discriminators
     saw the mixture, so it is what the game drew towards the data. The best alone would need a classifier from outside the game,
-    and would leave out what only the others make. A seed draws ``g``; a request may ask for one.
+    and would leave out what only the others make. A seed draws ``g``; a request may ask for one. One
+    generator alone has no ``g``.
     """
     gs = [f"G{number}" for number in range(1, g_count + 1)]
     ds = [f"D{number}" for number in range(1, d_count + 1)]
@@ -107,7 +108,7 @@ def several_generators(name: str, *, g_count: int, d_count: int, width: int, ste
         summary=summary,
         paper=WEIGHED,
         data="mnist",
-        latents=lambda classes: {"z": Uniform(100), "g": Categorical(g_count)},
+        latents=lambda classes: {"z": Uniform(100), **({"g": Categorical(g_count)} if g_count > 1 else {})},
         nets=nets,
         players=(*judges, *makers),
         schedule=Schedule("all discriminators, then all generators", lambda step: moves),
@@ -115,7 +116,7 @@ def several_generators(name: str, *, g_count: int, d_count: int, width: int, ste
         steps=steps,
         # In training every generator gets the same z; which one answers is the sampler's affair.
         sample_latents=lambda latents, n, device: from_priors({"z": latents["z"]}, n, device),
-        sampler=lambda nets: Mixture([nets[role] for role in gs]),
+        sampler=lambda nets: Mixture([nets[role] for role in gs]) if g_count > 1 else nets["G1"],
     )
 
 
@@ -153,5 +154,13 @@ RECIPES = (
     *(_small(*kind) for kind in KINDS),
     several_generators(
         "several_generators", g_count=2, d_count=2, width=16, steps=8000, summary="two generators against two discriminators"
+    ),
+    several_generators(
+        "single_generator",
+        g_count=1,
+        d_count=1,
+        width=16,
+        steps=8000,
+        summary="one generator against one discriminator of the same nets: what several are compared with",
     ),
 )

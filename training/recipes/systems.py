@@ -44,7 +44,7 @@ SYSTEMS = (
     System("minibatch discrimination", "Salimans et al. 2016", ("toy1d_minibatch", "toy1d_minibatch_clamped")),
     System("gates", "update only the worse net; Larsen's and PPGN's rules", ("vanilla_d5",)),
     System("GMAN", "Durugkar et al. 2017", ("gman", "gman_mean", "gman_max", "gman_modified", "gman_one")),
-    System("several generators", "each player's score a sum over its adversaries", ("several_generators",)),
+    System("several generators", "each player's score a sum over its adversaries", ("several_generators", "single_generator")),
     System("conditional AAE", "Zhang et al. 2017", ("caae", "caae_narrow")),
     System("conditional GAN", "Mirza and Osindero 2014", ("cgan",)),
     System("2-D GAN", "Paperspace's tutorial", ("parabola", "parabola_norm")),

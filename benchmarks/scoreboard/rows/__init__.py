@@ -12,7 +12,7 @@ from benchmarks.scoreboard.rows.levels import details, growing, paces, pyramids
 from benchmarks.scoreboard.rows.modern import plain, small, stacked
 from benchmarks.scoreboard.rows.pictures import codes, completions, pictures
 from benchmarks.scoreboard.rows.sequences import sequences
-from benchmarks.scoreboard.rows.several import several, together
+from benchmarks.scoreboard.rows.several import generators, several, together
 from benchmarks.scoreboard.rows.toys import toys
 
 ROWS: tuple[Row, ...] = (
@@ -24,6 +24,7 @@ ROWS: tuple[Row, ...] = (
     *bare(),
     *several(),
     *together(),
+    *generators(),
     *variational(),
     *pictures(),
     *codes(),

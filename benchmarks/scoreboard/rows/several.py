@@ -43,6 +43,24 @@ def together() -> Iterable[Row]:
         )
 
 
+def generators() -> Iterable[Row]:
+    """Two generators against two discriminators, and one pair of the same nets."""
+    better = Claim(system="several generators", text="several pairs are better than one", bar=Below("single_generator"))
+    for recipe, system, claim in (
+        ("several_generators", "Two generators against two discriminators", better),
+        ("single_generator", "One generator against one discriminator of the same nets", None),
+    ):
+        yield Row(
+            name=recipe,
+            system=system,
+            data="mnist",
+            better="lower",
+            full=Protocol(recipe=recipe, measure=FEW_KID, claim=claim, minutes=10),
+            scaled=Protocol(recipe=recipe, steps=EARLY, measure=FEW_KID, claim=claim, minutes=5),
+            note="no paper prints a figure for this game",
+        )
+
+
 def _against(recipe: str, size: str) -> Against:
     others = tuple(f"{other}{size}" for other in GMAN if other != recipe)
     return Against(opponents=others, lambdas={f"gman_max{size}": "inf"}, own="inf" if recipe == "gman_max" else None)
