@@ -15,7 +15,7 @@ from pathlib import Path
 
 from serving.observability.logs import event_line
 
-FLUSH_SECONDS = 0.1
+FLUSH_SECONDS = 0.4
 FLUSH_BYTES = 2**18
 """Buffered bytes that are written without waiting for ``FLUSH_SECONDS``."""
 MAX_BUFFER_BYTES = 2**20
