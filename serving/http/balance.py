@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 Numbers = ctypes.Array[ctypes.c_double]
 MOST_HOPS = 3
 """Times that a connection is handed over at most: two workers that see old numbers must not play ball with it."""
-UNEVEN = 2
-"""A connection is handed over if its worker would have this many more than another one."""
+UNEVEN, UNEVEN_SHARE = 2, 1 / 8
+"""A connection is handed over if its worker would have this many more than another one, and this share of its own more.
+
+Of hundreds of connections it does not matter who has two more, and a move costs as much as a refusal.
+"""
 
 
 class Balance:
@@ -113,7 +116,8 @@ class Balance:
         under_way = np.maximum(self._given.sum(0) - self._taken, 0)
         loads = self._held + under_way
         receiver = int(loads.argmin())
-        return receiver if loads[self._index] + 1 - loads[receiver] >= UNEVEN else None
+        own = loads[self._index] + 1
+        return receiver if own - loads[receiver] >= max(UNEVEN, UNEVEN_SHARE * own) else None
 
     def _receive(self, make_protocol: Callable[[int], asyncio.Protocol]) -> None:
         loop = asyncio.get_running_loop()
