@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import statistics
-import sys
 
 from playwright.sync_api import Browser, sync_playwright
 
@@ -19,7 +19,7 @@ new MutationObserver(() => {
   }
 }).observe(document, { childList: true, subtree: true });
 """
-TOLD = "({ 'anything': performance.getEntriesByName('first-contentful-paint')[0].startTime, ...seen })"
+TIMES = "({ 'anything': performance.getEntriesByName('first-contentful-paint')[0].startTime, ...seen })"
 
 
 def main(url: str) -> None:
@@ -43,10 +43,12 @@ def visit(browser: Browser, address: str) -> dict[str, float]:
         page.locator(selector).wait_for()
     page.locator("[aria-busy=true]").first.wait_for(state="detached")
     page.evaluate("new Promise(requestAnimationFrame)")
-    times: dict[str, float] = page.evaluate(TOLD)
+    times: dict[str, float] = page.evaluate(TIMES)
     context.close()
     return times
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(prog="first_picture", description=__doc__)
+    parser.add_argument("url", help="where the service is, such as http://127.0.0.1:8000")
+    main(parser.parse_args().url.rstrip("/"))
