@@ -103,7 +103,7 @@ def caae(name: str, summary: str, *, width: int, steps: int, image_weight: float
 RECIPES = (
     caae(
         "caae_small",
-        "an autoencoder that turns digits: codes as the prior, the angle apart",
+        "an autoencoder of turned digits: codes as the prior, the angle apart; it does not turn them yet",
         width=24,
         steps=6_000,
         image_weight=1e-3,
