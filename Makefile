@@ -88,7 +88,7 @@ serve: setup ## Serve MODEL on PORT; trains it first if there is none yet
 	@test -f '$(MODEL)' || { \
 	  test '$(MODEL)' = '$(OUT)/model.onnx' || { echo 'There is no model at $(MODEL). `make train` makes one at $(OUT)/model.onnx.'; exit 1; }; \
 	  echo 'There is no model at $(MODEL) yet: training one.'; \
-	  $(MAKE) --no-print-directory train; }
+	  exec $(MAKE) --no-print-directory train; }
 	@exec env GAN_MODELS='$(MODEL)' GAN_PORT='$(PORT)' $(BIN)/python -m serving
 
 mar: setup ## Pack MODEL for TorchServe: a .mar of the model's name next to it
