@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -32,6 +32,18 @@ REFUSALS = (RuntimeError, TypeError, ValueError, AttributeError)
 
 class CannotCapture(Exception):
     """The update does not always compute the same operations, or TorchScript lacks one of them."""
+
+
+def samples_of(ctx: StepContext) -> list[Tensor]:
+    """What an update is computed on: its reals, their classes if there are any, and its latents."""
+    y = [] if ctx.real.y is None else [ctx.real.y]
+    return [tensor.detach() for tensor in (ctx.real.x, *y, *ctx.latents.values())]
+
+
+def on_samples(ctx: StepContext, tensors: Iterator[Tensor], step: int | AnyStep) -> StepContext:
+    """The update on other tensors, in the order of ``samples_of``."""
+    real = Batch(next(tensors), None if ctx.real.y is None else next(tensors))
+    return ctx.anew(real, {name: next(tensors) for name in ctx.latents}, step=step)
 
 
 def is_small(nets: Mapping[str, nn.Module]) -> bool:
@@ -106,17 +118,14 @@ class Captured:
             return cast(Sequence[Tensor], self._graph(*inputs))
 
     def _inputs(self, ctx: StepContext, values: list[Tensor]) -> list[Tensor]:
-        y = [] if ctx.real.y is None else [ctx.real.y]
-        return [tensor.detach() for tensor in (*values, ctx.real.x, *y, *ctx.latents.values())]
+        return [*(value.detach() for value in values), *samples_of(ctx)]
 
     def _record(self, ctx: StepContext, tensors: Sequence[Tensor], step: int | AnyStep) -> tuple[Tensor, ...]:
         """What the graph computes, from what ``_inputs`` lists."""
         rest = iter(tensors)
         values = [next(rest).detach().requires_grad_(value.requires_grad) for value in self._places.values()]
-        real = Batch(next(rest), None if ctx.real.y is None else next(rest))
-        latents = {name: next(rest) for name in ctx.latents}
         with self._places.holding(values):
-            losses, logged = self._compute(self._players, ctx.anew(real, latents, step=step))
+            losses, logged = self._compute(self._players, on_samples(ctx, rest, step))
             gradients = [
                 torch.autograd.grad(
                     losses[player.name].sum(), [values[i] for i in own], retain_graph=player is not self._players[-1]

@@ -11,11 +11,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from training.game.captured import REFUSALS, CannotCapture, Compute
+from training.game.captured import REFUSALS, CannotCapture, Compute, on_samples, samples_of
 from training.game.evaluation import Evaluation
 from training.game.optimisers import RMSpropTF
 from training.game.recipe import Player
-from training.game.step import AnyStep, Batch, StepContext
+from training.game.step import AnyStep, StepContext
 
 Move = Callable[[Evaluation], None]
 """Takes the optimisers' steps of an evaluated update."""
@@ -60,7 +60,7 @@ class CudaGraph:
             CannotCapture: the message says why; FailedCapture: no other graph may be used any more.
         """
         self._compute, self._parameters, self._players, self._move = compute, parameters, players, move
-        self._inputs = [tensor.detach().clone() for tensor in _inputs(ctx)]
+        self._inputs = [tensor.clone() for tensor in samples_of(ctx)]
         self.step = AnyStep(cast(int, ctx.step), has_inputs=True)
         self._graph = torch.cuda.CUDAGraph()
         try:
@@ -85,7 +85,7 @@ class CudaGraph:
 
     def __call__(self, ctx: StepContext) -> Evaluation:
         """The update's evaluation; with ``move`` the optimisers have taken their steps."""
-        torch._foreach_copy_(self._inputs, _inputs(ctx))
+        torch._foreach_copy_(self._inputs, samples_of(ctx))
         self.step.fill(cast(int, ctx.step))
         self._graph.replay()
         # The graph's own tensors are overwritten by the next update.
@@ -119,10 +119,7 @@ class CudaGraph:
 
     def _record(self, ctx: StepContext, step: int | AnyStep) -> list[Tensor]:
         """Losses, gradients where they are needed outside, and all logged scalars as one tensor."""
-        rest = iter(self._inputs)
-        real = Batch(next(rest), None if ctx.real.y is None else next(rest))
-        latents = {name: next(rest) for name in ctx.latents}
-        evaluation = Evaluation(*self._compute(self._players, ctx.anew(real, latents, step=step)))
+        evaluation = Evaluation(*self._compute(self._players, on_samples(ctx, iter(self._inputs), step)))
         gradients = {
             player.name: evaluation.gradient(player, self._parameters[player.name], is_last=player is self._players[-1])
             for player in self._players
@@ -135,11 +132,6 @@ class CudaGraph:
             self._move(Evaluation(evaluation.losses, evaluation.logged, gradients))
         logged = torch.stack([value.detach() for value in evaluation.logged.values()])
         return [*(loss.detach() for loss in evaluation.losses.values()), *flat, logged]
-
-
-def _inputs(ctx: StepContext) -> list[Tensor]:
-    y = [] if ctx.real.y is None else [ctx.real.y]
-    return [tensor.detach() for tensor in (ctx.real.x, *y, *ctx.latents.values())]
 
 
 def _copies(outputs: Sequence[Tensor], changed: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

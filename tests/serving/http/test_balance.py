@@ -7,8 +7,9 @@ import contextlib
 import math
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -77,7 +78,7 @@ def sharing(tmp_path: Path) -> Iterator[Sharing]:
 
 
 @contextlib.asynccontextmanager
-async def listening(worker: Worker) -> AsyncIterator[Callable[[], contextlib.AbstractAsyncContextManager[int]]]:
+async def listening(worker: Worker) -> AsyncIterator[Callable[[], Coroutine[Any, Any, int]]]:
     """A client of that worker: connects to it and gives the index of the worker that answers."""
     server = await asyncio.get_running_loop().create_server(worker.make, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -89,7 +90,7 @@ async def listening(worker: Worker) -> AsyncIterator[Callable[[], contextlib.Abs
         return int(await reader.readexactly(1))
 
     try:
-        yield connect  # type: ignore[misc]
+        yield connect
     finally:
         for writer in opened:
             writer.close()
@@ -102,7 +103,7 @@ def answering(sharing: Sharing, count: int, *, at: int = 0) -> list[int]:
     async def ask() -> list[int]:
         sharing.begin(*range(WORKERS))
         async with listening(sharing.workers[at]) as connect:
-            return [await connect() for _ in range(count)]  # type: ignore[misc]
+            return [await connect() for _ in range(count)]
 
     return asyncio.run(ask())
 
@@ -122,7 +123,7 @@ def test_a_worker_that_takes_none_gets_none(sharing: Sharing) -> None:
         sharing.begin(0, 1, 2)
         sharing.workers[2].balance.end(sharing.workers[2].make)
         async with listening(sharing.workers[0]) as connect:
-            return [await connect() for _ in range(6)]  # type: ignore[misc]
+            return [await connect() for _ in range(6)]
 
     assert sorted(asyncio.run(ask())) == [0, 0, 0, 1, 1, 1]
 
@@ -145,7 +146,7 @@ def test_a_full_inbox_is_left_alone(sharing: Sharing) -> None:
     async def ask() -> list[int]:
         sharing.workers[0].balance.begin(sharing.workers[0].make)
         async with listening(sharing.workers[0]) as connect:
-            return [await connect() for _ in range(3)]  # type: ignore[misc]
+            return [await connect() for _ in range(3)]
 
     assert asyncio.run(ask()) == [0, 0, 0]
     assert sum(sharing.counts.given) == 0
@@ -176,7 +177,7 @@ def test_a_connection_to_a_crashed_worker_waits_for_its_successor(sharing: Shari
         sharing.workers[0].balance.hold(5)
         sharing.counts.held[1] = 0  # worker 1 crashes after this
         async with listening(sharing.workers[0]) as connect:
-            waiting = asyncio.ensure_future(connect())  # type: ignore[call-overload]
+            waiting = asyncio.ensure_future(connect())
             while not sum(sharing.counts.given):
                 await asyncio.sleep(0)
             sharing.counts.forget(1)

@@ -53,10 +53,9 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "WARM", WARM)
 
 
-def game_of(recipe: Recipe, *, has_graphs: bool = True) -> Game:
-    data = load({"mnist": "mnist5k", "mnist50k": "mnist5k"}.get(recipe.data, recipe.data), size=recipe.size, environ={}).to(
-        CUDA
-    )
+def game_of(recipe: Recipe, *, has_graphs: bool = True, device: torch.device = CUDA) -> Game:
+    name = "mnist5k" if recipe.data in ("mnist", "mnist50k") else recipe.data
+    data = load(name, size=recipe.size, environ={}).to(device)
     batches = Batches(data, recipe.batch, seed=1, pixels=recipe.pixels)
     game = Game(recipe, recipe.latents(len(data.classes)), batches, seed=1)
     game.graphs.are_on &= has_graphs
@@ -227,9 +226,7 @@ def test_tensors_of_a_step_are_filled_anew() -> None:
 
 def test_the_graph_of_a_gpu_is_not_used_on_the_cpu() -> None:
     """There TorchScript is."""
-    recipe = CATALOGUE["toy1d"]
-    data = load("gaussian1d", environ={})
-    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=1, pixels=recipe.pixels), seed=1)
+    game = game_of(CATALOGUE["toy1d"], device=torch.device("cpu"))
     list(play(game, WARM + 1))
     assert not any(isinstance(graph, CudaGraph) for found in game.graphs.found.values() for graph in found)
     assert len(game.graphs.found) == 2
@@ -237,9 +234,7 @@ def test_the_graph_of_a_gpu_is_not_used_on_the_cpu() -> None:
 
 def test_a_game_without_references_is_freed_at_once() -> None:
     """Its memory on a GPU is not left to a garbage collection that knows nothing of it."""
-    recipe = CATALOGUE["toy1d"]
-    data = load("gaussian1d", environ={})
-    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=1, pixels=recipe.pixels), seed=1)
+    game = game_of(CATALOGUE["toy1d"], device=torch.device("cpu"))
     list(play(game, WARM + 1))
     seen = weakref.ref(game)
     gc.disable()
@@ -256,8 +251,7 @@ def test_tensors_of_a_step_belong_to_what_makes_them() -> None:
     toy = replace(
         recipe, players=(replace(recipe.players[0], loss=r1_r2(lambda step: 1.0) + r1_r2(lambda step: 10.0)), recipe.players[1])
     )
-    data = load("gaussian1d", environ={})
-    game = Game(toy, toy.latents(0), Batches(data, toy.batch, seed=1, pixels=toy.pixels), seed=1)
+    game = game_of(toy, device=torch.device("cpu"))
     ctx = game.draw(Update(("D",)), [toy.players[0]])
     first, _, second, _ = (value.item() for _, value in toy.players[0].loss.parts(ctx))
     assert second == pytest.approx(10 * first)
