@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -16,7 +16,7 @@ from training.game.evaluation import Evaluation
 from training.game.gates import always
 from training.game.optimisers import Clip
 from training.game.places import Places
-from training.game.recipe import Player, Recipe
+from training.game.recipe import PhasedHook, Player, Recipe
 from training.game.step import StepContext
 
 WARM = 50
@@ -51,16 +51,26 @@ class Graphs:
         """Graphs by the players of the update; of a penalty at some steps there are two, with and without it."""
         self.refused: dict[tuple[str, ...], str] = {}
         """Why an update is no graph, by its players; with ``whole``, why its graph does not hold the optimisers' steps."""
-        are_plain = all(isinstance(p.before, Clip | None) and not p.has_idle_weights for p in recipe.players)
-        self.are_on = are_plain and (device.type == "cuda" or is_small(nets))
+        hooks = {player.before for player in recipe.players if not isinstance(player.before, Clip | None)}
+        if device.type == "cuda":
+            self.are_on = all(isinstance(hook, PhasedHook) for hook in hooks)
+        else:
+            self.are_on = is_small(nets) and not hooks and not any(player.has_idle_weights for player in recipe.players)
         """Whether any update is tried."""
         self._evaluations: Counter[tuple[str, ...]] = Counter()
+        self._phases: dict[tuple[str, ...], Hashable] = {}
+        self._nets = nets
         self._gate, self._parameters, self._optimisers, self._device = recipe.gate, parameters, optimisers, device
         self._compute, self._apply = compute, apply
 
     def of(self, players: list[Player], ctx: StepContext) -> Graph | None:
         """The update of these players as a graph; None where there is none, or not yet. Each evaluation asks once."""
         key = tuple(player.name for player in players)
+        phase = tuple(player.before.phase(self._nets) for player in players if isinstance(player.before, PhasedHook))
+        if self._phases.setdefault(key, phase) != phase:
+            # The graphs of the phase that has ended are not needed any more, nor is their memory.
+            self._phases[key] = phase
+            self._forget(key)
         self._evaluations[key] += 1
         graphs = self.found.get(key, [])
         step = cast(int, ctx.step)
@@ -76,6 +86,13 @@ class Graphs:
             except CannotCapture as error:
                 self.refused[key] = str(error)
         return next((graph for graph in graphs if graph.step.suits(step)), None)
+
+    def _forget(self, key: tuple[str, ...]) -> None:
+        """Begin anew with an update."""
+        self._evaluations[key] = 0
+        self.found.pop(key, None)
+        self.refused.pop(key, None)
+        self.refused.pop((*key, "whole"), None)
 
     def _capture(self, players: list[Player], ctx: StepContext) -> Graph:
         """Raises CannotCapture."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,19 @@ Prepare = Callable[[Mapping[str, nn.Module], Batches, int], None]
 """From the nets by role, the training data and the run's seed; it changes the nets in place."""
 Hook = Callable[[Mapping[str, nn.Module], int], None]
 """From the nets by role and the step; it changes the nets in place."""
+
+
+@runtime_checkable
+class PhasedHook(Protocol):
+    """A hook that also decides which operations the nets compute; on a GPU each phase has graphs of its own."""
+
+    def __call__(self, nets: Mapping[str, nn.Module], step: int, /) -> None:
+        """As every hook."""
+
+    def phase(self, nets: Mapping[str, nn.Module], /) -> Hashable:
+        """What the operations depend on, as the nets are now."""
+
+
 Examine = Callable[[Mapping[str, nn.Module], Batch], dict[str, float]]
 """From the nets that samples are drawn from, in evaluation mode, and all test samples, to numbers by name."""
 

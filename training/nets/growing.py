@@ -1,7 +1,8 @@
 """Progressive GAN's nets: Karras et al. 2018, arXiv:1710.10196; read in tkarras/progressive_growing_of_gans, networks.py.
 
 All blocks are there from the start. Which of them take part is a state of the nets, so that a checkpoint holds it: ``level`` k
-means images of 4 * 2^k, and ``alpha`` the share of its last block while it fades in.
+means images of 4 * 2^k, and ``alpha`` the share of its last block while it fades in. ``phase`` says the same without the share,
+so that Python need not ask a GPU which operations come next.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +97,7 @@ class Growing(nn.Module):
         """Raises: ValueError: the side is not 4 times a power of two."""
         super().__init__()
         side = shape[-1]
+        self._height: float | None = None
         self.top = (side // SMALLEST).bit_length() - 1
         if side < SMALLEST or side != SMALLEST << self.top:
             raise ValueError(f"images of a net that grows must have a side of 4, 8, 16, 32, ..., got {side}: use --size")
@@ -105,9 +107,24 @@ class Growing(nn.Module):
     def grow(self, height: float) -> None:
         """Set level and alpha: 1.25 is level 2 with a share of a quarter; beyond the top the net is whole."""
         height = min(height, self.top)
-        level = math.ceil(height)
-        self.level.fill_(level)
-        self.alpha.fill_(1 - (level - height))
+        if height != self._height:
+            level = math.ceil(height)
+            self.level.fill_(level)
+            self.alpha.fill_(1 - (level - height))
+            self._height = height
+
+    @property
+    def phase(self) -> tuple[int, bool]:
+        """The level, and whether it fades in: what decides which operations the net computes."""
+        if self._height is None:
+            level, alpha = self.now()
+            self._height = level - (1 - alpha)
+        level = math.ceil(self._height)
+        return level, self._height < level
+
+    def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*args, **options)
+        self._height = None
 
     def now(self) -> tuple[int, float]:
         """Level and alpha as numbers."""
@@ -115,10 +132,10 @@ class Growing(nn.Module):
 
     def fade(self, x: Tensor) -> Tensor:
         """Real images as the net's present level has them, at full size: [N,C,H,W] -> [N,C,H,W]."""
-        level, alpha = self.now()
+        level, is_fading = self.phase
         small = halve(x, self.top - level)
-        if alpha < 1:
-            small = torch.lerp(enlarge(halve(small), 1), small, alpha)
+        if is_fading:
+            small = torch.lerp(enlarge(halve(small), 1), small, self.alpha)
         return enlarge(small, self.top - level)
 
 
@@ -150,15 +167,16 @@ class GrowingGenerator(Growing):
 
     def forward(self, z: Tensor) -> Tensor:
         """z [N,size] -> [N,C,H,W]."""
-        return self.draw(z, *self.now())
+        level, is_fading = self.phase
+        return self.draw(z, level, self.alpha if is_fading else None)
 
-    def draw(self, z: Tensor, level: int, alpha: float) -> Tensor:
-        """The image of that level, with a share ``alpha`` of its last block."""
+    def draw(self, z: Tensor, level: int, alpha: Tensor | None = None) -> Tensor:
+        """The image of that level, with a share ``alpha`` of its last block; None is all of it."""
         x = below = cast(Tensor, self.blocks[0](z))
         for block in self.blocks[1 : level + 1]:
             below, x = x, block(x)
         image = cast(Tensor, self.to_image[level](x))
-        if alpha < 1:
+        if alpha is not None:
             image = torch.lerp(enlarge(self.to_image[level - 1](below), 1), image, alpha)
         return enlarge(image, self.top - level)
 
@@ -191,11 +209,11 @@ class GrowingDiscriminator(Growing):
 
     def forward(self, x: Tensor) -> DiscriminatorOutput:
         """x [N,C,H,W]."""
-        level, alpha = self.now()
+        level, is_fading = self.phase
         small = halve(x, self.top - level)
         hidden = self.blocks[level](self.from_image[level](small))
-        if level and alpha < 1:
-            hidden = torch.lerp(self.from_image[level - 1](halve(small)), hidden, alpha)
+        if is_fading:
+            hidden = torch.lerp(self.from_image[level - 1](halve(small)), hidden, self.alpha)
         for lower in range(level - 1, -1, -1):
             hidden = self.blocks[lower](hidden)
         return DiscriminatorOutput(self.head(hidden).squeeze(1), hidden, threshold=None)
@@ -204,10 +222,13 @@ class GrowingDiscriminator(Growing):
 class Grown(nn.Module):
     """A generator held at its present level and alpha: a pure function of z, which can be exported."""
 
+    alpha: Tensor | None
+
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = cast(GrowingGenerator, net)
-        self.level, self.alpha = self.net.now()
+        self.level, alpha = self.net.now()
+        self.register_buffer("alpha", self.net.alpha.clone() if alpha < 1 else None, persistent=False)
 
     def forward(self, z: Tensor) -> Tensor:
         """z [N,size] -> [N,C,H,W]."""
@@ -221,25 +242,32 @@ class Growth:
     stable: int
     """Steps at each level before the next one begins to fade in."""
     fading: int
-    """Steps over which it does."""
+    """Steps over which it does. With no steps of either kind the nets have their full size from the start."""
 
     def height(self, step: int) -> float:
         """Number of levels above the lowest; between two whole numbers the higher one fades in."""
+        if not self.stable + self.fading:
+            return math.inf
         level, within = divmod(step, self.stable + self.fading)
         return level + max(0, within - self.stable) / self.fading if self.fading else float(level)
 
     def __call__(self, nets: Mapping[str, nn.Module], step: int) -> None:
         """Set level and alpha of every net that grows."""
-        for net in nets.values():
-            if isinstance(net, Growing):
-                net.grow(self.height(step))
+        for net in growing(nets):
+            net.grow(self.height(step))
+
+    def phase(self, nets: Mapping[str, nn.Module]) -> tuple[tuple[int, bool], ...]:
+        """The phase of every net that grows."""
+        return tuple(net.phase for net in growing(nets))
 
 
-def whole(nets: Mapping[str, nn.Module], step: int) -> None:
-    """A player's ``before`` hook: nets that could grow have their full size from the first step."""
-    for net in nets.values():
-        if isinstance(net, Growing):
-            net.grow(net.top)
+whole = Growth(0, 0)
+"""Nets that could grow have their full size from the first step."""
+
+
+def growing(nets: Mapping[str, nn.Module]) -> list[Growing]:
+    """Those of the nets that grow."""
+    return [net for net in nets.values() if isinstance(net, Growing)]
 
 
 def enlarge(x: Tensor, times: int) -> Tensor:

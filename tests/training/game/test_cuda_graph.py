@@ -24,6 +24,7 @@ from training.game.objective import loss
 from training.game.recipe import Recipe
 from training.game.schedules import Update
 from training.game.step import AnyStep, StepContext
+from training.nets.growing import Growth
 from training.penalties import r1_r2
 from training.recipes import CATALOGUE
 from training.run.job import repeatable
@@ -102,6 +103,22 @@ def test_a_resumed_game_ends_in_the_same_bits() -> None:
         for game in (whole, again):
             list(play(game, 20))
     assert same(whole, again)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_nets_that_grow_have_graphs_of_their_present_phase() -> None:
+    """Five steps stable and five fading: through five phases the bits are those without graphs, and old graphs are let go."""
+    small = CATALOGUE["progan_small"]
+    recipe = replace(small, players=tuple(replace(player, before=Growth(5, 5)) for player in small.players))
+    with repeatable():
+        graphs, eager = game_of(recipe), game_of(recipe, has_graphs=False)
+        for steps in (5, 10, 15, 20, 25):
+            for game in (graphs, eager):
+                list(play(game, steps))
+            assert {players: len(found) for players, found in graphs.graphs.found.items()} == {("D",): 1, ("G",): 1}
+    assert graphs.nets["G"].phase == (2, False)
+    assert same(graphs, eager)
 
 
 @loss

@@ -122,10 +122,10 @@ def test_reals_fade_as_the_blocks_do() -> None:
 def test_an_image_that_fades_in_is_a_blend_of_two_levels() -> None:
     """A quarter of level 2 and three quarters of level 1, both at full size; a lower level is made of equal squares."""
     net, z = generator(), noise(3, 8)
-    expected = 0.25 * net.draw(z, 2, 1.0) + 0.75 * net.draw(z, 1, 1.0)
+    expected = 0.25 * net.draw(z, 2) + 0.75 * net.draw(z, 1)
     net.grow(1.25)
     torch.testing.assert_close(net(z), expected)
-    low = net.draw(z, 0, 1.0)
+    low = net.draw(z, 0)
     assert low.shape == (3, 1, 16, 16)
     torch.testing.assert_close(low, enlarge(halve(low, 2), 2))
 
