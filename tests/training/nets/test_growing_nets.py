@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -104,8 +105,10 @@ def test_a_height_is_a_level_and_a_share(height: float, expected: tuple[int, flo
     net.grow(height)
     assert net.now() == expected
     other = generator()
+    other.grow(0.5)
     other.load_state_dict(net.state_dict())
     assert other.now() == expected
+    assert other.phase == net.phase == (expected[0], expected[1] < 1)
 
 
 def test_reals_fade_as_the_blocks_do() -> None:
@@ -184,3 +187,14 @@ def test_nets_at_full_size_from_the_start() -> None:
     g = generator()
     whole({"G": g}, 0)
     assert g.now() == (2, 1.0)
+
+
+def test_a_phase_lasts_while_the_operations_stay_the_same() -> None:
+    """Two steps stable, four fading, up to the top: graphs are recorded five times."""
+    nets = {"G": generator(), "D": discriminator()}
+    growth, phases = Growth(2, 4), []
+    for step in range(30):
+        growth(nets, step)
+        phases.append(growth.phase(nets))
+    expected = [((0, False),) * 2, ((1, True),) * 2, ((1, False),) * 2, ((2, True),) * 2, ((2, False),) * 2]
+    assert [phase for phase, _ in itertools.groupby(phases)] == expected
