@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.deals import Linear, Scaled
+from tests.training.deals import Scaled
 from training.game.optimisers import PowerDecay
-from training.game.step import Batch, StepContext
+from training.game.step import Batch, DiscriminatorOutput, StepContext
 from training.losses.variational import EPSILON, d_weighted, divergence, g_variational, likeness, log_probability, pixelwise
+from training.nets.variational import LAYER, decoder, discriminator, encoder
 from training.recipes import CATALOGUE
 
 
@@ -28,8 +30,8 @@ class Posterior(nn.Module):
 
 
 def sample_latents(*, log_variance: float = -60.0) -> StepContext:
-    """Reals 1 and 3, codes .25 and .75, reconstructions .5 and 1.5, samples -2 and 1; D's logit is 1.5 x, its feature x."""
-    nets = {"E": Posterior(log_variance), "G": Scaled(2.0), "D": Linear(1.5)}
+    """Reals 1 and 3, codes .25 and .75, reconstructions .5 and 1.5, samples -2 and 1; D's logit is 1.5 x, its layer x."""
+    nets = {"E": Posterior(log_variance), "G": Scaled(2.0), "D": Recording()}
     transform_real, z = torch.tensor([[1.0], [3.0]]), torch.tensor([[-1.0], [0.5]])
     return StepContext(nets, Batch(transform_real), {"z": z}, step=0, moving=frozenset("EGD"))
 
@@ -89,12 +91,25 @@ def test_a_cost_is_bounded_and_so_is_its_gradient() -> None:
     assert abs(gradient.item()) < 1e-6
 
 
-def test_reals_are_normalised_with_samples_and_apart_from_reconstructions() -> None:
-    """D has one pass over reals and samples, and one over reconstructions and reals."""
+class Recording(nn.Module):
+    """A discriminator that keeps its batches, and measures likeness in x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(1.5))
+        self.batches: list[list[float]] = []
+
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        self.batches.append(x.flatten().tolist())
+        return DiscriminatorOutput((x * self.weight).sum(1), 2 * x, {LAYER: x})
+
+
+def test_reals_samples_and_the_pair_of_likeness_are_normalised_apart() -> None:
+    """D has one pass over reals, one over samples, and one over reconstructions and reals."""
     ctx = sample_latents()
-    for value in (divergence + likeness, g_variational(0.5), d_weighted(0.75)):
+    for value in (divergence + likeness, g_variational(0.5), d_weighted(0.5)):
         value(ctx)
-    assert ctx.nets["D"].asked == 2
+    assert sorted(cast(Recording, ctx.nets["D"]).batches) == [[-2.0, 1.0], [0.5, 1.5, 1.0, 3.0], [1.0, 3.0]]
 
 
 def test_no_adversarial_gradient_reaches_the_encoder() -> None:
@@ -119,10 +134,25 @@ def test_each_of_the_three_owns_one_net_and_moves_on_one_deal() -> None:
     recipe = CATALOGUE["vaegan"]
     assert [(p.name, p.nets) for p in recipe.players] == [("E", ("E",)), ("G", ("G",)), ("D", ("D",))]
     assert [update.players for update in recipe.schedule.updates(0)] == [("E", "G", "D")]
-    assert str(recipe.gate) == "equilibrium(0.68 +- 0.3)"
+    assert str(recipe.gate) == "equilibrium(0.68 +- 0.35)"
 
 
 @pytest.mark.parametrize(("step", "rate"), [(0, 2.0), (16, 2.0 - 1 / 8), (256, 1.0), (300, 1.0)])
 def test_a_rate_falls_by_a_power_of_the_time(step: int, rate: float) -> None:
     """From 2 to 1 in 256 steps by the power 3/4: after a sixteenth of the time an eighth of the way."""
     assert PowerDecay(2.0, 1.0, 0.75)(step, 256)["lr"] == pytest.approx(rate)
+
+
+def test_nets_halve_a_picture_three_times_and_measure_likeness_at_a_quarter() -> None:
+    """28, 14, 7 and 4; the layer of likeness has 3 w maps of 7x7 and both signs, as it lies before batch normalisation."""
+    shape = (1, 28, 28)
+    x = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0))
+    mean, log_variance = encoder(shape, 5, width=8)(x)
+    assert mean.shape == log_variance.shape == (3, 5)
+    again = decoder(5, shape, width=8)(z=mean)
+    assert again.shape == x.shape
+    assert 0 <= again.min() <= again.max() <= 1
+    output = discriminator(shape, width=8)(again)
+    assert output.heads[LAYER].shape == (3, 3 * 8 * 7 * 7)
+    assert output.heads[LAYER].min() < 0 < output.heads[LAYER].max()
+    assert (output.logit.shape, output.features.shape) == ((3,), (3, 64))
