@@ -76,6 +76,14 @@ def test_the_rate_falls_by_a_millionth_part(name: str) -> None:
     assert hyperparameters(steps, steps)["momentum"] == pytest.approx(0.7)
 
 
+def test_labels_weigh_from_the_start_under_adam() -> None:
+    """D's layer on the one-hot label: weights up to .005 as goodfeli/adversarial, 1 / sqrt(10) in the small recipe."""
+    largest = [
+        max(w.detach().abs().max().item() for w in nets_of(name)["D"].label.parameters()) for name in ("cgan", "cgan_small")
+    ]
+    assert largest == [pytest.approx(0.005, rel=0.1), pytest.approx(10**-0.5, rel=0.1)]
+
+
 def test_without_norm_signals_keep_their_size() -> None:
     """He's initialisation: at the start the influence of z on a pixel is of the order of one, not a hundredth."""
     torch.manual_seed(0)
