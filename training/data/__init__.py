@@ -68,7 +68,7 @@ CATALOGUE: Mapping[str, Entry] = {
     "ring8": _toy(toys.RING8, "8 Gaussians (sd 0.01) on a circle of radius 1"),
     "grid25": _toy(toys.GRID25, "25 Gaussians (sd 0.05) on a grid of spacing 2"),
     oracle.ORACLE.name: _oracle(oracle.ORACLE, "10,000 sequences of 20 of 5,000 tokens, drawn from a random LSTM"),
-    oracle.ORACLE_SMALL.name: _oracle(oracle.ORACLE_SMALL, "10,000 sequences of 10 of 200 tokens, drawn from a random LSTM"),
+    oracle.ORACLE_SMALL.name: _oracle(oracle.ORACLE_SMALL, "10,000 sequences of 10 of 50 tokens, drawn from a random LSTM"),
 }
 """Every data set that ``load`` knows."""
 

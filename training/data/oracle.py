@@ -96,7 +96,7 @@ def _sigmoid(x: Floats) -> Floats:
 
 
 ORACLE = Oracle(name="oracle", vocabulary=5_000, length=20)
-ORACLE_SMALL = Oracle(name="oracle-small", vocabulary=200, length=10)
+ORACLE_SMALL = Oracle(name="oracle-small", vocabulary=50, length=10)
 ORACLES = {oracle.name: oracle for oracle in (ORACLE, ORACLE_SMALL)}
 """The oracles by the name of their data set."""
 

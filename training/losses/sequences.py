@@ -19,16 +19,16 @@ def negative_log_likelihood(ctx: StepContext) -> Tensor:
     return -cast(SequenceGenerator, ctx.nets["G"]).log_likelihood(ctx.real.x).mean()
 
 
-def policy_gradient(copies: int, *, has_baseline: bool = False) -> Loss:
+def policy_gradient(copies: int, *, draws: int = 1, has_baseline: bool = False) -> Loss:
     """-sum over sequences and tokens of log G(y_t | y_<t) Q(y_<t, y_t): equation 8 of the paper.
 
     Q is the mean of D's probability over ``copies`` completions of y_1..y_t by the roll-out policy, the net ``R``; of a whole
-    sequence, D's probability itself. With a baseline, the mean of Q over the batch at each place is subtracted, which lowers
-    the gradient's variance.
+    sequence, D's probability itself. The sum is over ``draws`` batches. With a baseline, the mean of Q over the sequences at
+    each place is subtracted. Both lower the gradient's variance.
     """
 
     def value(ctx: StepContext) -> Tensor:
-        tokens = ctx.fake
+        tokens = draw_more(ctx, draws)
         d = cast(SequenceDiscriminator, ctx.nets["D"])
         completed = roll_out(cast(SequenceGenerator, ctx.nets["R"]), tokens, copies)
         partial = d.probability(completed.flatten(0, 1)).view(tokens.shape[1] - 1, copies, len(tokens)).mean(1)
@@ -37,7 +37,16 @@ def policy_gradient(copies: int, *, has_baseline: bool = False) -> Loss:
         reward = reward - reward.mean(0) if has_baseline else reward
         return -(cast(SequenceGenerator, ctx.nets["G"]).log_likelihood(tokens) * reward).sum()
 
-    return Loss((Term(f"policy_gradient({copies}{', baseline' if has_baseline else ''})", value),))
+    more = f"{f', {draws} batches' if draws > 1 else ''}{', baseline' if has_baseline else ''}"
+    return Loss((Term(f"policy_gradient({copies}{more})", value),))
+
+
+@torch.no_grad()
+def draw_more(ctx: StepContext, draws: int) -> Tensor:
+    """The fakes of the update and as many more of G that there are ``draws`` times as many."""
+    tokens = ctx.fake
+    uniforms = torch.rand((draws - 1) * len(tokens), tokens.shape[1], device=tokens.device)
+    return torch.cat([tokens, ctx.nets["G"](uniforms)]) if draws > 1 else tokens
 
 
 @loss

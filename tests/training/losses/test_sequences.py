@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from training.game.optimisers import clipped, sgd
 from training.game.step import Batch, DiscriminatorOutput, StepContext
-from training.losses.sequences import d_last_l2, follow, negative_log_likelihood, policy_gradient
+from training.losses.sequences import d_last_l2, draw_more, follow, negative_log_likelihood, policy_gradient
 from training.nets.sequences import SequenceDiscriminator, SequenceGenerator, pick, roll_out
 
 VOCABULARY, LENGTH, COUNT = 7, 5, 6
@@ -107,6 +107,33 @@ def test_the_gradient_makes_what_is_rewarded_likelier(g: SequenceGenerator) -> N
         policy_gradient(2)(context(g, torch.zeros(COUNT, LENGTH, dtype=torch.int64))).backward()
         optimiser.step()
     assert float((g(torch.rand(2_000, LENGTH)) == 3).float().mean()) > before + 0.3
+
+
+def test_more_sequences_are_the_fakes_and_others_of_g(g: SequenceGenerator) -> None:
+    """The update's own come first and unchanged; with one batch nothing else is drawn; none carries a gradient."""
+    ctx = context(g, torch.zeros(COUNT, LENGTH, dtype=torch.int64))
+    tokens = draw_more(ctx, 500)
+    assert tokens.shape == (500 * COUNT, LENGTH)
+    assert torch.equal(tokens[:COUNT], ctx.fake)
+    assert draw_more(ctx, 1) is ctx.fake
+    expected = g.log_likelihood(torch.arange(VOCABULARY)[:, None]).exp()[:, 0]
+    shares = torch.bincount(tokens[COUNT:, 0], minlength=VOCABULARY) / (499 * COUNT)
+    assert torch.allclose(shares, expected, atol=0.04)
+
+
+def test_more_sequences_lower_the_variance_of_the_policy_gradient(g: SequenceGenerator) -> None:
+    """Of the gradient for each sequence, over 24 updates, to an eighth with eight batches."""
+
+    def variance(draws: int) -> float:
+        torch.manual_seed(3)
+        loss = policy_gradient(1, draws=draws, has_baseline=True)
+        found = []
+        for _ in range(24):
+            value = loss(context(g, torch.zeros(COUNT, LENGTH, dtype=torch.int64)))
+            found.append(torch.autograd.grad(value, g.output.bias)[0] / (COUNT * draws))
+        return float(torch.stack(found).var(0).sum())
+
+    assert variance(8) < variance(1) / 4
 
 
 def test_the_roll_out_policy_follows_g() -> None:
