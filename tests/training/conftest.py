@@ -41,7 +41,7 @@ AS_SMALL_TWIN = {"r3gan64": "r3gan_small"}
 REHEARSED = tuple(name for name in CATALOGUE if f"{name}_small" not in CATALOGUE and name not in AS_SMALL_TWIN)
 """The recipes that are trained to the end, exported and served in tests: where a game has a small twin, that one."""
 MOST_UPDATES = 6
-TINY_SIDES = {"r3gan": 4, "r3gan64": 4, "progan": 8, "progan_whole": 8}
+TINY_SIDES = {"r3gan": 4, "r3gan64": 4, "progan": 4, "progan_whole": 4}
 """Images on which a large net is still played in seconds."""
 
 
@@ -106,9 +106,9 @@ def train_tiny(config: RunConfig, run: Path, is_exported: bool = True) -> None:
         assert job.train(config, tiny_context(run))
 
 
-def train_in_process(config: RunConfig, run: Path, *, kill_after: int | None = None) -> int:
+def train_in_process(config: RunConfig, run: Path, *, kill_after: int | None = None, is_exported: bool = True) -> int:
     """Train in another process and return its exit code; ``kill_after`` sends SIGKILL once that step's checkpoint exists."""
-    process = PROCESSES.Process(target=train_tiny, args=(config, run))
+    process = PROCESSES.Process(target=train_tiny, args=(config, run, is_exported))
     process.start()
     while kill_after is not None and process.is_alive():
         steps = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.pt")]

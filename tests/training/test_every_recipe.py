@@ -75,7 +75,7 @@ def test_a_recipe_is_resumed_exported_and_served(name: str, picture_folder: Path
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     train_tiny(config, whole)
     _copy_without_last_checkpoint(whole, resumed)
-    assert train_in_process(config, resumed) == 0
+    assert train_in_process(config, resumed, is_exported=False) == 0
     _assert_equal_runs(whole, resumed)
     with few_updates(name):
         _assert_served(whole, name)
