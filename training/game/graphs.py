@@ -60,6 +60,7 @@ class Graphs:
         self._evaluations: Counter[tuple[str, ...]] = Counter()
         self._phases: dict[tuple[str, ...], Hashable] = {}
         self._nets = nets
+        self._said: dict[tuple[str, ...], str] = {}
         self._gate, self._parameters, self._optimisers, self._device = recipe.gate, parameters, optimisers, device
         self._compute, self._apply = compute, apply
 
@@ -87,6 +88,14 @@ class Graphs:
                 self.refused[key] = str(error)
         return next((graph for graph in graphs if graph.step.suits(step)), None)
 
+    def refusals(self) -> list[str]:
+        """Sentences about updates that were refused since the last call; on a GPU, where a graph is several times as fast."""
+        if self._device.type != "cuda":
+            return []
+        news = {key: reason for key, reason in self.refused.items() if self._said.get(key) != reason}
+        self._said |= news
+        return [_refusal(key, reason) for key, reason in news.items()]
+
     def _forget(self, key: tuple[str, ...]) -> None:
         """Begin anew with an update."""
         self._evaluations[key] = 0
@@ -113,3 +122,9 @@ class Graphs:
             except CannotCapture as error:
                 self.refused[(*(player.name for player in players), "whole")] = str(error)
         return capture(None)
+
+
+def _refusal(key: tuple[str, ...], reason: str) -> str:
+    players = " and ".join(name for name in key if name != "whole")
+    what = "steps of the optimiser" if "whole" in key else "update"
+    return f"{players}: {what} without a CUDA graph, {reason.partition(chr(10))[0]}"

@@ -226,7 +226,7 @@ def _play_kept(game: Game, keeper: Keeper, context: JobContext, progress: Progre
         is_stopped, is_asked = game.ranks.any(context.is_stopped(), context.is_save_requested())
         if scalars := keeper.keep(is_saved=is_stopped or is_asked):
             progress.update(step, game.images, scalars)
-            for warning in game.ranks.warnings():
+            for warning in (*game.ranks.warnings(), *game.graphs.refusals()):
                 progress.say(f"step {step}: {warning}")
         if is_stopped and step < game.recipe.steps:
             progress.say(f"stopped at step {step}; it goes on from there when it is started again")

@@ -249,6 +249,19 @@ def test_the_graph_of_a_gpu_is_not_used_on_the_cpu() -> None:
     assert len(game.graphs.found) == 2
 
 
+def test_a_refusal_is_said_once() -> None:
+    """The first line of the reason, and whether it concerns the update or the steps of its optimisers; nothing on the CPU."""
+    game = game_of(CATALOGUE["toy1d"], device=torch.device("cpu"))
+    game.graphs.refused |= {("D",): "no such operation\nfurther lines", ("D", "G", "whole"): "the step waits"}
+    assert game.graphs.refusals() == []
+    game.graphs._device = CUDA
+    assert game.graphs.refusals() == [
+        "D: update without a CUDA graph, no such operation",
+        "D and G: steps of the optimiser without a CUDA graph, the step waits",
+    ]
+    assert game.graphs.refusals() == []
+
+
 def test_a_game_without_references_is_freed_at_once() -> None:
     """Its memory on a GPU is not left to a garbage collection that knows nothing of it."""
     game = game_of(CATALOGUE["toy1d"], device=torch.device("cpu"))
