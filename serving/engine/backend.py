@@ -31,6 +31,13 @@ QUICK_SECONDS = 0.004
 """A batch that is expected to take longer does not run on the event loop."""
 
 
+class Rows(asyncio.Future[Array]):
+    """The rows of a job, which one coroutine may await without a task."""
+
+    resume: Callable[[], object] | None = None
+    """Goes on with the coroutine that awaits the rows; called when they are there, in the same turn of the event loop."""
+
+
 class Job:
     """Rows that one request needs from one batch.
 
@@ -47,7 +54,7 @@ class Job:
         self.overrides = overrides
         self.timings = timings
         self.submitted = time.perf_counter()
-        self.rows: asyncio.Future[Array] = asyncio.get_running_loop().create_future()
+        self.rows = Rows(loop=asyncio.get_running_loop())
         self.batch: Batch | None = None
         """The batch that it is a part of; None while it waits."""
         self.first = 0

@@ -152,6 +152,10 @@ class Batcher:
                     job.rows.set_exception(outcome)
                 else:
                     job.rows.set_result(outcome)
+        for job in jobs:
+            resume, job.rows.resume = job.rows.resume, None  # forgotten: the coroutine holds the job
+            if resume:
+                resume()
 
     def _take_jobs(self) -> list[Job]:
         """Remove as many jobs from the queue as one batch holds."""

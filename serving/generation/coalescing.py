@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from serving.engine.backend import Rows
 from serving.errors import BadParameter, ClientDisconnected, DeadlineExceeded
 from serving.observability.timings import Timings
 
@@ -89,8 +90,52 @@ class Deadline:
             waiter.set_exception(ClientDisconnected())
 
 
+class EagerRun:
+    """Runs a coroutine without a task: up to its first wait at once, and then on in the call that ends a wait.
+
+    A task needs a turn of the event loop to begin and one after each wait; two turns took 4 to 6 % of a small model's request.
+
+    Args:
+        coroutine: awaits futures of the event loop; an exception that it raises is the caller's.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._coroutine = coroutine
+        self._awaited: asyncio.Future[Any] | None = None
+        self._is_cancelled = False
+        self._step()
+
+    def cancel(self) -> None:
+        """Raise CancelledError in the coroutine where it waits."""
+        self._is_cancelled = True
+        if self._awaited:
+            self._awaited.cancel()
+            if isinstance(self._awaited, Rows):
+                self._awaited.resume = None
+                self._step()
+
+    def _step(self, _awaited: asyncio.Future[Any] | None = None) -> None:
+        self._awaited = None
+        try:
+            if self._is_cancelled:
+                awaited = self._coroutine.throw(asyncio.CancelledError())
+            else:
+                awaited = self._coroutine.send(None)
+        except (StopIteration, asyncio.CancelledError):
+            return
+        if awaited is None:  # of ``asyncio.sleep(0)``
+            asyncio.get_running_loop().call_soon(self._step)
+            return
+        awaited._asyncio_future_blocking = False  # says to the future that its waiter has seen it, as a task does
+        self._awaited = awaited
+        if isinstance(awaited, Rows):
+            awaited.resume = self._step
+        else:
+            awaited.add_done_callback(self._step)
+
+
 class InFlight(Generic[T]):
-    """One result being computed, in a task of its own, which is cancelled when the last waiting request leaves.
+    """One result being computed; the computation is cancelled when the last waiting request leaves.
 
     Args:
         produce: computes the result.
@@ -99,10 +144,12 @@ class InFlight(Generic[T]):
 
     def __init__(self, produce: Produce[T], on_end: Callable[[], object] = lambda: None) -> None:
         self.timings = Timings()
+        self.is_over = False
+        """Whether the computation has ended; it may do so before a request waits."""
         self._on_end = on_end
-        self._is_over = False
-        self._waiters: list[asyncio.Future[T]] = []
-        self._task = asyncio.get_running_loop().create_task(self._compute(produce))
+        self._first: asyncio.Future[T] | None = asyncio.get_running_loop().create_future()
+        self._waiters = [self._first]
+        self._run = EagerRun(self._compute(produce))
 
     async def wait(self, deadline: Deadline) -> T:
         """Return the result.
@@ -111,17 +158,19 @@ class InFlight(Generic[T]):
             DeadlineExceeded, ClientDisconnected: before the result was there.
             Exception: the computation failed with it.
         """
-        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        waiter, self._first = self._first, None
+        if waiter is None:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
         deadline.start(waiter, self.timings)
         try:
             return await waiter
         finally:
             deadline.stop()
             self._waiters.remove(waiter)
-            if not self._waiters and not self._is_over:
+            if not self._waiters and not self.is_over:
                 self._end()
-                self._task.cancel()
+                self._run.cancel()
 
     async def _compute(self, produce: Produce[T]) -> None:
         try:
@@ -135,7 +184,7 @@ class InFlight(Generic[T]):
 
     def _end(self) -> list[asyncio.Future[T]]:
         """End the computation, and return the waiters that its outcome is for."""
-        self._is_over = True
+        self.is_over = True
         self._on_end()
         return [waiter for waiter in self._waiters if not waiter.done()]
 
@@ -153,6 +202,6 @@ class Coalescer:
     def start(self, key: str | None, produce: Produce[bytes]) -> InFlight[bytes]:
         """Start a computation; one without a key is shared with no other request."""
         in_flight = InFlight(produce, partial(self._in_flight.pop, key, None))
-        if key is not None:
+        if key is not None and not in_flight.is_over:
             self._in_flight[key] = in_flight
         return in_flight
