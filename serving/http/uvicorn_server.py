@@ -102,7 +102,7 @@ def make_server(
         log: writes errors.
         balance: shares connections with the other workers; None where there are none.
     """
-    for name in ("uvicorn.error", "opentelemetry"):
+    for name in ("uvicorn.error", "opentelemetry", "asyncio"):
         logging.getLogger(name).addHandler(_EventHandler(log))
     application: Any = app  # its message types are wider than uvicorn's
     protocol: Any = partial(HttpProtocol, app.observer, is_draining, settings.client_seconds, balance)
