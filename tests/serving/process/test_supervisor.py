@@ -8,6 +8,8 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,16 +65,21 @@ if __name__ == "__main__":
 """
 
 
-def supervise(root: Path, tmp_path: Path, kind: str, drain_seconds: float = 0) -> subprocess.Popen[str]:
+@contextmanager
+def supervise(root: Path, tmp_path: Path, kind: str, drain_seconds: float = 0) -> Iterator[subprocess.Popen[str]]:
     """A supervisor of one worker that sleeps, ignores SIGTERM, stops slowly, or exits with a code at once."""
     path = tmp_path / "supervise.py"
     path.write_text(textwrap.dedent(PROGRAM))
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(path), kind, str(drain_seconds)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"},
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # a test that fails must not wait for a supervisor that runs
 
 
 def test_a_worker_that_ignores_sigterm_is_killed(root: Path, tmp_path: Path) -> None:
