@@ -13,7 +13,7 @@ from typing import Any
 
 from training.errors import TrainingError
 
-_PARTIAL = re.compile(r".\.\d+\.partial$")
+_PARTIAL = re.compile(r".\.(\d+)\.partial$")
 """End of the names of files under way: a process id stands before it."""
 
 
@@ -58,10 +58,27 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what ``write_whole`` left behind in a folder and in the folders directly below it, and nothing else."""
+    """Delete what ``write_whole`` left behind in a folder and in the folders directly below it, and nothing else.
+
+    What another process of this machine may be writing stays: a score of the run, for instance.
+    """
     for path in (*folder.glob("*.partial"), *folder.glob("*/*.partial")):
-        if _PARTIAL.search(path.name):
+        written_by = _PARTIAL.search(path.name)
+        if written_by and not _is_another_process(int(written_by[1])):
             path.unlink()
+
+
+def _is_another_process(pid: int) -> bool:
+    """Whether a process has this number and is not this one; that of a predecessor in a container often is this one's."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # of another user
+    return True
 
 
 @contextmanager

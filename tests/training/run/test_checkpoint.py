@@ -100,13 +100,16 @@ def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_leftovers_of_others_stay(tmp_path: Path) -> None:
-    """Only names that an interrupted write leaves behind are deleted, in the run directory and its folders."""
+    """Only what an interrupted write leaves behind is deleted, in the run directory and its folders; not what runs."""
     (tmp_path / "samples" / "deep").mkdir(parents=True)
-    names = ("model.onnx.123.partial", "samples/a.png.7.partial", "mine.partial", "samples/deep/a.1.partial", "b.x.partial")
+    dead = 2**22 + 1  # Linux has no process of this number
+    leftovers = (f"model.onnx.{dead}.partial", f"samples/a.png.{os.getpid()}.partial")
+    others = ("mine.partial", f"samples/deep/a.{dead}.partial", "b.x.partial", f"scores.json.{os.getppid()}.partial")
+    names = (*leftovers, *others)
     for name in names:
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
-    assert [name for name in names if (tmp_path / name).exists()] == list(names[2:])
+    assert [name for name in names if (tmp_path / name).exists()] == list(others)
 
 
 def test_a_model_of_no_run_is_not_overwritten(tmp_path: Path) -> None:
