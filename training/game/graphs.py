@@ -51,7 +51,7 @@ class Graphs:
         """Graphs by the players of the update; of a penalty at some steps there are two, with and without it."""
         self.refused: dict[tuple[str, ...], str] = {}
         """Why an update is no graph, by its players; with ``whole``, why its graph does not hold the optimisers' steps."""
-        hooks = {player.before for player in recipe.players if not isinstance(player.before, Clip | None)}
+        hooks = [player.before for player in recipe.players if not isinstance(player.before, Clip | None)]
         if device.type == "cuda":
             self.are_on = all(isinstance(hook, PhasedHook) for hook in hooks)
         else:

@@ -45,8 +45,10 @@ def policy_gradient(copies: int, *, draws: int = 1, has_baseline: bool = False) 
 def draw_more(ctx: StepContext, draws: int) -> Tensor:
     """The fakes of the update and as many more of G that there are ``draws`` times as many."""
     tokens = ctx.fake
+    if draws == 1:
+        return tokens
     uniforms = torch.rand((draws - 1) * len(tokens), tokens.shape[1], device=tokens.device)
-    return torch.cat([tokens, ctx.nets["G"](uniforms)]) if draws > 1 else tokens
+    return torch.cat([tokens, ctx.nets["G"](uniforms)])
 
 
 @loss
