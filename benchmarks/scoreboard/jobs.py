@@ -110,6 +110,11 @@ def jobs_of(rows: Sequence[Row], *, scale: str, has_cuda: bool) -> list[Job]:
     return sorted(jobs, key=lambda job: job.protocol.minutes * job.protocol.seeds)
 
 
+def seeds_of(protocol: Protocol) -> range:
+    """The seeds of a protocol."""
+    return range(protocol.first_seed, protocol.first_seed + protocol.seeds)
+
+
 def missing_recipes(protocol: Protocol) -> list[str]:
     """The recipes of an protocol that the catalogue does not have."""
     return [recipe for recipe in (protocol.recipe, *protocol.measure.opponents) if recipe not in CATALOGUE]
@@ -137,7 +142,7 @@ def run_jobs(jobs: Sequence[Job], workspace: Workspace, *, seeds: int | None = N
             continue
         stored = load_results(workspace.docs / RESULTS, job.row.name, job.scale)
         done = {result.seed for result in stored if result.command == spell(job.protocol, result.seed)}
-        for seed in range(job.protocol.seeds if seeds is None else seeds):
+        for seed in seeds_of(job.protocol)[:seeds]:
             if seed in done:
                 continue
             workspace.say(f"{job.row.name} ({job.scale}), seed {seed}")
@@ -212,11 +217,12 @@ def _trained(protocol: Protocol, recipe: str, seed: int, workspace: Workspace) -
 def _train_words(protocol: Protocol, recipe: str, seed: int, run: str, step: int | None = None) -> list[str]:
     """Words after ``python`` that play the games of a seed to their end, or to ``step``."""
     steps = step or protocol.steps
+    seeds = seeds_of(protocol)
     return [
         *([protocol.script] if protocol.script else [*TRAINING, "train", recipe]),
         *protocol.options,
         *([] if steps is None else ["--steps", str(steps)]),
-        *(["--seeds", f"0-{protocol.seeds - 1}"] if protocol.are_together else ["--seed", str(seed)]),
+        *(["--seeds", f"{seeds[0]}-{seeds[-1]}"] if protocol.are_together else ["--seed", str(seed)]),
         "--out",
         run,
     ]

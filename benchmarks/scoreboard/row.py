@@ -42,6 +42,8 @@ class Protocol:
     It takes ``--steps``, ``--seed``, ``--out`` and ``--device``, too.
     """
     seeds: int = 3
+    first_seed: int = 0
+    """Higher than 0 where lower seeds were seen before the claim was stated."""
     are_together: bool = False
     """Whether all seeds are trained at once and scored in one process: for small games, whose programs take longer to start."""
     claim: Claim | None = None

@@ -82,15 +82,15 @@ def test_a_row_is_run_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_seeds_of_a_small_game_are_trained_together(tmp_path: Path) -> None:
-    """One training for all seeds, a figure for each, and the command says so."""
-    protocol = replace(TINY.full, seeds=2, are_together=True)
+    """One training for all seeds, from the first that the row names; a figure for each, and the command says so."""
+    protocol = replace(TINY.full, seeds=2, first_seed=3, are_together=True)
     assert run_rows([replace(TINY, full=protocol)], [], workspace_in(tmp_path, []), scale="full", seeds=None) == 0
     first, second = load_results(tmp_path / RESULTS, "tiny", "full")
     assert first.value != second.value
     assert second.command == (
-        "python -m training train toy1d --steps 4 --seeds 0-1 --out RUN; python -m training score RUN-seed1 --samples 50"
+        "python -m training train toy1d --steps 4 --seeds 3-4 --out RUN; python -m training score RUN-seed4 --samples 50"
     )
-    assert {path.name for path in (tmp_path / "runs").glob("toy*")} == {"toy1d-4-seed0", "toy1d-4-seed1"}
+    assert {path.name for path in (tmp_path / "runs").glob("toy*")} == {"toy1d-4-seed3", "toy1d-4-seed4"}
 
 
 @pytest.mark.slow
