@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -122,6 +123,7 @@ def _announce(metrics: Metrics, log: Log, entry: ModelEntry) -> None:
 
 
 def _create_flask(state: AppState, log: Log, observer: RequestObserver) -> Flask:
+    codecs.lookup("idna")  # else Werkzeug imports it at the first request, which fails where no descriptor is left
     app = Flask("serving", static_folder=None)
     app.url_map.merge_slashes = False
     for route, view in (ROUTES | (ADMIN_ROUTES if state.bearer_auth else {})).items():
@@ -151,8 +153,10 @@ def _begin(observer: RequestObserver, operations_port: int | None) -> None:
 def _finish(observer: RequestObserver, response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "none"
     context, cache, model = (request.environ.get(f"serving.{fact}") for fact in ("context", "cache", "model"))
-    if request.method == "OPTIONS":
+    if request.method == "OPTIONS" and response.status_code == 200:
         response.headers["Allow"] = ", ".join(sorted(response.allow))
+        response.headers["Cache-Control"] = "no-store"
+        response.headers.remove("Content-Type")  # of the empty body
     assert context is not None
     response.headers["X-Request-Id"] = context.id
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

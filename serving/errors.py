@@ -26,7 +26,7 @@ ServingError
     ├── NotFound              404         no such route or model
     ├── MethodNotAllowed      405         the route does not support the method
     ├── NotAcceptable         406         no format is acceptable to the client
-    ├── RequestTimeout        408         the request's head did not arrive in time
+    ├── RequestTimeout        408         the request's head or body did not arrive in time
     ├── Gone                  410         the model has been replaced
     ├── ContentTooLarge       413         the body exceeds the size limit
     ├── UnsupportedMediaType  415         the media type of the body is not supported
@@ -146,12 +146,12 @@ class BadRequest(Problem):
 
 
 class RequestTimeout(Problem):
-    """The request's head did not arrive in time."""
+    """The request did not arrive in time."""
 
     status, code = 408, "request_timeout"
 
-    def __init__(self, seconds: float):
-        super().__init__(f"request line and headers must arrive within {seconds:g} s")
+    def __init__(self, seconds: float, part: str = "request line and headers"):
+        super().__init__(f"{part} must arrive within {seconds:g} s")
 
 
 class HeadersTooLarge(Problem):

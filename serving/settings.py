@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -120,7 +121,17 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
                 got = f"{len(text)} characters" if name in _SECRETS else ascii(text)
                 raise SettingError(f"{variable} must be {allowed}, got {got}")
             values[name] = value
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.operations_port == settings.port:
+        raise SettingError(f"GAN_OPERATIONS_PORT must be another port than GAN_PORT, got '{settings.port}'")
+    return settings
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """The variables that are named like settings and are none, each with the setting of the nearest name, if one is near."""
+    known = [f"GAN_{name.upper()}" for name in _FIELDS]
+    unknown = sorted(name for name in environ if name.startswith("GAN_") and name not in known)
+    return {name: next(iter(get_close_matches(name, known, 1, 0.8)), None) for name in unknown}
 
 
 Parse = Callable[[str], Any]
@@ -142,7 +153,7 @@ def _number(low: float, high: float, unit: str) -> Field:
         is_number = re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", text, re.ASCII)
         return float(text) if is_number and low <= float(text) <= high else None
 
-    return parse, f"{unit} {low:g}..{high:g}"
+    return parse, f"{unit} {low:.10g}..{high:.10g}"
 
 
 _seconds = partial(_number, unit="seconds")
@@ -198,7 +209,7 @@ _FIELDS: dict[str, Field] = {
     "max_pixels": _integer(1, 2**30),
     "fast_path": _choice(on=True, off=False),
     "client_rate": _number(0.001, 10**6, "samples a second"),
-    "trusted_proxies": (_networks, "IP addresses or networks, separated by commas"),
+    "trusted_proxies": (_networks, "IP addresses or networks such as 10.0.0.0/8, separated by commas"),
     "request_log": _choice(on=True, off=False),
     "request_log_every": _integer(1, 10**6),
     "tracing": _choice(on=True, off=False),
@@ -225,8 +236,18 @@ def model_files(settings: Settings) -> list[Path]:
     Raises:
         SettingError: a path does not exist or may not be looked at, or a folder holds no model.
     """
+    files, wrong = find_model_files(settings)
+    if wrong:
+        raise SettingError(wrong[0])
+    return files
+
+
+def find_model_files(settings: Settings) -> tuple[list[Path], list[str]]:
+    """The model files of the settings in order, with folders expanded, and what is wrong with each path that gives none."""
     files: list[Path] = []
+    wrong: list[str] = []
     for path in map(Path, settings.models):
+        found: list[Path] = []
         try:
             # `is_dir` and `exists` hide from Python 3.14 on that a folder may not be entered.
             found = sorted(path.glob("*.onnx")) if S_ISDIR(path.stat().st_mode) else [path]
@@ -236,11 +257,10 @@ def model_files(settings: Settings) -> list[Path]:
         except OSError as error:
             reason = error.strerror or "an error"
         if reason:
-            raise SettingError(
-                f"GAN_MODELS must name .onnx files or folders of them, got {ascii(str(path))[:300]} with {reason}"
-            )
-        files += found
-    return files
+            wrong.append(f"GAN_MODELS must name .onnx files or folders of them, got {ascii(str(path))[:300]} with {reason}")
+        else:
+            files += found
+    return files, wrong
 
 
 def worker_threads(settings: Settings) -> int:

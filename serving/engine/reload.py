@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from serving.engine.registry import ModelEntry, Registry
-from serving.errors import Nondeterministic, SettingError, StartError
+from serving.errors import Nondeterministic, StartError
 from serving.model.signatures import signature_file
 from serving.observability.logs import Log
 from serving.observability.metrics import Metrics
-from serving.settings import Settings, model_files
+from serving.settings import Settings, find_model_files
 
 POLL_SECONDS = 0.25
 """Seconds between checks for a reload requested of another worker, and for models whose engine has ended."""
@@ -83,20 +83,32 @@ class Reloader:
         self._log = log
         self._reload_count = reload_count
         self._loaded = {path: stamp(path) for path in names}
+        self._refused: set[Path] = set()
+        """Files that were refused when they were last loaded."""
+        self._nondeterministic: dict[Path, str] = {}
+        """Of these, the ones refused as nondeterministic, and the model that the metric names."""
+        self._known_count = reload_count()
+        """Number of reload requests that this worker has followed."""
         self._lock = asyncio.Lock()
+
+    async def reload_all(self) -> list[Outcome]:
+        """Follow a reload request: as ``reload``, and refused files are tried again, since the reason may be gone."""
+        self._known_count = self._reload_count()
+        self._loaded.update(dict.fromkeys(self._refused))
+        return await self.reload()
 
     async def reload(self) -> list[Outcome]:
         """Load each file that has changed since it was last loaded; concurrent calls run one after the other."""
         async with self._lock:
-            try:
-                files = model_files(self._settings)
-            except SettingError as error:
-                return [self._report(Outcome(file="GAN_MODELS", result="refused", reason=str(error)))]
+            files, wrong = find_model_files(self._settings)
+            for path in self._refused.difference(files):
+                self._forget_refusal(path)
+            missing = [self._report(Outcome(file="GAN_MODELS", result="refused", reason=reason)) for reason in wrong]
             results = {path: await self._load_changed(path) for path in files}
             entries = {path: result for path, result in results.items() if isinstance(result, ModelEntry)}
             lost = {entry.model.digest for entry in self._registry.all() if entry.is_lost}
             reasons = self._put_all(entries, files)
-            return [
+            return missing + [
                 result if isinstance(result, Outcome) else self._report_loaded(path, result, lost, reasons.get(path))
                 for path, result in results.items()
             ]
@@ -104,21 +116,21 @@ class Reloader:
     async def watch(self) -> None:
         """Endless: reload when another worker was asked to, a changed file is the same for one interval, or models are lost."""
         watch_seconds = self._settings.watch_seconds
-        known_count, known, waited, retry_at = self._reload_count(), dict(self._loaded), 0.0, 0.0
+        known, waited, retry_at = dict(self._loaded), 0.0, 0.0
         while True:
             await asyncio.sleep(POLL_SECONDS)
             waited += POLL_SECONDS
-            count, now = self._reload_count(), time.monotonic()
+            now = time.monotonic()
             if now >= retry_at and (lost := self._registry.lost()):
                 retry_at = now + RETRY_SECONDS
                 await self._restore(lost)
-            elif count != known_count:
-                known_count = count
-                await self.reload()
+            elif self._reload_count() != self._known_count:
+                await self.reload_all()
             elif watch_seconds and waited >= watch_seconds:
                 waited = 0.0
                 found = stamps(self._settings)
-                if found == known and any(self._loaded.get(path) != current for path, current in found.items()):
+                is_changed = any(self._loaded.get(path) != current for path, current in found.items())
+                if found == known and (is_changed or self._refused.difference(found)):
                     await self.reload()
                 known = found
 
@@ -139,8 +151,11 @@ class Reloader:
         try:
             return await asyncio.get_running_loop().run_in_executor(None, self._load, path)
         except Exception as error:  # also one that is no refusal, such as a lack of descriptors: `watch` must go on
+            self._forget_refusal(path)
+            self._refused.add(path)
             if isinstance(error, Nondeterministic):
-                self._metrics.record_nondeterminism(self._names.get(path, path.stem))
+                self._nondeterministic[path] = self._names.get(path, path.stem)
+                self._metrics.record_determinism(self._nondeterministic[path], is_ok=False)
             reason = str(error) if isinstance(error, StartError) else f"{path}: {error!r}"
             return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
 
@@ -168,12 +183,20 @@ class Reloader:
         return reasons
 
     def _report_loaded(self, path: Path, entry: ModelEntry, lost: Collection[str], reason: str | None) -> Outcome:
+        self._forget_refusal(path)
         if reason:
+            self._refused.add(path)
             return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
         model, digest = entry.model.card.name, entry.model.digest
         return self._report(
             Outcome(file=path.name, result="restored" if digest in lost else "swapped", model=model, digest=digest)
         )
+
+    def _forget_refusal(self, path: Path) -> None:
+        """Forget that a file was refused: it is loaded now, or gone."""
+        self._refused.discard(path)
+        if path in self._nondeterministic:
+            self._metrics.record_determinism(self._nondeterministic.pop(path), is_ok=True)
 
     def _report(self, outcome: Outcome) -> Outcome:
         self._metrics.swaps.labels(outcome.result).inc()
@@ -202,8 +225,5 @@ def _file_stamp(path: Path) -> FileStamp | None:
 
 
 def stamps(settings: Settings) -> dict[Path, Stamp | None]:
-    """Stamps of all current model files; empty if none can be found."""
-    try:
-        return {path: stamp(path) for path in model_files(settings)}
-    except SettingError:
-        return {}
+    """Stamps of all model files that are there."""
+    return {path: stamp(path) for path in find_model_files(settings)[0]}

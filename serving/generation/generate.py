@@ -65,7 +65,7 @@ class Reply:
     headers: Headers
     body: bytes = b""
     cache: str = "miss"
-    """Cache status, for the metrics: ``hit``, ``miss``, ``coalesced`` or ``not_modified``."""
+    """Cache status, for log and metrics: ``hit``, ``miss``, ``coalesced`` or ``not_modified``; empty for a problem."""
     model: str = ""
     """Name of the model that made the sample; empty where no model did."""
     server_timing: str | None = field(default=None, compare=False)
@@ -263,7 +263,7 @@ def problem_reply(problem: Problem) -> Reply:
         *problem.headers.items(),
         ("Content-Length", str(len(body))),
     ]
-    return Reply(status=problem.status, headers=headers, body=body)
+    return Reply(status=problem.status, headers=headers, body=body, cache="")
 
 
 def _headers(request: SampleRequest, *, is_immutable: bool) -> Headers:

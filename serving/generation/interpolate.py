@@ -207,6 +207,8 @@ def walk_formats(model: ModelFacts) -> dict[str, AnimationFormat | Format]:
 def _check_walk(query: Walk, name: str, form: AnimationFormat | Format, settings: Settings) -> None:
     output = query.entry.model.card.output
     if not isinstance(form, AnimationFormat):
+        if query.scale != 1:
+            raise BadParameter("scale", str(query.scale), f"1 for {name}; pictures only can be enlarged")
         for parameter, value in query.animation_parameters().items():
             if value != WALK[parameter].default:
                 raise BadParameter(parameter, str(value), f"{WALK[parameter].default} for {name}; it does not move")

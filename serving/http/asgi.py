@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from contextlib import suppress
 from functools import cache, partial
 from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 
-from serving.errors import ClientDisconnected, Problem, QueueFull
+from serving.errors import ClientDisconnected, Problem, QueueFull, RequestTimeout
 from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate, problem_reply
 from serving.generation.interpolate import arithmetic, mix, walk
 from serving.generation.transform import max_body
@@ -43,6 +42,8 @@ PROBE_THREADS = 2
 MAX_BODY_BYTES = 2**26
 """Bytes of all bodies that are received or used, at most."""
 TRANSFORM_ROUTE = "/transform"
+INFER_ROUTE = "/v2/models/<name>/infer"
+INFER_PATH = re.compile(r"/v2/models/[^/]+/infer")
 ADDRESSED_ROUTE = "/models/<digest>/generate"
 ADDRESSED_PATH = re.compile(r"/models/([^/]+)/generate")
 CLIENT_DISCONNECTED = 499
@@ -134,31 +135,40 @@ class ASGIApp:
         if length is not None and (not length.isdigit() or int(length) > limit):
             return await self._call_flask(scope, receive, send)  # the view refuses it by its header, unread
         body, counted, has_more = bytearray(), 0, True
+        seconds = self._service.settings.deadline_seconds
+        problem: Problem | None = None
         try:
-            with suppress(TimeoutError):  # the view refuses a body that is shorter than its length
-                async with asyncio.timeout(self._service.settings.deadline_seconds):
-                    while has_more and len(body) <= limit:
+            try:
+                async with asyncio.timeout(seconds):
+                    while has_more and len(body) <= limit and not problem:
                         message = await receive()
                         if message["type"] == "http.disconnect":
-                            break  # the body is cut short
+                            break  # the view refuses a body that is shorter than its length
                         body += message.get("body", b"")
                         has_more = message.get("more_body", False)
                         self._body_bytes += len(body) - counted
                         counted = len(body)
                         if self._body_bytes > MAX_BODY_BYTES:
-                            return await self._refuse(scope, QueueFull(MAX_BODY_BYTES, "bytes of bodies are held"), send)
+                            problem = QueueFull(MAX_BODY_BYTES, "bytes of bodies are held")
+            except TimeoutError:
+                problem = RequestTimeout(seconds, "the body")
+            if problem:
+                return await self._refuse(scope, receive, problem, send)
             if has_more and len(body) <= limit and length is None:
                 body.clear()  # a part of a chunked body may look whole
             return await self._call_flask(scope, _replay(bytes(body), receive), send)
         finally:
             self._body_bytes -= counted
 
-    async def _refuse(self, scope: Message, problem: Problem, send: Send) -> None:
+    async def _refuse(self, scope: Message, receive: Receive, problem: Problem, send: Send) -> None:
         """Answer a request whose body is not read to its end."""
         self._service.metrics.record_refusal(problem)
         reply = error_reply(problem) if is_protocol(scope["path"]) else problem_reply(problem)
-        context = RequestContext(scope["method"], target_of(scope))
-        self.observer.refuse(context, reply.status, len(reply.body))
+        _, context = _read_scope(scope, receive)
+        self.observer.begin(context)
+        path = scope["path"]
+        route = TRANSFORM_ROUTE if path == TRANSFORM_ROUTE else INFER_ROUTE if INFER_PATH.fullmatch(path) else "none"
+        self.observer.end(context, route, reply.status, len(reply.body))
         headers = [(_header_name(name), value.encode("latin-1")) for name, value in reply.headers]
         headers += [(b"x-request-id", context.id.encode("latin-1")), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})

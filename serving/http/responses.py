@@ -47,4 +47,5 @@ def _revalidated(response: Response) -> Response:
     response.headers["Cache-Control"] = "no-cache"
     response.add_etag()
     response.make_conditional(request)
+    response.headers.remove("Date")  # uvicorn sends one, and a response must not have two
     return response

@@ -186,11 +186,11 @@ def _document(state: AppState) -> Schema:
 
 
 def reload_models(state: AppState) -> Response:
-    """Reload changed model files in this worker, and ask the others to; 422 when a file is refused."""
+    """Reload changed and refused model files in this worker, and ask the others to; 422 when a file is refused."""
     assert state.bearer_auth is not None
     state.bearer_auth.check(request.headers.get("Authorization"))
-    outcomes = state.service.portal.run(state.reloader.reload())
     state.request_reload()
+    outcomes = state.service.portal.run(state.reloader.reload_all())
     is_refused = any(outcome.result == "refused" for outcome in outcomes)
     return json_response({"outcomes": [outcome.facts() for outcome in outcomes]}, 422 if is_refused else 200)
 

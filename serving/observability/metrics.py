@@ -125,11 +125,11 @@ class Metrics:
         self.forget_model(name)
         self._shown_models[name] = self.model_info.labels(model=name, **facts)
         self._shown_models[name].set(1)
-        self.determinism.labels(name).set(1)
+        self.record_determinism(name, is_ok=True)
 
-    def record_nondeterminism(self, name: str) -> None:
-        """Record that a file for this model was refused because it gives different bytes for the same seed."""
-        self.determinism.labels(name).set(0)
+    def record_determinism(self, name: str, *, is_ok: bool) -> None:
+        """Record whether the file loaded last for this model gave the same bytes for a seed at every batch size."""
+        self.determinism.labels(name).set(is_ok)
 
     def forget_model(self, name: str) -> None:
         """Record that the model of this name is no longer in service."""

@@ -25,7 +25,7 @@ from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_out
 from serving.observability.logs import Log
 from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag, shared_numbers
 from serving.process.supervisor import Supervisor, watch_signals
-from serving.settings import Engine, Provider, Settings, from_environ, model_files, usable_cores
+from serving.settings import Engine, Provider, Settings, from_environ, model_files, unknown_variables, usable_cores
 
 METRICS_BYTES = 5 * 2**16
 """Initial size of a worker's metric files: counters, histograms, and gauges of three modes."""
@@ -49,6 +49,7 @@ def main(environ: Mapping[str, str]) -> int:
     except StartError as error:
         print(f"serving: {error}", file=sys.stderr)
         return error.exit_code
+    _warn_of_unknown(environ)
     signals = watch_signals()
     log_writer = LogWriter(standard_output(), turns=Path(folder.name) / TURNS_FILE)
     log_writer.event(
@@ -80,6 +81,13 @@ def _open_standard_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number is this one
+
+
+def _warn_of_unknown(environ: Mapping[str, str]) -> None:
+    """Name the variables that look like settings and are none: a misspelt ``GAN_PUBLIC_KEY`` would serve unsigned models."""
+    for name, near in unknown_variables(environ).items():
+        hint = f"; {near} may be meant" if near else ""
+        print(f"serving: ignored {ascii(name)[1:-1]}, which is no setting{hint}", file=sys.stderr)
 
 
 def _check_open_files() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import SettingError
-from serving.settings import Settings, from_environ, model_files, usable_cores, worker_threads
+from serving.settings import Settings, from_environ, model_files, unknown_variables, usable_cores, worker_threads
 
 WRONG = {
     "GAN_MODELS": ["", "a,,b"],
@@ -66,6 +66,26 @@ def test_the_greatest_value_is_one_of_the_allowed() -> None:
     assert from_environ({"GAN_CACHE_BYTES": str(2**40)}).cache_bytes == 2**40
     with pytest.raises(SettingError, match=f"0..{2**40}, got"):
         from_environ({"GAN_CACHE_BYTES": str(2**40 + 1)})
+
+
+def test_bounds_are_written_as_values_are() -> None:
+    """A bound has no exponent, which a value may not have either."""
+    with pytest.raises(SettingError, match=r"samples a second 0\.001\.\.1000000, got"):
+        from_environ({"GAN_CLIENT_RATE": "1e6"})
+
+
+def test_the_two_ports_must_differ() -> None:
+    """One port for both is refused as a setting, not as an address in use."""
+    with pytest.raises(SettingError, match="GAN_OPERATIONS_PORT must be another port than GAN_PORT, got '8000'"):
+        from_environ({"GAN_OPERATIONS_PORT": "8000"})
+
+
+def test_a_misspelt_setting_is_named() -> None:
+    """A variable that only looks like a setting is found, with the setting that was probably meant."""
+    assert unknown_variables({"GAN_PUBLICKEY": "x", "GAN_PORT": "1", "GAN_X_PORT_80_TCP": "x", "PATH": "x"}) == {
+        "GAN_PUBLICKEY": "GAN_PUBLIC_KEY",
+        "GAN_X_PORT_80_TCP": None,
+    }
 
 
 def test_every_setting_has_a_variable() -> None:

@@ -17,7 +17,7 @@ import pytest
 from contract import Image, Normal
 from serving.app import create_app
 from serving.engine.registry import ModelEntry
-from serving.engine.reload import Outcome, Reloader
+from serving.engine.reload import Outcome, Reloader, stamps
 from serving.errors import TooManyTries, Unauthorised
 from serving.http.asgi import ASGIApp
 from serving.model.load import load_model
@@ -242,6 +242,33 @@ def test_two_files_of_one_name_are_refused(two: ASGIApp, tmp_path: Path) -> None
     assert served(two) == before
 
 
+def test_a_request_tries_refused_files_again(two: ASGIApp, tmp_path: Path) -> None:
+    """A reload request loads a refused file again, since its reason may be gone without a change of the file."""
+    reloader: Reloader = two.flask.extensions["serving"].reloader
+    replace_file(tmp_path / "c.onnx", retrained(5, "a"))
+    for _ in range(2):
+        outcomes = service_of(two).portal.run(reloader.reload_all())
+        assert [outcome.result for outcome in outcomes] == ["unchanged", "unchanged", "refused"]
+    (tmp_path / "a.onnx").unlink()
+    outcomes = service_of(two).portal.run(reloader.reload_all())
+    assert [(outcome.file, outcome.result) for outcome in outcomes] == [("b.onnx", "unchanged"), ("c.onnx", "swapped")]
+
+
+def test_a_missing_path_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """While one of several paths has no model file, changes of the others are noticed and served."""
+    paths = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
+    for path in paths:
+        path.write_bytes(retrained(1, path.stem))
+    app = create_app(Settings(models=tuple(map(str, paths)), provider="cpu"), log=lambda event, **facts: None)
+    paths[0].unlink()
+    replace_file(paths[1], retrained(2, "b"))
+    assert list(stamps(Settings(models=tuple(map(str, paths))))) == paths[1:]
+    missing, changed = reload(app)
+    assert (missing.result, missing.file, changed.result) == ("refused", "GAN_MODELS", "swapped")
+    assert str(paths[0]) in str(missing.reason)
+    assert list(served(app)) == ["a", "b"]
+
+
 @pytest.mark.process
 def test_a_file_written_in_place_is_served_when_it_is_whole(root: Path, home: Path) -> None:
     """F-08: while the watched file is overwritten in pieces, with a pause between, the old or the new model answers."""
@@ -365,8 +392,9 @@ def test_the_right_token_is_accepted(home: Path) -> None:
     answer = ask(app, method="POST", path="/admin/reload", headers=headers)
     assert (answer.status, json.loads(answer.body)["outcomes"][0]["result"]) == (200, "unchanged")
     home.write_bytes(b"x")
-    answer = ask(app, method="POST", path="/admin/reload", headers=headers)
-    assert (answer.status, json.loads(answer.body)["outcomes"][0]["result"]) == (422, "refused")
+    for _ in range(2):  # the second time the file is as it was when it was refused
+        answer = ask(app, method="POST", path="/admin/reload", headers=headers)
+        assert (answer.status, json.loads(answer.body)["outcomes"][0]["result"]) == (422, "refused")
     assert ask(app, path="/admin/reload", headers=headers).status == 405
 
 
@@ -417,3 +445,18 @@ def test_a_nondeterministic_model_has_its_own_metric(home: Path) -> None:
     assert "the same seed gives different outputs" in str(outcome.reason)
     replace_file(home, retrained())
     assert (reload(app)[0].result, gauge()) == ("swapped", 1)
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_the_metric_of_an_additional_file_ends_with_it(two: ASGIApp, tmp_path: Path, is_replaced: bool) -> None:
+    """A new file that is nondeterministic has a gauge by its file's name, which is 0 until it is replaced or removed."""
+    gauge = lambda: service_of(two).metrics.registry.get_sample_value("gan_determinism_check_ok", {"model": "new"})  # noqa: E731
+    replace_file(tmp_path / "new.onnx", tiny_onnx.random())
+    reload(two)
+    assert gauge() == 0
+    if is_replaced:
+        replace_file(tmp_path / "new.onnx", retrained(3, "c"))
+    else:
+        (tmp_path / "new.onnx").unlink()
+    reload(two)
+    assert gauge() == 1

@@ -50,8 +50,9 @@ WALKS = [
     Case("nothing fits", BOTH, 406, "not_acceptable", accept="image/png"),
     *[
         Case(f"{p} of rows", f"{BOTH}&format=npy&{p}", 400, BAD, shown=f"{p.split('=')[0]} must be ")
-        for p in ("fps=13", "loop=1", "back=on", "scale=2")
+        for p in ("fps=13", "loop=1", "back=on")
     ],
+    Case("rows are not enlarged", f"{BOTH}&format=npy&scale=2", 400, BAD, shown="1 for npy; pictures only can be enlarged"),
     Case("spelt out for rows", f"{BOTH}&format=npy&fps=12&loop=0&back=off&scale=1&frames=24", 200),
     Case("twice", f"{BOTH}&from=1", 400, "repeated_parameter", shown="'from'"),
     Case("a seed", f"{BOTH}&seed=1", 400, "unknown_parameter", shown="'seed'; there are from, to, frames"),

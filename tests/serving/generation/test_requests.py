@@ -105,9 +105,11 @@ def test_other_methods_are_refused(app: ASGIApp, method: str) -> None:
 
 
 def test_options_tells_what_is_allowed(app: ASGIApp) -> None:
-    """OPTIONS answers 200 with Allow and no body."""
+    """OPTIONS answers 200 with Allow and no body, and thus no type; it is not kept. For no route there is no Allow."""
     answer = ask(app, "seed=1", "OPTIONS")
     assert (answer.status, answer.headers["Allow"], answer.body) == (200, "GET, HEAD, OPTIONS", b"")
+    assert ("Content-Type" in answer.headers, answer.headers["Cache-Control"]) == (False, "no-store")
+    assert "Allow" not in ask(app, "", "OPTIONS", "/nowhere").headers
 
 
 @pytest.mark.parametrize(

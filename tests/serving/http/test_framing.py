@@ -162,13 +162,13 @@ def test_an_upgrade_request_keeps_its_body(server: Server, is_chunked: bool, pie
 
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
 def test_a_body_without_its_end_is_refused(server: Server, is_chunked: bool) -> None:
-    """H-08: a body that is whole JSON, but whose last chunk or byte does not come until the deadline, is 400."""
+    """H-08: a body that is whole JSON, but whose last chunk or byte does not come until the deadline, is 408."""
     body = json.dumps({"inputs": [{"name": "seed", "datatype": "INT64", "shape": [1], "data": [42]}]}).encode()
     framing = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body)
     if not is_chunked:
         framing = b"Content-Length: %d\r\n\r\n%s" % (len(body) + 1, body)
     head = b"POST /v2/models/grey/infer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    assert statuses(server.send(head + framing)) == [400]
+    assert statuses(server.send(head + framing)) == [408]
 
 
 def test_a_malformed_request_behind_a_good_one_does_not_lose_its_response(server: Server) -> None:

@@ -127,7 +127,9 @@ async def post(app: ASGIApp, path: str, *messages: Message) -> int:
 
 @pytest.mark.parametrize("path", ["/v2/models/grey/infer", "/transform"])
 def test_bodies_that_are_held_are_limited(app: ASGIApp, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """O-08: while one client's body comes slowly, another one for which there is no room is 503; it is read once there is."""
+    """O-08: while one client's body comes slowly, another one for which there is no room is 503, which the metrics count by
+    its route; it is read once there is.
+    """
     monkeypatch.setattr(asgi, "MAX_BODY_BYTES", 1000)
 
     async def clients() -> list[int]:
@@ -138,7 +140,19 @@ def test_bodies_that_are_held_are_limited(app: ASGIApp, path: str, monkeypatch: 
         await asyncio.wait([slow])
         return [refused, await post(app, path, part(600 * b" "), END)]
 
+    before = [counted(app, code) for code in ("503", "400")]
     assert service_of(app).portal.run(clients()) == [503, 400]
+    assert [counted(app, code) for code in ("503", "400")] == [count + 1 for count in before]
+
+
+def counted(app: ASGIApp, code: str) -> float:
+    """How many POST requests were answered with this status."""
+    return sum(
+        sample.value
+        for metric in service_of(app).metrics.requests.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels["code"] == code and sample.labels["route"] != "none"
+    )
 
 
 def test_a_body_whose_client_has_left_is_not_taken_for_whole(app: ASGIApp) -> None:

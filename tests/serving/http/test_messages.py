@@ -71,9 +71,11 @@ def test_a_body_that_is_too_large_is_refused_by_its_header(server: Server) -> No
 
 
 def test_an_incomplete_body_is_refused_at_the_deadline(server: Server) -> None:
-    """A client that sends a part of its body gets 400 at the deadline."""
-    status, body = status_and_body(server.send(INFER + b"Connection: close\r\nContent-Length: 20\r\n\r\n{"))
-    assert (status, json.loads(body)["error"]) == (b"400", "the body ended after 1 of 20 bytes")
+    """A client that sends a part of its body gets 408 at the deadline, with its own request id."""
+    answer = server.send(INFER + b"X-Request-Id: slow\r\nContent-Length: 20\r\n\r\n{")
+    status, body = status_and_body(answer)
+    assert (status, json.loads(body)["error"]) == (b"408", "the body must arrive within 0.5 s")
+    assert b"x-request-id: slow\r\n" in answer
 
 
 @pytest.mark.parametrize("path", ["/generate?seed=42", "/models", "/openapi.json", "/docs"])

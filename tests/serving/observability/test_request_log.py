@@ -72,7 +72,7 @@ def test_each_request_is_one_line(make_logged: Callable[..., Logged], fast_path:
         ("GET", "/generate", "seed=1", "/generate", 200, "miss", "grey"),
         ("GET", "/generate", "seed=1", "/generate", 200, "hit", "grey"),
         ("HEAD", "/generate", "seed=1", "/generate", 200, "miss", "grey"),
-        ("GET", "/generate", "seed=x", "/generate", 400, "miss", None),
+        ("GET", "/generate", "seed=x", "/generate", 400, None, None),
         ("GET", "/mix", "a=1&b=2", "/mix", 200, "miss", "grey"),
         ("GET", "/healthz", "", "/healthz", 200, None, None),
         ("GET", "/models/grey", "", "/models/<name>", 200, None, None),
