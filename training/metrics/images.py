@@ -8,8 +8,6 @@ import warnings
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from training.data import DataSet
 from training.metrics.classifier import ClassifierOutput
@@ -53,6 +51,8 @@ def kid(
         Mean and standard deviation over ``subsets`` random subsets of ``subset_size`` images of each side, float64 throughout;
         around zero, and on either side of it, where both come from one distribution.
     """
+    from torchmetrics.image.kid import KernelInceptionDistance  # its import takes a second: only for who measures
+
     size = min(subset_size, len(real), len(fake))
     with warnings.catch_warnings(), torch.random.fork_rng([]):
         warnings.filterwarnings("ignore", message=".*will save all extracted features", category=UserWarning)
@@ -70,6 +70,8 @@ def fid(real: ClassifierOutput, fake: ClassifierOutput) -> float:
 
     It is biased upwards by few images: compare only equal counts, and with real data at that count.
     """
+    from torchmetrics.image.fid import FrechetInceptionDistance  # as above
+
     metric = FrechetInceptionDistance(_Given(real.features.shape[1]), sync_on_compute=SYNCHRONISE)
     metric.update(real.features, real=True)
     metric.update(fake.features, real=False)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import scipy
 import torch
-from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 PROJECTIONS = 128
@@ -32,7 +32,7 @@ def deviation(values: Tensor) -> tuple[float, float]:
 
 def w1(samples: Tensor, real: Tensor) -> float:
     """Wasserstein-1 distance of points on a line, [N,1] and [M,1]."""
-    return float(wasserstein_distance(samples[:, 0].cpu().numpy(), real[:, 0].cpu().numpy()))
+    return float(scipy.stats.wasserstein_distance(samples[:, 0].cpu().numpy(), real[:, 0].cpu().numpy()))
 
 
 def sliced_w2(samples: Tensor, real: Tensor) -> float:

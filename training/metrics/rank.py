@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy.stats import spearmanr
+import scipy
 
 from training.metrics.errors import ScoreError
 
@@ -24,4 +24,4 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
         raise ScoreError("a value of a series is not finite: it has no rank")
     if len(set(first)) == 1 or len(set(second)) == 1:
         raise ScoreError("a series that never changes has no ranks")
-    return float(spearmanr(first, second).statistic)
+    return float(scipy.stats.spearmanr(first, second).statistic)

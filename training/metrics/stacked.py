@@ -7,8 +7,8 @@ PacGAN's protocol (arXiv:1712.04086, section 4.2): a classifier names the digit 
 from __future__ import annotations
 
 import numpy as np
+import scipy
 import torch
-from scipy.stats import binom
 from torch import Tensor
 
 from training.data.stacked import MODES
@@ -42,4 +42,4 @@ def least_kl(samples: int) -> float:
     """
     counts = np.arange(1, samples + 1)
     shares = counts / samples
-    return float(MODES * (binom.pmf(counts, samples, 1 / MODES) * shares * np.log(shares * MODES)).sum())
+    return float(MODES * (scipy.stats.binom.pmf(counts, samples, 1 / MODES) * shares * np.log(shares * MODES)).sum())
