@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -212,20 +213,34 @@ def test_image_serves(image: Path, service: tuple[subprocess.Popen[str], dict[st
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_contract_and_serving_pass_without_torch(image: Path) -> None:
-    """Their tests that start no program, in the image's environment with nothing added but what tests."""
-    python(
-        image, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), "pytest", "hypothesis", "schemathesis"
-    )
-    command = [
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-m",
-        "not slow and not process",
-        "tests/contract",
-        "tests/serving",
-    ]
-    assert re.search(r"\d+ passed", python(image, *command, cwd=ROOT))
+def test_all_that_the_service_imports_is_there(image: Path) -> None:
+    """Each module that a line of contract or serving names can be imported, also where a function imports it late."""
+    named = {
+        name
+        for package in ("contract", "serving")
+        for path in (image / "app" / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in names_of(node)
+    } - {"pynvml"}  # of NVIDIA's image; the service does without
+    assert {"PIL.PngImagePlugin", "onnxruntime", "opentelemetry.sdk.trace", "serving.app"} <= named
+    python(image, "-c", f"from importlib import import_module; [import_module(name) for name in {sorted(named)}]")
+
+
+def names_of(node: ast.AST) -> list[str]:
+    """The modules that a line imports."""
+    match node:
+        case ast.Import(names=names):
+            return [name.name for name in names]
+        case ast.ImportFrom(module=str(name)):
+            return [name]
+    return []
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_seed_gives_its_bytes_without_torch(image: Path) -> None:
+    """The tests of draws, of encoders and of equal bytes, in the image's environment with nothing added but what tests."""
+    python(image, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), "pytest", "hypothesis")
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not process and not hypothesis"]
+    tests = ["contract", "serving/latents", "serving/encoding", "serving/generation/test_determinism.py"]
+    assert re.search(r"\d+ passed", python(image, *command, *(f"tests/{name}" for name in tests), cwd=ROOT))

@@ -179,10 +179,10 @@ def test_a_stop_ends_before_the_next_program(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_script_stops_cleanly_and_only_one_runs(tmp_path: Path) -> None:
     """A second call while one runs is refused; SIGTERM ends the first with a checkpoint to go on from and no result."""
-    script = [str(ROOT / "benchmarks" / "scoreboard.sh"), "toy1d", "--docs", str(tmp_path), "--runs", str(tmp_path / "runs")]
+    script = [str(ROOT / "benchmarks" / "scoreboard.sh"), "parabola", "--docs", str(tmp_path), "--runs", str(tmp_path / "runs")]
     environ = {**os.environ, "PYTHON": sys.executable}
     first = subprocess.Popen(script, env=environ, stdout=subprocess.DEVNULL)
-    stats = tmp_path / "runs" / "toy1d-seed0" / "stats.jsonl"
+    stats = tmp_path / "runs" / "parabola-seed0" / "stats.jsonl"
     try:
         while not read_rows(stats):
             assert first.poll() is None
