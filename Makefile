@@ -105,7 +105,7 @@ score: setup ## Measure MODEL against real data: KID, FID, classes, confidence
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
-test: setup ## Run the tests, one process a core (TESTS= narrows them)
+test: setup ## Run the tests, one process more than there are cores (TESTS= narrows them)
 	@$(PYTEST) $(TESTS)
 
 test-quick: setup ## Run the tests that start no program and train for at most two steps

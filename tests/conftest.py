@@ -16,7 +16,7 @@ from hypothesis import settings
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
-)  # pytest-xdist starts a process a core; more threads would only wait for each other
+)  # pytest-xdist starts more processes than there are cores; threads would only wait for each other
 settings.register_profile("project", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("project")
 
@@ -43,6 +43,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         _may_start_programs = True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """A worker more than there are cores: tests with servers wait for half of their time."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.hookimpl(tryfirst=True)
