@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
 from training.report.journal import Record
 from training.report.pictures import INK, PALETTE, dress, new_figure, render
 from training.report.scalars import is_accuracy, is_loss, loss_of, say_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH_PX, HEIGHT_PX = 1080, 720
 BINS = 600
@@ -62,7 +64,7 @@ def draw_accuracy_curve(rows: Sequence[Record]) -> Image.Image | None:
     _draw_lines(axes, named, say_value=lambda value: f"{100 * value:.0f} %")
     axes.set_ylim(-0.02, 1.02)
     axes.set_ylabel("share that D tells rightly")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.annotate(
         "equilibrium: D can only guess", (1, 0.5), (-4, 4), "axes fraction", "offset points", ha="right", fontsize=9, color=INK
     )
@@ -137,7 +139,7 @@ def _spread(axes: Axes, lines: dict[str, Series]) -> None:
     least = min(float(line.values.min()) for line in lines.values())
     if least > 0 and max(medians) > 20 * min(medians):
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_formatter("")
         axes.set_ylim(least * 0.8, max(float(line.values.max()) for line in lines.values()) * 1.25)
 
 
@@ -182,7 +184,7 @@ def _finish(figure: Figure, top: Axes, bottom: Axes, title: str, rows: Sequence[
         fontsize=8,
         color="#767d88",
     )
-    bottom.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
-    bottom.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    bottom.locator_params("x", nbins=10, integer=True, steps=[1, 2, 5, 10])
+    bottom.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     batches = {row["images"] / row["step"] for row in rows if row["step"]}
     bottom.set_xlabel(f"training step of {batches.pop():g} images" if len(batches) == 1 else "training step")

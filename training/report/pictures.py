@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours, distinct with any colour vision."""
@@ -24,6 +26,9 @@ def png_bytes(image: Image.Image) -> bytes:
 
 def new_figure(width_px: int, height_px: int, *, dpi: int = 144) -> Figure:
     """An empty figure of a size in pixels, drawn by Agg and known to no window system."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # its import takes half a second: only for who draws
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width_px / dpi, height_px / dpi), dpi=dpi, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure

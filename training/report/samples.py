@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from training.report.pictures import FAINT, INK, PALETTE, dress, new_figure, render
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GRID_PX = 720
 """A grid is enlarged by the greatest whole factor that keeps its longer side within this."""
