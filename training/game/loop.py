@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from contract import Latents
 from contract.pictures import PICTURE
 from training.errors import NonFinite
-from training.game.batches import Batches, derive_seed
+from training.game.batches import Batches, derive_seed, seed_generators
 from training.game.check import check_parts
 from training.game.evaluation import Evaluation, Unseen, compute_loss, first_non_finite
 from training.game.gates import always
@@ -218,7 +218,8 @@ def play(game: Game, until: int) -> Iterator[int]:
         for update in game.recipe.schedule.updates(game.step):
             _update(game, update)
         # Move the averages towards the new weights.
-        _average(game)
+        if game.recipe.ema:
+            game.recipe.ema.update(game.averages, game.nets, game.step)
         game.step += 1
         yield game.step
 
@@ -248,17 +249,6 @@ def _admit(game: Game, update: Update) -> tuple[str, ...]:
         for name in update.players:
             game.log(f"rests/{name}", torch.tensor(float(name not in admitted)))
     return admitted
-
-
-def seed_generators(device: torch.device, seed: int) -> None:
-    """Seed the generators that a step draws from.
-
-    ``torch.manual_seed`` also seeds every other kind of device and formats the call stack for those that are absent, which took
-    a quarter of a small game's time.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
 
 
 def nets_of(players: list[Player]) -> frozenset[str]:
@@ -291,18 +281,6 @@ def _apply(game: Game, player: Player, gradient: Gradient) -> None:
         parameter.grad = None
     if player.after:
         player.after(game.nets, game.step)
-
-
-@torch.no_grad()
-def _average(game: Game) -> None:
-    if not game.recipe.ema:
-        return
-    share = 1 - game.recipe.ema.at(game.step)
-    for name, average in game.averages.items():
-        net = game.nets[name]
-        torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), share)
-        for kept, current in zip(average.buffers(), net.buffers(), strict=True):
-            kept.copy_(current)
 
 
 def _on_device(net: nn.Module, device: torch.device) -> nn.Module:

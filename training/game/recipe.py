@@ -84,6 +84,15 @@ class Ema:
         """The decay of that step."""
         return self.decay(step) if callable(self.decay) else self.decay
 
+    @torch.no_grad()
+    def update(self, averages: Mapping[str, nn.Module], nets: Mapping[str, nn.Module], step: int) -> None:
+        """Move the averages towards the weights of their nets; buffers are copied."""
+        share = 1 - self.at(step)
+        for name, average in averages.items():
+            torch._foreach_lerp_(list(average.parameters()), list(nets[name].parameters()), share)
+            for kept, current in zip(average.buffers(), nets[name].buffers(), strict=True):
+                kept.copy_(current)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from training.errors import NonFinite, TrainingError, first_line
-from training.game.batches import derive_seed
+from training.game.batches import derive_seed, seed_generators
 from training.game.captured import NOT_DENSE, REFUSALS, count_weights
 from training.game.evaluation import Evaluation
 from training.game.gates import always
-from training.game.loop import Game, nets_of, play, seed_generators
+from training.game.loop import Game, nets_of, play
 from training.game.recipe import Player
 from training.game.scalars import Means
 from training.game.schedules import Update
