@@ -5,6 +5,7 @@ Where the package is installed, ``gan-serve`` and ``gan-verify`` do the same.
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -49,6 +50,8 @@ def _with_packages(program: str, run: Callable[[], int]) -> int:
 
 
 def _serve(environ: Mapping[str, str]) -> int:
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the launcher handles it, Ctrl-C must print no traceback
     from serving.process.launcher import main as serve
 
     return serve(environ)

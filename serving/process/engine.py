@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
+from serving.process.children import leave_group
 from serving.process.worker import GC_THRESHOLD, Shared, end_with_launcher
 from serving.settings import Settings, usable_cores
 
@@ -30,7 +31,7 @@ def run_engine(settings: Settings, metrics_directory: Path, shared: Shared, inde
         index: slot of the engine, after those of the workers.
         rendezvous: where workers ask for leases.
     """
-    os.setpgid(0, 0)  # only the launcher forwards signals sent to its process group
+    leave_group()
     with suppress(OSError):
         Path("/proc/self/comm").write_text("gan-engine")  # its name in ps and top
     stopping = threading.Event()

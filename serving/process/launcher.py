@@ -12,9 +12,9 @@ import socket
 import sys
 import tempfile
 from collections.abc import Collection, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from serving.engine.processors import PROCESSORS
 from serving.errors import AddressError, ResourceError, SettingError, StartError
 from serving.model.signatures import trust_of
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
-from serving.observability.logs import Log
+from serving.observability.logs import Log, print_event
+from serving.process.children import leave_group, start_child
 from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag, shared_numbers
 from serving.process.supervisor import Supervisor, watch_signals
 from serving.settings import Engine, Provider, Settings, from_environ, model_files, unknown_variables, usable_cores
@@ -34,13 +35,18 @@ MIN_OPEN_FILES = 64
 """Open files that a worker needs for itself and a few connections."""
 
 
+class _Stopped(Exception):
+    """A signal, by its name, stopped the service before it began."""
+
+
 def main(environ: Mapping[str, str]) -> int:
     """Serve until a signal stops the service; the exit code."""
     _open_standard_streams()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports usage unless this is set before its import
+    signals = watch_signals()
     try:
         _check_open_files()
-        settings = _resolve(from_environ(environ))
+        settings = _resolve(from_environ(environ), signals)
         trust_of(settings)  # report unusable keys before any worker starts
         files = model_files(settings)
         addresses, reservations = zip(*(reserve_address(settings.host, port) for port in settings.ports), strict=True)
@@ -49,8 +55,10 @@ def main(environ: Mapping[str, str]) -> int:
     except StartError as error:
         print(f"serving: {error}", file=sys.stderr)
         return error.exit_code
+    except _Stopped as stop:
+        print_event("stop", exit_code=0, reason=str(stop))
+        return 0
     _warn_of_unknown(environ)
-    signals = watch_signals()
     log_writer = LogWriter(standard_output(), turns=Path(folder.name) / TURNS_FILE)
     log_writer.event(
         "start",
@@ -101,17 +109,16 @@ def _check_open_files() -> None:
         raise ResourceError(f"the limit of open files (ulimit -n) must be at least {MIN_OPEN_FILES}, got {limit}")
 
 
-def _resolve(settings: Settings) -> Settings:
+def _resolve(settings: Settings, signals: int) -> Settings:
     """Replace ``provider=auto``, ``engine=None`` and ``workers=None`` by what suits this machine.
 
     Raises:
         ProviderError: CUDA was requested and cannot be used.
         SettingError: the shared engine was requested and cannot be used.
+        ResourceError: the machine could not be examined.
+        _Stopped: a signal has arrived meanwhile.
     """
-    provider: Provider = settings.provider
-    if provider != "cpu":
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
-            provider = child.submit(_find_provider, provider).result()
+    provider = settings.provider if settings.provider == "cpu" else _ask_for_provider(settings.provider, signals)
     engine = choose_engine(settings.engine, provider, platform.machine())
     cores = usable_cores()
     workers = cores if provider != "cuda" else max(1, cores - 1) if engine == "shared" else 1
@@ -129,11 +136,40 @@ def choose_engine(asked: Engine | None, provider: Provider, machine: str) -> Eng
     return asked or ("shared" if provider == "cuda" and machine in PROCESSORS else "worker")
 
 
-def _find_provider(provider: Provider) -> Provider:
-    """Resolve a provider; run in a child process, since the launcher must hold no CUDA context and no onnxruntime."""
+def _ask_for_provider(provider: Provider, signals: int) -> Provider:
+    """Resolve a provider in a child process, since the launcher must hold no CUDA context and no onnxruntime."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    with receiver:
+        child = start_child(context.Process(target=_find_provider, args=(provider, sender)))
+        sender.close()
+        ready = wait([receiver, signals])
+        if signals in ready:
+            child.kill()
+        try:
+            answer: Provider | StartError = receiver.recv()
+        except EOFError:
+            child.join()
+            answer = ResourceError(f"looking for a GPU ended with exit code {child.exitcode}")
+        child.join()
+    if signals in ready:
+        raise _Stopped(signal_name(os.read(signals, 1)[0]))
+    if isinstance(answer, StartError):
+        raise answer
+    return answer
+
+
+def _find_provider(provider: Provider, sender: Connection) -> None:
+    leave_group()
     from serving.model.runtime import resolve_provider
 
-    return resolve_provider(provider)
+    answer: Provider | StartError
+    try:
+        answer = resolve_provider(provider)
+    except StartError as error:
+        answer = error
+    with suppress(OSError):  # the launcher was killed
+        sender.send(answer)
 
 
 def reserve_address(host: str, port: int) -> tuple[str, socket.socket]:
@@ -228,8 +264,7 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
             rendezvous = asking if settings.engine == "shared" else None
             arguments = (settings, address, metrics_directory, shared, index, rendezvous, mailboxes)
             process = context.Process(target=run_worker, args=arguments)
-        process.start()
-        return process
+        return start_child(process)
 
     def report_end(index: int, pid: int, code: int) -> None:
         if code:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from serving.engine.activity import Activity, BusyTimes
 from serving.errors import ResourceError, StartError
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
+from serving.process.children import leave_group
 from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag
 from serving.settings import Settings
 
@@ -76,7 +77,7 @@ def run_worker(
         rendezvous: where to ask the engine for leases; None to load the models into this process.
         mailboxes: for each worker, where it receives connections and where it is given them.
     """
-    os.setpgid(0, 0)  # only the launcher forwards signals sent to its process group
+    leave_group()
     threading.Thread(target=end_with_launcher, daemon=True).start()
     # Imported here: the launcher imports this module, and must start fast and without onnxruntime.
     from serving.app import create_app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import os
 import re
 import signal
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract import Image, Normal
-from tests.harness.processes import TIMEOUT, listeners
+from tests.harness.processes import TIMEOUT, listeners, wait_for
 from tests.harness.service import running
 from tests.serving import tiny_onnx
 from tests.serving.process.test_faults import launch
@@ -120,6 +121,25 @@ def test_sigterm_while_loading_ends_cleanly(root: Path, folder: Path, pause: flo
         last = json.loads(process.stdout.read().splitlines()[-1])
         assert (last["event"], last["exit_code"], last["reason"]) == ("stop", 0, "SIGTERM")
         assert listeners(port) == 0
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_looks_for_a_gpu_ends_cleanly(root: Path, folder: Path, sign: signal.Signals) -> None:
+    """F-03: a signal to the process group, as by Ctrl-C, in the first second ends the launcher and its helper without a traceback."""
+    process, _ = launch(root, folder, "setsid", "env", "GAN_PROVIDER=auto")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+    def helper() -> str:
+        (pid,) = (pid for pid in children.read_text().split() if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text())
+        return pid
+
+    with process:
+        pid = wait_for(helper, process, errors=(OSError, ValueError))
+        os.killpg(process.pid, sign)
+        output, errors = process.communicate(timeout=TIMEOUT)
+        assert (process.returncode, errors) == (0, "")
+        assert (json.loads(output)["event"], json.loads(output)["reason"]) == ("stop", sign.name)
+        assert not Path(f"/proc/{pid}").exists()
 
 
 def test_nothing_is_answered_before_the_models_are_ready(root: Path, folder: Path) -> None:
