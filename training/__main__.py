@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+
+from training.console import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # before torch is imported, which takes seconds
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal

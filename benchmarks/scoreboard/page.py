@@ -102,10 +102,14 @@ def list_entries(rows: Sequence[Row], results: Path) -> list[Entry]:
 
 def _summary(entries: Sequence[Entry]) -> str:
     """How many systems and lines have each verdict."""
-    reached = [e.protocol.claim.system for e in entries if e.protocol.claim and e.verdict in ("shown", "inside the spread")]
-    systems = list(dict.fromkeys(reached))
+    claimed = [(e.protocol.claim.system, e.verdict) for e in entries if e.protocol.claim]
+    systems = list(dict.fromkeys(system for system, verdict in claimed if verdict in ("shown", "inside the spread")))
     counts = ", ".join(f"{sum(e.verdict == verdict for e in entries)} {verdict}" for verdict in VERDICTS)
-    return f"**{len(systems)} systems are shown or inside the spread** ({', '.join(systems) or 'none'}). Claims: {counts}."
+    number = f"{len(systems)} of {len({system for system, _ in claimed})}"
+    return (
+        f"**{number} systems have a claim that is shown or inside the spread** ({', '.join(systems) or 'none'}). "
+        f"These are not quite the 25 of [SYSTEMS.md](SYSTEMS.md), with which the project began. Claims: {counts}."
+    )
 
 
 def _section(verdict: Verdict | None, entries: Sequence[Entry]) -> list[str]:

@@ -28,7 +28,7 @@ class Batches:
             DataError: the data set holds fewer samples than one batch, or a batch cannot be divided among the ranks.
         """
         if len(data.items) < size:
-            raise DataError(f"{data.name} has {len(data.items)} samples, fewer than a batch of {size}: use --batch")
+            raise DataError(f"{data.name} has {len(data.items)} samples, fewer than a batch of {size}: use a smaller --batch")
         if size % ranks.size:
             nearest = size - size % ranks.size or ranks.size
             raise DataError(f"{ranks.size} ranks cannot share a batch of {size} equally: use --batch {nearest}")

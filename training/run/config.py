@@ -71,6 +71,20 @@ class RunConfig:
         return replace(CATALOGUE[self.recipe], **{name: value for name, value in chosen.items() if value is not None})
 
 
+def differences(before: RunConfig, asked: RunConfig) -> list[str]:
+    """In what a run differs from what is asked for, in words; steps and export may differ, and a default may be spelt out.
+
+    Raises:
+        TrainingError: one of the configurations is not possible.
+    """
+    if before.recipe != asked.recipe:
+        return [f"recipe {before.recipe}, not {asked.recipe}"]
+    old, new = before.resolve(), asked.resolve()
+    values = [(name, getattr(old, name), getattr(new, name)) for name in ("data", "size", "batch", "gate")]
+    values += [(name, getattr(before, name), getattr(asked, name)) for name in ("seed", "precision")]
+    return [f"{name} {one}, not {other}" for name, one, other in values if one != other]
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str) -> str:
     """A sentence that answers an unknown name with the nearest known ones."""
     nearest = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)

@@ -13,7 +13,7 @@ from torch.backends import cudnn
 
 from contract import Card
 from training.data import DataSet, MissingPart, load
-from training.errors import OutOfMemory, TrainingError, is_out_of_memory
+from training.errors import OutOfMemory, RecipeError, TrainingError, is_out_of_memory
 from training.export.sample_grid import picture_of
 from training.export.samplers import output_of
 from training.export.to_onnx import Tracer, export, package_versions
@@ -23,11 +23,12 @@ from training.game.check import check_shapes
 from training.game.loop import Game, play
 from training.game.precision import resolve_precision
 from training.game.recipe import Variant
+from training.recipes import CATALOGUE
 from training.report import Progress
 from training.run import checkpoint
 from training.run.choice import choose, require_best, require_kid
 from training.run.collapse import make_evaluator
-from training.run.config import FILE, OLD_FILE, RunConfig, find_config, read_config, write_config
+from training.run.config import FILE, OLD_FILE, RunConfig, differences, find_config, read_config, write_config
 from training.run.context import JobContext
 from training.run.keeping import Keeper
 from training.run.ranks import count_ranks, share_config, share_state
@@ -71,8 +72,10 @@ def opened(context: JobContext, *, is_fresh: bool) -> Iterator[None]:
     """Make the run directory and hold its lock; ``is_fresh`` deletes the run that it holds.
 
     Raises:
-        TrainingError: another process is at work there.
+        TrainingError: another process is at work there, or it is a file.
     """
+    if context.run.exists() and not context.run.is_dir():
+        raise TrainingError(f"--out must name a folder, and {context.run} is a file")
     context.run.mkdir(parents=True, exist_ok=True)
     with locked(context.run):
         if is_fresh:
@@ -102,7 +105,7 @@ def begin(
     if _restore(game, context):
         context.console.print(f"going on from step {game.step} of {game.recipe.steps}")
     else:
-        check_shapes(game.recipe, game.nets, game.latents, game.batches)
+        _check_shapes(game)
     ranks = count_ranks(game, context)
     write_config(context.run, config, game.recipe, data, package_versions(), ranks=ranks, together=together)
     share_state(game, data)
@@ -183,6 +186,17 @@ def set_up(config: RunConfig, context: JobContext, data: DataSet | None = None) 
     return Game(recipe, latents, batches, seed=config.seed, precision=precision, ranks=context.ranks), data
 
 
+def _check_shapes(game: Game) -> None:
+    """Check that the recipe's parts fit together and the data; on data of another kind the mistake is in the command."""
+    known = CATALOGUE.get(game.recipe.name)
+    try:
+        check_shapes(game.recipe, game.nets, game.latents, game.batches)
+    except RecipeError as error:
+        if known is None or known.data == game.recipe.data:
+            raise
+        raise TrainingError(f"{error}; the recipe is made for {known.data}, and {game.recipe.data} may not suit it") from None
+
+
 def _restore(game: Game, context: JobContext) -> bool:
     """Load the newest whole checkpoint; False where there is none."""
     state, damaged = checkpoint.load_newest(context.run, device=context.device)
@@ -198,7 +212,7 @@ def _restore(game: Game, context: JobContext) -> bool:
         raise TrainingError(f"the checkpoint in {context.run} is of other nets: {error}") from None
     if game.step > game.recipe.steps:
         raise TrainingError(
-            f"{context.run} is at step {game.step} already, past {game.recipe.steps}; use --fresh to start over"
+            f"{context.run} is at step {game.step} already, past {game.recipe.steps}; use train with --fresh to start over"
         )
     return True
 
@@ -288,8 +302,8 @@ def _refuse_other_config(config: RunConfig, run: Path) -> None:
     """A run directory belongs to one configuration, of which only steps and export may change, and to no other program."""
     if not find_config(run) and (run / MODEL).exists():
         raise TrainingError(f"{run / MODEL} is of no run: use another --out, or --fresh to replace it")
-    if find_config(run) and (before := read_config(run)) != replace(config, steps=before.steps, export=before.export):
-        raise TrainingError(f"{run} holds another run ({before}); use another --out, or --fresh to replace it")
+    if find_config(run) and (others := differences(read_config(run), config)):
+        raise TrainingError(f"{run} holds another run ({'; '.join(others)}); use another --out, or --fresh to replace it")
 
 
 def _forget(run: Path) -> None:

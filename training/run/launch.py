@@ -98,7 +98,7 @@ def launch(
     own_device = device_of(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
     steps = config.resolve().steps
     with joined(os.environ, own_device) as ranks, (NO_PAGE if ranks.rank else page).serve(run, steps) as watch:
-        stop = _Stop()
+        stop = _Stop(is_alone=ranks.size == 1)
         context = JobContext(
             run=run,
             device=own_device,
@@ -119,10 +119,17 @@ def launch(
 
 @dataclass
 class _Stop:
-    """Records SIGTERM, SIGINT and SIGUSR1 for the loop, which polls after each step."""
+    """Records SIGTERM, SIGINT and SIGUSR1 for the loop, which polls after each step.
 
+    Before the first step there is nothing to save, and loading the data may take minutes: there a signal ends the job at once.
+    The ranks of a run end together at the first step.
+    """
+
+    is_alone: bool
+    """Whether no other rank waits for this one."""
     signal: int = 0
     is_save_requested: bool = False
+    is_polled: bool = False
 
     def __post_init__(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,6 +138,8 @@ class _Stop:
 
     def _on_signal(self, number: int, frame: object) -> None:
         self.signal = number
+        if self.is_alone and not self.is_polled:
+            raise SystemExit(128 + number)
 
     def _on_save_request(self, number: int, frame: object) -> None:
         self.is_save_requested = True
@@ -141,6 +150,7 @@ class _Stop:
         return is_requested
 
     def is_requested(self) -> bool:
+        self.is_polled = True
         return self.signal != 0
 
 

@@ -125,7 +125,7 @@ def test_sigterm_while_loading_ends_cleanly(root: Path, folder: Path, pause: flo
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_looks_for_a_gpu_ends_cleanly(root: Path, folder: Path, sign: signal.Signals) -> None:
-    """F-03: a signal to the process group, as by Ctrl-C, in the first second ends the launcher and its helper without a traceback."""
+    """F-03: a signal to the process group, as by Ctrl-C, in the first second ends launcher and helper without a traceback."""
     process, _ = launch(root, folder, "setsid", "env", "GAN_PROVIDER=auto")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 

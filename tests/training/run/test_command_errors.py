@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 from pathlib import Path
 
 import onnx
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from training import __main__ as command
+from training.run.launch import _Stop
 
 TOY = ["train", "toy1d", "--steps", "1"]
 
@@ -53,6 +55,37 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, capsys: py
     (tmp_path / "file").touch()
     assert command.main([*TOY, "--out", str(tmp_path / "file" / "run")]) == 2
     assert "Not a directory" in capsys.readouterr().err
+
+
+def test_a_file_as_run_directory_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence says what --out must be."""
+    (tmp_path / "file").touch()
+    assert command.main([*TOY, "--out", str(tmp_path / "file")]) == 2
+    assert "error: --out must name a folder, and" in capsys.readouterr().err
+
+
+def test_data_of_another_kind_are_named_beside_the_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recipe for points that gets images says what it is made for, not only which shapes do not fit."""
+    assert command.main([*TOY, "--data", "digits", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.strip().endswith("the recipe is made for gaussian1d, and digits may not suit it")
+
+
+def test_a_signal_before_the_first_step_ends_the_job_at_once() -> None:
+    """While one process loads its data there is nothing to save; from the first step on, and of several ranks, signals wait."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    try:
+        _Stop(is_alone=True)
+        with pytest.raises(SystemExit) as end:
+            signal.raise_signal(signal.SIGINT)
+        assert end.value.code == 130
+        for is_alone in (True, False):
+            stop = _Stop(is_alone=is_alone)
+            assert not (is_alone and stop.is_requested())
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.is_requested()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("out", ["", "."])

@@ -10,7 +10,7 @@ import pytest
 from contract import check_names
 from tests.training.conftest import tiny_context
 from training.errors import TrainingError
-from training.run.config import RunConfig, read_config, read_ranks
+from training.run.config import RunConfig, differences, read_config, read_ranks
 from training.run.job import card_of, set_up
 
 
@@ -71,3 +71,17 @@ def test_a_model_of_any_folder_can_be_requested(folder: str, name: str, tmp_path
     card = card_of(game, replace(data, name=f"folder:{folder}"))
     check_names(card)
     assert card.name == name
+
+
+def test_what_differs_between_two_runs_is_told_in_words() -> None:
+    """Steps and export may differ, and a default that is spelt out is no difference."""
+    before = RunConfig(recipe="vanilla", steps=5)
+    spelt = RunConfig(recipe="vanilla", data=before.resolve().data, batch=before.resolve().batch, steps=9, export="last")
+    assert differences(before, spelt) == []
+    assert differences(before, RunConfig(recipe="toy1d")) == ["recipe vanilla, not toy1d"]
+    assert differences(before, replace(before, data="digits", batch=7, seed=3, gate="worse-only")) == [
+        f"data {before.resolve().data}, not digits",
+        f"batch {before.resolve().batch}, not 7",
+        "gate always, not worse_only(0.3)",
+        "seed 0, not 3",
+    ]
