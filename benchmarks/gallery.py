@@ -37,6 +37,9 @@ POINTS = 256
 MAX_CLASSES = 10
 LABELS = ("y", "g", "age")
 """Parameters of which each value has a row."""
+SUMS: Mapping[str, tuple[tuple[int, int, int], ...]] = {"vaegan": ((23, 38, 34), (6, 3, 13), (16, 15, 5), (35, 3, 4))}
+"""Beginnings of recipes that show ``a - b + c`` of latents, with the seeds of each sum: of one model chosen by eye, so that
+``a - b`` is a change of the stroke or of the slant."""
 LINE = re.compile(r'^\| .*<img src="[^"]*/([^"/]+)" .*', re.MULTILINE)
 """A line of the page, and its picture."""
 QUICK: Mapping[str, tuple[str, ...]] = {
@@ -68,8 +71,8 @@ class Entry:
     paper: str
     steps: int
     digest: str
-    urls: tuple[str, ...]
-    """Relative URLs, a row of the picture each."""
+    urls: tuple[tuple[str, ...], ...]
+    """Relative URLs of each row of the picture, side by side."""
     picture: str
     """File name of the picture."""
     command: str
@@ -84,6 +87,18 @@ def train_missing(runs: Path) -> list[Path]:
             raise SystemExit(f"gallery: {recipe} was not trained")
         models.append(run / "model.onnx")
     return models
+
+
+def urls_of(model: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Relative URLs that show a model of ``/models``: those of a row side by side."""
+    route = "transform" if needs_picture(model["card"]) else "generate"
+    for query in rows_of(model):
+        yield (f"/{route}?{urlencode(query)}",)
+    sums = next((SUMS[recipe] for recipe in SUMS if model["card"]["recipe"].startswith(recipe)), ())
+    for seeds in sums:
+        name = {"model": model["name"]}
+        given = [f"/generate?{urlencode({**name, 'seed': seed, 'format': 'png'})}" for seed in seeds]
+        yield (*given, f"/arithmetic?{urlencode({**name, **dict(zip('abc', seeds, strict=True)), 'format': 'png'})}")
 
 
 def rows_of(model: Mapping[str, Any]) -> Iterator[dict[str, object]]:
@@ -129,22 +144,15 @@ def given_pictures(card: Mapping[str, Any]) -> list[Image.Image]:
     return [Image.fromarray(picture.movedim(0, -1).squeeze(-1).numpy()) for picture in levels]
 
 
-def draw(server: Server, urls: Sequence[str]) -> bytes:
-    """The pictures of some URLs, one below the other, as one WebP, lossless if it is small enough."""
-    return _sheet([_ask(server, url) for url in urls])
+def draw(server: Server, rows: Sequence[Sequence[str]]) -> bytes:
+    """The pictures of some rows of URLs, one below the other, as one WebP, lossless if it is small enough."""
+    return _sheet([_beside([_ask(server, url) for url in row]) for row in rows])
 
 
 def draw_changed(server: Server, url: str, given: Sequence[Image.Image]) -> bytes:
     """Given pictures in one row and what the service makes of them below."""
     changed = [_ask(server, url, picture) for picture in given]
-    height = max(picture.height for picture in changed)
-    rows = []
-    for pictures in (given, changed):
-        row = Image.new(changed[0].mode, (height * len(given), height))
-        for column, picture in enumerate(pictures):
-            row.paste(picture, (height * column, 0))
-        rows.append(row)
-    return _sheet(rows)
+    return _sheet([_beside(given), _beside(changed)])
 
 
 def _ask(server: Server, url: str, picture: Image.Image | None = None) -> Image.Image:
@@ -158,6 +166,15 @@ def _ask(server: Server, url: str, picture: Image.Image | None = None) -> Image.
     if status != 200:
         raise RuntimeError(f"{url} was answered {status}: {body[:200]!r}")
     return Image.open(io.BytesIO(body), formats=["PNG"])
+
+
+def _beside(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of one size in a row."""
+    width, height = pictures[0].size
+    row = Image.new(pictures[0].mode, (width * len(pictures), height))
+    for column, picture in enumerate(pictures):
+        row.paste(picture, (width * column, 0))
+    return row
 
 
 def _sheet(pictures: Sequence[Image.Image]) -> bytes:
@@ -206,12 +223,12 @@ def make_entries(server: Server, files: Mapping[str, Path], pictures: Path) -> l
     entries = []
     for model in json.loads(server.get("/models")[2])["models"]:
         card = model["card"]
-        is_changing = needs_picture(card)
-        urls = tuple(f"/{'transform' if is_changing else 'generate'}?{urlencode(query)}" for query in rows_of(model))
-        if "format=json" in urls[0]:
+        urls = tuple(urls_of(model))
+        if "format=json" in urls[0][0]:
             continue
         path = pictures / f"{model['name']}.webp"
-        path.write_bytes(draw_changed(server, urls[0], given_pictures(card)) if is_changing else draw(server, urls))
+        is_changing = needs_picture(card)
+        path.write_bytes(draw_changed(server, urls[0][0], given_pictures(card)) if is_changing else draw(server, urls))
         entries.append(
             Entry(
                 name=model["name"],
@@ -251,9 +268,11 @@ def make_page(entries: Sequence[Entry], folder: str, before: str = "") -> str:
 
 
 def _line(entry: Entry, folder: str) -> str:
-    url, last = entry.urls[0], entry.urls[-1]
+    url, last = entry.urls[0][0], entry.urls[-1][-1]
     if url.startswith("/transform"):
         url = f"POST {url}, a picture each"
+    elif len(entry.urls[-1]) > 1:
+        url = f"{url}, then rows of three seeds and {last}"
     elif len(entry.urls) > 1:
         url = f"{url} … {last}, a row each"
     picture = f'<img src="{folder}/{entry.picture}" alt="Samples of {entry.name}" width="280">'

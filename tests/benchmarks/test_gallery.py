@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import contract
 from benchmarks.gallery import MAX_BYTES, QUICK, command_of, main, make_page
 from tests.serving import tiny_onnx
 from training.recipes import CATALOGUE
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 def test_each_model_has_a_picture_and_its_url(tmp_path: Path) -> None:
-    """One sheet, a row a class, a plot of points, or changed pictures below what was given; tokens have no picture."""
+    """One sheet, rows of classes or sums, a plot of points, or changed pictures below the given; tokens have no picture."""
     models = tmp_path / "models"
     models.mkdir()
     for name, data in (
@@ -26,6 +27,7 @@ def test_each_model_has_a_picture_and_its_url(tmp_path: Path) -> None:
         ("conditional", tiny_onnx.conditional()),
         ("points", tiny_onnx.points()),
         ("tokens", tiny_onnx.tokens()),
+        ("sums", tiny_onnx.build("sums", tiny_onnx.GREY, contract.Image(28, 28, 1), recipe="vaegan_small")),
         ("transforming", tiny_onnx.transforming(recipe="pix2pix_small", data="digits")),
     ):
         (models / f"{name}.onnx").write_bytes(data)
@@ -34,7 +36,8 @@ def test_each_model_has_a_picture_and_its_url(tmp_path: Path) -> None:
     pictures = {path.stem: path.read_bytes() for path in (tmp_path / "gallery").iterdir()}
     assert set(pictures) == set(re.findall(r'src="gallery/([^"]+)\.webp"', page))
     assert all(len(picture) <= MAX_BYTES for picture in pictures.values())
-    assert len(pictures) == 4
+    assert len(pictures) == 5
+    assert page.count("then rows of three seeds and /arithmetic?model=sums&a=") == 1
     assert page.count("a row each") == 1
     assert page.count("`POST /transform?model=transforming&seed=0&format=png, a picture each`") == 1
     line = page.splitlines()[-1]
