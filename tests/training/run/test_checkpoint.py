@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import json
 import os
 import pickle
 import signal
@@ -15,25 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from tests.training.conftest import tiny_context
 from training.errors import CheckpointError, OutOfMemory, TrainingError
-from training.files import locked, remove_leftovers, write_whole
-from training.report.journal import read_rows
-from training.run import job
+from training.files import remove_leftovers, write_whole
 from training.run.checkpoint import BEST, load_newest, save
-from training.run.collapse import has_collapsed
 from training.run.config import RunConfig
 from training.run.job import MODEL, train
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the model out: of a run of two steps its export takes most of the time."""
-    monkeypatch.setattr(job, "export_game", lambda *arguments: None)
 
 
 def state(step: int) -> dict[str, object]:
@@ -110,14 +98,6 @@ def test_leftovers_of_others_stay(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
     assert [name for name in names if (tmp_path / name).exists()] == list(others)
-
-
-def test_a_model_of_no_run_is_not_overwritten(tmp_path: Path) -> None:
-    """A folder that holds a user's model.onnx and no configuration is refused, and the file stays."""
-    (tmp_path / MODEL).write_bytes(b"a year of work")
-    with pytest.raises(TrainingError, match="is of no run"):
-        train(RunConfig(recipe="toy1d", steps=1), tiny_context(tmp_path))
-    assert (tmp_path / MODEL).read_bytes() == b"a year of work"
 
 
 @pytest.mark.usefixtures("no_export")
@@ -202,7 +182,6 @@ class Bomb:
 def test_a_pickle_bomb_is_refused(tmp_path: Path) -> None:
     """A checkpoint with code in it is not run."""
     import hashlib
-    import io
 
     buffer = io.BytesIO()
     torch.save({"step": 1, "bomb": Bomb(tmp_path / "marker")}, buffer, pickle_module=pickle)
@@ -239,51 +218,6 @@ def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None
         train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
 
 
-def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
-    """While one process holds the lock, a second gets an error and changes nothing."""
-    import fcntl
-
-    with (tmp_path / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(TrainingError, match="another job is at work"):
-            train(RunConfig(recipe="toy1d", steps=2, batch=8), tiny_context(tmp_path))
-    assert not (tmp_path / MODEL).exists()
-
-
-def test_only_the_lock_itself_is_taken_for_another_job(tmp_path: Path) -> None:
-    """An output that may not block raises the error of a lock that is held: the job that meets it keeps its own error."""
-    with pytest.raises(BlockingIOError, match="could not complete"), locked(tmp_path):
-        raise BlockingIOError(errno.EAGAIN, "write could not complete without blocking")
-
-
-@pytest.mark.usefixtures("no_export")
-def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
-    """A run directory belongs to one config, until it is replaced on purpose, and with it what was measured of its nets."""
-    context = tiny_context(tmp_path)
-    train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
-    with pytest.raises(TrainingError, match="another run.*--fresh"):
-        train(RunConfig(recipe="toy1d", steps=2, batch=4), context)
-    (tmp_path / "completed-left").mkdir()
-    measured = [tmp_path / name for name in ("scores.json", "gmam-a.json", "model-x.onnx", "completed-left/completion.json")]
-    for path in measured:
-        path.write_text("{}")
-    (tmp_path / "notes.txt").write_text("mine")
-    assert train(RunConfig(recipe="toy1d", steps=2, batch=4), context, is_fresh=True)
-    assert not any(path.exists() for path in measured)
-    assert (tmp_path / "notes.txt").exists()
-
-
-@pytest.mark.usefixtures("no_export")
-def test_a_finished_run_may_be_played_longer_and_not_shorter(tmp_path: Path) -> None:
-    """Only the number of steps may change, and not to fewer than were played."""
-    context = tiny_context(tmp_path)
-    train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
-    assert train(RunConfig(recipe="toy1d", steps=4, batch=8), context)
-    assert step_of(tmp_path) == 4
-    with pytest.raises(TrainingError, match="at step 4 already, past 2"):
-        train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
-
-
 @pytest.mark.process
 def test_a_signal_saves_at_the_next_step_and_tells_by_its_exit_code(tmp_path: Path) -> None:
     """SIGTERM ends with 143; the checkpoint is there, a model is not, and it can be resumed. For SIGINT see ``test_kills``."""
@@ -308,53 +242,6 @@ def test_a_signal_saves_at_the_next_step_and_tells_by_its_exit_code(tmp_path: Pa
     assert process.returncode == 128 + signal.SIGTERM, said
     assert step_of(tmp_path) > 0
     assert not (tmp_path / MODEL).exists()
-
-
-@pytest.mark.usefixtures("no_export")
-def test_a_collapse_is_told_and_recorded(tmp_path: Path) -> None:
-    """A generator that gives one point for every seed sounds the alarm, on the console and in stats.jsonl."""
-    said = io.StringIO()
-    context = replace(tiny_context(tmp_path), console=Console(file=said, width=200))
-    config = RunConfig(recipe="toy1d", steps=2, batch=8, seed=1)
-    train(config, context)
-    loaded, _ = load_newest(tmp_path, device=CPU)
-    assert loaded is not None
-    loaded["nets"]["G"]["body.2.weight"].zero_()
-    save(tmp_path, {**loaded, "step": 1})
-    (tmp_path / "checkpoint-000000002.pt").unlink()
-    train(config, context)
-    last = json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])
-    assert "collapse" in said.getvalue()
-    assert last["alarm/collapse"] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("sign", "is_known", "progress", "expected"),
-    [
-        ("narrow", False, 0.1, None),
-        ("narrow", False, 0.25, True),
-        ("narrow", True, 0.1, True),
-        (None, False, 0.1, False),
-        (None, True, 0.9, False),
-    ],
-)
-def test_a_run_that_has_just_begun_has_not_collapsed(
-    sign: str | None, is_known: bool, progress: float, expected: bool | None
-) -> None:
-    """A lack of variety counts after variety was there once, or after a quarter of the recipe's steps."""
-    assert has_collapsed(sign, is_known=is_known, progress=progress) is expected
-
-
-@pytest.mark.slow
-def test_a_healthy_run_of_few_steps_raises_no_alarm(tmp_path: Path) -> None:
-    """Noise at the first steps lacks variety too: nothing is printed, and no alarm is recorded."""
-    said = io.StringIO()
-    context = replace(tiny_context(tmp_path), console=Console(file=said, width=200))
-    train(RunConfig(recipe="vanilla", data="digits", steps=8, batch=8), context)
-    assert "collapse" not in said.getvalue()
-    rows = read_rows(tmp_path / "stats.jsonl")
-    assert any("score/kid" in row for row in rows)
-    assert not any("alarm/collapse" in row for row in rows)
 
 
 @pytest.mark.slow
