@@ -35,15 +35,15 @@ def first() -> Iterable[Row]:
             recipe="goodfellow",
             measure=PARZEN,
             claim=Claim(system="GAN", text=likelihood, bar=AtLeast(200)),
-            minutes=15,
+            minutes=10,
         ),
         scaled=Protocol(
             recipe="goodfellow_small",
-            steps=15_000,
             measure=PARZEN,
             claim=Claim(system="GAN", text=f"{likelihood} is in sight", bar=AtLeast(150)),
-            minutes=6,
+            minutes=10,
         ),
+        note="the first 125,000 of the 500,000 steps had 181.2, 185.0 and 177.3 nats",
     )
     for part, last, tenth in (("real", ".745", ".778"), ("fake", ".870", ".889")):
         at_30, at_10 = (

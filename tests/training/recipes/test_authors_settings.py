@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from contract import Latents
+from training.data import load
+from training.game.batches import Batches
 from training.game.optimisers import AdamInside
 from training.nets.several import dropout_keeps
 from training.recipes import CATALOGUE
+from training.recipes.vanilla import begin_at_the_mean
 
 
 def nets_of(name: str, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10) -> dict[str, nn.Module]:
@@ -59,6 +63,17 @@ def test_goodfellow_is_the_net_of_the_papers_table() -> None:
     assert [m.p for m in nets["D"].modules() if isinstance(m, nn.Dropout)] == [0.2, 0.5, 0.5]
 
 
+def test_goodfellow_begins_at_the_mean_of_all_images() -> None:
+    """init_sigmoid_bias_from_marginals: a pixel that is lit in one image of 60,000 counts, whichever image that is."""
+    items = torch.zeros(60_000, 1, 1, 1, dtype=torch.uint8)
+    items[-1] = 255
+    data = replace(load("digits", environ={}), items=items, labels=torch.zeros(len(items), dtype=torch.int64))
+    g = nets_of("goodfellow", (1, 1, 1))["G"]
+    begin_at_the_mean({"G": g}, Batches(data, 100, seed=0, pixels="unit"), 0)
+    last = [m for m in g.modules() if isinstance(m, nn.Linear)][-1]
+    assert last.bias.item() == pytest.approx(-math.log(59_999))
+
+
 @pytest.mark.parametrize("name", ["goodfellow", "cgan", "renom"])
 def test_both_players_are_updated_at_once(name: str) -> None:
     """AdversaryCost2 and ReNom's tutorial take both gradients from one forward pass."""
@@ -74,6 +89,23 @@ def test_the_rate_falls_by_a_millionth_part(name: str) -> None:
     assert hyperparameters(0, steps) == {"lr": 0.1, "momentum": 0.5}
     assert hyperparameters(100_000, steps)["lr"] == pytest.approx(0.1 * math.exp(-100_000 * math.log(1.000004)))
     assert hyperparameters(steps, steps)["momentum"] == pytest.approx(0.7)
+
+
+def test_goodfellow_ends_when_its_steps_have_become_small() -> None:
+    """rate / (1 - momentum) is as large after 250 epochs as at the beginning, and less than a quarter after 1,000."""
+    hyperparameters, steps = CATALOGUE["goodfellow"].players[0].hyperparameters, CATALOGUE["goodfellow"].steps
+    assert hyperparameters is not None
+    settings = [hyperparameters(step, steps) for step in (0, 125_000, steps)]
+    assert [s["lr"] / (1 - s["momentum"]) for s in settings] == pytest.approx([0.2, 0.202, 0.0451], abs=5e-4)
+
+
+def test_a_short_goodfellow_goes_through_the_whole_schedule() -> None:
+    """After a quarter, and at the end, the settings are those of 500,000 steps."""
+    hyperparameters = CATALOGUE["goodfellow_small"].players[0].hyperparameters
+    assert hyperparameters is not None
+    for part in (0, 1, 4):
+        short, full = (hyperparameters(part * steps // 4, steps) for steps in (15_000, 500_000))
+        assert short == pytest.approx(full)
 
 
 def test_labels_weigh_from_the_start_under_adam() -> None:
