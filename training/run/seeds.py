@@ -23,7 +23,7 @@ from training.run.job import begin, export_game, opened, repeatable
 from training.run.keeping import Keeper
 
 GRIDS = 1
-"""Sample grids of each run, besides that before the first step: forty of each of forty runs take longer than the training."""
+"""Sample grids of each run, that of the last step: forty of each of forty runs take longer than the training."""
 MOST = 1000
 """Seeds at most."""
 
@@ -115,8 +115,6 @@ def _play_all(runs: Sequence[_Run], context: JobContext, progress: Progress) -> 
     """
     steps = runs[0].game.recipe.steps
     failed: dict[int, NonFinite] = {}
-    for run in runs:
-        run.keeper.begin()
     while going := [run for run in runs if run.seed not in failed and run.game.step < steps]:
         first = min(run.game.step for run in going)
         behind = [run for run in going if run.game.step == first]
