@@ -27,7 +27,7 @@ from training.run.checkpoint import load_newest, pack, unpack
 from training.run.job import MODEL, card_of, open_run, set_up
 
 GENERATORS = {
-    "vanilla": ["vanilla_log", "vanilla_d5"],
+    "vanilla": ["vanilla_log", "vanilla_d5", "vanilla_minimax"],
     "renom": ["renom_minimax"],
     "toy1d": ["toy1d_minibatch", "toy1d_clamped", "toy1d_minibatch_clamped"],
     "salimans_small": ["salimans_20_small", "salimans_50_small", "salimans_200_small", "salimans_supervised"],

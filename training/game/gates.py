@@ -11,6 +11,8 @@ from training.errors import TrainingError
 
 Latest = Mapping[str, Tensor]
 """The latest value of every logged scalar, ``D/loss`` and ``G/loss`` among them."""
+FOOLING = "cost/fooling"
+"""The mean of -log D(G(z)), which a G logs whose loss is another one: a zero-sum loss is no cross entropy and below 0."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,14 @@ def worse_only(margin: float = 0.3, *, scale: Mapping[str, float] | None = None)
     """Update only the player with the greater loss; both within ``margin`` of each other.
 
     Losses are compared after ``scale``: a discriminator's loss is the sum of two cross entropies and a generator's is one, so
-    the first counts half, and at the equilibrium both are ln 2. The idea is the seed document's ("only update the current worst
-    of the two networks"); Larsen et al. 2016, arXiv:1512.09300, use the same rule with other thresholds in their code.
+    the first counts half, and at the equilibrium both are ln 2. A G that logs ``cost/fooling`` is compared by that. The idea is
+    the seed document's ("only update the current worst of the two networks").
     """
     weights = {"D": 0.5, "G": 1.0} if scale is None else scale
 
     def admit(latest: Latest, players: tuple[str, ...]) -> tuple[str, ...]:
-        losses = {p: w * float(latest[f"{p}/loss"]) for p, w in weights.items() if f"{p}/loss" in latest}
+        names = {p: FOOLING if p == "G" and FOOLING in latest else f"{p}/loss" for p in weights}
+        losses = {p: w * float(latest[names[p]]) for p, w in weights.items() if names[p] in latest}
         worst = max(losses.values(), default=0.0)
         return tuple(p for p in players if losses.get(p, worst) >= worst - margin)
 
@@ -76,13 +79,15 @@ def loss_ratio(
 
     The training program of DeePSiM and of PPGN, Nguyen et al. 2017, arXiv:1612.00005, decides so. Which player was skipped at
     the last update is read from ``rests/D`` and ``rests/G``, which the loop logs. ``g_loss`` names L_G among the logged
-    scalars: the adversarial term, where G has others.
+    scalars: the adversarial term, where G has others. L_G is ``cost/fooling`` where G logs it: in that program it is always D's
+    loss on the fakes with the label of reals.
     """
 
     def admit(latest: Latest, players: tuple[str, ...]) -> tuple[str, ...]:
-        if "D/loss" not in latest or g_loss not in latest:
+        name = FOOLING if FOOLING in latest else g_loss
+        if "D/loss" not in latest or name not in latest:
             return players
-        d, g = float(latest["D/loss"]), float(latest[g_loss])
+        d, g = float(latest["D/loss"]), float(latest[name])
         rested = {p for p in ("D", "G") if f"rests/{p}" in latest and latest[f"rests/{p}"]}
         skipped = {"D"} if d < (d_back if "D" in rested else low) * g else set()
         skipped |= {"G"} if d > (g_back if "G" in rested else high) * g else set()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.game.gates import FOOLING
 from training.game.objective import loss
 from training.game.step import StepContext
 
@@ -27,7 +28,11 @@ def g_nonsaturating(ctx: StepContext) -> Tensor:
 
 @loss
 def g_minimax(ctx: StepContext) -> Tensor:
-    """-L_D of the same round: arXiv:1406.2661, eq. 1, the zero-sum game; its first half does not depend on G."""
+    """-L_D of the same round: arXiv:1406.2661, eq. 1, the zero-sum game; its first half does not depend on G.
+
+    It logs ``cost/fooling``, the cross entropy by which a gate compares G with D.
+    """
+    ctx.log(FOOLING, F.softplus(-ctx.on_fake.logit).mean())
     return -d_nonsaturating(ctx)
 
 

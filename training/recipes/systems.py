@@ -42,7 +42,7 @@ SYSTEMS = (
     System("pix2pix", "Isola et al. 2017", ("pix2pix", "pix2pix_l1")),
     System("1-D toy", "Glover's tutorial", ("toy1d", "toy1d_clamped")),
     System("minibatch discrimination", "Salimans et al. 2016", ("toy1d_minibatch", "toy1d_minibatch_clamped")),
-    System("gates", "update only the worse net; Larsen's and PPGN's rules", ("vanilla_d5",)),
+    System("gates", "update only the worse net; Larsen's and PPGN's rules", ("vanilla_minimax", "vanilla_d5")),
     System("GMAN", "Durugkar et al. 2017", ("gman", "gman_mean", "gman_max", "gman_modified", "gman_one")),
     System("several generators", "each player's score a sum over its adversaries", ("several_generators", "single_generator")),
     System("conditional AAE", "Zhang et al. 2017", ("caae", "caae_narrow")),

@@ -149,6 +149,14 @@ RECIPES = (
         steps=6000,
         export="last",
     ),
+    vanilla(
+        "vanilla_minimax",
+        d_cross_entropy,
+        g_minimax,
+        "the same in the zero-sum form: a D that soon is right about everything, which a gate has to prevent",
+        steps=1000,
+        export="last",
+    ),
     goodfellow(
         "goodfellow", steps=1000 * THEIR_EPOCH, summary="the first GAN as its paper measured it: maxout D, gradient descent"
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.scoreboard.row import Row
 from benchmarks.scoreboard.rows.critics import bare, critics, gridded
 from benchmarks.scoreboard.rows.features import features
-from benchmarks.scoreboard.rows.gates import gates, ours
+from benchmarks.scoreboard.rows.gates import balance, gates, ours
 from benchmarks.scoreboard.rows.images import first, variational
 from benchmarks.scoreboard.rows.labelled import labelled
 from benchmarks.scoreboard.rows.levels import details, growing, paces, pyramids
@@ -38,6 +38,7 @@ ROWS: tuple[Row, ...] = (
     *small(),
     *ours(),
     *gates(),
+    *balance(),
     *sequences(),
     *features(),
 )

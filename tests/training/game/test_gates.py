@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.training.deals import sample_latents
 from training.data import load
 from training.errors import TrainingError
 from training.game.batches import Batches
-from training.game.gates import GATES, Gate, equilibrium, loss_ratio
+from training.game.gates import FOOLING, GATES, Gate, equilibrium, loss_ratio, worse_only
 from training.game.loop import Game, play
+from training.losses.adversarial import g_minimax, g_nonsaturating
 from training.recipes import CATALOGUE
 from training.run.config import RunConfig
 
@@ -95,6 +97,21 @@ def test_loss_ratio_may_read_one_term_of_gs_loss() -> None:
     now = {**latest(D_loss=1.0, G_loss=20.0), "G/adversarial": torch.tensor(1.0)}
     assert loss_ratio().admit(now, ("D", "G")) == ("G",)
     assert loss_ratio(g_loss="G/adversarial").admit(now, ("D", "G")) == ("D", "G")
+
+
+@pytest.mark.parametrize("gate", [worse_only(), loss_ratio()], ids=str)
+def test_g_of_a_zero_sum_loss_is_compared_by_what_fooling_d_costs(gate: Gate) -> None:
+    """Its loss, -L_D, is below any loss of D, so that G would rest for ever; the cross entropy shows when D is ahead."""
+    now = latest(D_loss=1.0, G_loss=-1.0)
+    assert gate.admit(now, ("D", "G")) == ("D",)
+    assert gate.admit({**now, FOOLING: torch.tensor(11.0)}, ("D", "G")) == ("G",)
+
+
+def test_the_zero_sum_loss_logs_what_fooling_d_costs() -> None:
+    """cost/fooling is the mean of -log D(G(z)), the loss that does not saturate."""
+    ctx = sample_latents(moving="G")
+    g_minimax(ctx)
+    assert ctx.logged[FOOLING].item() == pytest.approx(g_nonsaturating(ctx).item())
 
 
 def test_a_round_notes_what_equilibrium_looks_at() -> None:
