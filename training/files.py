@@ -31,9 +31,10 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
+    except OSError as error:
         with suppress(OSError):
             partial.unlink()  # what was written would take the space of a disk that is full
+        error.filename = error.filename or str(path)  # a failed write names no file, and a user must know which disk is full
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -145,16 +145,24 @@ def show_health(state: AppState) -> Response:
 
 def show_readiness(state: AppState) -> Response:
     """Readiness probe: 503 while the service drains, this worker is failing, or the engine is restarted."""
-    if state.is_draining() or state.service.watchdog.is_failing:
-        state.service.metrics.ready.set(0)
+    if _is_ending(state):
         raise ShuttingDown()
     if state.service.registry.lost():
         raise EngineLost()
     return json_response({"status": "ready", "models": list(state.service.registry)})
 
 
+def _is_ending(state: AppState) -> bool:
+    """Whether this worker is about to stop, which the metric of readiness then says, too, probed or not."""
+    is_ending = state.is_draining() or state.service.watchdog.is_failing
+    if is_ending:
+        state.service.metrics.ready.set(0)
+    return is_ending
+
+
 def show_metrics(state: AppState) -> Response:
     """Metrics of all workers in Prometheus's text format."""
+    _is_ending(state)
     text, media_type = state.service.metrics.exposition()
     return Response(text, content_type=media_type, headers={"Cache-Control": "no-store"})
 

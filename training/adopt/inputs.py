@@ -21,6 +21,8 @@ PATTERN = re.compile(
     r"(?::(?P<low>-?[\d.]+):(?P<high>-?[\d.]+))?(?:@(?P<target>\S+))?"
 )
 OUTPUT = "image"
+SEED = "seed"
+"""The input of the Open Inference Protocol that stands for all latents."""
 PROBES = 64
 """Seeds whose samples are checked."""
 
@@ -53,8 +55,9 @@ def parse_inputs(texts: Sequence[str]) -> tuple[Input, ...]:
     names = [one.name for one in inputs]
     if not names:
         raise AdoptError(f"declare the generator's latents by --latent, as {FORMS}")
-    if OUTPUT in names:
-        raise AdoptError(f"no latent can be called {OUTPUT}, which is the output's name")
+    for name, use in ((OUTPUT, "the output"), (SEED, "the seed in a request")):
+        if name in names:
+            raise AdoptError(f"no latent can be called {name}, which is the name of {use}")
     if repeated := {name for name in names if names.count(name) > 1}:
         raise AdoptError(f"--latent declares {', '.join(sorted(repeated))} twice")
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from serving.app import create_app
 from serving.errors import Problem
 from serving.generation.generate import RequestHeaders, Service
 from serving.generation.service import answer
@@ -17,6 +18,7 @@ from serving.http.asgi import ASGIApp
 from serving.http.routes import ROUTES
 from serving.model.load import Model
 from serving.openapi.document import split_route
+from serving.settings import Settings
 from tests.serving.client import ask, service_of
 
 
@@ -57,6 +59,13 @@ def test_one_model_is_shown(app: ASGIApp) -> None:
 def test_a_running_service_is_alive_and_ready(app: ASGIApp, path: str) -> None:
     """Both probes are 200."""
     assert ask(app, path=path).status == 200
+
+
+def test_metrics_say_that_the_service_stops_without_a_probe(settings: Settings) -> None:
+    """While it drains, ``gan_ready`` is 0 also where nothing asks ``/readyz``."""
+    app = create_app(settings, is_draining=lambda: True, log=lambda event, **facts: None)
+    assert value(service_of(app), "gan_ready") == 1
+    assert b"gan_ready 0.0" in ask(app, path="/metrics").body
 
 
 QUERIES = {"/generate": "seed=1", "/walk": "from=1&to=2", "/mix": "a=1&b=2", "/arithmetic": "a=1&b=2&c=3"}

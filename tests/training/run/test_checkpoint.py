@@ -200,6 +200,15 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A full disk names no file; the error that is raised does."""
+    full = tmp_path / f"x.{os.getpid()}.partial"
+    full.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as error:
+        write_whole(tmp_path / "x", b"one")
+    assert error.value.filename == str(tmp_path / "x")
+
+
 @pytest.mark.usefixtures("no_export")
 def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None:
     """The weights of another architecture are refused by key."""
