@@ -13,7 +13,7 @@ from training.data.dataset import DataSet, Pixels, Request, Split
 from training.data.errors import DataError, MissingPart
 from training.data.folder import load_folder
 
-__all__ = ["CATALOGUE", "DataError", "DataSet", "Entry", "MissingPart", "Pixels", "absolute", "load", "names"]
+__all__ = ["CATALOGUE", "DataError", "DataSet", "Entry", "MissingPart", "Pixels", "absolute", "load", "names", "of_card"]
 
 FOLDER = "folder:PATH"
 LARGEST = 1024
@@ -91,6 +91,19 @@ def absolute(name: str) -> str:
         return f"{kind}:{found.resolve()}"
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown user, a character of value 0
         raise DataError(f"{name!r} is no folder: {error}") from None
+
+
+def of_card(name: str) -> str:
+    """The data set that a model's card names.
+
+    Raises:
+        DataError: it is none of this project, as on the card of an adopted model.
+    """
+    if not name.startswith("folder:") and name not in CATALOGUE:
+        raise DataError(
+            f"the model's card names {name!r}, which is no data set here: `score --data` and `adopt --data` take one that is"
+        )
+    return name
 
 
 def load(

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contract import Card, Image
-from training.data import DataSet, MissingPart, load, stacked
+from training.data import DataSet, MissingPart, load, of_card, stacked
 from training.files import cache_folder, write_json
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.rows import ScoreRow
@@ -86,8 +86,9 @@ def run_score(
 
 
 def _reference(card: Card, environ: Mapping[str, str]) -> str:
-    whole = WHOLE.get(card.data)
-    return whole if whole is not None and _test(card.data, None, environ) is not None else card.data
+    own = of_card(card.data)
+    whole = WHOLE.get(own)
+    return whole if whole is not None and _test(own, None, environ) is not None else own
 
 
 def _test(name: str, size: int | None, environ: Mapping[str, str]) -> DataSet | None:

@@ -19,7 +19,7 @@ from rich.console import Console
 from torch import Tensor
 
 from contract import Card, Categorical, Image
-from training.data import DataError, load
+from training.data import DataError, load, of_card
 from training.data.pictures import Picture, decode
 from training.errors import TrainingError
 from training.files import cache_folder, write_json, write_whole
@@ -126,7 +126,7 @@ class Complete:
 
     def _measure(self, generator: Generator, context: JobContext, out: Path) -> None:
         """The first test images of the model's data."""
-        data, size = generator.card.data, generator.output.height
+        data, size = of_card(generator.card.data), generator.output.height
         train = load(data, size=size, environ=context.environ).to(context.device)
         test = load(data, split="test", size=size, environ=context.environ).to(context.device)
         wanted = test.items[: self.test]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from training.data import CATALOGUE, DataError, DataSet, MissingPart, load, names
+from training.data import CATALOGUE, DataError, DataSet, MissingPart, load, names, of_card
 from training.data.dataset import Split
 from training.data.oracle import ORACLES
 from training.metrics.command import _test
@@ -86,6 +86,13 @@ def test_a_wrong_request_says_what_would_be_right(name: str, split: Split, size:
     """An unknown name, a split or a size out of range raise DataError with the wrong value and the right ones."""
     with pytest.raises(DataError, match=message):
         load(name, split=split, size=size, environ={})
+
+
+def test_a_card_of_other_data_says_which_option_names_some() -> None:
+    """An adopted model's card says "unknown"; the message names the options, not the catalogue alone."""
+    assert [of_card(name) for name in ("digits", "folder:x")] == ["digits", "folder:x"]
+    with pytest.raises(DataError, match="the model's card names 'unknown', which is no data set here: `score --data`"):
+        of_card("unknown")
 
 
 def test_a_data_set_moves_whole() -> None:
