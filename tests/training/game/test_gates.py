@@ -101,7 +101,7 @@ def test_loss_ratio_may_read_one_term_of_gs_loss() -> None:
 
 @pytest.mark.parametrize("gate", [worse_only(), loss_ratio()], ids=str)
 def test_g_of_a_zero_sum_loss_is_compared_by_what_fooling_d_costs(gate: Gate) -> None:
-    """Its loss, -L_D, is below any loss of D, so that G would rest for ever; the cross entropy shows when D is ahead."""
+    """Its loss, -L_D, is below any loss of D, so that G would always rest; the cross entropy shows when D is ahead."""
     now = latest(D_loss=1.0, G_loss=-1.0)
     assert gate.admit(now, ("D", "G")) == ("D",)
     assert gate.admit({**now, FOOLING: torch.tensor(11.0)}, ("D", "G")) == ("G",)
