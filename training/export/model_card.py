@@ -27,16 +27,17 @@ class ExportCard:
     """Write the card of a model file as README.md with a YAML head, as Hugging Face reads it, or as plain JSON."""
 
     model: tyro.conf.Positional[Path]
-    """Model file."""
+    """Model file, or the run directory that holds it."""
     format: Annotated[Literal["markdown", "json"], tyro.conf.arg(name="format")] = "markdown"
     """markdown is for the README.md of a Hugging Face repository; json is the card without its goldens."""
     out: Path | None = None
     """File to write; by default README.md or card.json next to the model."""
 
     def __call__(self, console: Console) -> int:
-        card, digest = read_card(self.model)
-        out = self.out or self.model.with_name("README.md" if self.format == "markdown" else "card.json")
-        text = as_markdown(card, self.model.name, digest) if self.format == "markdown" else as_json(card, digest)
+        model = self.model / "model.onnx" if self.model.is_dir() else self.model
+        card, digest = read_card(model)
+        out = self.out or model.with_name("README.md" if self.format == "markdown" else "card.json")
+        text = as_markdown(card, model.name, digest) if self.format == "markdown" else as_json(card, digest)
         write_whole(out, text.encode())
         console.print(f"wrote {out}: the card of {card.name}", markup=False, highlight=False)
         return 0

@@ -15,6 +15,7 @@ from contract import Card, Image
 from training.data import DataSet, MissingPart, load, of_card, stacked
 from training.files import cache_folder, write_json
 from training.metrics.classifier import Classifier, classifier_for
+from training.metrics.errors import ScoreError
 from training.metrics.rows import ScoreRow
 from training.metrics.sampled import sample_model
 from training.metrics.score import Scores, score
@@ -61,6 +62,8 @@ def run_score(
     Raises:
         ScoreError, CardError, DataError: one sentence with what is wrong and what would do.
     """
+    if samples is not None and samples < 2:  # before a classifier is trained for minutes
+        raise ScoreError(f"samples must be at least 2, got {samples}")
     card = sample_model(model, 1).card
     size = card.output.height if isinstance(card.output, Image) else None
     name = data or _reference(card, environ)

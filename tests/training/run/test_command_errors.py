@@ -131,3 +131,10 @@ def test_a_model_without_a_card_is_one_sentence(tmp_path: Path, capsys: pytest.C
     (tmp_path / "a.png").touch()
     assert command.main(["complete", str(tmp_path / "other.onnx"), str(tmp_path / "a.png"), "--mask", "left"]) == 2
     assert "error: the model has no card" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("samples", ["0", "1", "-5"])
+def test_a_score_of_no_samples_is_one_sentence(samples: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused before anything is loaded; 0 is not taken for the default."""
+    assert command.main(["score", "nowhere.onnx", "--samples", samples]) == 2
+    assert f"error: samples must be at least 2, got {samples}" in capsys.readouterr().err
