@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from training.console import quiet_interrupts
+from training.interrupts import quiet_interrupts
 
 if __name__ == "__main__":
     quiet_interrupts()  # before torch is imported, which takes seconds

@@ -1,13 +1,8 @@
-"""The console script ``gan-train``, and what the program does before it imports torch."""
+"""The console script ``gan-train``."""
 
-import signal
 import sys
 
-
-def quiet_interrupts() -> None:
-    """Let Ctrl-C end the program without a traceback, as it ends others; training itself handles it from its start on."""
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+from training.interrupts import quiet_interrupts
 
 
 def run() -> int:
