@@ -29,7 +29,7 @@ from training.run import checkpoint, job, keeping
 from training.run.checkpoint import load_newest
 from training.run.config import RunConfig
 from training.run.job import MODEL, train
-from training.run.launch import NO_PAGE, Saving, launch
+from training.run.launch import NO_PAGE, Saving, _Stop, launch
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -178,11 +178,15 @@ def _stop_twice(run: Path, number: signal.Signals, result: Connection) -> None:
         os.kill(os.getpid(), number)
         fsync(descriptor)
 
-    def stop(*arguments: Any) -> None:
+    is_requested = _Stop.is_requested
+
+    def stop(self: _Stop) -> bool:
+        is_requested(self)  # before the first step a signal ends the job at once
         os.kill(os.getpid(), number)
         os.fsync = stop_again  # type: ignore[assignment]
+        return is_requested(self)
 
-    Recorder.samples = stop  # type: ignore[method-assign, assignment]
+    _Stop.is_requested = stop  # type: ignore[method-assign]
     config = RunConfig(recipe="toy1d", steps=1000, batch=8)
     with few_updates("toy1d"):
         code = launch(config, run, "cpu", Console(file=io.StringIO()), page=NO_PAGE, saving=Saving(1, 1e9))
