@@ -117,7 +117,10 @@ def card_from_metadata(metadata: Mapping[str, str]) -> Card:
         raise CardError(f"the card is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise CardError(f"the card must be a JSON object, got {type(value).__name__}")
-    return _card_from_json(value)
+    try:
+        return _card_from_json(value)
+    except RecursionError:  # from Python 3.12 on JSON may nest deeper than a message about it can
+        raise CardError("the card has a value that is nested too deep") from None
 
 
 def _card_from_json(value: dict[str, Any]) -> Card:

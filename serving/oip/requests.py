@@ -7,6 +7,7 @@ that the protocol does not have are refused, since a misspelt one would change t
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -105,6 +106,11 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _told(value: Any) -> str:
+    """A value of the body for a message. From Python 3.12 on JSON may nest deeper than ``str`` can write, or than is cheap."""
+    return shown(value if isinstance(value, str) else reprlib.repr(value))
+
+
 def _fields(value: Any, what: str, required: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
     """Return an object that has these members and no others."""
     if not isinstance(value, dict):
@@ -147,16 +153,16 @@ def _tensor(value: Any, what: str, model: ModelFacts, max_images: int) -> Tensor
     latents = model.card.latents
     name, datatype = fields["name"], fields["datatype"]
     if not isinstance(name, str) or name not in (SEED, *latents):
-        raise BadInference(f"{what}.name must be one of {', '.join((SEED, *latents))}, got {shown(str(name))}")
+        raise BadInference(f"{what}.name must be one of {', '.join((SEED, *latents))}, got {_told(name)}")
     allowed = SEED_DATATYPES if name == SEED else (_datatype(latents[name]),)
     if datatype not in allowed:
-        raise BadInference(f"input {name} must have datatype {' or '.join(allowed)}, got {shown(str(datatype))}")
+        raise BadInference(f"input {name} must have datatype {' or '.join(allowed)}, got {_told(datatype)}")
     rest = [] if name == SEED else _row_shape(latents[name])
     shape = fields["shape"]
     if not isinstance(shape, list) or any(type(size) is not int for size in shape) or shape[1:] != rest or not shape:
-        raise BadInference(f"input {name} must have shape {['n', *rest]}, got {shown(str(shape))}".replace("'n'", "n"))
+        raise BadInference(f"input {name} must have shape {['n', *rest]}, got {_told(shape)}".replace("'n'", "n"))
     if not 1 <= shape[0] <= max_images:
-        raise BadInference(f"input {name} must have 1..{max_images} rows, got {shown(str(shape[0]))}")
+        raise BadInference(f"input {name} must have 1..{max_images} rows, got {_told(shape[0])}")
     return Tensor(name, datatype, tuple(shape), _flat(fields["data"], name, shape))
 
 
@@ -186,7 +192,7 @@ def _parameter(parameter: Parameter, value: Any) -> float:
     kinds = (int,) if parameter.is_integer else (int, float)
     if type(value) not in kinds or not parameter.low <= value <= parameter.high:
         kind = "an integer" if parameter.is_integer else "a number"
-        raise BadInference(f"{parameter.name} must be {kind} {parameter.low:g}..{parameter.high:g}, got {shown(str(value))}")
+        raise BadInference(f"{parameter.name} must be {kind} {parameter.low:g}..{parameter.high:g}, got {_told(value)}")
     return int(value) if parameter.is_integer else float(value) + 0.0  # -0.0 becomes 0.0, as in a query
 
 
@@ -196,7 +202,7 @@ def _check_outputs(value: Any, model: ModelFacts) -> None:
         fields = _fields(output, f"outputs[{index}]", ("name",), ("parameters",))
         _check_ignored(fields.get("parameters", {}), f"outputs[{index}].parameters")
         if fields["name"] != kind:
-            raise BadInference(f"outputs[{index}].name must be {kind}, got {shown(str(fields['name']))}")
+            raise BadInference(f"outputs[{index}].name must be {kind}, got {_told(fields['name'])}")
 
 
 def _sources(tensors: Mapping[str, Tensor], model: ModelFacts) -> Sequence[RowSource]:
@@ -223,14 +229,14 @@ def _values(tensor: Tensor, latent: Latent) -> Array:
         is_outside = ~((rows >= np.float32(low)) & (rows <= np.float32(high)))  # as drawn: a limit is rounded, too
         wrong = rows[is_outside].tolist()
     if wrong:
-        raise BadInference(f"input {tensor.name} must be numbers {low:g}..{high:g}, got {shown(str(wrong[0]))}")
+        raise BadInference(f"input {tensor.name} must be numbers {low:g}..{high:g}, got {_told(wrong[0])}")
     return rows.reshape(tensor.shape)
 
 
 def _integers(tensor: Tensor, low: int, high: int) -> list[int]:
     for value in tensor.data:
         if type(value) is not int or not low <= value <= high:
-            raise BadInference(f"input {tensor.name} must be integers {low}..{high}, got {shown(str(value))}")
+            raise BadInference(f"input {tensor.name} must be integers {low}..{high}, got {_told(value)}")
     return tensor.data
 
 

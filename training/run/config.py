@@ -130,7 +130,8 @@ def read_config(run: Path) -> RunConfig:
         raise TrainingError(f"{path} is damaged: {error}") from None
     for name, kind in get_type_hints(RunConfig).items():
         if not isinstance(value := getattr(config, name), kind):
-            raise TrainingError(f"{path} is damaged: {name} must be {getattr(kind, '__name__', kind)}, got {value!r}")
+            right = kind.__name__ if isinstance(kind, type) else kind
+            raise TrainingError(f"{path} is damaged: {name} must be {right}, got {value!r}")
     return config
 
 

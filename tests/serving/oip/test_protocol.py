@@ -13,12 +13,12 @@ import pytest
 from flask import Flask
 
 from contract import draw
-from serving.errors import DeadlineExceeded, QueueFull
+from serving.errors import BadInference, DeadlineExceeded, QueueFull
 from serving.generation.generate import RequestHeaders, Service
 from serving.http.asgi import ASGIApp
 from serving.latents.sources import GivenLatents
 from serving.model.load import Model
-from serving.oip.requests import Inference, body_limit
+from serving.oip.requests import Inference, body_limit, read_inference
 from serving.oip.routes import infer
 from tests.serving.client import Answer, ask, service_of
 
@@ -169,6 +169,13 @@ def test_a_wrong_request_is_refused_in_the_protocols_words(app: ASGIApp, message
     told = json.loads(answer.body)
     assert (answer.status, told["code"], answer.headers["Content-Type"]) == (400, "bad_inference", "application/json")
     assert message in told["error"]
+
+
+def test_a_value_that_is_nested_too_deep_is_refused(models: dict[str, Model]) -> None:
+    """From Python 3.12 on the parser reads objects deeper than ``str`` can write; the message shows the outermost ones."""
+    body = b'{"inputs": [{"shape": 0, "datatype": 0, "data": 0, "name": ' + 60_000 * b'{"":' + b"1" + 60_000 * b"}" + b"}]}"
+    with pytest.raises(BadInference, match=r"must be (JSON|one of seed, z, y, c, got '{'': {'': )"):
+        read_inference(body, models["conditional"], 256)
 
 
 @pytest.mark.parametrize(
