@@ -22,6 +22,7 @@ from rich.console import Console
 from tests.training.conftest import PROCESSES, differences, few_updates, tiny_config, tiny_context
 from training.export import to_onnx
 from training.game import loop
+from training.game.recipe import Ema
 from training.recipes import CATALOGUE
 from training.report.journal import read_rows
 from training.report.recorder import Recorder
@@ -43,7 +44,7 @@ PHASES: dict[str, tuple[Any, str, int]] = {
     "a loss": (loop, "compute_loss", 3),
     "D's update": (loop, "_apply", 5),
     "G's update": (loop, "_apply", 6),
-    "the averages": (loop, "_average", 3),
+    "the averages": (Ema, "update", 3),
     "an evaluation": (keeping.Keeper, "_look", 1),
     "a record": (Recorder, "log", 1),
     "a save": (checkpoint, "write_whole", 1),
@@ -59,7 +60,7 @@ def play(run: Path, steps: int, *, is_exported: bool = False) -> None:
     """Train the recipe of these tests to its last step, from where the run directory is; each step is recorded."""
     context = replace(tiny_context(run), checkpoints=steps // INTERVAL, grids=1)
     with few_updates(RECIPE), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CATALOGUE, RECIPE, replace(CATALOGUE[RECIPE], log_every=1))
+        patch.setitem(CATALOGUE, RECIPE, replace(CATALOGUE[RECIPE], log_every=1, ema=Ema(0.9)))
         if not is_exported:
             patch.setattr(job, "export_game", lambda *arguments: None)
         assert train(tiny_config(RECIPE, run, steps=steps), context)
