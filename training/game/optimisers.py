@@ -48,15 +48,12 @@ class GeometricDecay:
     momentum: tuple[float, float]
     rise: int
     """Steps over which the momentum goes from the first value to the second."""
-    whole: int | None = None
-    """Steps for which the above is meant: a run of another length goes through all of it faster or slower; None never does."""
 
     def __call__(self, step: int, steps: int) -> dict[str, float]:
         """Rate and momentum of the step after ``step``."""
         low, high = self.momentum
-        at = step * self.whole / steps if self.whole else step
-        rate = max(self.least, self.rate * self.divisor**-at)
-        return {"lr": rate, "momentum": low + (high - low) * min(1.0, at / self.rise)}
+        rate = max(self.least, self.rate * self.divisor**-step)
+        return {"lr": rate, "momentum": low + (high - low) * min(1.0, step / self.rise)}
 
 
 @dataclass(frozen=True)

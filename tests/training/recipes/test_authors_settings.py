@@ -99,15 +99,6 @@ def test_goodfellow_ends_when_its_steps_have_become_small() -> None:
     assert [s["lr"] / (1 - s["momentum"]) for s in settings] == pytest.approx([0.2, 0.202, 0.0451], abs=5e-4)
 
 
-def test_a_short_goodfellow_goes_through_the_whole_schedule() -> None:
-    """After a quarter, and at the end, the settings are those of 500,000 steps."""
-    hyperparameters = CATALOGUE["goodfellow_small"].players[0].hyperparameters
-    assert hyperparameters is not None
-    for part in (0, 1, 4):
-        short, full = (hyperparameters(part * steps // 4, steps) for steps in (15_000, 500_000))
-        assert short == pytest.approx(full)
-
-
 def test_labels_weigh_from_the_start_under_adam() -> None:
     """D's layer on the one-hot label: weights up to .005 as goodfeli/adversarial, 1 / sqrt(10) in the small recipe."""
     largest = [
