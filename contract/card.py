@@ -119,7 +119,7 @@ def card_from_metadata(metadata: Mapping[str, str]) -> Card:
         raise CardError(f"the card must be a JSON object, got {type(value).__name__}")
     try:
         return _card_from_json(value)
-    except RecursionError:  # from Python 3.12 on JSON may nest deeper than a message about it can
+    except RecursionError:  # Python 3.14 reads JSON that nests deeper than a message about it can
         raise CardError("the card has a value that is nested too deep") from None
 
 

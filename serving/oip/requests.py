@@ -107,7 +107,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _told(value: Any) -> str:
-    """A value of the body for a message. From Python 3.12 on JSON may nest deeper than ``str`` can write, or than is cheap."""
+    """A value of the body for a message. Python 3.14 reads JSON that nests deeper than ``str`` can write, or than is cheap."""
     return shown(value if isinstance(value, str) else reprlib.repr(value))
 
 

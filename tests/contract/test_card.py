@@ -144,7 +144,7 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 
 
 def test_a_value_that_is_nested_too_deep_is_refused() -> None:
-    """From Python 3.12 on the parser reads objects deeper than a message about them can be written."""
+    """The parser of Python 3.14 reads objects deeper than a message about them can be written."""
     text = json.dumps({**example(), "name": "@"}).replace('"@"', 60_000 * '{"a":' + "1" + 60_000 * "}")
     with pytest.raises(CardError, match=r"the card (is not JSON|has a value that is nested too deep)"):
         read(text)

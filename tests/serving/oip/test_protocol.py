@@ -172,7 +172,7 @@ def test_a_wrong_request_is_refused_in_the_protocols_words(app: ASGIApp, message
 
 
 def test_a_value_that_is_nested_too_deep_is_refused(models: dict[str, Model]) -> None:
-    """From Python 3.12 on the parser reads objects deeper than ``str`` can write; the message shows the outermost ones."""
+    """The parser of Python 3.14 reads objects deeper than ``str`` can write; the message shows the outermost ones."""
     body = b'{"inputs": [{"shape": 0, "datatype": 0, "data": 0, "name": ' + 60_000 * b'{"":' + b"1" + 60_000 * b"}" + b"}]}"
     with pytest.raises(BadInference, match=r"must be (JSON|one of seed, z, y, c, got '{'': {'': )"):
         read_inference(body, models["conditional"], 256)
