@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -82,6 +83,8 @@ def forked(function: Callable[[], None], kill_after_s: float | None = None) -> i
         try:
             function()
             code = 0
+        except BaseException:  # `os._exit` would lose it
+            traceback.print_exc()
         finally:
             os._exit(code)
     if kill_after_s is not None:
