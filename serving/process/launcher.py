@@ -150,6 +150,7 @@ def _ask_for_provider(provider: Provider, signals: int) -> Provider:
             answer: Provider | StartError = receiver.recv()
         except EOFError:
             child.join()
+            ready += wait([signals], 1)  # a signal to the process group may have ended the helper first
             answer = ResourceError(f"looking for a GPU ended with exit code {child.exitcode}")
         child.join()
     if signals in ready:
