@@ -83,10 +83,8 @@ class Reloader:
         self._log = log
         self._reload_count = reload_count
         self._loaded = {path: stamp(path) for path in names}
-        self._refused: set[Path] = set()
-        """Files that were refused when they were last loaded."""
-        self._nondeterministic: dict[Path, str] = {}
-        """Of these, the ones refused as nondeterministic, and the model that the metric names."""
+        self._refused: dict[Path, str | None] = {}
+        """Files that were refused when they were last loaded; for those that were nondeterministic, the model in the metric."""
         self._known_count = reload_count()
         """Number of reload requests that this worker has followed."""
         self._lock = asyncio.Lock()
@@ -101,7 +99,7 @@ class Reloader:
         """Load each file that has changed since it was last loaded; concurrent calls run one after the other."""
         async with self._lock:
             files, wrong = find_model_files(self._settings)
-            for path in self._refused.difference(files):
+            for path in self._refused.keys() - set(files):
                 self._forget_refusal(path)
             missing = [self._report(Outcome(file="GAN_MODELS", result="refused", reason=reason)) for reason in wrong]
             results = {path: await self._load_changed(path) for path in files}
@@ -130,7 +128,7 @@ class Reloader:
                 waited = 0.0
                 found = stamps(self._settings)
                 is_changed = any(self._loaded.get(path) != current for path, current in found.items())
-                if found == known and (is_changed or self._refused.difference(found)):
+                if found == known and (is_changed or self._refused.keys() - found.keys()):
                     await self.reload()
                 known = found
 
@@ -152,10 +150,10 @@ class Reloader:
             return await asyncio.get_running_loop().run_in_executor(None, self._load, path)
         except Exception as error:  # also one that is no refusal, such as a lack of descriptors: `watch` must go on
             self._forget_refusal(path)
-            self._refused.add(path)
-            if isinstance(error, Nondeterministic):
-                self._nondeterministic[path] = self._names.get(path, path.stem)
-                self._metrics.record_determinism(self._nondeterministic[path], is_ok=False)
+            name = self._names.get(path, path.stem) if isinstance(error, Nondeterministic) else None
+            self._refused[path] = name
+            if name is not None:
+                self._metrics.record_determinism(name, is_ok=False)
             reason = str(error) if isinstance(error, StartError) else f"{path}: {error!r}"
             return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
 
@@ -185,7 +183,7 @@ class Reloader:
     def _report_loaded(self, path: Path, entry: ModelEntry, lost: Collection[str], reason: str | None) -> Outcome:
         self._forget_refusal(path)
         if reason:
-            self._refused.add(path)
+            self._refused[path] = None
             return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
         model, digest = entry.model.card.name, entry.model.digest
         return self._report(
@@ -194,9 +192,9 @@ class Reloader:
 
     def _forget_refusal(self, path: Path) -> None:
         """Forget that a file was refused: it is loaded now, or gone."""
-        self._refused.discard(path)
-        if path in self._nondeterministic:
-            self._metrics.record_determinism(self._nondeterministic.pop(path), is_ok=True)
+        name = self._refused.pop(path, None)
+        if name is not None:
+            self._metrics.record_determinism(name, is_ok=True)
 
     def _report(self, outcome: Outcome) -> Outcome:
         self._metrics.swaps.labels(outcome.result).inc()
