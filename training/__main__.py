@@ -25,6 +25,7 @@ from training.data import CATALOGUE as DATA
 from training.data import DataError, absolute
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.model_card import ExportCard
+from training.files import model_file
 from training.game.recipe import Choice
 from training.recipes import CATALOGUE, DEFAULT
 from training.recipes.page import fill
@@ -189,7 +190,7 @@ class Score:
 
             examine_transformed(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
             return 0
-        model = self.model / "model.onnx" if is_run else self.model
+        model = model_file(self.model)
         trained_on = config.data if config else None
         run_score(
             model,

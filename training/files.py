@@ -13,6 +13,8 @@ from typing import Any
 
 from training.errors import TrainingError
 
+MODEL = "model.onnx"
+"""File of a recipe's own model in a run directory."""
 _PARTIAL = re.compile(r".\.(\d+)\.partial$")
 """End of the names of files under way: a process id stands before it."""
 
@@ -47,6 +49,11 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     """Folder of downloaded data and trained classifiers: $XDG_CACHE_HOME/gan-serve, by default ~/.cache/gan-serve."""
     home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
     return Path(home) / "gan-serve"
+
+
+def model_file(model: Path) -> Path:
+    """A model file, also where the run directory that holds it is named."""
+    return model / MODEL if model.is_dir() else model
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from contract import Card, CardError, Categorical, Image, Latent, Normal, Uniform, card_from_metadata
 from contract.card import card_to_json
 from training.errors import TrainingError
-from training.files import write_whole
+from training.files import model_file, write_whole
 
 LICENCES = {"CC BY-SA 3.0": "cc-by-sa-3.0", "CC BY 4.0": "cc-by-4.0", "CC0": "cc0-1.0", "MIT": "mit", "Apache": "apache-2.0"}
 """Beginnings of a card's licence, and the identifiers that Hugging Face has for them."""
@@ -34,7 +34,7 @@ class ExportCard:
     """File to write; by default README.md or card.json next to the model."""
 
     def __call__(self, console: Console) -> int:
-        model = self.model / "model.onnx" if self.model.is_dir() else self.model
+        model = model_file(self.model)
         card, digest = read_card(model)
         out = self.out or model.with_name("README.md" if self.format == "markdown" else "card.json")
         text = as_markdown(card, model.name, digest) if self.format == "markdown" else as_json(card, digest)

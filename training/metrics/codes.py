@@ -35,9 +35,8 @@ def match_codes(codes: Tensor, labels: Tensor) -> dict[int, int]:
     """Code to label, one to one, right as often as can be (the Hungarian method); both int64 [N]."""
     table = torch.zeros(int(codes.max()) + 1, int(labels.max()) + 1, dtype=torch.int64)
     table.index_put_((codes.cpu(), labels.cpu()), torch.ones(len(codes), dtype=torch.int64), accumulate=True)
-    return dict(
-        zip(*(side.tolist() for side in scipy.optimize.linear_sum_assignment(table.numpy(), maximize=True)), strict=True)
-    )
+    rows, columns = scipy.optimize.linear_sum_assignment(table.numpy(), maximize=True)
+    return dict(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def count_errors(logits: Tensor, labels: Tensor) -> int:

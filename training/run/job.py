@@ -17,6 +17,7 @@ from training.errors import OutOfMemory, RecipeError, TrainingError, is_out_of_m
 from training.export.sample_grid import picture_of
 from training.export.samplers import output_of
 from training.export.to_onnx import Tracer, export, package_versions
+from training.files import MODEL as MODEL
 from training.files import locked, remove_leftovers
 from training.game.batches import Batches
 from training.game.check import check_shapes
@@ -32,7 +33,6 @@ from training.run.config import FILE, OLD_FILE, RunConfig, differences, find_con
 from training.run.context import JobContext
 from training.run.keeping import Keeper
 from training.run.ranks import count_ranks, share_config, share_state
-from training.run.variants import MODEL as MODEL
 from training.run.variants import model_name, model_of, variant_of
 
 EXAMINATION = "examination.json"

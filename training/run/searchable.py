@@ -15,13 +15,14 @@ from training.data.pixels import to_unit
 from training.errors import TrainingError, first_line
 from training.export.from_onnx import DifferentiableGraph
 from training.export.sample_grid import sampler_of
+from training.files import model_file
 from training.game.loop import Game
 from training.game.step import DiscriminatorOutput
 from training.metrics.completion import Doubt, doubt_of_logit
 from training.metrics.reconstruction import Make
 from training.run.config import find_config
 from training.run.context import JobContext
-from training.run.job import MODEL, card_of, open_run
+from training.run.job import card_of, open_run
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def open_generator(model: Path, context: JobContext) -> Generator:
         game, data = open_run(context)
         card = card_of(game, data)
     else:
-        proto = _load(model / MODEL if model.is_dir() else model)
+        proto = _load(model_file(model))
         card = card_from_metadata({entry.key: entry.value for entry in proto.metadata_props})
     if not isinstance(card.output, Image) or (card.picture is not None and not card.picture.is_optional):
         raise TrainingError(f"{card.name} makes no images from latents alone, so it completes no picture")

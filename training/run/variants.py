@@ -11,11 +11,10 @@ from training.data import DataSet
 from training.errors import TrainingError
 from training.export.sample_grid import sampler_of
 from training.export.samplers import Sampler, sampler_for
+from training.files import MODEL
 from training.game.loop import Game
 from training.game.recipe import Recipe, Variant
 
-MODEL = "model.onnx"
-"""File of a recipe's own model in a run directory."""
 MOST_NAME = 64
 """Letters of a model's name, at most; see ``contract.check_names``."""
 
