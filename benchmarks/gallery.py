@@ -23,16 +23,13 @@ from urllib.parse import urlencode
 import torch
 from PIL import Image
 
+from benchmarks.sheets import in_a_row, sheet
 from tests.harness.service import Server, ask, running
 from training.__main__ import main as train
 from training.data import load
 from training.recipes import CATALOGUE
 
 ROOT = Path(__file__).parents[1]
-MAX_BYTES = 40_000
-"""Of one picture, so that the page loads at once."""
-QUALITIES = (80, 50, 20, 5)
-"""Tried in this order where a lossless picture is too large."""
 POINTS = 256
 MAX_CLASSES = 10
 LABELS = ("y", "g", "age")
@@ -146,13 +143,13 @@ def given_pictures(card: Mapping[str, Any]) -> list[Image.Image]:
 
 def draw(server: Server, rows: Sequence[Sequence[str]]) -> bytes:
     """The pictures of some rows of URLs, one below the other, as one WebP, lossless if it is small enough."""
-    return _sheet([_beside([_ask(server, url) for url in row]) for row in rows])
+    return sheet([in_a_row([_ask(server, url) for url in row]) for row in rows])
 
 
 def draw_changed(server: Server, url: str, given: Sequence[Image.Image]) -> bytes:
     """Given pictures in one row and what the service makes of them below."""
     changed = [_ask(server, url, picture) for picture in given]
-    return _sheet([_beside(given), _beside(changed)])
+    return sheet([in_a_row(given), in_a_row(changed)])
 
 
 def _ask(server: Server, url: str, picture: Image.Image | None = None) -> Image.Image:
@@ -166,31 +163,6 @@ def _ask(server: Server, url: str, picture: Image.Image | None = None) -> Image.
     if status != 200:
         raise RuntimeError(f"{url} was answered {status}: {body[:200]!r}")
     return Image.open(io.BytesIO(body), formats=["PNG"])
-
-
-def _beside(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures of one size in a row."""
-    width, height = pictures[0].size
-    row = Image.new(pictures[0].mode, (width * len(pictures), height))
-    for column, picture in enumerate(pictures):
-        row.paste(picture, (width * column, 0))
-    return row
-
-
-def _sheet(pictures: Sequence[Image.Image]) -> bytes:
-    width, height = max(p.width for p in pictures), sum(p.height for p in pictures)
-    sheet, top = Image.new(pictures[0].mode, (width, height)), 0
-    for picture in pictures:
-        sheet.paste(picture, (0, top))
-        top += picture.height
-    buffer = io.BytesIO()
-    sheet.save(buffer, "WEBP", lossless=True, quality=100, method=6)
-    for quality in QUALITIES:
-        if buffer.tell() <= MAX_BYTES:
-            break
-        buffer = io.BytesIO()
-        sheet.save(buffer, "WEBP", quality=quality, method=6)
-    return buffer.getvalue()
 
 
 def command_of(file: Path, card: Mapping[str, Any]) -> str:

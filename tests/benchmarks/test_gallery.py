@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import contract
-from benchmarks.gallery import MAX_BYTES, QUICK, command_of, main, make_page
+from benchmarks.gallery import QUICK, command_of, main, make_page
+from benchmarks.sheets import MAX_BYTES
 from tests.serving import tiny_onnx
 from training.recipes import CATALOGUE
 
