@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,7 +57,7 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def game_of(recipe: Recipe, *, has_graphs: bool = True, device: torch.device = CUDA) -> Game:
     name = "mnist5k" if recipe.data in ("mnist", "mnist50k") else recipe.data
-    data = load(name, size=recipe.size, environ={}).to(device)
+    data = load(name, size=recipe.size, environ=os.environ).to(device)
     batches = Batches(data, recipe.batch, seed=1, pixels=recipe.pixels)
     game = Game(recipe, recipe.latents(len(data.classes)), batches, seed=1)
     game.graphs.are_on &= has_graphs
