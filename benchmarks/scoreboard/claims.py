@@ -192,15 +192,15 @@ def summarise(values: Values, statistic: Statistic, *, is_higher_better: bool) -
             return min(values) if is_higher_better else max(values)
 
 
-def decide(claim: Claim, seeds: int, values: Values, of: Callable[[str], Values]) -> Verdict:
+def decide(claim: Claim, is_complete: bool, values: Values, of: Callable[[str], Values]) -> Verdict:
     """The verdict on a row.
 
     Args:
         claim: what is claimed.
-        seeds: number of seeds that the row asks for.
-        values: those that there are.
+        is_complete: whether all seeds that the row asks for were run.
+        values: those of the seeds that have one.
         of: the values of another row, none where it was not run in full number.
     """
-    if len(values) < seeds or not all(of(row) for row in claim.bar.rows):
+    if not is_complete or not all(of(row) for row in claim.bar.rows):
         return "not run"
-    return claim.bar.verdict if claim.bar.holds(values, of) else "not shown"
+    return claim.bar.verdict if values and claim.bar.holds(values, of) else "not shown"

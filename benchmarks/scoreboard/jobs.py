@@ -153,7 +153,8 @@ def run_jobs(jobs: Sequence[Job], workspace: Workspace, *, seeds: int | None = N
                 workspace.say(failures[-1])
                 break
             store_result(workspace.docs / RESULTS, job.row.name, job.scale, result)
-            workspace.say(f"{job.row.name} ({job.scale}), seed {seed}: {result.measure} {result.value:.4g}")
+            value = "none" if result.value is None else f"{result.value:.4g}"
+            workspace.say(f"{job.row.name} ({job.scale}), seed {seed}: {result.measure} {value}")
     return failures
 
 

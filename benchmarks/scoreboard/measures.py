@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.scoreboard.results import Measurement
 from training.metrics.completion import MaskKind
@@ -76,6 +76,22 @@ class Scored(Measure):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WhereFound(Scored):
+    """A row of ``score`` where the samples' mean is within ``within`` of ``mean``, and no value elsewhere."""
+
+    mean: float
+    within: float
+
+    def read(self, run: Path) -> Measurement:
+        """As ``Scored``, from scores.json."""
+        found = super().read(run)
+        name = f"{self.name} where the mean is {self.mean:g} ± {self.within:g}"
+        if abs(found.others["mean"] - self.mean) <= self.within:
+            return replace(found, measure=name)
+        return replace(found, measure=name, value=None, error=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Examined(Measure):
     """A number of the recipe's own examination on the test samples, which ``score`` of a run directory writes."""
 
@@ -118,7 +134,7 @@ class Collapsed(Measure):
         least = ALARM_EFFECTIVE_CLASSES * self.classes
         return Measurement(
             measure="collapsed",
-            value=float(math.exp(entropy.value) < least),
+            value=float(math.exp(cast(float, entropy.value)) < least),
             samples=entropy.samples,
             by=f"fewer than {least:g} effective classes",
             others=entropy.others,

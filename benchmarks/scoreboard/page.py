@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.scoreboard.claims import VERDICTS, Verdict, decide
 from benchmarks.scoreboard.jobs import missing_recipes
-from benchmarks.scoreboard.results import Result, Scale, load_results, mean_and_spread
+from benchmarks.scoreboard.results import Result, Scale, load_results, mean_and_spread, values_of
 from benchmarks.scoreboard.row import Protocol, Row
 
 HEAD = """\
@@ -85,13 +85,15 @@ def list_entries(rows: Sequence[Row], results: Path) -> list[Entry]:
         protocol = row.scaled if scale == "scaled" and row.scaled else row.full
         found = load_results(results, name, "scaled" if protocol is row.scaled else "full")
         is_complete = len(found) >= protocol.seeds and {result.measure for result in found} == measures
-        return [result.value for result in found] if is_complete else []
+        return values_of(found) if is_complete else []
 
     def entry(row: Row, scale: Scale, protocol: Protocol) -> Entry:
         found = load_results(results, row.name, scale)
-        values, measures = [result.value for result in found], {result.measure for result in found}
-        claim = protocol.claim
-        verdict = None if claim is None else decide(claim, protocol.seeds, values, lambda name: of(name, scale, measures))
+        measures, claim = {result.measure for result in found}, protocol.claim
+        is_complete = len(found) >= protocol.seeds
+        verdict = (
+            None if claim is None else decide(claim, is_complete, values_of(found), lambda name: of(name, scale, measures))
+        )
         return Entry(row, scale, protocol, found, verdict)
 
     pairs: list[tuple[Row, Scale, Protocol | None]] = []
@@ -152,14 +154,16 @@ def _not_run(protocol: Protocol) -> list[str]:
 
 
 def _ours(row: Row, protocol: Protocol, found: list[Result]) -> list[str]:
-    mean, spread = mean_and_spread([result.value for result in found])
+    values = values_of(found)
+    mean, spread = mean_and_spread(values)
     error = spread if spread is not None else found[0].error
     real_values = [result.real for result in found if result.real is not None]
     seconds = [result.seconds for result in found if result.seconds is not None]
     return [
         f"**{_figure(row, mean, error)}**{_median_and_best(row, found)}",
         _figure(row, mean_and_spread(real_values)[0], found[0].real_error) if real_values else "-",
-        f"{len(found)} of {protocol.seeds}" if len(found) < protocol.seeds else str(len(found)),
+        (f"{len(found)} of {protocol.seeds}" if len(found) < protocol.seeds else str(len(found)))
+        + (f", of which {len(values)} count" if len(values) < len(found) else ""),
         _each(f"{result.steps:,}" for result in found),
         f"{mean_and_spread(seconds)[0]:,.0f}" if seconds else "not written down",
         _each(result.machine for result in found),
@@ -170,7 +174,7 @@ def _ours(row: Row, protocol: Protocol, found: list[Result]) -> list[str]:
 
 def _median_and_best(row: Row, found: list[Result]) -> str:
     """Of three seeds and more, since one game that fails moves the mean of all; nothing of what is only so or not so."""
-    values = [result.value for result in found]
+    values = values_of(found)
     if len(values) < SEVERAL or set(values) <= {0.0, 1.0}:
         return ""
     conditioning = [f"median {_figure(row, statistics.median(values), None)}"]

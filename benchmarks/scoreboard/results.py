@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,8 @@ class Measurement:
 
     measure: str
     """By its full name, such as ``kid-lenet@d90d5b``."""
-    value: float
+    value: float | None
+    """None where the row's question does not arise, as of the spread of samples that missed the data."""
     error: float | None = None
     """Standard error within the run."""
     real: float | None = None
@@ -80,6 +81,11 @@ def store_result(folder: Path, row: str, scale: Scale, result: Result) -> None:
     content: dict[str, Any] = {"row": row, "scale": scale, "results": [dataclasses.asdict(r) for r in results]}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path_of(folder, row, scale), content)
+
+
+def values_of(results: Sequence[Result]) -> list[float]:
+    """The values of the seeds that have one."""
+    return [result.value for result in results if result.value is not None]
 
 
 def mean_and_spread(values: list[float]) -> tuple[float, float | None]:

@@ -57,6 +57,19 @@ class GeometricDecay:
 
 
 @dataclass(frozen=True)
+class StaircaseDecay:
+    """A player's ``hyperparameters``: the rate times ``factor`` for every ``every`` steps that are over."""
+
+    rate: float
+    factor: float
+    every: int
+
+    def __call__(self, step: int, steps: int) -> dict[str, float]:
+        """The rate of the step after ``step``."""
+        return {"lr": self.rate * self.factor ** (step // self.every)}
+
+
+@dataclass(frozen=True)
 class LinearDecay:
     """A player's ``hyperparameters``: ``rate`` for a share ``hold`` of the steps, then linearly to zero at the last."""
 

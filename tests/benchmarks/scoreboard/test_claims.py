@@ -34,16 +34,21 @@ OTHERS = {"twin": [4.0, 6.0, 8.0], "unrun": []}
 def test_a_bar_decides_by_its_statistic(bar: Bar, values: list[float], holds: bool) -> None:
     """Median, mean, best or worst of the seeds, against a number or another row."""
     claim = Claim(system="a system", text="a claim", bar=bar)
-    assert decide(claim, 3, values, OTHERS.__getitem__) == ("shown" if holds else "not shown")
+    assert decide(claim, True, values, OTHERS.__getitem__) == ("shown" if holds else "not shown")
 
 
 @pytest.mark.parametrize(("figure", "verdict"), [(2.0, "inside the spread"), (6.9, "inside the spread"), (7.0, "not shown")])
 def test_the_spread_is_a_prediction_interval(figure: float, verdict: str) -> None:
     """Of 1, 2, 3: 2 ± 4.303 x 1 x sqrt(4/3), which is 4.97."""
-    assert decide(Claim(system="s", text="t", bar=Spread(figure)), 3, [1.0, 2.0, 3.0], OTHERS.__getitem__) == verdict
+    assert decide(Claim(system="s", text="t", bar=Spread(figure)), True, [1.0, 2.0, 3.0], OTHERS.__getitem__) == verdict
 
 
 def test_without_all_seeds_there_is_no_verdict() -> None:
     """Neither of the row itself nor of the row that it is compared with."""
-    assert decide(Claim(system="s", text="t", bar=AtMost(9)), 3, [1.0, 2.0], OTHERS.__getitem__) == "not run"
-    assert decide(Claim(system="s", text="t", bar=Below("unrun")), 3, [1.0, 2.0, 3.0], OTHERS.__getitem__) == "not run"
+    assert decide(Claim(system="s", text="t", bar=AtMost(9)), False, [1.0, 2.0], OTHERS.__getitem__) == "not run"
+    assert decide(Claim(system="s", text="t", bar=Below("unrun")), True, [1.0, 2.0, 3.0], OTHERS.__getitem__) == "not run"
+
+
+def test_where_no_seed_has_a_value_nothing_is_shown() -> None:
+    """All seeds were run, and the question arose in none."""
+    assert decide(Claim(system="s", text="t", bar=AtMost(9)), True, [], OTHERS.__getitem__) == "not shown"

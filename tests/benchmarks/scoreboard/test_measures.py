@@ -18,6 +18,7 @@ from benchmarks.scoreboard.measures import (
     OverGrid,
     Reconstructed,
     Scored,
+    WhereFound,
 )
 from benchmarks.scoreboard.stages import RankCorrelation, StepsTo
 from training.metrics.errors import ScoreError
@@ -41,6 +42,17 @@ def test_a_score_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
     assert measurement.others["parzen"] == 7.0
     with pytest.raises(ScoreError, match="no measure 'fid'"):
         Scored(name="fid").read(tmp_path)
+
+
+@pytest.mark.parametrize(("mean", "value", "error"), [(4.9, 0.3, 0.1), (3.1, 0.3, 0.1), (5.1, None, None), (2.9, None, None)])
+def test_samples_that_missed_the_data_have_no_value(
+    mean: float, value: float | None, error: float | None, tmp_path: Path
+) -> None:
+    """The spread counts where the mean is within 1 of 4; the other scores are kept."""
+    write(tmp_path / "scores.json", {"rows": [row("mean", mean), row("sd", 0.3)]})
+    measurement = WhereFound(name="sd", mean=4.0, within=1.0).read(tmp_path)
+    assert (measurement.value, measurement.error) == (value, error)
+    assert (measurement.measure, measurement.others) == ("sd where the mean is 4 ± 1", {"mean": mean, "sd": 0.3})
 
 
 def test_a_score_says_how_many_samples() -> None:

@@ -54,6 +54,15 @@ def test_the_page_is_what_the_stored_results_make() -> None:
     assert is_current(ROWS, ROOT / "docs")
 
 
+def test_seeds_without_a_value_are_counted_apart(tmp_path: Path) -> None:
+    """Mean and deviation are those of the seeds that have a value; the page says how many those are."""
+    for seed, value in enumerate((1.0, 3.0, None)):
+        store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value))
+    line = cells(make_page([ROW], tmp_path), 0)
+    assert line["ours"] == "**2 ± 1.4**"
+    assert line["seeds"] == "3, of which 2 count"
+
+
 def test_every_stored_result_is_a_rows() -> None:
     """Each file belongs to a row at a scale that the row has, and holds readable results."""
     expected = {path_of(Path(), row.name, "full").name for row in ROWS}

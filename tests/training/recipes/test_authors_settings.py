@@ -107,6 +107,29 @@ def test_labels_weigh_from_the_start_under_adam() -> None:
     assert largest == [pytest.approx(0.005, rel=0.1), pytest.approx(10**-0.5, rel=0.1)]
 
 
+@pytest.mark.parametrize(("name", "rate"), [("toy1d_fitted", 0.03), ("toy1d_minibatch_fitted", 0.005)])
+def test_the_first_toy_descends_by_stairs(name: str, rate: float) -> None:
+    """gan-intro at 6fb4cf9: tanh in D, gradient descent, the rate times .95 every 150 updates, 1,200 steps of 12 points."""
+    recipe = CATALOGUE[name]
+    hyperparameters = recipe.players[0].hyperparameters
+    assert hyperparameters is not None
+    rates = [hyperparameters(step, recipe.steps)["lr"] for step in (0, 149, 150, 1199)]
+    assert rates == pytest.approx([rate, rate, 0.95 * rate, 0.95**7 * rate])
+    assert (recipe.batch, recipe.steps) == (12, 1200)
+    assert {type(m) for m in nets_of(name, (1,))["D"].modules()} & {nn.Tanh, nn.ReLU} == {nn.Tanh}
+
+
+def test_the_first_toys_d_begins_as_the_density() -> None:
+    """Before the game D is above one half at the data and below it a deviation and a half away, by fitting to the density."""
+    recipe, data = CATALOGUE["toy1d_fitted"], load("gaussian1d", environ={})
+    assert recipe.prepare is not None
+    torch.manual_seed(3)
+    nets = recipe.nets(data.shape, recipe.latents(0))
+    recipe.prepare(nets, Batches(data, recipe.batch, seed=3, pixels=recipe.pixels), 3)
+    logits = nets["D"](torch.tensor([[-4.0], [0.0], [3.0], [4.0]])).logit
+    assert (logits > 0).tolist() == [False, False, False, True]
+
+
 def test_without_norm_signals_keep_their_size() -> None:
     """He's initialisation: at the start the influence of z on a pixel is of the order of one, not a hundredth."""
     torch.manual_seed(0)
