@@ -35,6 +35,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A file of the model ``grey`` that a test may replace."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(tiny_onnx.grey())
+    return path
+
+
 @pytest.fixture(scope="module", params=["worker", "shared"])
 def engine(request: pytest.FixtureRequest) -> str:
     """Where a server's models run, as ``GAN_ENGINE``: the tests of servers hold for both."""

@@ -18,6 +18,7 @@ from serving.model.runtime import Session, open_session
 from tests.harness.service import running
 from tests.serving import tiny_onnx
 from tests.serving.client import fetch, wait_for_depth
+from tests.serving.reloading import retrained
 
 LATENTS = {"z": Normal(20)}
 
@@ -108,11 +109,6 @@ def test_queued_requests_are_run_in_exactly_the_batches_that_were_set(
     fed = [digest_latents(fed, row) for fed in session.fed for row in range(len(fed["y"]))]
     assert fed == [digest_latents(draw(model.card.latents, [seed], [overrides]), 0) for seed, overrides in wanted]
     assert bodies == [ask(make_service(), seed, overrides["y"]) for seed, overrides in wanted]
-
-
-def retrained() -> bytes:
-    """A model of the same name and shape as ``grey``, with other weights."""
-    return tiny_onnx.build("grey", LATENTS, Image(28, 28, 1), [40])
 
 
 def test_after_another_model_came_no_old_image_is_confirmed(make_service: Callable[..., Service]) -> None:

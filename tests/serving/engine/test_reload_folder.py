@@ -1,0 +1,136 @@
+"""Reloading several model files: names move between them, and no two models have one name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serving.engine.reload import stamps
+from serving.http.asgi import ASGIApp
+from serving.settings import Settings
+from tests.serving import tiny_onnx
+from tests.serving.client import ask, service_of
+from tests.serving.reloading import make_app, reload, reloader_of, replace_file, retrained
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> ASGIApp:
+    """A service with the files ``a.onnx`` and ``b.onnx``, whose models have these names."""
+    for seed, name in enumerate("ab"):
+        (tmp_path / f"{name}.onnx").write_bytes(retrained(seed, name))
+    return make_app(tmp_path)
+
+
+def served(app: ASGIApp) -> dict[str, str]:
+    """The digests of the models in service by name."""
+    return {name: entry.model.digest for name, entry in service_of(app).registry.items()}
+
+
+def test_a_model_may_come_back_in_another_file(two: ASGIApp, tmp_path: Path) -> None:
+    """A model whose file is gone is replaced by one of its name in a file of another name."""
+    before = served(two)
+    (tmp_path / "a.onnx").unlink()
+    replace_file(tmp_path / "c.onnx", retrained(5, "a"))
+    assert [(outcome.file, outcome.result) for outcome in reload(two)] == [("b.onnx", "unchanged"), ("c.onnx", "swapped")]
+    after = served(two)
+    assert list(after) == ["a", "b"]
+    assert after["b"] == before["b"]
+    assert after["a"] != before["a"]
+    replace_file(tmp_path / "a.onnx", retrained(6, "a"))
+    assert [outcome.result for outcome in reload(two)] == ["refused", "unchanged", "unchanged"]
+    assert served(two) == after
+
+
+def test_a_list_of_the_models_is_that_of_one_moment(two: ASGIApp, tmp_path: Path) -> None:
+    """A thread that lists the models while a reload renames one meets no missing name."""
+    listed = iter(service_of(two).registry.values())
+    next(listed)
+    files = sorted(tmp_path.glob("*.onnx"))
+    for number, path in enumerate(files):
+        replace_file(path, retrained(number, f"renamed-{number}"))
+    assert [outcome.result for outcome in reload(two)] == ["swapped", "swapped"]
+    assert next(listed).model.card.name not in service_of(two).registry
+
+
+def test_two_files_may_exchange_their_models(two: ASGIApp, tmp_path: Path) -> None:
+    """After two files are exchanged, the same models are in service, and new versions of both are swapped in."""
+    before = served(two)
+    for seeds in ((0, 1), (8, 9)):
+        replace_file(tmp_path / "a.onnx", retrained(seeds[1], "b"))
+        replace_file(tmp_path / "b.onnx", retrained(seeds[0], "a"))
+        assert [outcome.result for outcome in reload(two)] == ["swapped", "swapped"]
+        assert set(served(two)) == {"a", "b"}
+        assert (served(two) == before) == (seeds == (0, 1))
+
+
+@pytest.mark.parametrize("names", ["bc", "cb"])
+def test_names_may_move_between_files(two: ASGIApp, tmp_path: Path, names: str) -> None:
+    """A name that a file gives up may be taken by another file in the same reload."""
+    for seed, (file, name) in enumerate(zip("ab", names, strict=True)):
+        replace_file(tmp_path / f"{file}.onnx", retrained(seed + 3, name))
+    assert [outcome.result for outcome in reload(two)] == ["swapped", "swapped"]
+    assert set(served(two)) == set(names)
+
+
+def test_two_files_of_one_name_are_refused(two: ASGIApp, tmp_path: Path) -> None:
+    """A changed file whose model has the name of another file's is refused with that name, and nothing else changes."""
+    before = served(two)
+    replace_file(tmp_path / "a.onnx", retrained(3, "b"))
+    first, second = reload(two)
+    assert (first.result, second.result) == ("refused", "unchanged")
+    assert "another file has a model named 'b'" in str(first.reason)
+    assert served(two) == before
+
+
+def test_a_name_that_another_file_has_is_refused(tmp_path: Path) -> None:
+    """Two files cannot have models of the same name, also after a reload; a new file with a new name is added."""
+    (tmp_path / "a.onnx").write_bytes(tiny_onnx.grey())
+    (tmp_path / "b.onnx").write_bytes(tiny_onnx.colour())
+    app = make_app(tmp_path)
+    replace_file(tmp_path / "b.onnx", retrained(name="grey"))
+    replace_file(tmp_path / "c.onnx", retrained(name="third"))
+    assert [outcome.result for outcome in reload(app)] == ["unchanged", "refused", "swapped"]
+    assert [ask(app, f"seed=1&model={name}").status for name in ("grey", "colour", "third")] == [200, 200, 200]
+
+
+def test_a_request_tries_refused_files_again(two: ASGIApp, tmp_path: Path) -> None:
+    """A reload request loads a refused file again, since its reason may be gone without a change of the file."""
+    reloader = reloader_of(two)
+    replace_file(tmp_path / "c.onnx", retrained(5, "a"))
+    for _ in range(2):
+        outcomes = service_of(two).portal.run(reloader.reload_all())
+        assert [outcome.result for outcome in outcomes] == ["unchanged", "unchanged", "refused"]
+    (tmp_path / "a.onnx").unlink()
+    outcomes = service_of(two).portal.run(reloader.reload_all())
+    assert [(outcome.file, outcome.result) for outcome in outcomes] == [("b.onnx", "unchanged"), ("c.onnx", "swapped")]
+
+
+def test_a_missing_path_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """While one of several paths has no model file, changes of the others are noticed and served."""
+    paths = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
+    for path in paths:
+        path.write_bytes(retrained(1, path.stem))
+    app = make_app(*paths)
+    paths[0].unlink()
+    replace_file(paths[1], retrained(2, "b"))
+    assert list(stamps(Settings(models=tuple(map(str, paths))))) == paths[1:]
+    missing, changed = reload(app)
+    assert (missing.result, missing.file, changed.result) == ("refused", "GAN_MODELS", "swapped")
+    assert str(paths[0]) in str(missing.reason)
+    assert list(served(app)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_the_metric_of_an_additional_file_ends_with_it(two: ASGIApp, tmp_path: Path, is_replaced: bool) -> None:
+    """A new file that is nondeterministic has a gauge by its file's name, which is 0 until it is replaced or removed."""
+    gauge = lambda: service_of(two).metrics.registry.get_sample_value("gan_determinism_check_ok", {"model": "new"})  # noqa: E731
+    replace_file(tmp_path / "new.onnx", tiny_onnx.random())
+    reload(two)
+    assert gauge() == 0
+    if is_replaced:
+        replace_file(tmp_path / "new.onnx", retrained(3, "c"))
+    else:
+        (tmp_path / "new.onnx").unlink()
+    reload(two)
+    assert gauge() == 1
