@@ -1,0 +1,104 @@
+"""Serials of signed models: an older one is not let in again, and what cannot be remembered is not let in."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from serving.errors import ModelError
+from serving.model.signatures import Serials
+from tests.harness.processes import TIMEOUT
+from tests.harness.service import running
+from tests.serving.client import ask
+from tests.serving.model.signing import put, put_release, signature
+from tests.serving.reloading import make_app, reload
+
+
+def test_an_older_model_is_not_let_in_again(home: Path, keys: Path) -> None:
+    """S-30: a replayed older model, rightly signed, is refused at a reload; the same serial and a higher one are not."""
+    app = make_app(home, public_key=keys)
+    before = ask(app, "seed=42")
+    put_release(home, 4)
+    (outcome,) = reload(app)
+    assert outcome.result == "refused"
+    assert "serial 4 is older than 5, which was accepted before; GAN_DOWNGRADE=on allows it" in str(outcome.reason)
+    assert ask(app, "seed=42") == before
+    for serial in (5, 6):
+        put_release(home, serial)
+        assert reload(app)[0].result == "swapped"
+
+
+def test_a_folder_remembers_serials_beyond_the_end(home: Path, keys: Path, tmp_path: Path) -> None:
+    """S-30: with GAN_SERIALS an older model is refused at the next start, too, until GAN_DOWNGRADE lets it in for good."""
+    serials = tmp_path / "serials"
+    make_app(home, public_key=keys, serials=serials)
+    put_release(home, 4)
+    with pytest.raises(ModelError, match="serial 4 is older than 5"):
+        make_app(home, public_key=keys, serials=serials)
+    make_app(home, public_key=keys, serials=serials, downgrade=True)
+    make_app(home, public_key=keys, serials=serials)
+    assert [path.name for path in serials.iterdir()] == ["grey.serial"]
+
+
+def test_a_refused_model_is_not_remembered(home: Path, keys: Path, tmp_path: Path) -> None:
+    """A file that is signed and does not run raises no serial: the one before it is still let in."""
+    serials = tmp_path / "serials"
+    put(home, b"no model", signature(b"no model", serial=9))
+    with pytest.raises(ModelError):
+        make_app(home, public_key=keys, serials=serials)
+    put_release(home, 5)
+    make_app(home, public_key=keys, serials=serials)
+
+
+@pytest.mark.parametrize("held", ["", "five\n", "-1\n", "5"])
+def test_a_damaged_memory_lets_nothing_in(held: str, home: Path, keys: Path, tmp_path: Path) -> None:
+    """A serial that cannot be read is no zero."""
+    (tmp_path / "serials").mkdir()
+    (tmp_path / "serials/grey.serial").write_text(held)
+    with pytest.raises(ModelError, match="must hold a serial|must have 1"):
+        make_app(home, public_key=keys, serials=tmp_path / "serials")
+
+
+def test_what_cannot_be_remembered_is_not_let_in(home: Path, keys: Path, tmp_path: Path) -> None:
+    """A folder for serials that cannot be written refuses the model."""
+    (tmp_path / "serials").write_text("a file")
+    with pytest.raises(ModelError, match="GAN_SERIALS: .* cannot be written"):
+        make_app(home, public_key=keys, serials=tmp_path / "serials")
+
+
+def test_serials_that_may_not_be_looked_at_let_nothing_in(home: Path, keys: Path, tmp_path: Path) -> None:
+    """A folder that the file system refuses, as one that this user may not enter, refuses the model in one line."""
+    with pytest.raises(ModelError, match="GAN_SERIALS: .* cannot be read: File name too long"):
+        make_app(home, public_key=keys, serials=tmp_path / (300 * "x"))
+
+
+def test_a_serial_that_cannot_be_stored_leaves_nothing(home: Path, keys: Path, tmp_path: Path) -> None:
+    """A disk that is full in the middle keeps the highest serial, and no unfinished file stays."""
+    make_app(home, public_key=keys, serials=tmp_path / "serials")
+    before = Serials(tmp_path / "serials").highest("grey")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(ModelError, match="cannot be written: No space left on device"):
+            Serials(tmp_path / "serials").store("grey", before + 1)
+    assert [path.name for path in (tmp_path / "serials").iterdir()] == ["grey.serial"]
+    assert Serials(tmp_path / "serials").highest("grey") == before > 0
+
+
+def full(descriptor: int) -> None:
+    """``os.fsync`` of a disk without space."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.process
+def test_workers_share_what_they_remember(root: Path, home: Path, keys: Path) -> None:
+    """S-30: a worker that is started anew refuses an older model that lies in the place by now, without GAN_SERIALS, too."""
+    with running(root, models=home, public_key=keys, watch_seconds=0) as server:
+        put_release(home, 4)
+        (worker,) = server.workers()
+        subprocess.run(["kill", "-KILL", str(worker)], check=True)
+        assert server.process.wait(TIMEOUT) == 1
+        assert "serial 4 is older than 5" in server.errors()
