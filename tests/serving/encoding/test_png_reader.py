@@ -14,11 +14,12 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image as Pictures
 from PIL.PngImagePlugin import PngInfo
 
-from serving.encoding.png import SIGNATURE, write_chunk, write_png
+from serving.encoding.png import SIGNATURE, write_png
 from serving.encoding.png_reader import read_png
 from serving.errors import VerifyError
 from serving.settings import Settings
 from serving.verify import read_origin
+from tests.serving.verify.pngs import joined
 
 PICTURES = arrays.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3])))
 WHOLE = write_png(np.arange(300, dtype=np.uint8).reshape(10, 10, 3), {"gan": "{}"})
@@ -69,7 +70,7 @@ CHUNKS = st.lists(
 def test_whole_chunks_of_noise_are_one_kind_of_error(chunks: list[tuple[bytes, bytes]]) -> None:
     """Chunks whose checksums are right and whose order and contents are not are refused and nothing else happens."""
     with pytest.raises(VerifyError):
-        read_whole(SIGNATURE + b"".join(write_chunk(*chunk) for chunk in chunks))
+        read_whole(joined(chunks))
 
 
 def is_read(data: bytes) -> bool:
