@@ -4,72 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract import Overrides
-from serving.engine.backend import Job, LocalBackend, RunModel
-from serving.engine.batcher import Batcher
-from serving.errors import NonFinite, QueueFull
-from serving.observability.metrics import BatchMetrics, Metrics
+from serving.engine.backend import Job
+from serving.errors import QueueFull
 from serving.observability.timings import Timings
 from tests.serving.client import on_a_loop
-
-
-def echo(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
-    """Rows that equal their seeds."""
-    return np.array(seeds)
-
-
-class HeldModel:
-    """A model that signals when a run starts, and returns when released."""
-
-    def __init__(self, run: RunModel = echo) -> None:
-        self.batches: list[list[int]] = []
-        self._run = run
-        self._started = threading.Semaphore(0)
-        self._released = threading.Semaphore(0)
-
-    def __call__(self, seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
-        self.batches.append(list(seeds))
-        self._started.release()
-        assert self._released.acquire(timeout=30)
-        return self._run(seeds, given)
-
-    async def wait_started(self) -> None:
-        assert await asyncio.to_thread(self._started.acquire, timeout=30)
-
-    def release(self, count: int = 1) -> None:
-        self._released.release(count)
-
-
-def make_batcher(
-    run: RunModel, max_batch: int = 8, queue_limit: int = 1000, quick_seconds: float = 0
-) -> tuple[Batcher, Metrics]:
-    """A batcher that always runs in its thread unless ``quick_seconds`` is given."""
-    metrics = Metrics()
-    backend = LocalBackend(run, max_batch=max_batch, quick_seconds=quick_seconds)
-    return Batcher(backend, max_batch=max_batch, queue_limit=queue_limit, metrics=BatchMetrics(metrics)), metrics
-
-
-def depth(metrics: Metrics) -> float | None:
-    return metrics.registry.get_sample_value("gan_queue_depth")
-
-
-async def listed(rows: asyncio.Future[Any]) -> list[int]:
-    return list((await rows).tolist())
-
-
-def put(batcher: Batcher, sources: Sequence[int], overrides: Overrides | None = None) -> asyncio.Future[list[int]]:
-    """Submit a job; the future has its rows or its error."""
-    job = Job(sources, overrides or {}, Timings())
-    batcher.submit(job)
-    return asyncio.ensure_future(listed(job.rows))
+from tests.serving.engine.batching import HeldModel, depth, echo, make_batcher, put
 
 
 @on_a_loop
@@ -145,78 +92,6 @@ async def test_overrides_stay_with_their_rows() -> None:
     answers = await asyncio.gather(put(batcher, [1]), put(batcher, [2, 3], {"y": 4}), put(batcher, [5]))
     assert list(answers) == [[1], [2, 3], [5]]
     assert seen == [(1, {}), (2, {"y": 4}), (3, {"y": 4}), (5, {})]
-
-
-def failing_for_100(error: Exception) -> Callable[[Sequence[Any], Sequence[Overrides]], Any]:
-    """``echo``, but for batches with seed 100, which raise an error."""
-
-    def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
-        if 100 in seeds:
-            raise error
-        return echo(seeds, given)
-
-    return run
-
-
-@on_a_loop
-async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right() -> None:
-    """O-09: an error in one run is delivered to every job of that batch; the next batch is not affected."""
-    model = HeldModel(failing_for_100(RuntimeError("the run failed")))
-    batcher, _ = make_batcher(model, max_batch=3)
-    first = put(batcher, [1])
-    await model.wait_started()
-    waiting = [put(batcher, [100 * i]) for i in range(1, 7)]
-    model.release(3)
-    answers = await asyncio.gather(first, *waiting, return_exceptions=True)
-    assert [str(answer) for answer in answers] == ["[1]", *["the run failed"] * 3, "[400]", "[500]", "[600]"]
-    model.release()
-    assert await put(batcher, [9]) == [9]
-
-
-@on_a_loop
-async def test_nan_in_a_batch_fails_for_its_own_job() -> None:
-    """F-14: a batch with NaN is run again job by job; the jobs without NaN get their rows."""
-    model = HeldModel(failing_for_100(NonFinite()))
-    batcher, _ = make_batcher(model, max_batch=4)
-    first = put(batcher, [1])
-    await model.wait_started()
-    waiting = [put(batcher, seeds) for seeds in ([2], [3, 100], [4])]
-    model.release(5)
-    answers = await asyncio.gather(first, *waiting, return_exceptions=True)
-    assert [str(answer) for answer in answers] == ["[1]", "[2]", str(NonFinite()), "[4]"]
-    assert model.batches == [[1], [2, 3, 100, 4], [2], [3, 100], [4]]
-
-
-@on_a_loop
-async def test_a_run_that_raises_no_exception_of_its_kind_fails_alone() -> None:
-    """F-06: SystemExit in a run is an error of its jobs; the batcher and the loop go on."""
-
-    def run(seeds: Sequence[Any], given: Sequence[Overrides]) -> Any:
-        if 100 in seeds:
-            raise SystemExit(3)
-        return echo(seeds, given)
-
-    batcher, _ = make_batcher(run)
-    with pytest.raises(RuntimeError, match=r"the run raised SystemExit\(3\)"):
-        await put(batcher, [100])
-    assert batcher.running_since is None
-    assert await put(batcher, [9]) == [9]
-
-
-@on_a_loop
-async def test_a_thread_that_cannot_start_fails_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """F-06: where the system gives no thread, the jobs of that batch fail, and the next batch runs."""
-
-    def fail(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    batcher, _ = make_batcher(echo)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", fail)
-        with pytest.raises(RuntimeError, match="can't start new thread"):
-            await put(batcher, [1])
-    assert batcher.running_since is None
-    assert await put(batcher, [9]) == [9]
 
 
 @pytest.mark.parametrize("excess", [1, 5])

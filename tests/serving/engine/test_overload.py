@@ -12,7 +12,7 @@ from serving.engine.batcher import Batcher
 from serving.errors import QueueFull
 from serving.observability.timings import Timings
 from tests.serving.client import on_a_loop
-from tests.serving.engine.test_batcher import HeldModel, depth, make_batcher, put
+from tests.serving.engine.batching import HeldModel, depth, make_batcher, put
 
 MAX_BATCH, QUEUE_LIMIT, BATCHES = 4, 8, 20
 
