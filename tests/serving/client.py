@@ -17,6 +17,7 @@ from serving.generation.generate import Reply, RequestHeaders, Service, generate
 from serving.http.asgi import ASGIApp
 from serving.model.load import Model
 from serving.observability.metrics import Metrics
+from tests.serving.sessions import BreakableSession
 
 
 @dataclass(frozen=True)
@@ -39,24 +40,11 @@ def service_of(app: ASGIApp | Flask) -> Service:
     return service
 
 
-class Breakable:
-    """A session that works until its failure is switched on."""
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        self.is_broken = False
-
-    def run(self, *inputs: object) -> Any:
-        if self.is_broken:
-            raise RuntimeError("cable cut")
-        return self._session.run(*inputs)
-
-
 def break_model(service: Service, name: str) -> None:
     """Replace a model by one whose every run fails."""
     model = service.registry[name].model
     assert isinstance(model, Model)
-    session: Any = Breakable(model.session)
+    session = BreakableSession(model.session)
     entry = service.registry.make_entry(replace(model, session=session, idle_session=None, digest="f" * 64))
     session.is_broken = True
     service.registry.put(entry)

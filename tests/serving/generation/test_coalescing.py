@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,28 +19,9 @@ from serving.generation.response_cache import OVERHEAD, ResponseCache
 from serving.generation.service import answer
 from serving.http.asgi import until_disconnected
 from serving.model.load import Model
-from serving.model.runtime import Session
 from serving.observability.timings import Timings
 from tests.serving.client import fetch, on_a_loop
-
-
-class HeldSession:
-    """A real session whose runs wait until they are let."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.runs = 0
-        self.begun = threading.Semaphore(0)
-        self.let = threading.Event()
-
-    def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
-        self.runs += 1
-        self.begun.release()
-        assert self.let.wait(30)
-        return self._session.run(output_names, input_feed)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
+from tests.serving.sessions import BreakableSession, HeldSession
 
 
 @pytest.fixture
@@ -56,7 +36,7 @@ def count(service: Service, name: str, **labels: str) -> float:
 
 
 async def begun(session: HeldSession) -> None:
-    assert await asyncio.to_thread(session.begun.acquire, timeout=30)
+    assert await asyncio.to_thread(session.begun.wait, 30)
 
 
 def test_a_kept_answer_runs_no_inference_and_is_the_same(held: tuple[Service, HeldSession]) -> None:
@@ -64,7 +44,7 @@ def test_a_kept_answer_runs_no_inference_and_is_the_same(held: tuple[Service, He
     service, session = held
     session.let.set()
     first, again = fetch(service, "seed=42"), fetch(service, "scale=1&seed=42")
-    assert (first.cache, again.cache, session.runs) == ("miss", "hit", 1)
+    assert (first.cache, again.cache, len(session.fed)) == ("miss", "hit", 1)
     assert (first.body, first.headers) == (again.body, again.headers)
     assert {fetch(service, query).cache for query in ("seed=43", "seed=42&scale=2", "seed=42&n=2")} == {"miss"}
     assert [count(service, "gan_cache_requests_total", result=result) for result in ("hit", "miss")] == [1, 4]
@@ -92,7 +72,7 @@ def test_equal_requests_in_flight_are_one_inference(held: tuple[Service, HeldSes
     replies = service.portal.run(play())
     assert sorted(reply.cache for reply in replies) == ["coalesced"] * 4 + ["miss"]
     assert len({reply.body for reply in replies}) == 1
-    assert session.runs == 1
+    assert len(session.fed) == 1
 
 
 @pytest.mark.parametrize("milliseconds", ["1", "200"])
@@ -109,7 +89,7 @@ def test_a_deadline_ends_the_wait_and_not_the_batch_that_runs(held: tuple[Servic
         assert (await first).status == 200
 
     service.portal.run(play())
-    assert session.runs == 1
+    assert len(session.fed) == 1
     assert count(service, "gan_rejected_total", reason="deadline_exceeded") == 1
     assert count(service, "gan_queue_depth") == 0
 
@@ -156,7 +136,7 @@ def test_a_client_that_leaves_takes_its_work_along(held: tuple[Service, HeldSess
         assert (await first).status == (await staying).status == 200
 
     service.portal.run(play())
-    assert session.runs == 2
+    assert len(session.fed) == 2
 
 
 def test_a_closed_writing_half_costs_only_work_that_waits(held: tuple[Service, HeldSession]) -> None:
@@ -189,25 +169,16 @@ def test_a_closed_writing_half_costs_only_work_that_waits(held: tuple[Service, H
 
 def test_a_failed_flight_fails_for_all_and_is_forgotten(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
     """O-09: an error reaches every request that waits for it, is not cached, and the next request is right."""
-    session = HeldSession(models["grey"].session)
+    session = BreakableSession(models["grey"].session)
     service = make_service({"grey": replace(models["grey"], session=session)}, cache_bytes=2**20)
-    run, is_broken = session._session.run, True
-
-    class Broken:
-        def run(self, *overrides: Any) -> Any:
-            if is_broken:
-                raise RuntimeError("broken")
-            return run(*overrides)
-
-    session._session = Broken()  # type: ignore[assignment]
-    session.let.set()
+    session.is_broken = True
 
     async def play() -> list[Any]:
         asked = [generate(service, "seed=1", RequestHeaders()) for _ in range(3)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    assert [str(result) for result in service.portal.run(play())] == ["broken"] * 3
-    is_broken = False
+    assert [str(result) for result in service.portal.run(play())] == ["cable cut"] * 3
+    session.is_broken = False
     assert fetch(service, "seed=1").cache == "miss"
 
 

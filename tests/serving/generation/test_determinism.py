@@ -21,8 +21,8 @@ from serving.encoding.formats import fingerprints
 from serving.errors import NonFinite
 from serving.generation.generate import Reply, RequestHeaders, Service
 from serving.model.load import Model, load_model
-from serving.model.runtime import Session
 from tests.serving.client import fetch
+from tests.serving.sessions import CountingSession
 from tests.serving.tiny_onnx import rarely_nan
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -96,21 +96,6 @@ def test_loading_again_gives_the_same(folder: Path, models: dict[str, Model], th
     again = load_model(folder / "1-grey.onnx", "cpu", intra_op_threads=threads)
     for seeds in ([42], range(64)):
         assert again.sample(list(seeds)).tobytes() == models["grey"].sample(list(seeds)).tobytes()
-
-
-class CountingSession:
-    """The real session, that keeps what it was fed."""
-
-    def __init__(self, inner: Session) -> None:
-        self._inner = inner
-        self.fed: list[Any] = []
-
-    def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
-        self.fed.append(input_feed)
-        return self._inner.run(output_names, input_feed)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
 
 @pytest.fixture

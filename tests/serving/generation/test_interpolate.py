@@ -18,12 +18,13 @@ from PIL import ImageSequence
 
 from serving.encoding.formats import PNG_KEYWORD
 from serving.generation.generate import Reply, RequestHeaders, Service, generate
-from serving.generation.interpolate import mix, walk
+from serving.generation.interpolate import arithmetic, mix, walk
 from serving.http.asgi import ASGIApp
 from serving.latents.interpolation import between, frame_positions
 from serving.model.load import Model
 from tests.serving.client import ask, service_of
 from tests.serving.corpus import BAD, Case
+from tests.serving.sessions import CountingSession
 
 BOTH = "from=1&to=2"
 SEEDS = "0..4294967295"
@@ -174,23 +175,20 @@ def test_files_say_how_to_make_them_again(make_service: Callable[..., Service], 
             assert json.loads(picture.info[PNG_KEYWORD]) == {**common, **right}
 
 
-@pytest.mark.parametrize(("make", "query"), [(walk, "from=1&to=2&frames=3"), (mix, "a=1&b=2")])
+@pytest.mark.parametrize(("make", "query"), [(walk, "from=1&to=2&frames=3"), (mix, "a=1&b=2"), (arithmetic, "a=1&b=2&c=3")])
 def test_304_and_head_run_nothing(
     make_service: Callable[..., Service], models: dict[str, Model], make: Any, query: str
 ) -> None:
     """The entity tag is known without inference, so HEAD and a matching If-None-Match cost none, as for ``/generate``."""
-
-    class NoSession:
-        def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
-            raise AssertionError("an inference")
-
-    idle = make_service({"conditional": replace(models["conditional"], session=NoSession())})  # type: ignore[arg-type]
+    session = CountingSession(models["conditional"].session)
+    idle = make_service({"conditional": replace(models["conditional"], session=session)})
     answer = get(make, make_service(), query)
     head = get(make, idle, query, RequestHeaders(is_head=True))
     assert [h for h in answer.headers if h[0] != "Content-Length"] == head.headers
     assert dict(head.headers)["Cache-Control"] == "public, no-cache"
     not_modified = get(make, idle, query, RequestHeaders(if_none_match=dict(head.headers)["ETag"]))
     assert (not_modified.status, not_modified.body, not_modified.cache) == (304, b"", "not_modified")
+    assert session.fed == []
 
 
 def test_every_difference_has_its_entity_tag(make_service: Callable[..., Service]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,11 +13,12 @@ import pytest
 from contract import Image, Normal, digest_latents, draw
 from serving.generation.generate import RequestHeaders, Service
 from serving.model.load import Model, model_from_bytes
-from serving.model.runtime import Session, open_session
+from serving.model.runtime import open_session
 from tests.harness.service import running
 from tests.serving import tiny_onnx
 from tests.serving.client import fetch, wait_for_depth
 from tests.serving.reloading import retrained
+from tests.serving.sessions import HeldSession
 
 LATENTS = {"z": Normal(20)}
 
@@ -66,31 +66,13 @@ def test_a_server_started_anew_gives_the_same(
             server.get("/generate?n=33")
 
 
-class GatedSession:
-    """The real session, that keeps what it was fed and holds its first run until it is let."""
-
-    def __init__(self, inner: Session) -> None:
-        self._inner = inner
-        self.fed: list[Any] = []
-        self.begun, self.let = threading.Event(), threading.Event()
-
-    def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
-        self.fed.append(input_feed)
-        self.begun.set()
-        assert self.let.wait(30)
-        return self._inner.run(output_names, input_feed)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
 @pytest.mark.parametrize(("max_batch", "sizes"), [(64, [1, 8]), (3, [1, 3, 3, 2]), (1, [1] * 9)])
 def test_queued_requests_are_run_in_exactly_the_batches_that_were_set(
     make_service: Callable[..., Service], models: dict[str, Model], max_batch: int, sizes: list[int]
 ) -> None:
     """D-05: eight requests behind a running one are as few runs as fit, in order, each row fed and given to its own request."""
     model = models["conditional"]
-    session = GatedSession(model.session)
+    session = HeldSession(model.session)
     service = make_service({"conditional": replace(model, session=session)}, max_batch=max_batch)
     wanted = [(100 + i, {"y": i}) for i in range(9)]
 

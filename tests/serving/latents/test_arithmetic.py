@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -187,20 +186,6 @@ def test_the_picture_says_how_to_make_it_again(make_service: Callable[..., Servi
         "scale": 2,
         "parameters": {"y": 3},
     }
-
-
-def test_304_and_head_run_nothing(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
-    """The entity tag is known without inference, so HEAD and a matching If-None-Match cost none."""
-
-    class NoSession:
-        def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
-            raise AssertionError("an inference")
-
-    idle = make_service({"conditional": replace(models["conditional"], session=NoSession())})  # type: ignore[arg-type]
-    answer, head = get(arithmetic, make_service(), ALL), get(arithmetic, idle, ALL, RequestHeaders(is_head=True))
-    assert [h for h in answer.headers if h[0] != "Content-Length"] == head.headers
-    not_modified = get(arithmetic, idle, ALL, RequestHeaders(if_none_match=dict(head.headers)["ETag"]))
-    assert (not_modified.status, not_modified.body, not_modified.cache) == (304, b"", "not_modified")
 
 
 def test_every_difference_has_its_entity_tag(make_service: Callable[..., Service]) -> None:

@@ -14,21 +14,19 @@ from serving.model.determinism import BatchingMode, agrees, find_batching_mode
 from serving.model.load import model_from_bytes
 from serving.model.runtime import Session
 from tests.serving import tiny_onnx
+from tests.serving.sessions import CountingSession
 
 
-class NoisySession:
+class NoisySession(CountingSession):
     """A session whose rows depend on their place in batches of some sizes, as a GPU's may."""
 
     def __init__(self, inner: Session, steady: Callable[[int], bool]) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._steady = steady
 
     def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
-        rows = self._inner.run(output_names, input_feed)[0]
+        rows = super().run(output_names, input_feed)[0]
         return [rows if self._steady(len(rows)) else rows + np.arange(1, len(rows) + 1, dtype=np.uint8).reshape(-1, 1, 1, 1)]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
 
 PLANS = [(lambda n: True, "any"), (lambda n: n == 64, "padded"), (lambda n: n == 1, "single")]
@@ -46,28 +44,13 @@ def test_a_model_that_heeds_its_neighbours_is_run_so_that_it_does_not(steady: Ca
     assert kept.sample(seeds).tobytes() == b"".join(kept.sample([seed]).tobytes() for seed in seeds)
 
 
-class CountingSession:
-    """A session that keeps the number of rows of each run."""
-
-    def __init__(self, inner: Session) -> None:
-        self._inner = inner
-        self.sizes: list[int] = []
-
-    def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
-        self.sizes.append(len(next(iter(input_feed.values()))))
-        return self._inner.run(output_names, input_feed)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
 def test_a_large_batch_is_several_runs() -> None:
     """Where any size is allowed, a batch of more rows than ``most`` is several runs, and no byte differs."""
     loaded = model_from_bytes(tiny_onnx.grey(), "cpu")
     session = CountingSession(loaded.session)
     kept = replace(loaded, session=session, batching=BatchingMode(most=8))
     assert kept.sample(range(20)).tobytes() == loaded.sample(range(20)).tobytes()
-    assert session.sizes == [8, 8, 4]
+    assert [len(fed["z"]) for fed in session.fed] == [8, 8, 4]
 
 
 def test_on_cuda_batches_have_one_size_from_the_start() -> None:
