@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.report.journal import Record
-from training.report.pictures import INK, PALETTE, dress, new_figure, render
+from training.report.pictures import INK, PALETTE, dress, new_figure, place, render
 from training.report.scalars import is_accuracy, is_loss, loss_of, say_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WIDTH_PX, HEIGHT_PX = 1080, 720
+MARGIN_PX, LINE_PX, BELOW_PX, RIGHT_PX = 18, 30, 80, 48
+"""Above a panel in addition to its legend, a line of a legend, below the last panel, and to the right, for half a number."""
+MOST_IN_A_LINE, LETTER_PX, HANDLE_PX = 5, 12, 56
+"""Names in a line of a legend, and what a letter and the stroke before a name take."""
 BINS = 600
 """Longer series are drawn as the mean and the extremes of this many stretches, which look the same."""
 
@@ -42,14 +45,14 @@ def draw_learning_curve(rows: Sequence[Record]) -> Image.Image | None:
         return None
     terms = _terms(series, losses)
     figure = new_figure(WIDTH_PX, HEIGHT_PX)
-    panels = figure.subplots(2 if terms else 1, 1, sharex=True, squeeze=False, height_ratios=(2.4, 1) if terms else (1,))[:, 0]
+    panels = figure.subplots(2 if terms else 1, 1, sharex=True, squeeze=False)[:, 0]
     _draw_lines(panels[0], losses)
     panels[0].set_ylabel("loss, mean of a batch")
     if terms:
         _draw_lines(panels[1], terms, PALETTE[len(losses) :] + PALETTE[: len(losses)])
         panels[1].set_ylabel("terms")
         _spread(panels[1], terms)
-    _finish(figure, panels[0], panels[-1], "Learning curve", rows)
+    _finish(list(panels), "Learning curve", rows, shares=(2.4, 1) if terms else (1,))
     return render(figure)
 
 
@@ -68,7 +71,7 @@ def draw_accuracy_curve(rows: Sequence[Record]) -> Image.Image | None:
     axes.annotate(
         "equilibrium: D can only guess", (1, 0.5), (-4, 4), "axes fraction", "offset points", ha="right", fontsize=9, color=INK
     )
-    _finish(figure, axes, axes, "Accuracy curve", rows)
+    _finish([axes], "Accuracy curve", rows)
     return render(figure)
 
 
@@ -154,16 +157,25 @@ def _stretches(line: Series) -> tuple[Floats, Floats, Floats, Floats]:
     return steps, means, steps.repeat(2), extremes.ravel()
 
 
-def _finish(figure: Figure, top: Axes, bottom: Axes, title: str, rows: Sequence[Record]) -> None:
-    for axes in {id(top): top, id(bottom): bottom}.values():
+def _columns(labels: Sequence[str]) -> int:
+    """How many names a line of a legend holds without running out of the picture."""
+    widest = max((len(label) for label in labels), default=1) * LETTER_PX + HANDLE_PX
+    return max(1, min(MOST_IN_A_LINE, len(labels), WIDTH_PX // widest))
+
+
+def _finish(panels: Sequence[Axes], title: str, rows: Sequence[Record], *, shares: Sequence[float] = (1,)) -> None:
+    top, bottom, lines = panels[0], panels[-1], []
+    for axes in panels:
         dress(axes)
         handles, labels = axes.get_legend_handles_labels()
+        columns = _columns(labels)
+        lines.append(math.ceil(len(labels) / columns))
         axes.legend(
             handles,
             labels,
             loc="lower right",
             bbox_to_anchor=(1.01, 0.99),
-            ncols=min(len(labels), 5),
+            ncols=columns,
             frameon=False,
             fontsize=10,
             labelcolor=INK,
@@ -188,3 +200,4 @@ def _finish(figure: Figure, top: Axes, bottom: Axes, title: str, rows: Sequence[
     bottom.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     batches = {row["images"] / row["step"] for row in rows if row["step"]}
     bottom.set_xlabel(f"training step of {batches.pop():g} images" if len(batches) == 1 else "training step")
+    place(panels, above=[MARGIN_PX + LINE_PX * n for n in lines], below=BELOW_PX, right=RIGHT_PX, shares=shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -15,6 +16,8 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours, distinct with any colour vision."""
 INK = "#30343b"
 FAINT = "#c9ced6"
+EDGE_PX = 8
+"""Between the left edge of a figure and what is written there."""
 
 
 def png_bytes(image: Image.Image) -> bytes:
@@ -29,9 +32,34 @@ def new_figure(width_px: int, height_px: int, *, dpi: int = 144) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # its import takes half a second: only for who draws
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width_px / dpi, height_px / dpi), dpi=dpi, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width_px / dpi, height_px / dpi), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def place(panels: Sequence[Axes], *, above: Sequence[int], below: int, right: int, shares: Sequence[float] = (1,)) -> None:
+    """Place panels one below the other, to the right of what the widest of their vertical axes needs.
+
+    matplotlib's constrained layout measures every text twice and takes as long as drawing does.
+
+    Args:
+        panels: drawn on one figure, from the top; what they show and say is complete.
+        above: pixels above each panel, for titles and legends.
+        below: pixels below the last one.
+        right: pixels to the right of all.
+        shares: of each panel in the height that is left.
+    """
+    figure = panels[0].get_figure(root=True)
+    assert figure is not None
+    width, height = figure.canvas.get_width_height()
+    boxes = [axes.yaxis.get_tightbbox(figure.canvas.get_renderer()) for axes in panels]  # type: ignore[attr-defined]
+    left = EDGE_PX + max(axes.bbox.x0 - box.x0 for axes, box in zip(panels, boxes, strict=True) if box is not None)
+    top, free = float(height), height - below - sum(above)
+    for axes, margin, share in zip(panels, above, shares, strict=True):
+        top -= margin
+        tall = free * share / sum(shares)
+        axes.set_position((left / width, (top - tall) / height, (width - left - right) / width, tall / height))
+        top -= tall
 
 
 def dress(axes: Axes) -> None:

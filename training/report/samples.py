@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.report.pictures import FAINT, INK, PALETTE, dress, new_figure, render
+from training.report.pictures import FAINT, INK, PALETTE, dress, new_figure, place, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +19,8 @@ GRID_PX = 720
 GAP_PX = 2
 GAP_LEVEL = 64
 POINTS_PX = 640
+LEGEND_PX, BELOW_PX, RIGHT_PX = 42, 52, 36
+"""Above, below and to the right of a plot of points."""
 MOST_POINTS = 4_000
 MOST_SEQUENCES = 64
 
@@ -81,11 +83,12 @@ def draw_points(points: Floats, backdrop: Floats | None, region: Region | None) 
     dress(axes)
     handles, labels = axes.get_legend_handles_labels()
     legend = figure.legend(
-        handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=10, labelcolor=INK, markerscale=2.2
+        handles, labels, loc="upper left", ncols=2, frameon=False, fontsize=10, labelcolor=INK, markerscale=2.2
     )
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1)
+    place([axes], above=[LEGEND_PX], below=BELOW_PX, right=RIGHT_PX)
     return render(figure)
 
 
@@ -100,6 +103,7 @@ def draw_sequences(tokens: NDArray[np.int64], backdrop: NDArray[np.int64] | None
         dress(axes)
         axes.grid(visible=False)
         axes.set(xlabel="place in the sequence", yticks=[])
+    figure.subplots_adjust(left=0.03, right=0.97, bottom=0.09, top=0.95, wspace=0.08)
     return render(figure)
 
 

@@ -42,6 +42,18 @@ def test_curves_are_drawn_for_any_length(count: int) -> None:
         assert has_colour(picture, PALETTE[1])
 
 
+@pytest.mark.parametrize("value", [0.7, -0.00123, 98765.4, 3e-7])
+@pytest.mark.parametrize("terms", [0, 1, 8])
+def test_nothing_is_cut_at_the_edges(value: float, terms: int) -> None:
+    """The outermost pixels are white, whatever the numbers on the axes and however many names there are."""
+    named = {f"G_term{number}": value / (number + 1) for number in range(terms)}
+    rows = [row | {"step": 20_000 * row["step"]} for row in rows_of(50, D_loss=value, G_loss=2 * value, **named)]
+    picture = draw_learning_curve(rows)
+    assert picture is not None
+    pixels = np.asarray(picture)
+    assert all((edge == 255).all() for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+
+
 def test_every_player_has_a_line() -> None:
     """The players are those of the data, as many as there are."""
     picture = draw_learning_curve(rows_of(50, D_loss=1, G_loss=2, E_loss=3, Q_loss=4))
