@@ -45,7 +45,7 @@ def test_curves_are_drawn_for_any_length(count: int) -> None:
 @pytest.mark.parametrize("value", [0.7, -0.00123, 98765.4, 3e-7])
 @pytest.mark.parametrize("terms", [0, 1, 8])
 def test_nothing_is_cut_at_the_edges(value: float, terms: int) -> None:
-    """The outermost pixels are white, whatever the numbers on the axes and however many names there are."""
+    """The outermost pixels are white for all numbers on the axes and for many names, too."""
     named = {f"G_term{number}": value / (number + 1) for number in range(terms)}
     rows = [row | {"step": 20_000 * row["step"]} for row in rows_of(50, D_loss=value, G_loss=2 * value, **named)]
     picture = draw_learning_curve(rows)

@@ -118,7 +118,7 @@ def test_sequences_are_rows_of_colours_next_to_real_ones() -> None:
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e5])
 @pytest.mark.parametrize("columns", [1, 2, 5])
 def test_nothing_of_a_plot_of_points_is_cut(columns: int, scale: float) -> None:
-    """The outermost pixels are white, whatever the numbers on the axes."""
+    """The outermost pixels are white for all numbers on the axes."""
     points = scale * np.random.default_rng(0).normal(size=(200, columns))
     pixels = np.asarray(draw_samples(points, backdrop=points[::-1] * 0.9))
     assert all((edge == 255).all() for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
