@@ -137,6 +137,28 @@ def variables(**settings: object) -> dict[str, str]:
     return {f"GAN_{name.upper()}": str(value) for name, value in settings.items()}
 
 
+def run_to_end(
+    root: Path,
+    *arguments: str,
+    entry: Sequence[str] = ("-m", "serving"),
+    base: Mapping[str, str] | None = None,
+    **settings: object,
+) -> subprocess.CompletedProcess[str]:
+    """Run the service where it is expected to end by itself, or a command of it.
+
+    Args:
+        root: of the repository.
+        arguments: of the command line.
+        entry: what Python runs.
+        base: environment; by default this process's, without the service's variables.
+        settings: of the service, in lower case without GAN_.
+    """
+    given = {"provider": "cpu", "port": free_port(), "workers": 1, **settings}
+    env = {**(environment() if base is None else base), **variables(**given)}
+    command = [sys.executable, *entry, *arguments]
+    return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+
+
 @contextmanager
 def running(
     root: Path,

@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from serving.errors import ModelError, SettingError
 from serving.model.load import load_model
 from serving.model.signatures import Trust, signature_file
-from tests.harness.processes import TIMEOUT, free_port
-from tests.harness.service import environment
+from tests.harness.service import environment, run_to_end
 from tests.serving.client import ask
 from tests.serving.model.signing import KEY, OTHER_KEY, pem, put, put_release, signature
 from tests.serving.reloading import make_app, reload, retrained
@@ -106,18 +105,11 @@ def test_keys_that_cannot_be_used_are_refused(held: bytes | None, tmp_path: Path
     assert "\n" not in str(refusal.value)
 
 
-def start(root: Path, home: Path, keys: Path, *prefix: str) -> subprocess.CompletedProcess[str]:
-    """A start that must fail."""
-    overrides = environment(provider="cpu", port=free_port(), models=home, workers=1, public_key=keys)
-    command = [sys.executable, *(prefix or ("-m", "serving"))]
-    return subprocess.run(command, cwd=root, env=overrides, capture_output=True, text=True, timeout=TIMEOUT)
-
-
 @pytest.mark.process
 def test_the_service_does_not_start_with_an_unsigned_model(root: Path, home: Path, keys: Path) -> None:
     """F-09: exit code 1, and one line that names the file and what is missing."""
     signature_file(home).unlink()
-    ended = start(root, home, keys)
+    ended = run_to_end(root, models=home, public_key=keys)
     assert ended.returncode == 1
     assert (
         ended.stderr == f"serving: {home}: a signature is needed, and m.onnx.sig: cannot be read: No such file or directory\n"
@@ -127,7 +119,7 @@ def test_the_service_does_not_start_with_an_unsigned_model(root: Path, home: Pat
 @pytest.mark.process
 def test_the_service_does_not_start_without_its_keys(root: Path, home: Path, keys: Path) -> None:
     """A wrong GAN_PUBLIC_KEY is exit code 2 and one line, before any worker is started."""
-    ended = start(root, home, keys.with_name("none.pem"))
+    ended = run_to_end(root, models=home, public_key=keys.with_name("none.pem"))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("serving: GAN_PUBLIC_KEY must be a PEM file of ed25519 public keys, got ")
     assert ended.stderr.count("\n") == 1
@@ -137,7 +129,7 @@ def test_the_service_does_not_start_without_its_keys(root: Path, home: Path, key
 def test_a_key_without_cryptography_is_told(root: Path, home: Path, keys: Path) -> None:
     """Where the package is not installed, the line says what to install."""
     hidden = "import sys, runpy; sys.modules['cryptography'] = None; runpy.run_module('serving', run_name='__main__')"
-    ended = start(root, home, keys, "-c", hidden)
+    ended = run_to_end(root, entry=("-c", hidden), models=home, public_key=keys)
     assert (ended.returncode, ended.stderr) == (
         2,
         "serving: GAN_PUBLIC_KEY needs the package cryptography: pip install 'gan-serve[signed]'\n",

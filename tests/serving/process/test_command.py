@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,21 +11,8 @@ import pytest
 
 from serving.__main__ import main
 from serving.generation.generate import Service
-from tests.harness.processes import TIMEOUT
-from tests.harness.service import environment
+from tests.harness.service import run_to_end
 from tests.serving.client import fetch
-
-
-def run(root: Path, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "serving", *arguments],
-        cwd=root,
-        env=environment(provider="cpu", **settings),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -41,7 +26,7 @@ def picture(make_service: Callable[..., Service], tmp_path: Path) -> Path:
 @pytest.mark.process
 def test_verify_takes_the_models_from_the_environment(root: Path, folder: Path, picture: Path) -> None:
     """Without ``--models`` the models of GAN_MODELS are used; a match is exit code 0, one line, and an empty stderr."""
-    ended = run(root, "verify", str(picture), models=folder)
+    ended = run_to_end(root, "verify", str(picture), models=folder)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith(f"{picture}: match, bytes equal: seed 42 of grey ")
 
@@ -49,14 +34,16 @@ def test_verify_takes_the_models_from_the_environment(root: Path, folder: Path, 
 @pytest.mark.process
 def test_verify_takes_the_models_from_the_command_line(root: Path, folder: Path, picture: Path) -> None:
     """``--models`` overrides GAN_MODELS and accepts several files."""
-    ended = run(root, "verify", str(picture), "--models", f"{folder}/2-colour.onnx,{folder}/1-grey.onnx", models="nowhere")
+    ended = run_to_end(
+        root, "verify", str(picture), "--models", f"{folder}/2-colour.onnx,{folder}/1-grey.onnx", models="nowhere"
+    )
     assert ended.returncode == 0
 
 
 @pytest.mark.process
 def test_help_shows_usage(root: Path) -> None:
     """``--help`` starts no service: it names the command and ends with exit code 0."""
-    ended = run(root, "--help")
+    ended = run_to_end(root, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("usage: python -m serving [-h] [COMMAND ...]\n")
     assert "verify" in ended.stdout

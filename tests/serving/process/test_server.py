@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -10,7 +9,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +17,9 @@ import pytest
 from flask import Flask
 
 from contract import Image, Normal
-from serving.errors import SettingError
-from serving.process.launcher import choose_engine, local_url
-from serving.settings import Engine, Provider
 from tests.harness.aftermath import unharmed
-from tests.harness.processes import TIMEOUT, free_port
-from tests.harness.service import Server, environment, running
+from tests.harness.processes import TIMEOUT
+from tests.harness.service import Server, running
 from tests.serving import tiny_onnx
 from tests.serving.client import ask
 from tests.serving.corpus import CASES, Case
@@ -44,7 +39,6 @@ def on_the_wire(case: Case) -> bool:
     return all(33 <= ord(letter) < 127 and letter not in "<>" for letter in case.query)
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("case", [case for case in CASES if on_the_wire(case)][::4], ids=lambda case: str(case.name))
 def test_the_server_answers_as_the_application_does(server: Server, app: Flask, case: Case) -> None:
     """Over a socket, through the launcher and uvicorn, bytes and status equal those of the application called in-process."""
@@ -56,7 +50,6 @@ def test_the_server_answers_as_the_application_does(server: Server, app: Flask, 
         assert answered.get(name.lower()) == expected.headers.get(name)
 
 
-@pytest.mark.process
 def test_two_workers_and_a_restart_give_the_same(root: Path, folder: Path, server: Server) -> None:
     """D-04: forty connections to two workers, and a restarted server with one worker, give the same bytes."""
     answers = {server.get("/generate?seed=42")[2] for _ in range(40)}
@@ -65,7 +58,6 @@ def test_two_workers_and_a_restart_give_the_same(root: Path, folder: Path, serve
     assert len(answers) == 1
 
 
-@pytest.mark.process
 def test_head_has_no_length_and_no_body(server: Server) -> None:
     """HEAD returns the headers of GET except Content-Length and Server-Timing, which are unknown without inference."""
     asked = {"X-Request-Id": "the-same"}
@@ -76,7 +68,6 @@ def test_head_has_no_length_and_no_body(server: Server) -> None:
     }
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("method", ["TRACE", "FOO", "POST", "CONNECT"])
 def test_other_methods_are_refused_and_nothing_is_echoed(server: Server, method: str) -> None:
     """B-22: an unsupported method is answered 4xx or 501, and nothing of the request is echoed."""
@@ -86,7 +77,6 @@ def test_other_methods_are_refused_and_nothing_is_echoed(server: Server, method:
     assert b"canary" not in answer
 
 
-@pytest.mark.process
 def test_a_body_on_get_does_not_disturb_the_next_request(server: Server) -> None:
     """B-24: a GET with a body is answered, and so is the next request on the same connection."""
     first = b'GET /generate?seed=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nContent-Type: application/json\r\n\r\n{"a": 12}'
@@ -96,7 +86,6 @@ def test_a_body_on_get_does_not_disturb_the_next_request(server: Server) -> None
     assert answer.endswith(b'"ok"\n}\n')
 
 
-@pytest.mark.process
 def test_many_and_large_headers_do_no_harm(server: Server) -> None:
     """B-25: a cookie of 8 KB is served, 200 headers are served or refused, and the server continues."""
     assert server.get("/generate?seed=1", headers={"Cookie": "a=" + 8192 * "x"})[0] == 200
@@ -106,14 +95,12 @@ def test_many_and_large_headers_do_no_harm(server: Server) -> None:
     assert server.get("/healthz")[0] == 200
 
 
-@pytest.mark.process
 def test_raw_bytes_in_the_query_are_refused(server: Server) -> None:
     """B-04: unescaped digits of another script are answered 400."""
     answer = server.send("GET /generate?seed=\u0664\u0662 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("path", ["/generate%2f", "/generate/", "//generate", "/GENERATE", "/%67enerate%00"])
 def test_other_paths_are_not_found(server: Server, path: str) -> None:
     """B-26: over the wire, too, a path that does not equal a route is 404."""
@@ -125,7 +112,6 @@ def metric(text: str, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}[ {{]", line))
 
 
-@pytest.mark.process
 def test_any_worker_reports_the_metrics_of_all(server: Server) -> None:
     """``/metrics`` of either worker counts the requests to both, exactly as many as were sent."""
     count = 'gan_http_requests_total{code="400",method="GET",route="/generate"}'
@@ -135,7 +121,6 @@ def test_any_worker_reports_the_metrics_of_all(server: Server) -> None:
     assert metric(server.get("/metrics")[2].decode(), re.escape(count)) == before + 30
 
 
-@pytest.mark.process
 def test_promtool_accepts_the_metrics(server: Server) -> None:
     """O-14: promtool reports no problem in the metrics of two workers."""
     promtool = shutil.which("promtool")
@@ -146,7 +131,6 @@ def test_promtool_accepts_the_metrics(server: Server) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
-@pytest.mark.process
 def test_a_killed_worker_comes_back(root: Path, folder: Path) -> None:
     """F-04: after SIGKILL of its only worker the server answers the same bytes again, and no counter has decreased."""
     with running(root, models=folder / "1-grey.onnx") as server:
@@ -157,7 +141,6 @@ def test_a_killed_worker_comes_back(root: Path, folder: Path) -> None:
         assert server.stop() == 0
 
 
-@pytest.mark.process
 def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path, engine: str) -> None:
     """O-07: of forty requests whose clients close or reset before the answer, those that wait are dropped and counted as 499;
     the queue is empty afterwards, and the next request is answered correctly.
@@ -197,7 +180,6 @@ def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path, eng
         assert server.get("/generate?seed=42")[2] == before
 
 
-@pytest.mark.process
 def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:
     """When the launcher is killed, its workers and the engine end and free the port."""
     with running(root, models=folder / "1-grey.onnx", workers=2, engine="shared") as server:
@@ -210,95 +192,3 @@ def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:
                 return
             pause.wait(0.05)
         raise AssertionError("workers still run")
-
-
-def start(root: Path, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run a server that is expected to exit by itself."""
-    overrides = {"provider": "cpu", "port": free_port(), "workers": 2, **settings}
-    return subprocess.run(
-        [sys.executable, "-m", "serving"],
-        cwd=root,
-        env=environment(**overrides),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-
-
-@pytest.mark.process
-@pytest.mark.parametrize(
-    ("settings", "line"),
-    [
-        ({"port": "http"}, "serving: GAN_PORT must be an integer 1..65535, got 'http'\n"),
-        ({"models": "/nowhere/x.onnx"}, "serving: GAN_MODELS must name .onnx files or folders of them, got '/nowhere/x.onnx'"),
-    ],
-)
-def test_a_wrong_setting_is_one_line_and_exit_code_2(root: Path, settings: dict[str, str], line: str) -> None:
-    """The line names the variable, its value and the allowed values."""
-    ended = start(root, **settings)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(line)
-    assert ended.stderr.count("\n") == 1
-
-
-@pytest.mark.process
-def test_a_refused_model_is_one_line_and_exit_code_1(root: Path, tmp_path: Path) -> None:
-    """A broken model file stops the service at start with the file's name and the reason, and the log's last line says why."""
-    (tmp_path / "m.onnx").write_bytes(tiny_onnx.grey()[:-1])
-    ended = start(root, models=tmp_path / "m.onnx", workers=1)
-    assert ended.returncode == 1
-    assert ended.stderr == f"serving: {tmp_path}/m.onnx: the file is truncated or not an ONNX model\n"
-    last = json.loads(ended.stdout.splitlines()[-1])
-    assert (last["event"], last["exit_code"], last["reason"]) == ("stop", 1, "no worker could start")
-
-
-@pytest.mark.process
-def test_missing_cuda_is_one_line_and_exit_code_1(root: Path, folder: Path) -> None:
-    """F-22: ``GAN_PROVIDER=cuda`` without CUDA does not start."""
-    if shutil.which("nvidia-smi"):
-        pytest.skip("CUDA may be available")
-    ended = start(root, models=folder, provider="cuda")
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("serving: GAN_PROVIDER=cuda, but ")
-    assert ended.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("address", "url"),
-    [("127.0.0.1", "http://127.0.0.1:8000"), ("0.0.0.0", "http://127.0.0.1:8000"), ("::", "http://[::1]:8000")],
-)
-def test_the_url_of_the_start_event_can_be_opened(address: str, url: str) -> None:
-    """A wildcard address becomes loopback; an IPv6 address is in brackets."""
-    assert local_url(address, 8000) == url
-
-
-@pytest.mark.parametrize(
-    ("asked", "provider", "machine", "engine"),
-    [
-        (None, "cpu", "x86_64", "worker"),
-        (None, "cuda", "x86_64", "shared"),
-        (None, "cuda", "aarch64", "worker"),
-        ("worker", "cuda", "x86_64", "worker"),
-        ("shared", "cpu", "x86_64", "shared"),
-    ],
-)
-def test_the_engine_is_shared_on_cuda(asked: Engine | None, provider: Provider, machine: str, engine: str) -> None:
-    """What was asked for is used; else the engine is shared on CUDA, where the processor allows it."""
-    assert choose_engine(asked, provider, machine) == engine
-
-
-def test_a_processor_that_cannot_share_is_named() -> None:
-    """The shared engine is refused where stores may be seen out of order."""
-    with pytest.raises(SettingError, match="GAN_ENGINE must be worker on aarch64, got 'shared'"):
-        choose_engine("shared", "cpu", "aarch64")
-
-
-@pytest.mark.process
-def test_a_port_in_use_is_an_error(root: Path, folder: Path) -> None:
-    """F-27: a port on which another program listens is one line and exit code 1."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        ended = start(root, models=folder, port=other.getsockname()[1])
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("serving: cannot listen on 127.0.0.1:")
-    assert ended.stderr.count("\n") == 1

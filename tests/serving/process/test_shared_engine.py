@@ -13,8 +13,7 @@ import pytest
 
 from tests.harness.aftermath import open_files, unharmed
 from tests.harness.processes import TIMEOUT, wait_for
-from tests.harness.service import Answer, Server, running
-from tests.serving.process.test_server import start
+from tests.harness.service import Answer, Server, run_to_end, running
 
 pytestmark = pytest.mark.process
 
@@ -117,5 +116,5 @@ def test_workers_have_no_runtime(root: Path, folder: Path) -> None:
 def test_a_refused_model_ends_the_service(root: Path, tmp_path: Path) -> None:
     """A broken file is the same single line and exit code as without the engine; nothing is left running."""
     (tmp_path / "m.onnx").write_bytes(b"broken")
-    ended = start(root, models=tmp_path / "m.onnx", workers=2, engine="shared")
+    ended = run_to_end(root, models=tmp_path / "m.onnx", workers=2, engine="shared")
     assert (ended.returncode, ended.stderr) == (1, f"serving: {tmp_path}/m.onnx: the file is truncated or not an ONNX model\n")
