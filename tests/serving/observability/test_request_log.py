@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,31 +14,21 @@ import pytest
 
 from serving.app import create_app
 from serving.http.asgi import ASGIApp
-from serving.observability.log_writer import ATOMIC_WRITE_BYTES, LogWriter
+from serving.observability.log_writer import ATOMIC_WRITE_BYTES
 from serving.observability.request_context import parse_traceparent
 from serving.settings import Settings
 from tests.harness.processes import TIMEOUT
 from tests.harness.service import running
 from tests.serving.client import ask, break_model, service_of
-
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-PARENT = f"00-{TRACE}-{SPAN}-01"
+from tests.serving.observability.log_file import PARENT, SPAN, TRACE, LogFile
 
 
-class Logged:
+class Logged(LogFile):
     """An application and its log."""
 
     def __init__(self, settings: Settings, path: Path) -> None:
-        self.path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT)
-        self._log_writer = LogWriter(self._file)
-        self.app = create_app(settings, log=self._log_writer.event, log_writer=self._log_writer)
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Close the log and return all lines."""
-        self._log_writer.close(30)
-        os.close(self._file)
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        super().__init__(path)
+        self.app = create_app(settings, log=self.writer.event, log_writer=self.writer)
 
     def requests(self) -> list[dict[str, Any]]:
         """Close the log and return the lines of requests."""

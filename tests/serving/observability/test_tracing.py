@@ -1,48 +1,35 @@
-"""Tracing: the spans given to OpenTelemetry's SDK, and no OpenTelemetry where tracing is off."""
+"""Tracing: the spans given to OpenTelemetry's SDK for what an application answers."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import re
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from serving.app import create_app
-from serving.observability.log_writer import LogWriter
 from serving.observability.tracing import Tracing
 from serving.settings import Settings
-from tests.harness.processes import free_port
-from tests.harness.service import environment, running
 from tests.serving.client import Answer, ask, ask_on_the_loop, break_model, service_of
+from tests.serving.observability.log_file import PARENT, SPAN, TRACE, LogFile
 
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
-
-class Traced:
+class Traced(LogFile):
     """An application with its spans in memory, and its log."""
 
     def __init__(self, settings: Settings, path: Path) -> None:
+        super().__init__(path)
         self._exporter = InMemorySpanExporter()
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self._path, self._file = path, os.open(path, os.O_WRONLY | os.O_CREAT)
-        self._log_writer = LogWriter(self._file)
-        self.app = create_app(settings, log=lambda event, **facts: None, log_writer=self._log_writer, tracing=Tracing(provider))
+        self.app = create_app(settings, log=lambda event, **facts: None, log_writer=self.writer, tracing=Tracing(provider))
 
     def servers(self) -> list[ReadableSpan]:
         """The server spans in order of their start."""
@@ -53,12 +40,6 @@ class Traced:
         """The child spans of a request in order."""
         spans = [s for s in self._exporter.get_finished_spans() if s.parent and s.parent.span_id == parent.context.span_id]
         return sorted(spans, key=lambda span: span.start_time or 0)
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Close the log and return all lines."""
-        self._log_writer.close(30)
-        os.close(self._file)
-        return [json.loads(line) for line in self._path.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -159,7 +140,7 @@ def test_requests_of_one_batch_have_its_size(make_traced: Callable[..., Traced])
 def test_a_span_continues_the_clients_trace(make_traced: Callable[..., Traced], path: str) -> None:
     """``traceparent`` is the parent, ``tracestate`` is kept, and the log has the same trace and span."""
     traced = make_traced()
-    ask(traced.app, path=path, headers={"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "us=1,them=2"})
+    ask(traced.app, path=path, headers={"traceparent": PARENT, "tracestate": "us=1,them=2"})
     (server,) = traced.servers()
     assert server.parent is not None
     assert (f"{server.parent.trace_id:032x}", f"{server.parent.span_id:016x}", server.parent.is_remote) == (TRACE, SPAN, True)
@@ -206,126 +187,3 @@ def test_only_server_errors_mark_the_span(
     assert attributes(server, "http.response.status_code") == [status]
     assert server.status.status_code is code
     assert [step.name for step in traced.children(server)] == (["queue", "inference"] if status == 500 else [])
-
-
-NOTHING_LOADED = """
-import sys
-from pathlib import Path
-from serving.app import create_app
-from serving.settings import Settings
-from tests.serving.client import ask
-app = create_app(Settings(models=(sys.argv[1],), provider="cpu"), log=lambda event, **facts: None)
-parent = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
-assert [ask(app, "seed=1", path=path, headers=parent).status for path in ("/generate", "/generate", "/healthz")] == [200] * 3
-print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
-"""
-
-
-@pytest.mark.process
-def test_opentelemetry_is_not_loaded_without_tracing(root: Path, folder: Path) -> None:
-    """Without ``GAN_TRACING`` no module of OpenTelemetry is imported, also for requests with a ``traceparent``."""
-    command = [sys.executable, "-c", NOTHING_LOADED, str(folder / "1-grey.onnx")]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
-
-
-class Collector(HTTPServer):
-    """An OTLP collector over HTTP."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Receiver)
-        self.requests: list[tuple[str, ExportTraceServiceRequest]] = []
-
-
-class Receiver(BaseHTTPRequestHandler):
-    """Stores one export request."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert isinstance(self.server, Collector)
-        self.server.requests.append((self.path, ExportTraceServiceRequest.FromString(body)))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Print nothing."""
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    """A running collector."""
-    with Collector() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.mark.process
-def test_spans_are_exported_as_the_environment_says(
-    root: Path, folder: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Spans are exported by OpenTelemetry's own variables, also those that wait at shutdown."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-    with running(root, models=folder / "1-grey.onnx", tracing="on") as server:
-        assert server.get("/generate?seed=1", headers={"traceparent": f"00-{TRACE}-{SPAN}-01"})[0] == 200
-        assert server.stop() == 0
-    ((path, request),) = collector.requests
-    assert path == "/v1/traces"
-    (resource,) = request.resource_spans
-    fields = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
-    assert (fields["service.name"], fields["deployment.environment.name"]) == ("gan-serve", "test")
-    spans = [span for scope in resource.scope_spans for span in scope.spans]
-    assert sorted(span.name for span in spans) == ["GET /generate", "encode", "inference", "queue"]
-    assert {span.trace_id.hex() for span in spans} == {TRACE}
-
-
-@pytest.mark.process
-def test_an_unreachable_collector_affects_no_response(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spans are lost, responses are not, and the service exits with 0."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    with running(root, models=folder / "1-grey.onnx", tracing="on") as server:
-        assert [server.get("/generate?seed=1")[0] for _ in range(3)] == [200] * 3
-        assert server.stop() == 0
-
-
-@pytest.mark.process
-def test_tracing_without_opentelemetry_does_not_start(root: Path, folder: Path, tmp_path: Path) -> None:
-    """With ``GAN_TRACING=on`` and without OpenTelemetry one line names the missing package, and the exit code is 1."""
-    (tmp_path / "opentelemetry.py").write_text(
-        "raise ModuleNotFoundError(\"No module named 'opentelemetry'\", name='opentelemetry')"
-    )
-    env = environment(models=folder / "1-grey.onnx", provider="cpu", tracing="on", port=free_port()) | {
-        "PYTHONPATH": str(tmp_path)
-    }
-    done = subprocess.run([sys.executable, "-m", "serving"], cwd=root, env=env, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr == "serving: GAN_TRACING is on, but opentelemetry is missing; pip install 'gan-serve[tracing]'\n"
-
-
-@pytest.mark.process
-def test_an_invalid_opentelemetry_setting_does_not_start(root: Path, folder: Path) -> None:
-    """An invalid OTEL_* setting is one error line, as any other setting, instead of workers that crash repeatedly."""
-    env = environment(models=folder / "1-grey.onnx", provider="cpu", tracing="on", port=free_port()) | {
-        "OTEL_BSP_MAX_QUEUE_SIZE": "10"
-    }
-    done = subprocess.run([sys.executable, "-m", "serving"], cwd=root, env=env, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert re.fullmatch(r"serving: OpenTelemetry refuses a setting of OTEL_\*: max_export_batch_size [^\n]*\n", done.stderr)
-
-
-@pytest.mark.process
-def test_a_disabled_sdk_leaves_no_trace_in_the_log(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OTEL_SDK_DISABLED makes all-zero span ids, which are not logged."""
-    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    with running(root, models=folder / "1-grey.onnx", tracing="on", request_log="on") as server:
-        assert server.get("/generate?seed=1")[0] == 200
-        assert server.stop() == 0
-        assert server.process.stdout is not None
-        lines = [json.loads(line) for line in server.process.stdout if '"request"' in line]
-    assert lines
-    assert all("trace_id" not in line for line in lines)
