@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 HELD_OUT = 2_000
 """Most images of its own data that are held out to examine the classifier; never more than a tenth of them."""
 
-MOST_KNOWN = 100_000
-"""Most images that a classifier learns from, which are in memory at once."""
+MOST_KNOWN, MOST_KNOWN_BYTES = 100_000, 512 * 2**20
+"""Most images that a classifier learns from, and their bytes at most: they are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,9 @@ def classifier_for(
     held_out = min(HELD_OUT, len(data.items) // 10)
     saved = _load(path, key, say)
     if saved is None:
-        say(f"training the classifier of {data.name} on {len(data.items) - held_out:,} images; once, then it is cached")
-        saved = _train(data, held_out, torch.device(device)) | {"key": key}
+        known = min(len(data.items) - held_out, MOST_KNOWN, max(1, MOST_KNOWN_BYTES // data.items[0].nbytes))
+        say(f"training the classifier of {data.name} on {known:,} images; once, then it is cached")
+        saved = _train(data, known, held_out, torch.device(device)) | {"key": key}
         _save(path, saved)
     net = lenet.LeNet(data.shape, len(data.classes))
     net.load_state_dict(saved["weights"])
@@ -145,10 +146,11 @@ def classifier_for(
     )
 
 
-def _train(data: DataSet, held_out: int, device: torch.device) -> dict[str, Any]:
+def _train(data: DataSet, count: int, held_out: int, device: torch.device) -> dict[str, Any]:
+    """A classifier that learned from ``count`` images and was examined on ``held_out`` others."""
     assert data.labels is not None
     order = torch.randperm(len(data.items), generator=torch.Generator().manual_seed(0)).to(data.items.device)
-    known, unknown = order[held_out:][:MOST_KNOWN], order[:held_out]
+    known, unknown = order[held_out:][:count], order[:held_out]
     net = lenet.trained(data.items[known], data.labels[known], classes=len(data.classes), device=device)
     classifier = Classifier(net, shape=data.shape, data=data.name, classes=tuple(data.classes), accuracy=0.0, held_out=held_out)
     accuracy = classifier.accuracy_on(data.items[unknown], data.labels[unknown]) if held_out else float("nan")

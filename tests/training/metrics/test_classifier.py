@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from training.data import DataSet, load
+from training.metrics import classifier as classifiers
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.errors import ScoreError
 from training.metrics.lenet import FEATURES, LeNet, trained
@@ -116,6 +117,17 @@ def test_other_data_has_another_file(digits: DataSet, tmp_path: Path) -> None:
     other[0, 0, 0, 0] = 255 - other[0, 0, 0, 0]
     classifier_for(dataclasses.replace(data, items=other), cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_it_learns_from_as_many_images_as_fit_into_its_share_of_memory(
+    digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number is bounded by the images' bytes, which it says; those held out are as many as before."""
+    monkeypatch.setattr(classifiers, "MOST_KNOWN_BYTES", 200 * digits.items[0].nbytes)
+    said: list[str] = []
+    found = classifier_for(digits, cache=tmp_path, say=said.append)
+    assert said == ["training the classifier of digits on 200 images; once, then it is cached"]
+    assert (found.held_out, found.accuracy > 0.5) == (144, True)
 
 
 def test_points_and_unlabelled_images_have_no_classifier(digits: DataSet, tmp_path: Path) -> None:
