@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,15 @@ _PARTIAL = re.compile(r".\.(\d+)\.partial$")
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     """Replace a file by these bytes; if interrupted at any point, the file stays as it was.
 
+    A symbolic link stays: the file that it leads to is replaced. A device or a pipe, such as /dev/stdout, is written to.
+
     Raises:
-        OSError: the disk is full or read-only; the file is as it was before.
+        OSError: the disk is full or read-only, or the path is a folder; the file is as it was before.
     """
+    if path.exists() and not path.is_file():
+        _write_into(path, parts)
+        return
+    path = path.resolve() if path.is_symlink() else path
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -36,13 +42,24 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     except OSError as error:
         with suppress(OSError):
             partial.unlink()  # what was written would take the space of a disk that is full
-        error.filename = error.filename or str(path)  # a failed write names no file, and a user must know which disk is full
+        error.filename = str(path)  # a failed write names no file, and the unfinished one is not what the user asked for
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _write_into(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write to what is there and is no file; a folder raises OSError."""
+    try:
+        with path.open("wb") as device:
+            for part in parts:
+                device.write(part)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:

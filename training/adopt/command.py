@@ -60,6 +60,7 @@ class Adopt:
         inputs = parse_inputs(self.latent)
         form = Format(values=self.output, layout=self.layout, is_clamped=self.clamp)
         card = self._card(inputs)
+        self._check_out()
         self.out.parent.mkdir(parents=True, exist_ok=True)
         if self.source.endswith(".onnx"):
             card, doubt = self._adopt_graph(inputs, form, card)
@@ -73,6 +74,14 @@ class Adopt:
         latents = ", ".join(card.latents)
         console.print(f"adopted {self.out}, {size}: {card.name} makes {pictures} pictures of {latents}", markup=False)
         return 0
+
+    def _check_out(self) -> None:
+        """Check that the model file would be a file, and would not replace one that it is made of; raises AdoptError."""
+        if self.out.is_dir():
+            raise AdoptError(f"--out must name a file, and {self.out} is a folder")
+        sources = [Path(self.source), *([self.weights] if self.weights else [])]
+        if any(path.exists() and self.out.exists() and path.samefile(self.out) for path in sources):
+            raise AdoptError(f"--out {self.out} is the generator's own file, which would be replaced: name another one")
 
     def _card(self, inputs: tuple[Input, ...]) -> Card:
         """The card without output and goldens."""

@@ -130,6 +130,7 @@ def export_net(sampler: AdoptedSampler, card: Card, path: Path) -> dict[str, flo
     Raises:
         ExportError: onnxruntime computes something else than torch.
         AdoptError: ONNX has no operator for one of the generator's, or the generator fixes the number of rows.
+        OSError: the file cannot be written.
     """
     latents = [torch.from_numpy(values[:8]) for values in draw_probes(cast(Adopted, sampler.inner).inputs).values()]
     with torch.no_grad():
@@ -139,7 +140,7 @@ def export_net(sampler: AdoptedSampler, card: Card, path: Path) -> dict[str, flo
     is_rounded = sampler.form.values == "uint8" and torch.equal(levels, levels.round())
     try:
         return export(sampler, card, path, fold=is_folded, tolerance=1.01 / 255 if is_rounded else FLOAT_TOLERANCE)
-    except ExportError:
+    except (ExportError, OSError):  # a full or read-only disk is not the generator's fault
         raise
     except Exception as error:  # the exporter raises errors of many kinds
         raise AdoptError(explain(error)) from error

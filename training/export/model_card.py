@@ -37,6 +37,8 @@ class ExportCard:
         model = model_file(self.model)
         card, digest = read_card(model)
         out = self.out or model.with_name("README.md" if self.format == "markdown" else "card.json")
+        if out.exists() and out.samefile(model):
+            raise TrainingError(f"--out {out} is the model file itself, which would be replaced: name another one")
         text = as_markdown(card, model.name, digest) if self.format == "markdown" else as_json(card, digest)
         write_whole(out, text.encode())
         console.print(f"wrote {out}: the card of {card.name}", markup=False, highlight=False)

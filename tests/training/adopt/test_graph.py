@@ -201,3 +201,24 @@ def test_a_file_that_is_no_graph_is_refused(adopt: Adopt, tmp_path: Path) -> Non
     del without.graph.output[:]
     assert "g.onnx has no output" in adopt(save(without, tmp_path), *Z)[1]
     assert "No such file" in adopt(str(tmp_path / "absent.onnx"), *Z)[1]
+
+
+@pytest.mark.parametrize("weights", [False, True], ids=["graph", "weights"])
+def test_the_generators_own_file_is_not_replaced(adopt: Adopt, tmp_path: Path, weights: bool) -> None:
+    """A graph called model.onnx, the name that --out has if it is not given, stays as it was; so do weights."""
+    if weights:
+        torch.save(generators.dcgan().state_dict(), tmp_path / "g.onnx")
+        words = ["generators:dcgan", "--weights", str(tmp_path / "g.onnx"), "--latent", "z=normal:100x1x1"]
+    else:
+        words = [save(graph(), tmp_path), *Z]
+    before = (tmp_path / "g.onnx").read_bytes()
+    code, printed = adopt(*words, "--out", str(tmp_path / "g.onnx"))
+    assert code == 2
+    assert f"--out {tmp_path / 'g.onnx'} is the generator's own file" in printed
+    assert (tmp_path / "g.onnx").read_bytes() == before
+
+
+def test_a_folder_is_no_model_file(adopt: Adopt, tmp_path: Path) -> None:
+    """The sentence blames the option, not the generator."""
+    code, printed = adopt("generators:dcgan", "--latent", "z=normal:100x1x1", "--out", str(tmp_path))
+    assert (code, printed) == (2, f"error: --out must name a file, and {tmp_path} is a folder\n")

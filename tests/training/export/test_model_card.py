@@ -99,3 +99,11 @@ def test_a_file_without_a_card_is_refused(
     assert main(["card", str(path)]) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "README.md").exists()
+
+
+def test_the_model_is_not_replaced_by_its_card(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--out`` that names the model file is refused."""
+    before = model.read_bytes()
+    assert main(["card", str(model), "--out", str(model)]) == 2
+    assert "is the model file itself" in capsys.readouterr().err
+    assert model.read_bytes() == before

@@ -1,0 +1,44 @@
+"""Files that are replaced as a whole: what else than a file may be at their place."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from training.files import write_whole
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    """What a command writes to /dev/stdout goes there: the device is not replaced by a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    write_whole(pipe, b"one", b"two")
+    reader.join(timeout=60)
+    assert read == [b"onetwo"]
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays_and_leads_to_the_new_bytes(tmp_path: Path) -> None:
+    """Also a link to a file that does not exist yet."""
+    for name in ("old", "new"):
+        (tmp_path / f"link-{name}").symlink_to(tmp_path / name)
+    (tmp_path / "old").write_bytes(b"before")
+    for name in ("old", "new"):
+        write_whole(tmp_path / f"link-{name}", b"after")
+        assert (tmp_path / f"link-{name}").is_symlink()
+        assert (tmp_path / name).read_bytes() == b"after"
+
+
+def test_a_failure_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    """Not the unfinished one, which has a number in its name."""
+    for path in (tmp_path, tmp_path / "missing" / "file"):
+        with pytest.raises(OSError) as error:
+            write_whole(path, b"one")
+        assert error.value.filename == str(path)
+    assert not list(tmp_path.iterdir())
