@@ -19,7 +19,6 @@ from tests.serving.observability.log_file import PARENT, TRACE
 
 pytestmark = pytest.mark.process
 
-
 NOTHING_LOADED = f"""
 import sys
 from pathlib import Path
