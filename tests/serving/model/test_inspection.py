@@ -19,16 +19,17 @@ from serving.model.load import model_from_bytes
 from serving.model.memory import available_memory
 from serving.model.runtime import Session, open_session
 from tests.serving import tiny_onnx
-from tests.serving.tiny_onnx import GREY, Graph, finish, value_info
+from tests.serving.onnx_protobuf import UINT8, value_info
+from tests.serving.tiny_onnx import GREY, Graph, finish
 
 
 def image_of(graph: Graph, floats: str, moved: bool = False) -> bytes:
     """A model of 4x5 grey pixels from floats of that shape, without goldens."""
     inputs, shape = [value_info("z", "float32", ["n", 20])], graph.constant(np.array([-1, 4, 5, 1], np.int64))
     if moved:
-        graph.add("Reshape", graph.add("Cast", floats, to=tiny_onnx.UINT8), shape, output="image")
+        graph.add("Reshape", graph.add("Cast", floats, to=UINT8), shape, output="image")
     else:
-        graph.add("Cast", graph.add("Reshape", floats, shape), output="image", to=tiny_onnx.UINT8)
+        graph.add("Cast", graph.add("Reshape", floats, shape), output="image", to=UINT8)
     return finish("m", graph, GREY, Image(4, 5, 1), inputs, goldens=())
 
 

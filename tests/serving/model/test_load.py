@@ -20,7 +20,8 @@ from serving.model.load import load_model, load_models, model_from_bytes
 from serving.model.onnx_file import read_contents
 from serving.model.runtime import PROBE, open_session, resolve_provider, runtime_of
 from tests.serving import tiny_onnx
-from tests.serving.tiny_onnx import CODES, FLOAT, GREY, Graph, build, finish, message, model, number, tensor, text, value_info
+from tests.serving.onnx_protobuf import CODES, FLOAT, UINT8, message, model, node, number, tensor, text, value_info
+from tests.serving.tiny_onnx import GREY, Graph, build, finish
 
 
 def test_a_model_says_what_it_is(folder: Path) -> None:
@@ -79,7 +80,7 @@ def with_input(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
     graph = Graph()
     source = name if dtype == "float32" else graph.add("Cast", name, to=FLOAT)
     flat = graph.add("Reshape", source, graph.constant(np.array([-1, 4, 5, 1], np.int64)))
-    graph.add("Cast", flat, output="image", to=tiny_onnx.UINT8)
+    graph.add("Cast", flat, output="image", to=UINT8)
     return finish("m", graph, GREY, Image(4, 5, 1), [value_info(name, dtype, shape)], golden_seeds=())
 
 
@@ -87,7 +88,7 @@ def two_outputs() -> bytes:
     """A model with an output that its card does not know."""
     graph = Graph()
     flat = graph.add("Reshape", graph.dense("z", 20, 64), graph.constant(np.array([-1, 8, 8, 1], np.int64)))
-    graph.add("Cast", flat, output="image", to=tiny_onnx.UINT8)
+    graph.add("Cast", flat, output="image", to=UINT8)
     graph.add("Identity", flat, output="other")
     outputs = [value_info("image", "uint8", ["n", 8, 8, 1]), value_info("other", "float32", ["n", 8, 8, 1])]
     card = read_contents(tiny_onnx.exact()).metadata
@@ -99,7 +100,7 @@ def external() -> bytes:
     where = message(13, text(1, "location"), text(2, "../weights.bin"))
     outside = tensor("far", np.zeros((2, 2), np.float32), where, number(14, 1))
     return model(
-        [tiny_onnx.node("Identity", ["x"], "y")],
+        [node("Identity", ["x"], "y")],
         {},
         [value_info("x", "float32", ["n"])],
         [value_info("y", "float32", ["n"])],
@@ -144,7 +145,7 @@ def constant() -> bytes:
     graph = Graph()
     nothing = graph.add("Mul", "z", graph.constant(np.array(0, np.float32)))
     flat = graph.add("Reshape", graph.dense(nothing, 20, 64), graph.constant(np.array([-1, 8, 8, 1], np.int64)))
-    graph.add("Cast", flat, output="image", to=tiny_onnx.UINT8)
+    graph.add("Cast", flat, output="image", to=UINT8)
     return finish("m", graph, GREY, Image(8, 8, 1), [value_info("z", "float32", ["n", 20])], golden_seeds=())
 
 
@@ -164,7 +165,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("HTML", lambda: b"<!doctype html><title>404</title>", "not an ONNX model"),
     ("cut in half", lambda: tiny_onnx.grey()[:5000], "truncated"),
     ("one byte short", lambda: tiny_onnx.grey()[:-1], "truncated"),
-    ("no card", lambda: model([tiny_onnx.node("Identity", ["x"], "y")], {}, [], [], {}), "no card"),
+    ("no card", lambda: model([node("Identity", ["x"], "y")], {}, [], [], {}), "no card"),
     ("a card that is not JSON", lambda: model([], {}, [], [], {METADATA_KEY: "{"}), "not JSON"),
     ("external data", external, "one file"),
     ("external data in a branch", external_in_a_branch, "one file"),
