@@ -157,8 +157,6 @@ def _head(graph: Graph, source: str, width: int, output: Output) -> None:
 
 
 GREY: Latents = {"z": Normal(20)}
-
-
 CONDITIONAL: Latents = {"z": Normal(20), "y": Categorical(10), "c": Uniform(2)}
 
 
