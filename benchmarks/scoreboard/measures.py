@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.scoreboard.results import Measurement
-from training.metrics.completion import MaskKind
 from training.metrics.errors import ScoreError
 from training.metrics.gmam import Comparison
 from training.metrics.images import ALARM_EFFECTIVE_CLASSES
@@ -161,61 +160,6 @@ class Logged(Measure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstructed(Measure):
-    """The mean reconstruction error."""
-
-    images: int = 1_000
-    steps: int = 300
-    restarts: int = 2
-
-    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """One: reconstruct."""
-        how = {"--images": self.images, "--steps": self.steps, "--restarts": self.restarts}
-        return [["reconstruct", RUN, *_words(how)]]
-
-    def read(self, run: Path) -> Measurement:
-        """What ``reconstruct`` wrote."""
-        return Measurement(**read_json(run / "reconstruction.json"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filled(Measure):
-    """A figure of the completion of test images: ``psnr-gain`` in dB, ``accuracy-gain`` as a share."""
-
-    name: str
-    mask: MaskKind
-    images: int = 1_000
-    steps: int = 1_000
-
-    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """One: complete; rows of the same mask share what it finds."""
-        how = {"--mask": self.mask, "--test": self.images, "--steps": self.steps}
-        return [["complete", RUN, *_words(how)]]
-
-    def is_there(self, run: Path) -> bool:
-        """Whether completion.json is of the run's model and of such a search."""
-        path = self._file(run)
-        if not is_of_model(path, run):
-            return False
-        content = read_json(path)
-        return bool((content["samples"], content["search"]["steps"]) == (self.images, self.steps))
-
-    def read(self, run: Path) -> Measurement:
-        """The value of that name in completion.json."""
-        content = read_json(self._file(run))
-        return Measurement(
-            measure=self.name,
-            value=content["values"][self.name],
-            samples=content["samples"],
-            by=f"test part of {content['data']}, mask {self.mask}, {self.steps:,} steps",
-            others=content["values"],
-        )
-
-    def _file(self, run: Path) -> Path:
-        return run / f"completed-{self.mask}" / "completion.json"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Against(Measure):
     """The sum of GMAM over opponents trained with the same seed, as GMAN's table 1 sums its columns."""
 
@@ -284,11 +228,6 @@ PARZEN = Scored(name="parzen")
 
 def _option(name: str, value: str | None) -> list[str]:
     return [] if value is None else [name, value]
-
-
-def _words(options: Mapping[str, object]) -> list[str]:
-    """Options of a command line with their values."""
-    return [word for name, value in options.items() for word in (name, str(value))]
 
 
 def is_of_model(path: Path, run: Path) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import Above, AtLeast, Below, Claim
-from benchmarks.scoreboard.measures import FEW_KID, KID, OverGrid, Reconstructed
+from benchmarks.scoreboard.measures import FEW_KID, KID, OverGrid
 from benchmarks.scoreboard.row import Protocol, Row
+from benchmarks.scoreboard.searched import Reconstructed
 from benchmarks.scoreboard.stages import RankCorrelation
 from training.recipes.energy import Kind
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import AtLeast, Between, Claim, NotBelow
-from benchmarks.scoreboard.measures import Examined, Filled
+from benchmarks.scoreboard.measures import Examined
 from benchmarks.scoreboard.row import Direction, Protocol, Row
+from benchmarks.scoreboard.searched import Filled
 from benchmarks.scoreboard.turned import Turned
 from training.metrics.completion import MaskKind
 

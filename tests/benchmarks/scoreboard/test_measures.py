@@ -9,17 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.scoreboard.measures import (
-    Against,
-    Collapsed,
-    Examined,
-    Filled,
-    Logged,
-    OverGrid,
-    Reconstructed,
-    Scored,
-    WhereFound,
-)
+from benchmarks.scoreboard.measures import Against, Collapsed, Examined, Logged, OverGrid, Scored, WhereFound
+from benchmarks.scoreboard.searched import Filled, Reconstructed
 from benchmarks.scoreboard.stages import RankCorrelation, StepsTo
 from training.metrics.errors import ScoreError
 
