@@ -8,7 +8,8 @@ from training.data import DataError, load
 from training.files import write_json
 from training.game.step import Batch
 from training.run.context import JobContext
-from training.run.job import EXAMINATION, open_run
+from training.run.directory import EXAMINATION
+from training.run.job import open_run
 
 
 def examine_run(context: JobContext) -> dict[str, float] | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from training.export.sample_grid import picture_of
 from training.export.samplers import output_of
 from training.export.to_onnx import Tracer, export, package_versions
 from training.files import MODEL as MODEL
-from training.files import locked, remove_leftovers
+from training.files import remove_leftovers
 from training.game.batches import Batches
 from training.game.check import check_shapes
 from training.game.loop import Game, play
@@ -29,18 +29,12 @@ from training.report import Progress
 from training.run import checkpoint
 from training.run.choice import choose, require_best, require_kid
 from training.run.collapse import make_evaluator
-from training.run.config import FILE, OLD_FILE, RunConfig, differences, find_config, read_config, write_config
+from training.run.config import RunConfig, find_config, read_config, write_config
 from training.run.context import JobContext
+from training.run.directory import opened, refuse_other_config
 from training.run.keeping import Keeper
 from training.run.ranks import count_ranks, share_config, share_state
 from training.run.variants import model_name, model_of, variant_of
-
-EXAMINATION = "examination.json"
-OF_THE_NETS = (
-    *(FILE, OLD_FILE, MODEL, "model-*.onnx", "checkpoint-*.pt", checkpoint.BEST, "traversal-*.png"),
-    *(EXAMINATION, "scores*.json", "reconstruction.json", "gmam-*.json", "completed-*/completion.json"),
-)
-"""What a run directory holds of its nets and of what was measured of them; the recorder removes what it wrote itself."""
 
 
 def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> bool:
@@ -67,22 +61,6 @@ def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> 
         return True
 
 
-@contextmanager
-def opened(context: JobContext, *, is_fresh: bool) -> Iterator[None]:
-    """Make the run directory and hold its lock; ``is_fresh`` deletes the run that it holds.
-
-    Raises:
-        TrainingError: another process is at work there, or it is a file.
-    """
-    if context.run.exists() and not context.run.is_dir():
-        raise TrainingError(f"--out must name a folder, and {context.run} is a file")
-    context.run.mkdir(parents=True, exist_ok=True)
-    with locked(context.run):
-        if is_fresh:
-            _forget(context.run)
-        yield
-
-
 def begin(
     config: RunConfig, context: JobContext, *, data: DataSet | None = None, together: Sequence[int] = ()
 ) -> tuple[Game, DataSet]:
@@ -99,7 +77,7 @@ def begin(
         DataError: the data set cannot be loaded.
     """
     config = _with_precision(config, context)
-    _refuse_other_config(config, context.run)
+    refuse_other_config(config, context.run)
     remove_leftovers(context.run)
     game, data = set_up(share_config(config, context.ranks), context, data)
     if _restore(game, context):
@@ -296,17 +274,3 @@ def _with_precision(config: RunConfig, context: JobContext) -> RunConfig:
     if find_config(context.run):
         return replace(config, precision=read_config(context.run).precision)
     return replace(config, precision=resolve_precision("auto", config.resolve(), context.device))
-
-
-def _refuse_other_config(config: RunConfig, run: Path) -> None:
-    """A run directory belongs to one configuration, of which only steps and export may change, and to no other program."""
-    if not find_config(run) and (run / MODEL).exists():
-        raise TrainingError(f"{run / MODEL} is of no run: use another --out, or --fresh to replace it")
-    if find_config(run) and (others := differences(read_config(run), config)):
-        raise TrainingError(f"{run} holds another run ({'; '.join(others)}); use another --out, or --fresh to replace it")
-
-
-def _forget(run: Path) -> None:
-    for pattern in OF_THE_NETS:
-        for path in run.glob(pattern):
-            path.unlink()

@@ -19,7 +19,8 @@ from training.report import Progress
 from training.run.collapse import make_evaluator
 from training.run.config import RunConfig
 from training.run.context import JobContext
-from training.run.job import begin, export_game, opened, repeatable
+from training.run.directory import opened
+from training.run.job import begin, export_game, repeatable
 from training.run.keeping import Keeper
 
 GRIDS = 1

@@ -17,7 +17,8 @@ from training.metrics.classifier import classifier_for
 from training.metrics.command import CLASSIFIERS
 from training.metrics.images import laplacian_energy
 from training.run.context import JobContext
-from training.run.job import EXAMINATION, open_run, unseen
+from training.run.directory import EXAMINATION
+from training.run.job import open_run, unseen
 
 BATCH = 500
 

@@ -27,8 +27,9 @@ from training.nets.mlp import Discriminator
 from training.recipes import CATALOGUE
 from training.report.journal import read_rows
 from training.run.config import RunConfig
+from training.run.directory import EXAMINATION
 from training.run.examine import examine_run
-from training.run.job import EXAMINATION, train
+from training.run.job import train
 
 
 def game_of(recipe: Recipe) -> Game:

@@ -1,0 +1,54 @@
+"""The run directory of a training job: one process at a time, one configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from training.errors import TrainingError
+from training.files import MODEL, locked
+from training.run import checkpoint
+from training.run.config import FILE, OLD_FILE, RunConfig, differences, find_config, read_config
+from training.run.context import JobContext
+
+EXAMINATION = "examination.json"
+OF_THE_NETS = (
+    *(FILE, OLD_FILE, MODEL, "model-*.onnx", "checkpoint-*.pt", checkpoint.BEST, "traversal-*.png"),
+    *(EXAMINATION, "scores*.json", "reconstruction.json", "gmam-*.json", "completed-*/completion.json"),
+)
+"""What a run directory holds of its nets and of what was measured of them; the recorder removes what it wrote itself."""
+
+
+@contextmanager
+def opened(context: JobContext, *, is_fresh: bool) -> Iterator[None]:
+    """Make the run directory and hold its lock; ``is_fresh`` deletes the run that it holds.
+
+    Raises:
+        TrainingError: another process is at work there, or it is a file.
+    """
+    if context.run.exists() and not context.run.is_dir():
+        raise TrainingError(f"--out must name a folder, and {context.run} is a file")
+    context.run.mkdir(parents=True, exist_ok=True)
+    with locked(context.run):
+        if is_fresh:
+            _forget(context.run)
+        yield
+
+
+def refuse_other_config(config: RunConfig, run: Path) -> None:
+    """Refuse a run of another configuration, of which only steps and export may change, and a model of another program.
+
+    Raises:
+        TrainingError: it holds a run of another configuration, or a model of no run.
+    """
+    if not find_config(run) and (run / MODEL).exists():
+        raise TrainingError(f"{run / MODEL} is of no run: use another --out, or --fresh to replace it")
+    if find_config(run) and (others := differences(read_config(run), config)):
+        raise TrainingError(f"{run} holds another run ({'; '.join(others)}); use another --out, or --fresh to replace it")
+
+
+def _forget(run: Path) -> None:
+    for pattern in OF_THE_NETS:
+        for path in run.glob(pattern):
+            path.unlink()
