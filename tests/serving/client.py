@@ -113,6 +113,11 @@ def fetch(service: Service, query: str, request_headers: RequestHeaders | None =
     return service.portal.run(generate(service, query, request_headers or RequestHeaders(), digits))
 
 
+def measured(service: Service, name: str, **labels: str) -> float:
+    """The value of a metric with these labels; 0 where nothing was counted under them yet."""
+    return service.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
 def wait_for_depth(metrics: Metrics, depth: int) -> None:
     """Return when this number of rows waits."""
     pause = threading.Event()

@@ -17,7 +17,7 @@ from serving.generation.service import answer
 from serving.http.asgi import until_disconnected
 from serving.model.load import Model
 from serving.observability.timings import Timings
-from tests.serving.client import fetch, on_a_loop
+from tests.serving.client import fetch, measured, on_a_loop
 from tests.serving.sessions import BreakableSession, HeldSession
 
 
@@ -26,10 +26,6 @@ def held(make_service: Callable[..., Service], models: dict[str, Model]) -> tupl
     """A service of one model that keeps answers, and its session."""
     session = HeldSession(models["grey"].session)
     return make_service({"grey": replace(models["grey"], session=session)}, cache_bytes=2**20), session
-
-
-def count(service: Service, name: str, **labels: str) -> float:
-    return service.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 async def begun(session: HeldSession) -> None:
@@ -44,8 +40,8 @@ def test_a_kept_answer_runs_no_inference_and_is_the_same(held: tuple[Service, He
     assert (first.cache, again.cache, len(session.fed)) == ("miss", "hit", 1)
     assert (first.body, first.headers) == (again.body, again.headers)
     assert {fetch(service, query).cache for query in ("seed=43", "seed=42&scale=2", "seed=42&n=2")} == {"miss"}
-    assert [count(service, "gan_cache_requests_total", result=result) for result in ("hit", "miss")] == [1, 4]
-    assert count(service, "gan_cache_bytes") > len(first.body)
+    assert [measured(service, "gan_cache_requests_total", result=result) for result in ("hit", "miss")] == [1, 4]
+    assert measured(service, "gan_cache_bytes") > len(first.body)
 
 
 def test_a_random_seed_is_never_kept(held: tuple[Service, HeldSession]) -> None:
@@ -53,7 +49,7 @@ def test_a_random_seed_is_never_kept(held: tuple[Service, HeldSession]) -> None:
     service, session = held
     session.let.set()
     assert {fetch(service, "").cache for _ in range(3)} == {"miss"}
-    assert count(service, "gan_cache_bytes") == 0
+    assert measured(service, "gan_cache_bytes") == 0
 
 
 def test_equal_requests_in_flight_are_one_inference(held: tuple[Service, HeldSession]) -> None:
@@ -87,8 +83,8 @@ def test_a_deadline_ends_the_wait_and_not_the_batch_that_runs(held: tuple[Servic
 
     service.portal.run(play())
     assert len(session.fed) == 1
-    assert count(service, "gan_rejected_total", reason="deadline_exceeded") == 1
-    assert count(service, "gan_queue_depth") == 0
+    assert measured(service, "gan_rejected_total", reason="deadline_exceeded") == 1
+    assert measured(service, "gan_queue_depth") == 0
 
 
 def test_the_services_own_deadline_is_the_longest(make_service: Callable[..., Service], models: dict[str, Model]) -> None:
@@ -128,7 +124,7 @@ def test_a_client_that_leaves_takes_its_work_along(held: tuple[Service, HeldSess
         staying = asyncio.create_task(generate(service, "seed=3", RequestHeaders()))
         results = await asyncio.gather(*leaving, return_exceptions=True)
         assert [type(result) for result in results] == [ClientDisconnected] * 3
-        assert count(service, "gan_queue_depth") == 1
+        assert measured(service, "gan_queue_depth") == 1
         session.let.set()
         assert (await first).status == (await staying).status == 200
 

@@ -22,7 +22,7 @@ from serving.generation.interpolate import arithmetic, mix, walk
 from serving.http.asgi import ASGIApp
 from serving.latents.interpolation import between, frame_positions
 from serving.model.load import Model
-from tests.serving.client import ask, service_of
+from tests.serving.client import ask, measured, service_of
 from tests.serving.corpus import BAD, Case
 from tests.serving.sessions import CountingSession
 
@@ -140,9 +140,9 @@ def test_a_walk_is_the_same_in_any_company(make_service: Callable[..., Service])
         return await asyncio.gather(*(make(service, query, RequestHeaders()) for make, query in asked))
 
     alone = [get(make, service, query).body for make, query in asked]
-    batches = service.metrics.registry.get_sample_value("gan_batch_size_count") or 0
+    batches = measured(service, "gan_batch_size_count")
     assert [reply.body for reply in service.portal.run(together())] == alone
-    assert (service.metrics.registry.get_sample_value("gan_batch_size_count") or 0) - batches < len(asked)
+    assert measured(service, "gan_batch_size_count") - batches < len(asked)
 
 
 @pytest.mark.parametrize("name", ["webp", "apng", "gif"])
@@ -235,12 +235,12 @@ def test_with_and_without_the_lane_the_answer_is_the_same(app: ASGIApp, flask_on
 
 def test_requests_are_counted_under_their_route(app: ASGIApp) -> None:
     """A walk counts as ``/walk``, its encoding under the format's name."""
-    registry = service_of(app).metrics.registry
+    service = service_of(app)
     labels = {"route": "/walk", "method": "GET", "code": "200"}
-    before = registry.get_sample_value("gan_http_requests_total", labels) or 0
+    before = measured(service, "gan_http_requests_total", **labels)
     ask(app, "from=11&to=12&frames=2&format=apng", path="/walk")
-    assert registry.get_sample_value("gan_http_requests_total", labels) == before + 1
-    assert registry.get_sample_value("gan_encode_duration_seconds_count", {"format": "apng"})
+    assert measured(service, "gan_http_requests_total", **labels) == before + 1
+    assert measured(service, "gan_encode_duration_seconds_count", format="apng")
 
 
 def test_a_latent_may_be_called_like_a_parameter(make_service: Callable[..., Service], models: dict[str, Model]) -> None:

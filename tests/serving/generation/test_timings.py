@@ -17,7 +17,7 @@ from serving.http.asgi import ASGIApp
 from serving.observability.timings import Batch, Run, Timings
 from serving.openapi.document import SERVER_TIMING
 from serving.settings import Settings
-from tests.serving.client import ask, fetch, service_of
+from tests.serving.client import ask, fetch, measured, service_of
 
 ASKED = [("/generate", "seed=1"), ("/walk", "from=1&to=2&frames=3"), ("/mix", "a=1&b=2")]
 
@@ -112,10 +112,6 @@ def test_a_replys_headers_are_those_of_what_is_answered(make_service: Callable[.
     assert "Server-Timing" not in dict(reply.headers)
 
 
-def durations(app: ASGIApp, **labels: str) -> float:
-    return service_of(app).metrics.registry.get_sample_value("gan_http_request_duration_seconds_count", labels) or 0.0
-
-
 @pytest.mark.parametrize(
     ("path", "query", "labels"),
     [
@@ -128,6 +124,7 @@ def durations(app: ASGIApp, **labels: str) -> float:
 )
 def test_durations_are_told_by_model(both: list[ASGIApp], path: str, query: str, labels: dict[str, str]) -> None:
     """The histogram's label is the name of the served model that an answer is from, and empty where it is from none."""
-    before = durations(both[0], **labels)
+    service, name = service_of(both[0]), "gan_http_request_duration_seconds_count"
+    before = measured(service, name, **labels)
     ask(both[0], query, path=path)
-    assert durations(both[0], **labels) == before + 1
+    assert measured(service, name, **labels) == before + 1

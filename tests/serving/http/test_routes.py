@@ -19,7 +19,7 @@ from serving.http.routes import ROUTES
 from serving.model.load import Model
 from serving.openapi.document import split_route
 from serving.settings import Settings
-from tests.serving.client import ask, service_of
+from tests.serving.client import ask, measured, service_of
 
 
 def test_the_routes_are_those_of_the_table(app: ASGIApp) -> None:
@@ -64,7 +64,7 @@ def test_a_running_service_is_alive_and_ready(app: ASGIApp, path: str) -> None:
 def test_metrics_say_that_the_service_stops_without_a_probe(settings: Settings) -> None:
     """While it drains, ``gan_ready`` is 0 also where nothing asks ``/readyz``."""
     app = create_app(settings, is_draining=lambda: True, log=lambda event, **facts: None)
-    assert value(service_of(app), "gan_ready") == 1
+    assert measured(service_of(app), "gan_ready") == 1
     assert b"gan_ready 0.0" in ask(app, path="/metrics").body
 
 
@@ -83,10 +83,6 @@ def test_every_response_has_cache_control(app: ASGIApp, path: str) -> None:
         tag = {"If-None-Match": answer.headers["ETag"]}
         kept = ask(app, QUERIES.get(path, ""), path=path, headers=tag)
         assert (kept.status, kept.body, kept.headers["ETag"]) == (304, b"", answer.headers["ETag"])
-
-
-def value(service: Service, name: str, **labels: str) -> float:
-    return service.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 @pytest.mark.parametrize("path", [*(route for route in ROUTES if not {"<", " "} & set(route)), "/nowhere", "/models/nothing"])
@@ -132,18 +128,18 @@ def test_answers_are_counted_by_route_method_and_code(app: ASGIApp) -> None:
         ("", "CANARY", "/generate", {"route": "none", "method": "other", "code": "405"}),
     ]
     for query, method, path, labels in counted:
-        before = value(service, "gan_http_requests_total", **labels)
+        before = measured(service, "gan_http_requests_total", **labels)
         ask(app, query, method, path)
-        assert value(service, "gan_http_requests_total", **labels) == before + 1
+        assert measured(service, "gan_http_requests_total", **labels) == before + 1
 
 
 def test_a_304_has_its_own_label(app: ASGIApp) -> None:
     """A 304 is counted as ``not_modified`` in the histogram of durations."""
     service = service_of(app)
     labels = {"route": "/generate", "cache": "not_modified", "model": "conditional"}
-    before = value(service, "gan_http_request_duration_seconds_count", **labels)
+    before = measured(service, "gan_http_request_duration_seconds_count", **labels)
     ask(app, "seed=1", headers={"If-None-Match": ask(app, "seed=1").headers["ETag"]})
-    assert value(service, "gan_http_request_duration_seconds_count", **labels) == before + 1
+    assert measured(service, "gan_http_request_duration_seconds_count", **labels) == before + 1
 
 
 def test_metric_names_are_stable(app: ASGIApp) -> None:
