@@ -28,6 +28,7 @@ from tests.deploy.traffic import asking, slowly, too_much, trickle
 from tests.harness.processes import free_port
 from tests.harness.service import Server, running
 from tests.serving import tiny_onnx
+from tests.serving.reloading import replace_file
 
 pytestmark = [
     pytest.mark.process,
@@ -138,13 +139,6 @@ def models(folder: Path) -> Path:
     for place, make in enumerate(makers):
         (folder / f"{place}-{make.__name__}.onnx").write_bytes(make())
     return folder
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Rename a whole file into place."""
-    partial = path.with_name("partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def hang(run: Path) -> None:
