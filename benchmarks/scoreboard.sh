@@ -4,6 +4,7 @@
 #     DATA_ROOT=data benchmarks/scoreboard.sh                      # all of them
 #     DATA_ROOT=data benchmarks/scoreboard.sh toy1d ring8          # these rows
 #     DATA_ROOT=data benchmarks/scoreboard.sh --background --seeds 1
+#     DATA_ROOT=data benchmarks/scoreboard.sh --workers 10         # seeds at a time, on a GPU with MPS (docs/SCALING.md)
 #
 # What is stored is left out, what was interrupted goes on from its checkpoint; SIGTERM or Ctrl-C ends it at any time. On a GPU
 # rows run in full, on the CPU scaled down where a row says how (--scale full|scaled decides otherwise). --background goes on after

@@ -12,12 +12,13 @@ from typing import Literal
 import tyro
 from rich.console import Console
 
-from benchmarks.scoreboard.jobs import Stopped, Workspace, jobs_of, run_jobs
+from benchmarks.scoreboard.jobs import jobs_of, run_jobs
 from benchmarks.scoreboard.page import make_page
 from benchmarks.scoreboard.results import RESULTS
 from benchmarks.scoreboard.row import Row
 from benchmarks.scoreboard.rows import ROWS
 from benchmarks.scoreboard.systems import make_systems
+from benchmarks.scoreboard.workspace import Stopped, Workspace
 from training.errors import TrainingError
 from training.files import locked, write_whole
 from training.run.launch import Device, device_of
@@ -46,6 +47,8 @@ class Scoreboard:
     """Where rows are played."""
     device: Device = "auto"
     """auto takes CUDA where there is a GPU."""
+    workers: int = 1
+    """Seeds at a time, each in programs of its own. On a GPU start NVIDIA's MPS first: docs/SCALING.md."""
 
     def __call__(self, console: Console) -> int:
 
@@ -56,7 +59,17 @@ class Scoreboard:
             return 0
         say = partial(console.print, markup=False, highlight=False)
         has_cuda = device_of(self.device).type == "cuda"
-        workspace = Workspace(docs=self.docs, runs=self.runs, root=Path.cwd(), device=self.device, has_cuda=has_cuda, say=say)
+        if self.workers < 1:
+            raise TrainingError(f"--workers must be at least 1, got {self.workers}")
+        workspace = Workspace(
+            docs=self.docs,
+            runs=self.runs,
+            root=Path.cwd(),
+            device=self.device,
+            has_cuda=has_cuda,
+            say=say,
+            workers=self.workers,
+        )
         return run_rows(ROWS, self.rows, workspace, scale=self.scale, seeds=self.seeds)
 
 

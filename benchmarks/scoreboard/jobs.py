@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,78 +14,15 @@ from benchmarks.scoreboard.machine import describe_commit, describe_machine
 from benchmarks.scoreboard.measures import RUN, SCORES, STAGES
 from benchmarks.scoreboard.results import RESULTS, Result, Scale, load_results, store_result
 from benchmarks.scoreboard.row import Protocol, Row
-from training.__main__ import main
+from benchmarks.scoreboard.workspace import TRAINING, Workspace
 from training.errors import TrainingError
 from training.files import write_json
 from training.recipes import CATALOGUE
 from training.report.journal import read_rows
 from training.run.job import MODEL
 
-TRAINING = ("-m", "training")
 BY_NETS = ("gmam", "reconstruct", "complete")
 """Commands that run nets and take `--device`."""
-
-
-class Stopped(Exception):
-    """The user asked to stop; finished results are kept."""
-
-
-@dataclass(kw_only=True)
-class Workspace:
-    """Where rows run and where their results go."""
-
-    docs: Path
-    runs: Path
-    root: Path
-    """The repository, from which programs are started."""
-    has_cuda: bool
-    say: Callable[[str], None]
-    device: str = "auto"
-    stop: int = 0
-    """The signal that asked for an end, or 0."""
-    _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    def run(self, arguments: Sequence[str]) -> None:
-        """Python with these arguments, its output to ours.
-
-        Raises:
-            Stopped: an end was asked for; TrainingError: the program failed.
-        """
-        if self.stop:
-            raise Stopped
-        self._child = subprocess.Popen([sys.executable, *arguments], cwd=self.root)
-        code = self._child.wait()
-        self._child = None
-        if self.stop:
-            raise Stopped
-        if code:
-            raise TrainingError(f"python {' '.join(arguments)} ended with exit code {code}")
-
-    def run_here(self, arguments: Sequence[str]) -> None:
-        """``python -m training`` with these arguments in this process.
-
-        Raises:
-            Stopped, TrainingError: as ``run``.
-        """
-        if self.stop:
-            raise Stopped
-        if code := main([*arguments]):
-            raise TrainingError(f"python -m training {' '.join(arguments)} ended with exit code {code}")
-
-    @contextmanager
-    def stoppable(self) -> Iterator[None]:
-        """SIGTERM and SIGINT reach the program that runs, which then saves a checkpoint; no other is started."""
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _stop(self, number: int, frame: object) -> None:
-        self.stop = number
-        if self._child is not None:
-            self._child.send_signal(signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -125,7 +60,7 @@ def run_jobs(jobs: Sequence[Job], workspace: Workspace, *, seeds: int | None = N
 
     Args:
         jobs: in the order in which they run.
-        workspace: where.
+        workspace: where, and by how many threads.
         seeds: how many seeds a row; None is the row's own number.
 
     Returns:
@@ -134,28 +69,66 @@ def run_jobs(jobs: Sequence[Job], workspace: Workspace, *, seeds: int | None = N
     Raises:
         Stopped: an end was asked for.
     """
-    failures = []
+    failures: dict[tuple[str, Scale], str] = {}
+    storing = threading.Lock()
+
+    def play(parts: Sequence[tuple[Job, int]]) -> None:
+        for job, seed in parts:
+            name = f"{job.row.name} ({job.scale}), seed {seed}"
+            if (job.row.name, job.scale) in failures:
+                continue
+            workspace.say(name)
+            try:
+                result = _measured(job.protocol, seed, workspace)
+            except TrainingError as error:
+                workspace.say(failures.setdefault((job.row.name, job.scale), f"{name}: {error}"))
+                continue
+            with storing:
+                store_result(workspace.docs / RESULTS, job.row.name, job.scale, result)
+            value = "none" if result.value is None else f"{result.value:.4g}"
+            workspace.say(f"{name}: {result.measure} {value}")
+
+    groups = _apart(_missing(jobs, workspace, seeds), workspace)
+    if workspace.workers == 1:
+        for group in groups:
+            play(group)
+    else:
+        with ThreadPoolExecutor(workspace.workers) as threads:
+            for played in [threads.submit(play, group) for group in groups]:
+                played.result()
+    return list(failures.values())
+
+
+def _missing(jobs: Sequence[Job], workspace: Workspace, seeds: int | None) -> list[tuple[Job, int]]:
+    """The seeds that have no result yet, of rows whose recipes exist."""
+    found = []
     for job in jobs:
-        missing = missing_recipes(job.protocol)
-        if missing:
+        if missing := missing_recipes(job.protocol):
             workspace.say(f"{job.row.name}: no recipe yet: {', '.join(missing)}")
             continue
         stored = load_results(workspace.docs / RESULTS, job.row.name, job.scale)
         done = {result.seed for result in stored if result.command == spell(job.protocol, result.seed)}
-        for seed in seeds_of(job.protocol)[:seeds]:
-            if seed in done:
-                continue
-            workspace.say(f"{job.row.name} ({job.scale}), seed {seed}")
-            try:
-                result = _measured(job.protocol, seed, workspace)
-            except TrainingError as error:
-                failures.append(f"{job.row.name} ({job.scale}), seed {seed}: {error}")
-                workspace.say(failures[-1])
-                break
-            store_result(workspace.docs / RESULTS, job.row.name, job.scale, result)
-            value = "none" if result.value is None else f"{result.value:.4g}"
-            workspace.say(f"{job.row.name} ({job.scale}), seed {seed}: {result.measure} {value}")
-    return failures
+        found += [(job, seed) for seed in seeds_of(job.protocol)[:seeds] if seed not in done]
+    return found
+
+
+def _apart(parts: Sequence[tuple[Job, int]], workspace: Workspace) -> list[list[tuple[Job, int]]]:
+    """Groups that share no run directory, in the order of their first parts; each is run by one thread."""
+    groups: list[tuple[set[Path], list[tuple[Job, int]]]] = []
+    for job, seed in parts:
+        protocol = job.protocol
+        runs = {_run_of(protocol, recipe, seed, workspace) for recipe in (protocol.recipe, *protocol.measure.opponents)}
+        if protocol.are_together:
+            runs |= {_run_of(protocol, protocol.recipe, other, workspace) for other in seeds_of(protocol)}
+        sharing = [group for group in groups if group[0] & runs]
+        if not sharing:
+            groups.append((runs, [(job, seed)]))
+            continue
+        first, *others = sharing
+        first[0].update(runs, *(group[0] for group in others))
+        first[1].extend([*(part for group in others for part in group[1]), (job, seed)])
+        groups = [group for group in groups if group not in others]
+    return [group for _, group in groups]
 
 
 def spell(protocol: Protocol, seed: int) -> str:

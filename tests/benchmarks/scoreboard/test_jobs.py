@@ -16,12 +16,13 @@ import pytest
 import torch
 
 from benchmarks.scoreboard.__main__ import is_current, run_rows
-from benchmarks.scoreboard.jobs import TRAINING, Stopped, Workspace, jobs_of, spell
+from benchmarks.scoreboard.jobs import jobs_of, spell
 from benchmarks.scoreboard.measures import Against, Scored
 from benchmarks.scoreboard.results import RESULTS, load_results
 from benchmarks.scoreboard.row import Protocol
 from benchmarks.scoreboard.rows import ROWS
 from benchmarks.scoreboard.stages import RankCorrelation
+from benchmarks.scoreboard.workspace import TRAINING, Stopped, Workspace
 from tests.benchmarks.scoreboard.test_page import ROW
 from tests.repository.files import ROOT
 from training.__main__ import main
@@ -137,6 +138,28 @@ def test_a_row_that_fails_is_told_and_the_others_run(tmp_path: Path) -> None:
     assert load_results(tmp_path / RESULTS, "wrong", "full") == []
 
 
+@pytest.mark.process
+@pytest.mark.slow
+def test_several_workers_play_seeds_at_a_time(tmp_path: Path) -> None:
+    """Each result is that of one worker; rows of one training share its run, and a row that fails leaves the others alone."""
+    minibatch = replace(TINY, name="minibatch", full=replace(TINY.full, recipe="toy1d_minibatch"))
+    spread = replace(TINY, name="spread", full=replace(TINY.full, measure=Scored(name="sd", samples=50)))
+    wrong = replace(TINY, name="wrong", full=replace(TINY.full, measure=Scored(name="kid", samples=50), steps=3))
+    rows = [TINY, minibatch, spread, wrong]
+    said: list[str] = []
+    workspace = replace(workspace_in(tmp_path, said, Workspace), workers=3)
+    assert run_rows(rows, [], workspace, scale="full", seeds=None) == 1
+    assert sum("has no measure 'kid'" in text for text in said) == 2  # when it failed, and at the end
+    assert {path.name for path in (tmp_path / "runs").glob("toy*")} == {
+        "toy1d-4-seed0",
+        "toy1d_minibatch-4-seed0",
+        "toy1d-3-seed0",
+    }
+    (tiny,), (other,), (wide,) = (load_results(tmp_path / RESULTS, name, "full") for name in ("tiny", "minibatch", "spread"))
+    assert wide.others["w1"] == tiny.value != other.value
+    assert load_results(tmp_path / RESULTS, "wrong", "full") == []
+
+
 def test_a_row_of_many_games_runs_its_own_program() -> None:
     """The program plays and scores; it exists, and takes what it is given."""
     protocol = next(row.scaled for row in ROWS if row.name == "ebgan_grid")
@@ -178,13 +201,14 @@ def test_a_stop_ends_before_the_next_program(tmp_path: Path) -> None:
 @pytest.mark.process
 @pytest.mark.slow
 def test_the_script_stops_cleanly_and_only_one_runs(tmp_path: Path) -> None:
-    """A second call while one runs is refused; SIGTERM ends the first with a checkpoint to go on from and no result."""
+    """A second call while one runs is refused; SIGTERM ends the first with checkpoints to go on from and no result."""
     script = [str(ROOT / "benchmarks" / "scoreboard.sh"), "parabola", "--docs", str(tmp_path), "--runs", str(tmp_path / "runs")]
+    script += ["--workers", "2"]
     environ = {**os.environ, "PYTHON": sys.executable}
     first = subprocess.Popen(script, env=environ, stdout=subprocess.DEVNULL)
-    stats = tmp_path / "runs" / "parabola-seed0" / "stats.jsonl"
+    both = [tmp_path / "runs" / f"parabola-seed{seed}" / "stats.jsonl" for seed in (0, 1)]
     try:
-        while not read_rows(stats):
+        while not all(read_rows(stats) for stats in both):
             assert first.poll() is None
             time.sleep(0.1)
         second = subprocess.run(script, env=environ, capture_output=True, text=True, check=False)
@@ -193,5 +217,6 @@ def test_the_script_stops_cleanly_and_only_one_runs(tmp_path: Path) -> None:
         assert first.wait(120) == 128 + signal.SIGTERM
     finally:
         first.kill()
-    assert list(stats.parent.glob("checkpoint-*.pt"))
+    assert all(list(stats.parent.glob("checkpoint-*.pt")) for stats in both)
+    assert not (tmp_path / "runs" / "parabola-seed2").exists()
     assert not (tmp_path / RESULTS).exists()
