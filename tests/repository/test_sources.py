@@ -18,6 +18,10 @@ MACHINE_PATHS = re.compile("|".join(f"(?<![A-Za-z0-9_.])/{place}/(?!me/)[A-Za-z0
 FORBIDDEN_MODULES = {"pickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "torchvision"}
 FORBIDDEN_CALLS = {"eval", "exec", "yaml.load", "yaml.unsafe_load", "torch.export.load", "torch.jit.load", "torch.hub.load"}
 
+MOST_LINES = 300
+TABLES = {"serving/errors.py"}
+"""Longer files that are nothing but rows."""
+
 
 def test_no_file_names_a_place_on_somebodys_machine() -> None:
     """No path into a home or a workplace, but for an example called me: true on one machine, a riddle on others."""
@@ -32,6 +36,12 @@ def test_git_ignores_no_source() -> None:
     names = "\0".join(name_of(path) for path in python_files(*CODE, "tests"))
     command = ["git", "-C", str(ROOT), "check-ignore", "--no-index", "-z", "--stdin"]
     assert subprocess.run(command, input=names, capture_output=True, text=True).stdout.split("\0")[:-1] == []
+
+
+def test_no_file_is_too_long_to_be_read_at_once() -> None:
+    """At most 300 lines of Python a file; a table of classes may be longer."""
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in python_files(*CODE, "gan_serve", "tests")}
+    assert {name for name, lines in lengths.items() if lines > MOST_LINES} <= TABLES
 
 
 @pytest.mark.parametrize("path", python_files(*CODE), ids=name_of)
