@@ -10,6 +10,7 @@ from training.interrupts import quiet_interrupts
 if __name__ == "__main__":
     quiet_interrupts()  # before torch is imported, which takes seconds
 
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +26,7 @@ from training.data import CATALOGUE as DATA
 from training.data import DataError, absolute
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.model_card import ExportCard
-from training.files import model_file
+from training.files import model_file, write_whole
 from training.game.recipe import Choice
 from training.recipes import CATALOGUE, DEFAULT
 from training.recipes.page import fill
@@ -215,7 +216,11 @@ class List:
 
     def __call__(self, console: Console) -> int:
         if self.markdown:
-            self.markdown.write_text(fill(self.markdown.read_text()))
+            try:
+                page = fill(self.markdown.read_text())
+            except UnicodeDecodeError:
+                raise TrainingError(f"--markdown must name a page of text, got {self.markdown}") from None
+            write_whole(self.markdown, page.encode())
             return 0
         table = Table(Column("recipe", style="bold", no_wrap=True), "what it is", box=None, pad_edge=False)
         for recipe in CATALOGUE.values():
@@ -236,6 +241,16 @@ class List:
 
 def main(arguments: list[str], prog: str = "python -m training") -> int:
     """Run the command line; returns the exit code, as listed in ``training.errors``."""
+    with (  # where the caller has closed an output, Python has none
+        open(os.devnull, "w") as nowhere,
+        redirect_stdout(sys.stdout or nowhere),
+        redirect_stderr(sys.stderr or nowhere),
+    ):
+        return _run(arguments, prog)
+
+
+def _run(arguments: list[str], prog: str) -> int:
+    """Run the command line and print what went wrong."""
     console = Console(width=None if sys.stdout.isatty() else 132, emoji=False)
     command = tyro.extras.subcommand_cli_from_dict(
         {

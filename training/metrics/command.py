@@ -64,6 +64,8 @@ def run_score(
     """
     if samples is not None and samples < 2:  # before a classifier is trained for minutes
         raise ScoreError(f"samples must be at least 2, got {samples}")
+    if nearest is not None and nearest < 1:
+        raise ScoreError(f"nearest must be at least 1, got {nearest}")
     card = sample_model(model, 1).card
     size = card.output.height if isinstance(card.output, Image) else None
     name = data or _reference(card, environ)

@@ -52,6 +52,11 @@ class Gmam:
     """Device; auto is CUDA where there is a GPU."""
 
     def __call__(self, console: Console) -> int:
+        if self.samples < 1:
+            raise TrainingError(f"--samples must be at least 1, got {self.samples}")
+        for name in ("first_lambda", "second_lambda"):
+            if (value := getattr(self, name)) is not None and not value >= 0:  # not a number either
+                raise TrainingError(f"--{name.replace('_', '-')} must be 0 or more, got {value:g}")
         context = JobContext(run=self.second, device=device_of(self.device), environ=os.environ, console=console)
         run_gmam(self.first, context, samples=self.samples, weights=Weights(first=self.first_lambda, second=self.second_lambda))
         return 0

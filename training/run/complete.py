@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -88,10 +89,11 @@ class Complete:
         if bool(self.pictures) == bool(self.test):
             raise TrainingError("complete needs pictures, or --test with a number of test images, and not both")
         for name in ("steps", "rate", "starts"):
-            if (value := getattr(self, name)) is not None and value <= 0:
-                raise TrainingError(f"--{name} must be above 0, got {value:g}")
-        if self.test < 0 or self.weight < 0:
-            raise TrainingError("--test and --weight must not be negative")
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
+                raise TrainingError(f"--{name} must be above 0 and finite, got {value:g}")
+        for name in ("test", "weight"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise TrainingError(f"--{name} must be 0 or more and finite, got {value:g}")
         folder = self.model if self.model.is_dir() else self.model.parent
         out = self.out or folder / f"completed-{self.mask}"
         if any(path.resolve() == (out / f"{path.stem}.png").resolve() for path in self.pictures):

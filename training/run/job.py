@@ -29,7 +29,7 @@ from training.report import Progress
 from training.run import checkpoint
 from training.run.choice import choose, require_best, require_kid
 from training.run.collapse import make_evaluator
-from training.run.config import RunConfig, find_config, read_config, write_config
+from training.run.config import FILE, RunConfig, find_config, read_config, write_config
 from training.run.context import JobContext
 from training.run.directory import opened, refuse_other_config
 from training.run.keeping import Keeper
@@ -187,7 +187,8 @@ def _restore(game: Game, context: JobContext) -> bool:
     except (RuntimeError, KeyError, ValueError) as error:
         if is_out_of_memory(error):
             raise OutOfMemory(error) from None
-        raise TrainingError(f"the checkpoint in {context.run} is of other nets: {error}") from None
+        why = (str(error).splitlines()[1:2] or [str(error)])[0].strip()  # torch's first line says only that there were errors
+        raise TrainingError(f"the checkpoint in {context.run} is of other nets than its {FILE}: {why[:300]}") from None
     if game.step > game.recipe.steps:
         raise TrainingError(
             f"{context.run} is at step {game.step} already, past {game.recipe.steps}; use train with --fresh to start over"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import sys
 from pathlib import Path
 
 import onnx
@@ -138,3 +139,30 @@ def test_a_score_of_no_samples_is_one_sentence(samples: str, capsys: pytest.Capt
     """It is refused before anything is loaded; 0 is not taken for the default."""
     assert command.main(["score", "nowhere.onnx", "--samples", samples]) == 2
     assert f"error: samples must be at least 2, got {samples}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["score", "x.onnx", "--nearest", "-3"], "nearest must be at least 1, got -3"),
+        (["gmam", "one", "two", "--samples", "0"], "--samples must be at least 1, got 0"),
+        (["gmam", "one", "two", "--first-lambda", "nan"], "--first-lambda must be 0 or more, got nan"),
+        (["list", "--markdown", "picture"], "--markdown must name a page of text, got picture"),
+    ],
+    ids=["nearest", "samples", "lambda", "page"],
+)
+def test_a_wrong_value_is_one_sentence(
+    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is loaded or written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "picture").write_bytes(b"\x89PNG")
+    assert command.main(words) == 2
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["picture"]
+
+
+def test_a_closed_output_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``>&-`` leaves Python without stdout; the command does its work and prints nothing."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert command.main(["list"]) == 0

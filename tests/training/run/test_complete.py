@@ -93,7 +93,9 @@ def test_a_search_is_not_repeated_nor_taken_for_another(run: Path, capsys: pytes
     [
         ([], "complete needs pictures, or --test"),
         (["x.png", "--test", "3"], "complete needs pictures, or --test"),
-        (["--test", "3", "--steps", "0"], "--steps must be above 0, got 0"),
+        (["--test", "3", "--steps", "0"], "--steps must be above 0 and finite, got 0"),
+        (["--test", "3", "--rate", "nan"], "--rate must be above 0 and finite, got nan"),
+        (["--test", "3", "--weight", "nan"], "--weight must be 0 or more and finite, got nan"),
         (["a/x.png", "--out", "a"], "--out a holds the pictures themselves"),
         (["nothing.png"], "nothing.png cannot be read (No such file or directory)"),
     ],
