@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from contract import Card, CardError, Image, check_names
+from contract import Card, CardError, Categorical, Image, check_names
 from training.adopt.graph import adopt_graph
 from training.adopt.inputs import Input, latents_of, parse_inputs
 from training.adopt.module import export_net, sampler_of_net
@@ -99,6 +99,11 @@ class Adopt:
             versions=package_versions(),
             runtime="",
         )
+        label = card.latents.get("y")
+        values = label.classes if isinstance(label, Categorical) else 0
+        if self.classes and len(self.classes) != values:
+            right = f"the {values} values of the latent y" if values else "the values of a latent y, which is not declared"
+            raise AdoptError(f"--classes must name {right}, got {len(self.classes)}")
         try:
             check_names(card)
         except CardError as error:

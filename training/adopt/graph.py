@@ -19,7 +19,7 @@ from training.adopt.names import nodes_of
 from training.adopt.pictures import Format, check_varied
 from training.adopt.rewire import append_rounding, dimensions, feed, make_batch_dynamic
 from training.errors import AdoptError, first_line
-from training.export.runtime import open_session
+from training.export.runtime import mistake_of, open_session, quietly
 from training.export.to_onnx import OPSET, strip_model
 
 RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
@@ -44,12 +44,14 @@ def adopt_graph(path: Path, inputs: Sequence[Input], form: Format) -> tuple[onnx
     bound, rows = _bind(model.graph, inputs)
     _check_noise(model.graph, bound)
     reference = model.SerializeToString() if all(one.name in rows for one in inputs) else None
+    batches = [axis for name in rows.values() for axis in dimensions(model.graph, name)[:1]]
+    fixed = max((axis for axis in batches if isinstance(axis, int)), default=1)
     for one in inputs:
         feed(model.graph, one, bound[one.name])
     output = model.graph.output[0].name
     del model.graph.output[1:]
     probes = draw_probes(inputs)
-    alone = _run_rows(model, probes, [slice(i, i + 1) for i in range(len(next(iter(probes.values()))))])
+    alone = _run_alone(model, probes, fixed)
     image = form.image(alone)
     append_rounding(model.graph, output, form, image)
     pictures = rounded(form.levels(alone))
@@ -155,6 +157,23 @@ def label(node: onnx.NodeProto) -> str:
     return f"{node.name or node.output[0]} ({node.op_type})"
 
 
+def _run_alone(model: onnx.ModelProto, probes: Mapping[str, NDArray[Any]], fixed: int) -> NDArray[Any]:
+    """The graph's first output for each row alone; ``fixed`` is the number of rows that the file declares.
+
+    Raises:
+        AdoptError: it does not run with one row, or its output is not of numbers.
+    """
+    try:
+        alone = _run_rows(model, probes, [slice(i, i + 1) for i in range(len(next(iter(probes.values()))))])
+    except AdoptError as error:
+        if fixed < 2:
+            raise
+        raise AdoptError(f"the graph was exported for {fixed} rows: export it for one, or for any number ({error})") from None
+    if alone.dtype.kind not in "fiub":
+        raise AdoptError("the output must be of numbers, and is of strings")
+    return alone
+
+
 def _run_rows(model: onnx.ModelProto, probes: Mapping[str, NDArray[Any]], slices: Sequence[slice]) -> NDArray[Any]:
     """The graph's first output for some rows in batches.
 
@@ -163,10 +182,10 @@ def _run_rows(model: onnx.ModelProto, probes: Mapping[str, NDArray[Any]], slices
     """
     try:
         session = open_session(model.SerializeToString())
-        parts = [session.run(None, {name: values[rows] for name, values in probes.items()})[0] for rows in slices]
+        parts = [session.run(None, {name: values[rows] for name, values in probes.items()}, quietly())[0] for rows in slices]
         return np.concatenate(parts)
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise AdoptError(f"the graph does not run on these latents: {first_line(error)[:300]}") from None
+        raise AdoptError(f"the graph does not run on these latents: {mistake_of(error)}") from None
 
 
 def _batched(model: onnx.ModelProto, probes: Mapping[str, NDArray[Any]], alone: NDArray[np.uint8]) -> onnx.ModelProto:

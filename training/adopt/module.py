@@ -155,6 +155,8 @@ def explain(error: BaseException | None) -> str:
             r"(?:not supported|No ONNX function found)[^\n]*?((?:aten|prims|torchvision)[.:]+[\w.]+)", text
         ):
             return f"ONNX has no operator for {found[1]}, which the generator uses"
+        if "data-dependent" in text:
+            return "the generator decides by the values of a tensor, as `if` or .item() do, which ONNX cannot: use torch.where"
         if "Constraints violated" in text or "specialized" in text or "ONNXRuntimeError" in text:
             return "the exported generator fixes the number of rows: take it from x.shape[0], not from len(x) or a constant"
         lines.extend(line.strip() for line in text.splitlines()[:1])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,9 @@ def import_net(source: str, folder: Path) -> nn.Module:
         AdoptError: there is no such package or callable, or it returns no module.
     """
     package, colon, name = source.partition(":")
-    if not colon or not package or not name:
-        raise AdoptError(f"the generator must be a file.onnx or package.module:callable, got {source!r}")
+    if not colon or not package or not name or package.endswith(".py"):
+        hint = _hint_at(package, name)
+        raise AdoptError(f"the generator must be a file.onnx or package.module:callable, got {source!r}{hint}")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
@@ -43,6 +46,13 @@ def import_net(source: str, folder: Path) -> nn.Module:
     if not isinstance(net, nn.Module):
         raise AdoptError(f"{source} must return a torch.nn.Module, got {type(net).__name__}")
     return net.cpu()
+
+
+def _hint_at(package: str, name: str) -> str:
+    """What may be meant where a file is named instead of a package."""
+    if package.endswith(".py"):
+        return f"; is it {package.removesuffix('.py').replace('/', '.')}:{name or 'CALLABLE'}?"
+    return "; a file of weights belongs to --weights" if package.endswith((".pt", ".pth", ".ckpt")) else ""
 
 
 def load_weights(net: nn.Module, path: Path, *, key: str | None, strip: str) -> None:
@@ -89,8 +99,12 @@ def _state(path: Path, key: str | None) -> Mapping[str, Tensor]:
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
+        if path.is_file() and error.errno in (None, errno.EINVAL):  # torch's reader of archives on one whose end is missing
+            raise AdoptError(f"{path} is damaged, or no file of torch.save") from None
         raise AdoptError(f"{path}: {error.strerror or error}") from None
     except Exception:  # a damaged file may make torch raise anything
+        if not _is_of_torch(path):
+            raise AdoptError(f"{path} is damaged, or no file of torch.save") from None
         raise AdoptError(
             f"{path} cannot be loaded without running code from it; save the weights alone: torch.save(net.state_dict(), PATH)"
         ) from None
@@ -107,6 +121,12 @@ def _state(path: Path, key: str | None) -> Mapping[str, Tensor]:
     raise AdoptError(f"{path} is no state dict; {hint}")
 
 
+def _is_of_torch(path: Path) -> bool:
+    """Whether a file is a whole ZIP archive, or begins as a pickle does: one of the two is what torch writes."""
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80" or zipfile.is_zipfile(path)
+
+
 def _is_state(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(isinstance(v, Tensor) for v in value.values())
 
@@ -118,5 +138,6 @@ def _listed(names: list[str]) -> str:
 
 def _hint(missing: list[str], unknown: list[str]) -> str:
     """The option that makes the names fit, if one prefix does."""
-    prefixes = {name.removesuffix(missing[0]) for name in unknown if missing and name.endswith(missing[0])} - {""}
-    return f"; is it --strip {min(prefixes)}?" if prefixes else ""
+    prefixes = {name.removesuffix(missing[0]) for name in unknown if missing and name.endswith(missing[0])}
+    fitting = sorted(prefix for prefix in prefixes if prefix and {prefix + name for name in missing} <= set(unknown))
+    return f"; is it --strip {fitting[0]}?" if fitting else ""

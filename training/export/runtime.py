@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from contract.runtime import PROVIDERS, set_options
+from training.errors import first_line
+
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+ [^()]*\([^()]*\) ")
 
 
 def open_session(model: bytes | Path, intra_op_threads: int = 1) -> Any:
@@ -21,6 +25,18 @@ def open_session(model: bytes | Path, intra_op_threads: int = 1) -> Any:
     options = onnxruntime.SessionOptions()
     set_options(options, intra_op_threads)
     return onnxruntime.InferenceSession(model, options, providers=list(PROVIDERS["cpu"]))
+
+
+def quietly() -> Any:
+    """Options of a run whose errors are raised and not printed as well: the caller says what they mean."""
+    options = _onnxruntime().RunOptions()
+    options.log_severity_level = 4
+    return options
+
+
+def mistake_of(error: BaseException) -> str:
+    """What an error of onnxruntime says, in at most 300 characters: without codes, and without places in its source."""
+    return _CODE.sub("", first_line(error))[:300].strip()
 
 
 def onnxruntime_version() -> str:

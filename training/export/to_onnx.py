@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -111,7 +113,7 @@ def trace(module: nn.Module, examples: Mapping[str, Tensor], output: str) -> onn
     """The graph of a module: inputs named and ordered as ``examples``, of two rows each, to ``output``, any number of rows."""
     rows = torch.export.Dim("n")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # torch prints the graph before it raises
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,

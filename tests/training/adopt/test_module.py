@@ -45,6 +45,11 @@ MISTAKES = [
     ("generators:Dictionary", Z, "must return a tensor, or a tuple that starts with one, got dict"),
     ("generators:NoOperator", Z, "ONNX has no operator for prims.bessel_j0, which"),
     ("generators:FixedRows", Z, r"fixes the number of rows: take it from x.shape\[0\], not from len\(x\)"),
+    ("generators:Deciding", Z, "decides by the values of a tensor, as `if` or .item.. do"),
+    ("generators.py:Dense", Z, r"package.module:callable, got 'generators.py:Dense'; is it generators:Dense\?"),
+    ("weights.pt", Z, "got 'weights.pt'; a file of weights belongs to --weights"),
+    ("generators:Pictures", ("--latent", "y=onehot:12@z", "--classes", "a"), "must name the 12 values of the latent y, got 1"),
+    ("generators:Dense", (*Z, "--classes", "a"), "a latent y, which is not declared, got 1"),
     ("generators:no_module", Z, "must return a torch.nn.Module, got int"),
     ("sys:exit", Z, "sys:exit cannot be called in .*SystemExit"),
     ("generators:Dense:x:", Z, "generators:Dense:x: cannot be called"),
@@ -62,7 +67,8 @@ def test_each_mistake_is_one_sentence(
     """Exit code 2, one line that says what is wrong, and no file."""
     code, printed = adopt(source, *options)
     assert code == 2
-    (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
+    (line,) = printed.splitlines()
+    assert line.startswith("error: ")
     assert re.search(sentence, line), line
     assert not (tmp_path / "model.onnx").exists()
 
@@ -84,8 +90,13 @@ def test_weights_of_other_keys_are_named(adopt: Adopt, tmp_path: Path) -> None:
     assert "first.bias is [3] in the file and [12] in the net" in printed_for({**state, "first.bias": torch.zeros(3)})
     assert "is no state dict; name one of its own by --key: g, ema" in printed_for({"g": state, "ema": state, "step": 3})
     assert "holds no state dict under --key best; it holds g" in printed_for({"g": state}, "--key", "best")
+    whole = path.read_bytes()
     assert "no weight of" in printed_for(state, "--strip", "net.")
     assert "cannot be loaded without running code from it" in printed_for(generators.Dense())
+    for content in (b"<html>", whole[: len(whole) // 2], b""):
+        path.write_bytes(content)
+        assert f"{path} is damaged, or no file of torch.save" in adopt("generators:Dense", *Z, "--weights", str(path))[1]
+    assert "is it" not in printed_for({"body.3.first.weight": torch.zeros(3), "other": torch.zeros(1)})
     assert "No such file" in adopt("generators:Dense", *Z, "--weights", str(tmp_path / "absent.pt"))[1]
 
 
