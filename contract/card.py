@@ -110,7 +110,8 @@ def card_from_metadata(metadata: Mapping[str, str]) -> Card:
         CardError: there is none, or a key is missing, unknown or has an impossible value; the message names it.
     """
     if METADATA_KEY not in metadata:
-        raise CardError(f"the model has no card: metadata key {METADATA_KEY!r} is missing")
+        way = "`python -m training adopt` makes a model file of a generator from elsewhere"
+        raise CardError(f"the model has no card: metadata key {METADATA_KEY!r} is missing; {way}")
     try:
         value = json.loads(metadata[METADATA_KEY])
     except (ValueError, RecursionError) as error:

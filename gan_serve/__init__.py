@@ -28,7 +28,11 @@ class _Requests:
 
     def _rows(self, seed: int, n: int, parameters: dict[str, Any]) -> Generator[httpx.Request | float, Any, NDArray[Any]]:
         """One call: yields requests and seconds to wait, receives responses, returns the array."""
-        request = self.http.build_request("GET", "/generate", params={"seed": seed, "n": n, "format": "npy", **parameters})
+        request = self.http.build_request(
+            "GET",
+            "/generate",
+            params=dict(seed=seed, n=n, format="npy", **{k: value for k, value in parameters.items() if value is not None}),
+        )
         etag, body = self._kept.pop(request.url, ("", b""))
         if etag:
             request.headers["If-None-Match"] = etag
@@ -54,7 +58,13 @@ class Client(_Requests):
     """A blocking client; ``http.close()`` closes its connections."""
 
     def image(self, seed: int, **parameters: Any) -> NDArray[Any]:
-        """The sample of a seed: uint8 [h,w,c] of a picture. Parameters are those of the query of /generate."""
+        """The sample of a seed: uint8 [h,w,c] of a picture. Parameters are those of the query of /generate.
+
+        One that is None is left out; there is no ``format``, as the answer is an array.
+
+        Raises:
+            ServiceError: the service refuses the request. httpx.TransportError: it cannot be reached.
+        """
         return self.images(seed, 1, **parameters)[0]  # type: ignore[no-any-return]
 
     def images(self, seed: int, n: int, **parameters: Any) -> NDArray[Any]:

@@ -18,7 +18,10 @@ EXIT_CODES = "Exit code: 0 equal, 1 pixels differ, 2 cannot be compared."
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command and return its exit code."""
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    if arguments and arguments[0] not in ("verify", "-h", "--help"):
+        parser.error(f"no command or option {arguments[0]!r}: GAN_MODELS names models, GAN_PORT the port; see docs/SERVICE.md")
+    options = parser.parse_args(arguments)
     return _verify(options, environ) if options.command == "verify" else _serve(environ)
 
 
@@ -50,14 +53,20 @@ def _with_packages(program: str, run: Callable[[], int]) -> int:
 
 
 def _serve(environ: Mapping[str, str]) -> int:
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the launcher handles it, Ctrl-C must print no traceback
+    _quiet_interrupts()  # until the launcher handles them
     from serving.process.launcher import main as serve
 
     return serve(environ)
 
 
+def _quiet_interrupts() -> None:
+    """Let Ctrl-C end the program without a traceback."""
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _verify(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    _quiet_interrupts()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports usage unless this is set before its import
     from serving.verify import main as verify  # imported here: the launcher must not load onnxruntime
 

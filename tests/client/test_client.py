@@ -103,6 +103,14 @@ def test_a_wrong_value_is_named(client: Client) -> None:
 
 
 @pytest.mark.process
+def test_a_parameter_that_is_none_is_left_out(client: Client) -> None:
+    """``y=None`` is as no ``y``; a format other than an array's is a mistake of the caller."""
+    assert np.array_equal(client.image(1, y=None), client.image(1))
+    with pytest.raises(TypeError, match="'format'"):
+        client.image(1, format="png")
+
+
+@pytest.mark.process
 def test_it_keeps_the_latest_answers_only(service: Server, client: Client) -> None:
     """With one answer kept, the one before it is transferred again."""
     small = Client(f"http://127.0.0.1:{service.port}", kept=1)

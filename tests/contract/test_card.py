@@ -24,8 +24,8 @@ from tests.contract.cards import EXAMPLE, example, read
 
 
 def test_metadata_without_a_card_is_refused() -> None:
-    """The message names the key that is missing."""
-    with pytest.raises(CardError, match=r"the model has no card: metadata key 'gan.card' is missing"):
+    """The message names the key that is missing, and the command that makes a model file of another ONNX file."""
+    with pytest.raises(CardError, match=r"no card: metadata key 'gan.card' is missing; `python -m training adopt` makes"):
         card_from_metadata({"producer": "someone"})
 
 

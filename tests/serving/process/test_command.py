@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +62,23 @@ def test_unknown_arguments_print_the_usage(arguments: list[str], capsys: pytest.
         main(arguments, {})
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("usage: python -m serving")
+
+
+@pytest.mark.parametrize("argument", ["model.onnx", "--port"])
+def test_settings_are_no_arguments(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who names a model or a port as an argument reads which variables do."""
+    with pytest.raises(SystemExit):
+        main([argument, "8000"], {})
+    assert f"no command or option {argument!r}: GAN_MODELS names models, GAN_PORT the port" in capsys.readouterr().err
+
+
+@pytest.mark.process
+def test_verify_ends_on_ctrl_c_without_a_traceback(root: Path) -> None:
+    """The signal ends the program, as it ends others."""
+    code = "import os; from serving.__main__ import main; main(['verify', 'none.png'], {}); os.kill(os.getpid(), 2)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGINT
+    assert "Traceback" not in ended.stderr
 
 
 def verify_error(capsys: pytest.CaptureFixture[str], *arguments: str, **environ: str) -> str:
