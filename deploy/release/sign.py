@@ -41,11 +41,14 @@ def sign_file(model: Path, key: Ed25519PrivateKey, serial: int) -> Path:
     """Write a model's signature next to it; return its path.
 
     Raises:
-        SigningError: it is no model with a card, or the serial is out of its range.
+        SigningError: it cannot be read, it is no model with a card, or the serial is out of its range.
     """
     if not 0 <= serial <= MAX_SERIAL:
         raise SigningError(f"a serial must be 0..{MAX_SERIAL}, got {serial}")
-    data = model.read_bytes()
+    try:
+        data = model.read_bytes()
+    except OSError as error:
+        raise SigningError(f"{model} cannot be read: {error.strerror}") from None
     statement = Statement(name=card_of(data).name, serial=serial, digest=hashlib.sha256(data).hexdigest())
     signature_file(model).write_text(sign(statement, key))
     return signature_file(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -45,26 +46,21 @@ def test_what_is_signed_is_served(key: Path, tmp_path: Path) -> None:
 
 
 def test_openssl_agrees(key: Path, tmp_path: Path) -> None:
-    """The signature can be checked without our code: it is ed25519 over the first four lines."""
-    model = tmp_path / "m.onnx"
+    """The commands in docs/RELEASING.md check the signature without our code, and not that of a changed text."""
+    model = tmp_path / "model.onnx"
     model.write_bytes(tiny_onnx.grey())
     sign(model, "--key", key, "--serial", 7)
-    *lines, last = signature_file(model).read_text().splitlines(keepends=True)
-    (tmp_path / "text").write_text("".join(lines))
-    (tmp_path / "base64").write_text(last.removeprefix("signature: "))
-    openssl("base64", "-d", "-A", "-in", str(tmp_path / "base64"), "-out", str(tmp_path / "signature"))
-    openssl(
-        "pkeyutl",
-        "-verify",
-        "-pubin",
-        "-inkey",
-        str(tmp_path / "key.pub.pem"),
-        "-rawin",
-        "-in",
-        str(tmp_path / "text"),
-        "-sigfile",
-        str(tmp_path / "signature"),
-    )
+    (tmp_path / "key.pub.pem").rename(tmp_path / "release.pub.pem")
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/RELEASING.md").read_text(), re.DOTALL)
+    (commands,) = [block for block in blocks if "pkeyutl -verify" in block]
+
+    def check() -> str:
+        return subprocess.run(["bash", "-c", commands], cwd=tmp_path, capture_output=True, text=True).stdout
+
+    assert "Signature Verified Successfully" in check()
+    assert check().split()[-2] == signature_file(model).read_text().splitlines()[3].removeprefix("sha256: ")
+    signature_file(model).write_text(signature_file(model).read_text().replace("serial: 7", "serial: 8"))
+    assert "Signature Verified Successfully" not in check()
 
 
 def test_a_wrong_key_signs_nothing(key: Path, tmp_path: Path) -> None:
@@ -81,6 +77,11 @@ def test_a_wrong_key_signs_nothing(key: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_model_is_not_signed(key: Path, tmp_path: Path) -> None:
     """A file without a card has no name that could be signed, and a serial ends somewhere."""
+    missing = sign(tmp_path / "m.onnx", "--key", key, "--serial", 7)
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        f"sign: {tmp_path / 'm.onnx'} cannot be read: No such file or directory\n",
+    )
     (tmp_path / "m.onnx").write_bytes(b"no model")
     assert sign(tmp_path / "m.onnx", "--key", key, "--serial", 7).stderr.startswith("sign: no model that could be served: ")
     (tmp_path / "m.onnx").write_bytes(tiny_onnx.grey())
