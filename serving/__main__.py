@@ -30,6 +30,8 @@ def run_serve() -> int:
     parser = argparse.ArgumentParser(prog="gan-serve", allow_abbrev=False, description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="model file or folder of them; default: GAN_MODELS")
     models = parser.parse_args().models
+    if both := [model for model in models if "," in model and os.path.exists(model)]:
+        parser.error(f"a comma separates models, so a path of one must have none, got {both[0]!r}")
     environ = {**os.environ, "GAN_MODELS": ",".join(models)} if models else os.environ
     return _with_packages("gan-serve", lambda: _serve(environ))
 

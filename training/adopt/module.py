@@ -53,6 +53,11 @@ class Adopted(nn.Module):
             )
         return output
 
+    def described(self) -> str:
+        """The latents in words, with the parameter that each goes to where it has another name."""
+        taken_as = {latent: parameter for parameter, latent in self.keywords.items() if parameter != latent}
+        return ", ".join(f"{one} as {taken_as[one.name]}" if one.name in taken_as else str(one) for one in self.inputs)
+
     def _taken(self, one: Input, values: Tensor) -> Tensor:
         if one.is_one_hot:
             return cast(Tensor, getattr(self, f"one_hot_{one.name}"))[values]
@@ -116,7 +121,7 @@ def sampler_of_net(
     """
     inner = Adopted(net, inputs).eval()
     latents = {name: torch.from_numpy(values) for name, values in draw_probes(inputs).items()}
-    rows = probe(inner, latents, ", ".join(map(str, inputs)))
+    rows = probe(inner, latents, inner.described())
     if rows.dtype not in (np.float32, np.uint8):
         raise AdoptError(f"the output must be of float32 or uint8, got {rows.dtype}")
     image = form.image(rows)

@@ -130,7 +130,7 @@ def load(
     if split not in ("train", "test"):
         raise DataError(f"split must be train or test, got {split!r}")
     if size is not None and not entry.is_image:
-        raise DataError(f"{name} has no images: size must be left out, got {size!r}")
+        raise DataError(f"{name} has points, not images of {size!r} pixels")
     if size is not None and not 1 <= size <= LARGEST:
         raise DataError(f"size must be 1..{LARGEST}, got {size!r}")
     argument = name.removeprefix("folder:") if is_folder else ""

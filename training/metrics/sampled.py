@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from contract import Card, Categorical, Image, card_from_metadata, draw, picture_inputs
-from training.errors import first_line
-from training.export.runtime import open_session
+from training.export.runtime import mistake_of, open_session
 from training.metrics.errors import ScoreError
 
 BATCH = 100
@@ -47,7 +46,7 @@ def sample_model(model: Path, count: int) -> Sampled:
     try:
         session = open_session(content, intra_op_threads=0)
     except Exception as error:  # onnxruntime's own errors share no base class
-        raise ScoreError(f"{model} is not a model that onnxruntime runs: {first_line(error)}") from error
+        raise ScoreError(f"{model} is not a model that onnxruntime runs: {mistake_of(error)}") from error
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
     if card.picture is not None and not card.picture.is_optional:
         raise ScoreError(f"{model} changes a picture, and makes no samples of its own; score its run directory")

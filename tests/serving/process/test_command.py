@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.__main__ import main
+from serving.__main__ import main, run_serve
 from serving.generation.generate import Service
 from tests.harness.service import run_to_end
 from tests.serving.client import fetch
@@ -70,6 +70,18 @@ def test_settings_are_no_arguments(argument: str, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         main([argument, "8000"], {})
     assert f"no command or option {argument!r}: GAN_MODELS names models, GAN_PORT the port" in capsys.readouterr().err
+
+
+def test_a_path_with_a_comma_is_refused_by_the_console_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A comma separates models: the sentence names the path, not a part of it."""
+    (tmp_path / "a,b.onnx").touch()
+    monkeypatch.setattr(sys, "argv", ["gan-serve", str(tmp_path / "a,b.onnx")])
+    with pytest.raises(SystemExit) as end:
+        run_serve()
+    assert end.value.code == 2
+    assert f"a path of one must have none, got {str(tmp_path / 'a,b.onnx')!r}" in capsys.readouterr().err
 
 
 @pytest.mark.process

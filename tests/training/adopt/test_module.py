@@ -32,6 +32,11 @@ MISTAKES = [
     ("generators:Dense", ("--latent", "z=normal:12@x"), "no parameter 'x' for the latent z; it has z"),
     ("generators:Conditional", ("--latent", "noise=normal:16"), "forward needs 'labels' as well"),
     ("generators:Conditional", ("--latent", "noise=normal:16", "--latent", "y=categorical:11@labels"), "index out of range"),
+    (
+        "generators:Conditional",
+        ("--latent", "y=categorical:10", "--latent", "z=normal:16"),
+        r"not take the latents y \[n\] as noise, z \[n, 16\] as labels: ",
+    ),
     ("generators:StyleGenerator", ("--latent", "z=normal:32"), r"draws noise itself \(randn_like in StyleGenerator.forward\)"),
     ("generators:NumpyNoise", Z, "two runs on the same latents differ"),
     ("generators:BatchStatistics", Z, r"norm \(BatchNorm2d\) normalises by the statistics of the batch"),

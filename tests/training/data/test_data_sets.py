@@ -79,7 +79,7 @@ def test_the_catalogue_names_them_all() -> None:
         ("digits", "valid", None, "split must be train or test, got 'valid'"),
         ("digits", "train", 0, r"size must be 1\.\.1024, got 0"),
         ("digits", "train", 1025, r"size must be 1\.\.1024, got 1025"),
-        ("ring8", "train", 32, "ring8 has no images: size must be left out, got 32"),
+        ("ring8", "train", 32, "ring8 has points, not images of 32 pixels"),
     ],
 )
 def test_a_wrong_request_says_what_would_be_right(name: str, split: Split, size: int | None, message: str) -> None:
