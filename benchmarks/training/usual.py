@@ -55,14 +55,17 @@ def g_plain(nets: Nets, s: Samples) -> Tensor:
 
 
 def d_r1(nets: Nets, s: Samples) -> Tensor:
-    """With R1 at one step of eight, as ``cdcgan_r1`` has it."""
-    if s.step % 8:
-        return d_plain(nets, s)
-    s.real.requires_grad_()
-    real = s.on_real(nets).logit
-    (slope,) = torch.autograd.grad(real.sum(), s.real, create_graph=True)
-    penalty = 4 * slope.flatten(1).square().sum(1).mean()
-    return bce(real, 1.0) + bce(s.on_fake(nets, s.fake.detach()).logit, 0.0) + penalty
+    """With real samples of wrong labels, and R1 at one step of eight, as ``cdcgan_r1`` has it."""
+    s.real.requires_grad_(s.step % 8 == 0)
+    real = s.on_real(nets)
+    others = real.heads["classes"].masked_fill(F.one_hot(s.label, real.heads["classes"].shape[1]).bool(), -1e4)
+    total = (
+        bce(real.logit, 1.0) + bce(s.on_fake(nets, s.fake.detach()).logit, 0.0) + 0.03 * F.softplus(others).sum(1).mean() / 9
+    )
+    if s.step % 8 == 0:
+        (slope,) = torch.autograd.grad(real.logit.sum(), s.real, create_graph=True)
+        total = total + 4 * slope.flatten(1).square().sum(1).mean()
+    return total
 
 
 def information(heads: Mapping[str, Tensor], z: Latents) -> Tensor:

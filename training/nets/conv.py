@@ -69,10 +69,11 @@ class ProjectionDiscriminator(ConvDiscriminator):
         self.embed = nn.Embedding(classes, features)
 
     def forward(self, x: Tensor, y: Tensor) -> DiscriminatorOutput:  # type: ignore[override]
-        """x [N,C,H,W], y int64 [N]."""
+        """x [N,C,H,W], y int64 [N]; the head ``classes`` [N,K] has the logits that x would have with each class."""
         output = super().forward(x)
         projection = (self.embed(y) * output.features).sum(1)
-        return DiscriminatorOutput(output.logit + projection, output.features)
+        classes = output.logit[:, None] + output.features @ self.embed.weight.T
+        return DiscriminatorOutput(output.logit + projection, output.features, {"classes": classes})
 
 
 def dcgan_generator(z: int, shape: tuple[int, ...], *, width: int, last: nn.Module) -> ConvGenerator:

@@ -18,12 +18,14 @@ from training.losses.adversarial import (
     d_log,
     d_log_clamped,
     d_nonsaturating,
+    d_other_classes,
     g_cross_entropy,
     g_log,
     g_log_clamped,
     g_minimax,
     g_nonsaturating,
 )
+from training.nets.conv import small_discriminator
 from training.penalties import r1
 
 D = sum(softplus(-r) for r in REAL) / 2 + sum(softplus(f) for f in FAKE) / 2
@@ -163,3 +165,13 @@ def test_a_conditional_discriminator_needs_labels() -> None:
     ctx = StepContext(sample_latents().nets, Batch(torch.ones(2, 1)), {"y": torch.zeros(2)}, step=0, conditions=("y",))
     with pytest.raises(ValueError, match="the data has no labels"):
         ctx.conditioning("real")
+
+
+def test_each_wrong_label_of_a_real_sample_is_a_fake() -> None:
+    """The mean over a sample's other classes of the softplus of the logit that D gives it with that class."""
+    torch.manual_seed(0)
+    d = small_discriminator(4, (1, 8, 8), width=2)
+    x, y = torch.rand(3, 1, 8, 8), torch.tensor([0, 3, 3])
+    ctx = StepContext({"D": d}, Batch(x, y), {}, step=0, moving=frozenset("D"), conditions=("y",))
+    expected = [softplus(d(x[i : i + 1], torch.tensor([c])).logit.item()) for i in range(3) for c in range(4) if c != y[i]]
+    assert d_other_classes(ctx).item() == pytest.approx(sum(expected) / len(expected), rel=1e-5)
