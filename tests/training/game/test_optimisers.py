@@ -56,4 +56,4 @@ def test_the_first_conditional_gan_moves_by_its_schedule(tmp_path: Path) -> None
     list(play(game, 3))
     for optimiser in game.optimisers.values():
         (group,) = optimiser.param_groups
-        assert (group["lr"], group["momentum"]) == pytest.approx((0.1 / 1.000004**2, 0.5 + 0.2 * 2 / 150_000))
+        assert (group["lr"], group["momentum"]) == pytest.approx((0.1 / 1.00004**2, 0.5 + 0.2 * 2 / 150_000))
