@@ -15,6 +15,7 @@ from training.data import DataSet
 from training.game.batches import Batches
 from training.game.priors import from_priors
 from training.game.recipe import Recipe
+from training.recipes.dcgan import WRONG_LABELS
 
 Nets = Mapping[str, nn.Module]
 Latents = Mapping[str, Tensor]
@@ -58,10 +59,10 @@ def d_r1(nets: Nets, s: Samples) -> Tensor:
     """With real samples of wrong labels, and R1 at one step of eight, as ``cdcgan_r1`` has it."""
     s.real.requires_grad_(s.step % 8 == 0)
     real = s.on_real(nets)
-    others = real.heads["classes"].masked_fill(F.one_hot(s.label, real.heads["classes"].shape[1]).bool(), -1e4)
-    total = (
-        bce(real.logit, 1.0) + bce(s.on_fake(nets, s.fake.detach()).logit, 0.0) + 0.03 * F.softplus(others).sum(1).mean() / 9
-    )
+    classes = real.heads["classes"]
+    is_own = F.one_hot(s.label, classes.shape[1]).bool()
+    wrong = F.softplus(classes).masked_fill(is_own, 0).sum(1).mean() / (classes.shape[1] - 1)
+    total = bce(real.logit, 1.0) + bce(s.on_fake(nets, s.fake.detach()).logit, 0.0) + WRONG_LABELS * wrong
     if s.step % 8 == 0:
         (slope,) = torch.autograd.grad(real.logit.sum(), s.real, create_graph=True)
         total = total + 4 * slope.flatten(1).square().sum(1).mean()

@@ -15,6 +15,8 @@ from training.data.dataset import DataSet, Request
 
 Points = NDArray[np.float64]
 
+MEAN, DEVIATION = 4.0, 0.5
+"""Of the Gaussian on a line."""
 SEEDS = {"train": 1, "test": 2}
 """The generator's seed of each part."""
 
@@ -40,7 +42,7 @@ class Toy:
 
 
 def _gaussian1d(random: RandomState, n: int) -> Points:
-    return 4 + 0.5 * random.standard_normal((n, 1))
+    return MEAN + DEVIATION * random.standard_normal((n, 1))
 
 
 def _parabola(random: RandomState, n: int) -> Points:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from contract import Latents, Uniform
+from training.data.toys import DEVIATION, MEAN
 from training.game.batches import Batches
 from training.game.optimisers import StaircaseDecay, adam, rmsprop_tf, sgd
 from training.game.priors import stratified
@@ -26,9 +28,6 @@ from training.losses.adversarial import (
 from training.nets import mlp
 from training.nets.layers import MinibatchDiscrimination, initialise, normal
 
-GLOVER = "Glover 2016, AYLIEN/gan-intro; minibatch discrimination of Salimans et al. 2016, arXiv:1606.03498"
-MEAN, DEVIATION = 4.0, 0.5
-"""Of ``gaussian1d``."""
 FITTED_STEPS, FITTED_WITHIN = 1000, 5.0
 """Steps by which D is fitted to the density of the data before the game, and half the range of their points."""
 
@@ -43,7 +42,7 @@ def toy1d(name: str, *, has_minibatch: bool, is_clamped: bool, summary: str) -> 
     return Recipe(
         name=name,
         summary=summary,
-        paper=GLOVER,
+        paper="Glover 2016, AYLIEN/gan-intro; minibatch discrimination of Salimans et al. 2016, arXiv:1606.03498",
         data="gaussian1d",
         latents=lambda classes: {"z": Uniform(1, -8.0, 8.0)},
         nets=lambda shape, latents: _nets(shape, nn.ReLU(), has_minibatch=has_minibatch),
@@ -65,23 +64,17 @@ def toy1d_fitted(name: str, *, has_minibatch: bool, summary: str) -> Recipe:
     917b37d, which ``toy1d`` follows, came ten months later.
     """
     decay = StaircaseDecay(0.005 if has_minibatch else 0.03, 0.95, 150)
-    return Recipe(
-        name=name,
-        summary=summary,
-        paper=GLOVER,
-        data="gaussian1d",
-        latents=lambda classes: {"z": Uniform(1, -8.0, 8.0)},
+    batch = 12
+    return replace(
+        toy1d(name, has_minibatch=has_minibatch, is_clamped=False, summary=summary),
         nets=lambda shape, latents: _nets(shape, nn.Tanh(), has_minibatch=has_minibatch),
-        prepare=fit_to_density(decay, points=12),
+        prepare=fit_to_density(decay, points=batch),
         players=(
             Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=sgd(decay.rate, 0.0), hyperparameters=decay),
             Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=sgd(decay.rate, 0.0), hyperparameters=decay),
         ),
-        sample_latents=stratified,
-        transform_real=in_order,
-        batch=12,
+        batch=batch,
         steps=1200,
-        log_every=100,
     )
 
 
