@@ -29,6 +29,8 @@ IGNORED = frozenset({"binary_data", "binary_data_output", "content_type"})
 """Parameters of clients about how tensors are written; no extension is supported, every response is JSON."""
 NUMBER_BYTES = 32
 """Bytes of a number in a request, at most, its comma and brackets included."""
+MAX_REQUEST_BYTES = 2**23
+"""Bytes of a request for any model, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class Tensor:
 def body_limit(model: ModelFacts, max_images: int) -> int:
     """Return the bytes that a request for this model has at most."""
     width = 1 + sum(prod(_row_shape(latent)) for latent in model.card.latents.values())
-    return min(2**16 + max_images * width * NUMBER_BYTES, 2**23)
+    return min(2**16 + max_images * width * NUMBER_BYTES, MAX_REQUEST_BYTES)
 
 
 def tensors_of(model: ModelFacts) -> tuple[list[dict[str, object]], list[dict[str, object]]]:

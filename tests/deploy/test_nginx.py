@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.encoding.pictures import MAX_BODY_BYTES
+from serving.oip.requests import MAX_REQUEST_BYTES
 from serving.settings import Settings
 from tests.harness.processes import free_port, listeners, wait_for
 from tests.harness.service import Answer, Server, ask, running, wait_for_workers
@@ -39,6 +41,11 @@ def test_times_fit_the_service() -> None:
     assert int(directive("proxy_read_timeout").removesuffix("s")) > settings.deadline_seconds
     assert int(directive("keepalive_timeout").removesuffix("s")) < settings.keep_alive_seconds
     assert TEXT.count(f"    server {settings.host}:{settings.port} max_fails=0;") == 3
+
+
+def test_every_body_that_the_service_takes_comes_through() -> None:
+    """nginx refuses larger ones itself, with a page of its own instead of a problem."""
+    assert int(directive("client_max_body_size").removesuffix("m")) * 2**20 == max(MAX_BODY_BYTES, MAX_REQUEST_BYTES)
 
 
 def test_a_client_cannot_choose_its_address() -> None:
