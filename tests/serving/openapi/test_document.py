@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from serving.app import create_app
 from serving.encoding.formats import FORMATS
+from serving.engine.reload import Outcome
 from serving.errors import (
     DeadlineExceeded,
     EngineLost,
@@ -101,6 +102,12 @@ def test_a_route_is_told_where_there_is_one(document: Document, admins: Document
     """``/admin/reload`` stands in the document of a service that has a token, and asks for it."""
     assert set(admins["paths"]) - set(document["paths"]) == {"/admin/reload"}
     assert admins["paths"]["/admin/reload"]["post"]["security"] == [{"token": []}]
+
+
+def test_every_result_of_a_reload_is_told(admins: Document) -> None:
+    """``restored`` is one, which a reload gives while the engine comes back."""
+    outcome = admins["components"]["schemas"]["Outcomes"]["properties"]["outcomes"]["items"]["properties"]
+    assert set(outcome["result"]["enum"]) == set(get_args(get_type_hints(Outcome)["result"]))
 
 
 WAITING = (QueueFull(1), OutOfMemory(), ShuttingDown(), EngineLost(), DeadlineExceeded(1), RateLimited(1, 1), TooManyTries(1))
