@@ -6,6 +6,7 @@ from deploy.grafana.panels import Board, Panel
 
 HERE = 'job=~"$job", instance=~"$instance"'
 """Selector of the chosen instances; recorded series have the label job only."""
+MODEL_LABELS = "instance, model, digest, runtime, batching, goldens, encoder, files"
 NOT_PROBES = 'route!~"/healthz|/readyz|/metrics|/v2/health/.*|/static/.*|none"'
 RATE = "[$__rate_interval]"
 
@@ -132,7 +133,7 @@ HEALTH = [
     Panel(
         title="Model versions",
         kind="table",
-        queries={"": f"max by (instance, model, digest, runtime, batching, goldens, encoder) (gan_model_info{{{HERE}}} == 1)"},
+        queries={"": f"max by ({MODEL_LABELS}) (gan_model_info{{{HERE}}} == 1)"},
     ),
     Panel(
         title="Model reloads",

@@ -47,9 +47,9 @@ BOARD = Board(
         ],
         "The samples": [
             Panel(
-                title="KID at the checkpoints",
+                title="KID",
                 low=None,
-                description="1,000 samples against 1,000 real images; around 0 where they are alike.",
+                description="Of 1,000 samples at each evaluation, against 1,000 real images; around 0 where they are alike.",
                 queries={"{{instance}}": f"gan_training_kid{{{HERE}}}"},
             ),
             Panel(title="Collapse", kind="number", top=1, queries={"{{instance}}": f"gan_training_collapse{{{HERE}}}"}),

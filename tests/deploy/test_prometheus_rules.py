@@ -9,6 +9,7 @@ import subprocess
 import pytest
 import yaml
 
+from deploy.grafana import service, training
 from serving.observability.gpu_metrics import GpuCollector
 from serving.observability.metrics import LATENCY_BUCKETS, Metrics
 from serving.observability.process_metrics import ProcessCollector
@@ -80,6 +81,16 @@ def test_no_alert_is_described_that_there_is_not() -> None:
     text = (ROOT / "docs" / "OPERATIONS.md").read_text()
     alerts = text.partition("## Alerts")[2].partition("\n## ")[0]
     assert re.findall(r"^### (\w+)$", alerts, re.MULTILINE) == list(ALERTS)
+
+
+def test_every_panel_that_an_alert_names_is_on_its_dashboard() -> None:
+    """Titles in quotation marks: of the training's board in the last two sections, of the service's in the others."""
+    text = (ROOT / "docs" / "OPERATIONS.md").read_text()
+    for alert in ALERTS:
+        section = re.sub(r"`[^`]*`", "", text.partition(f"\n### {alert}\n")[2].partition("\n### ")[0])
+        board = training.BOARD if alert.startswith("GanTraining") else service.BOARD
+        titles = {panel.title for row in board.rows.values() for panel in row}
+        assert [title for title in re.findall(r'"([^"]+)"', section) if title not in titles] == [], alert
 
 
 def test_what_the_rules_read_exists() -> None:

@@ -18,7 +18,7 @@ MetricsSink = Callable[[int, int, Mapping[str, float], float | None], None]
 """Called for each recorded step: step, images seen so far, its scalars, images a second or None where unknown."""
 
 KID, COLLAPSE = "score/kid", "alarm/collapse"
-"""Scalars that are noted at each checkpoint only, and stand until the next one."""
+"""Scalars that are recorded at each evaluation only, and stand until the next one."""
 
 
 def null_sink(step: int, images: int, scalars: Mapping[str, float], images_per_s: float | None) -> None:
@@ -73,9 +73,9 @@ class PrometheusMetrics(Collector):
         self, images_per_s: float | None, kid: float | None, collapse: float | None, saved_s: float | None
     ) -> list[Metric]:
         found = [
-            ("gan_training_images_per_second", "Real images a second since the record before.", images_per_s),
-            ("gan_training_kid", "Kernel inception distance of 1,000 samples at the last checkpoint.", kid),
-            ("gan_training_collapse", "1 if the samples had lost their variety at the last checkpoint.", collapse),
+            ("gan_training_images_per_second", "Real images a second since the previous record.", images_per_s),
+            ("gan_training_kid", "Kernel inception distance of 1,000 samples at the last evaluation.", kid),
+            ("gan_training_collapse", "1 if the samples had collapsed at the last evaluation.", collapse),
             ("gan_training_checkpoint_timestamp_seconds", "When the newest checkpoint was written.", saved_s),
         ]
         return [GaugeMetricFamily(name, about, value) for name, about, value in found if value is not None]
@@ -83,9 +83,9 @@ class PrometheusMetrics(Collector):
 
 def _families(scalars: Mapping[str, float]) -> list[Metric]:
     """Every recorded scalar, in one of three families."""
-    losses = GaugeMetricFamily("gan_training_loss", "Mean loss of a player since the record before.", labels=["player"])
-    accuracies = GaugeMetricFamily("gan_training_accuracy", "Share that D tells rightly.", labels=["of"])
-    rest = GaugeMetricFamily("gan_training_scalar", "Any other number that is recorded.", labels=["name"])
+    losses = GaugeMetricFamily("gan_training_loss", "Mean loss of a player since the previous record.", labels=["player"])
+    accuracies = GaugeMetricFamily("gan_training_accuracy", "Share of samples that D classifies correctly.", labels=["of"])
+    rest = GaugeMetricFamily("gan_training_scalar", "Any other recorded number.", labels=["name"])
     for name, value in scalars.items():
         family = losses if is_loss(name) else accuracies if is_accuracy(name) else rest
         if name not in (KID, COLLAPSE):

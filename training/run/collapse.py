@@ -1,4 +1,4 @@
-"""Evaluation of a run's samples at each checkpoint: a warning when they have lost their variety, and their KID."""
+"""Evaluation of a run's samples, ten times a run by default: a warning when they have collapsed, and their KID."""
 
 from __future__ import annotations
 
