@@ -31,9 +31,9 @@ class Settings:
     port: int = 8000
     """Port to listen on."""
     operations_port: int | None = None
-    """Port that alone answers ``/metrics`` and ``/admin``, and all else too; unset means that ``port`` answers them."""
+    """Port for ``/metrics`` and ``/admin``, which ``port`` then answers 404; all other routes are on both. Unset means none."""
     workers: int | None = None
-    """Number of worker processes; unset means one per usable core, on CUDA less one with an engine, or one without."""
+    """Number of worker processes; unset means one per usable core; on CUDA one less with the shared engine, else one."""
     threads: int | None = None
     """Threads of a worker, each for one request; unset means a full batch, a full queue and 16 more."""
     intra_op_threads: int = 1
@@ -67,7 +67,7 @@ class Settings:
     request_log: bool = True
     """Whether requests are logged."""
     request_log_every: int = 1
-    """Of the answers below 400, each how many of a worker is logged; all others are."""
+    """A worker logs each of this many answers below 400, and all other answers."""
     tracing: bool = False
     """Whether requests are traced by OpenTelemetry, configured by its own ``OTEL_*`` variables."""
     deadline_seconds: float = 30.0
@@ -93,7 +93,7 @@ class Settings:
     client_seconds: float = 30.0
     """Maximum seconds to receive a request's head, and to wait for a client that does not read."""
     keep_alive_seconds: int = 75
-    """Seconds that an idle connection is kept; a load balancer must keep its own for less."""
+    """Seconds that an idle connection is kept; a load balancer in front must keep its connections for less."""
     drain_seconds: float = 1.0
     """Seconds for which the service still answers after SIGTERM, while ``/readyz`` is 503."""
     stop_seconds: int = 30
