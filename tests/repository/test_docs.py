@@ -71,6 +71,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != ROOT], ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_page_is_linked(page: Path) -> None:
+    """Another page has a link to it, so that a reader finds it."""
+    others = [other for other in PAGES if other != page]
+    links = {(other.parent / link).resolve() for other in others for link in re.findall(r"\]\(([^)#:\s]+)", other.read_text())}
+    assert page.resolve() in links
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_anchors_are_headings(page: Path) -> None:
     """The part of a link after # is a heading of the page that it leads to."""
