@@ -75,11 +75,12 @@ class Train:
     fresh: bool = False
     """Delete the run that the directory holds."""
     checkpoints: int = CHECKPOINTS
-    """Evaluations of the samples over the run; a checkpoint follows each. The model is the same with any number."""
+    """Evaluations of the samples over the run. A checkpoint follows an evaluation if the newest one is old enough:
+    --checkpoint-seconds. The weights do not depend on the number; --export best chooses among the evaluations."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-    """Least time between two checkpoints; the last step and a stop save one in any case."""
+    """Least time in seconds between two checkpoints. The last step and a signal to stop save one in any case."""
     keep: int = KEEP
-    """Newest checkpoints that are kept, besides that of the evaluation with the lowest KID, best.pt."""
+    """Number of the newest checkpoints that are kept, in addition to best.pt, that of the evaluation with the lowest KID."""
     export: Choice | None = None
     """Weights to export: of the evaluation with the lowest KID (best), or of the last step (last); by default as the recipe
     says."""
@@ -153,7 +154,7 @@ class Export:
     run: tyro.conf.Positional[Path]
     """Run directory."""
     variant: str | None = None
-    """A variant of the recipe, another way to sample the same nets; writes model-VARIANT.onnx."""
+    """Variant of the recipe: another way to sample the same nets, written to model-VARIANT.onnx; `list` shows them."""
     export: Choice | None = None
     """best is the evaluation with the lowest KID, last the newest checkpoint; by default as the run was started."""
 
@@ -165,9 +166,9 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Measure an exported model: KID, FID, class histogram, Parzen log-likelihood, or what suits a toy game.
+    """Measure an exported model against real data: KID, FID, precision, recall and more; docs/MEASURES.md defines them.
 
-    For a run directory it also measures the other nets where the recipe says how: the errors of a classifier or of a code.
+    Of a run directory it also measures the other nets where the recipe says how: the errors of a classifier or of a code.
     """
 
     model: tyro.conf.Positional[Path]
@@ -177,7 +178,7 @@ class Score:
     classifier: str | None = None
     """Data set whose classifier is used; by default the one to compare with."""
     samples: int | None = None
-    """Number of samples; by default 10,000, and 26,000 for stackedmnist."""
+    """Number of samples, of the seeds from 0 on; by default 10,000, and 26,000 for stackedmnist."""
     nearest: int | None = None
     """Number of samples that the 1-NN classifier is fitted on; by default all."""
 
@@ -212,7 +213,7 @@ class List:
     """List the recipes with their papers, and the data sets."""
 
     markdown: Path | None = None
-    """Markdown page; write both tables between its markers instead of printing them."""
+    """Markdown page. Both tables are written between its markers instead of being printed."""
 
     def __call__(self, console: Console) -> int:
         if self.markdown:

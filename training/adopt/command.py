@@ -29,8 +29,8 @@ class Adopt:
     source: tyro.conf.Positional[str]
     """package.module:callable that returns the module, looked up in the current folder first; or an .onnx file."""
     latent: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A latent; repeat the option for each, in the generator's order: z=normal:512, psi=uniform:1:0.5:1, y=categorical:10,
-    y=onehot:10; z=normal:100x1x1 is reshaped to [n,100,1,1]; a trailing @INPUT names the input that takes it."""
+    """One latent; repeat the option for each, in the generator's order: z=normal:512, psi=uniform:1:0.5:1, y=categorical:10,
+    y=onehot:10. The generator gets z=normal:100x1x1 as [n,100,1,1]. A trailing @INPUT names the input that takes the latent."""
     output: Range
     """Range of the generator's values: [-1,1] (tanh), [0,1] (unit) or 0..255 (uint8)."""
     name: str
@@ -44,9 +44,9 @@ class Adopt:
     key: str | None = None
     """Name of the state dict inside the file; by default the file is one."""
     strip: str = ""
-    """Prefix to cut from the names of the weights; others are left out."""
+    """Prefix to cut from the names of the weights; weights without it are left out."""
     clamp: bool = False
-    """Cut values outside the range instead of refusing them."""
+    """Clip values outside the range instead of refusing them."""
     classes: tuple[str, ...] = ()
     """Names of the values of the latent y."""
     data: str = "unknown"

@@ -56,15 +56,15 @@ CATALOGUE: Mapping[str, Entry] = {
         load=partial(mnist.load_idx, mnist.FASHION_MNIST),
     ),
     stacked.NAME: Entry(
-        about="128,000 stacks of three MNIST digits, 28x28 RGB, 1,000 modes; as mnist", load=stacked.load_stacked
+        about="128,000 stacks of three MNIST digits, 28x28 RGB, 1,000 modes; made from mnist", load=stacked.load_stacked
     ),
     FOLDER: Entry(
         about="your images under PATH, or shards of them, middle squares at 64x64 or --size; sub-folders are classes",
         load=load_folder,
     ),
     "gaussian1d": _toy(toys.GAUSSIAN1D, "points of N(4, 0.5) on a line"),
-    "parabola": _toy(toys.PARABOLA, "points of y = 10 + x^2, x even in -50..50"),
-    "parabola-norm": _toy(toys.PARABOLA_NORM, "the parabola brought to -1..1 on both axes"),
+    "parabola": _toy(toys.PARABOLA, "points of y = 10 + x^2, x uniform in -50..50"),
+    "parabola-norm": _toy(toys.PARABOLA_NORM, "the parabola scaled to -1..1 on both axes"),
     "ring8": _toy(toys.RING8, "8 Gaussians (sd 0.01) on a circle of radius 1"),
     "grid25": _toy(toys.GRID25, "25 Gaussians (sd 0.05) on a grid of spacing 2"),
     oracle.ORACLE.name: _oracle(oracle.ORACLE, "10,000 sequences of 20 of 5,000 tokens, drawn from a random LSTM"),

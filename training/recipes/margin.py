@@ -51,7 +51,7 @@ class Game:
 
 GAMES = {
     "dcgan_torch": Game(
-        summary="DCGAN as soumith/dcgan.torch plays it: what Qi's losses are compared with",
+        summary="DCGAN as soumith/dcgan.torch trains it: what Qi's losses are compared with",
         paper="Radford et al. 2016, arXiv:1511.06434; soumith/dcgan.torch",
         d_loss=d_nonsaturating,
         g_loss=g_nonsaturating,
@@ -70,7 +70,7 @@ GAMES = {
         judge=lambda net: LossFunction(net, is_nonnegative=True),
     ),
     "gls_gan": Game(
-        summary="its generalisation: a leaky slope in the place of the hinge, D's weights clipped",
+        summary="its generalisation: a leaky slope instead of the hinge, D's weights clipped",
         paper=QI,
         d_loss=d_margin(MARGIN_SCALE, slope=GLS_SLOPE),
         g_loss=g_margin,

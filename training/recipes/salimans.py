@@ -97,7 +97,7 @@ LABELS = (("salimans", 10), ("salimans_20", 2), ("salimans_50", 5), ("salimans_2
 """Name, and labels a class."""
 
 RECIPES = (
-    *(salimans(name, f"ten classes from {10 * n} labels, D tested", per_class=n, steps=LONG) for name, n in LABELS),
+    *(salimans(name, f"ten classes from {10 * n} labels; D is the classifier", per_class=n, steps=LONG) for name, n in LABELS),
     *(
         salimans(f"{name}_small", f"the same from {10 * n} labels for 27 epochs", per_class=n, steps=SHORT, decay=0.999)
         for name, n in LABELS

@@ -121,9 +121,9 @@ def several_generators(name: str, *, g_count: int, d_count: int, width: int, ste
 
 
 KINDS: tuple[tuple[str, Mixing, bool, str], ...] = (
-    ("gman", "learned", False, "{} discriminators, G learns how much to heed the harshest (GMAN*)"),
-    ("gman_mean", "mean", False, "{} discriminators, G heeds their mean (GMAN-0)"),
-    ("gman_max", "max", False, "{} discriminators, G heeds the harshest alone (GMAN-max)"),
+    ("gman", "learned", False, "{} discriminators, G learns how much weight the harshest has (GMAN*)"),
+    ("gman_mean", "mean", False, "{} discriminators, G follows their mean (GMAN-0)"),
+    ("gman_max", "max", False, "{} discriminators, G follows the harshest alone (GMAN-max)"),
     ("gman_modified", "learned", True, "{} discriminators as in gman, each by the objective that does not saturate"),
     ("gman_one", "mean", True, "{} discriminator by that objective: what GMAN is compared with"),
 )

@@ -154,6 +154,6 @@ RECIPES = (
         summary="the tutorial's first program: D is fitted to the density, then both descend",
     ),
     toy1d_fitted("toy1d_minibatch_fitted", has_minibatch=True, summary="toy1d_fitted with minibatch discrimination"),
-    parabola("parabola", "parabola", "two numbers on a parabola, twenty moves of D to one of G"),
+    parabola("parabola", "parabola", "two numbers on a parabola, twenty updates of D for one of G"),
     parabola("parabola_norm", "parabola-norm", "the same on a parabola scaled to [-1,1]"),
 )

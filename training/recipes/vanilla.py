@@ -161,6 +161,6 @@ RECIPES = (
         "goodfellow", steps=1000 * THEIR_EPOCH, summary="the first GAN as its paper measured it: maxout D, gradient descent"
     ),
     goodfellow("goodfellow_small", steps=60_000, summary="the same for 60,000 steps"),
-    renom("renom", g_nonsaturating, "batch-normalised G against a maxout D with dropout, moving at once"),
+    renom("renom", g_nonsaturating, "batch-normalised G against a maxout D with dropout, both updated at once"),
     renom("renom_minimax", g_minimax, "the same with the zero-sum loss, which saturates"),
 )

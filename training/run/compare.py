@@ -36,18 +36,20 @@ def gmam_file(first: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Gmam:
-    """Compare two runs by applying each one's discriminators to the other's generator; positive: the second is better."""
+    """Compare two runs: the discriminators of each are applied to the other's generator. A positive value: the second is
+    better.
+    """
 
     first: tyro.conf.Positional[Path]
     """Run directory."""
     second: tyro.conf.Positional[Path]
     """Run directory, to which the result is written."""
     samples: int = 10_000
-    """Samples of each run, and the greatest number of real ones."""
+    """Number of samples of each run, and of real samples at most."""
     first_lambda: float | None = None
-    """Weighting of the first run's discriminators: 0 is their mean, inf the greatest value; by default as learned."""
+    """Weights of the first run's discriminators: 0 takes the mean of their values, inf the greatest; by default as learned."""
     second_lambda: float | None = None
-    """Weighting of the second run's discriminators."""
+    """The same for the second run's discriminators."""
     device: Device = "auto"
     """Device; auto is CUDA where there is a GPU."""
 
@@ -71,9 +73,9 @@ class Reconstruct:
     images: int = 200
     """Number of test images."""
     steps: int = 300
-    """Gradient steps from each start."""
+    """Number of gradient steps from each starting point."""
     restarts: int = 2
-    """Starts per image; the best counts."""
+    """Number of starting points for each image; the best one counts."""
     device: Device = "auto"
     """Device; auto is CUDA where there is a GPU."""
 

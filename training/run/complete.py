@@ -53,10 +53,10 @@ COMMON_STEPS = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Complete:
-    """Fill a hole in pictures with what a generator can make: Adam on its latents until it agrees with the rest.
+    """Fill the hole in each picture from a generated image: Adam searches latents whose image agrees with the known pixels.
 
-    Writes each completed picture as PNG, and a sheet: picture, hole, generated image, completed picture. A run directory also
-    gives the discriminator's opinion; a model file has no discriminator.
+    Writes each completed picture as PNG, and a sheet: picture, hole, generated image, completed picture. With a run directory
+    the search also uses its discriminator; a model file has none.
     """
 
     model: tyro.conf.Positional[Path]
@@ -67,17 +67,17 @@ class Complete:
     """What is missing: the middle half of each side (center), the left half (left), a fifth of the pixels (random), all but
     every fourth pixel of every fourth row (grid)."""
     test: int = 0
-    """Instead of pictures, complete this many test images of the model's data and measure: PSNR in the hole and accuracy of a
-    classifier."""
+    """Number of test images of the model's data to complete instead of pictures; measures the PSNR in the hole and the
+    accuracy of a classifier."""
     steps: int = COMMON_STEPS
-    """Steps of Adam."""
+    """Number of Adam's steps."""
     rate: float = 0.01
     """Adam's learning rate."""
     weight: float = 0.1
-    """Weight of the discriminator's opinion, -log D; 0 leaves it out."""
+    """Weight of the discriminator's term in the loss, -log D; 0 leaves it out."""
     starts: int | None = None
-    """Starts for each picture, of which the best goes on after a tenth of the steps; by default one, and one a class for a
-    conditional model."""
+    """Number of starting points for each picture; after a tenth of the steps the best one goes on alone. By default one, and
+    for a conditional model one for each class."""
     seed: int = 0
     """Seed of the mask `random`."""
     out: Path | None = None
