@@ -41,18 +41,18 @@ help: ## Explain every target (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36mmake %-15s\033[0m %s\n", $$1, $$2}' Makefile
 	@printf '\n  Variables and what they are now:\n'
 	@printf '    %-7s %-38s %s\n' \
-	  RECIPE '$(RECIPE)' 'which game to play; `$(BIN)/python -m training list` shows all' \
-	  DATA   '$(or $(DATA),as the recipe says)' 'what to learn; `folder:PATH` takes your own images' \
+	  RECIPE '$(RECIPE)' 'recipe to train; `$(BIN)/python -m training list` shows all' \
+	  DATA   '$(or $(DATA),as the recipe says)' 'data set; `folder:PATH` takes your own images' \
 	  STEPS  '$(or $(STEPS),as the recipe says)' 'training steps' \
 	  BATCH  '$(or $(BATCH),as the recipe says)' 'real samples per batch' \
 	  SIZE   '$(or $(SIZE),as the recipe says)' 'side of the images in pixels' \
 	  SEED   '$(or $(SEED),0)' 'random seed of the training' \
 	  NPROC  '$(or $(NPROC),1)' 'processes that share each batch of the training, one for each GPU' \
-	  OUT    '$(OUT)'    'where a run puts everything it makes' \
-	  MODEL  '$(MODEL)'  'what is served and scored' \
-	  PORT   '$(PORT)'   'where the service listens' \
+	  OUT    '$(OUT)'    'run directory, to which training writes' \
+	  MODEL  '$(MODEL)'  'model file to serve, score, pack or release' \
+	  PORT   '$(PORT)'   'port of the service' \
 	  TESTS  '$(TESTS)'  'which tests to run' \
-	  SERIAL '$(or $(SERIAL),none)' 'of a release, higher than before; goes with SIGNING_KEY, an ed25519 key' \
+	  SERIAL '$(or $(SERIAL),none)' 'serial of a release, higher than before; goes with SIGNING_KEY, an ed25519 key file' \
 	  BENCH  '$(or $(BENCH),all of it)' 'options of bench-serve and bench-train; `--help` lists them'
 	@printf '\n  First steps: `make serve`, then  curl -o 42.png "localhost:$(PORT)/generate?seed=42"\n\n'
 
@@ -84,7 +84,7 @@ train: setup ## Train RECIPE on DATA (STEPS, BATCH, SIZE, SEED, NPROC) into OUT;
 	@$(TRAIN) train '$(RECIPE)' $(if $(DATA),--data '$(DATA)') $(if $(STEPS),--steps $(STEPS)) \
 	  $(if $(BATCH),--batch $(BATCH)) $(if $(SIZE),--size $(SIZE)) $(if $(SEED),--seed $(SEED)) --out '$(OUT)'
 
-serve: setup ## Serve MODEL on PORT; trains it first if there is none yet
+serve: setup ## Serve MODEL on PORT; without one train OUT/model.onnx first
 	@test -f '$(MODEL)' || { \
 	  test '$(MODEL)' = '$(OUT)/model.onnx' || { echo 'There is no model at $(MODEL). `make train` makes one at $(OUT)/model.onnx.'; exit 1; }; \
 	  echo 'There is no model at $(MODEL) yet: training one.'; \

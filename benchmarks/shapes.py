@@ -169,7 +169,9 @@ def write_folder(folder: Path, count: int, seed: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description="Pictures of known factors, and the recall of a model that learned them.")
+    parser = argparse.ArgumentParser(
+        description="Draw pictures of known factors, or measure how many combinations of the factors a model shows."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     draw = commands.add_parser("draw", help="write pictures")
     draw.add_argument("folder", type=Path)

@@ -1,4 +1,4 @@
-"""What a GPU does with this project: ``benchmarks/cuda_check.sh figures.json``, a table and a JSON of figures."""
+"""Measure training, export, equal bytes and the service on an NVIDIA GPU: ``benchmarks/cuda_check.sh figures.json``."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cuda_check", description=__doc__)
-    parser.add_argument("out", type=Path, help="the JSON that is written, anew after each stage")
+    parser.add_argument("out", type=Path, help="JSON file of figures, written anew after each stage")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="the same logic in seconds; the figures mean nothing")
-    parser.add_argument("--budget", type=float, default=BUDGET_S, help="seconds for everything")
-    parser.add_argument("--data", help="data set; mnist, or mnist5k with --tiny, unless given")
+    parser.add_argument("--tiny", action="store_true", help="run all stages in seconds, as a test; the figures mean nothing")
+    parser.add_argument("--budget", type=float, default=BUDGET_S, help="seconds for all stages together")
+    parser.add_argument("--data", help="data set; by default mnist, and mnist5k with --tiny")
     asked = parser.parse_args(arguments)
     asked.data = asked.data or ("mnist5k" if asked.tiny else "mnist")
     return asked

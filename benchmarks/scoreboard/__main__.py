@@ -29,26 +29,26 @@ SYSTEMS_PAGE = "SYSTEMS.md"
 
 @dataclass(frozen=True, kw_only=True)
 class Scoreboard:
-    """Make docs/SCOREBOARD.md from the stored results; with --play run what has none yet."""
+    """Write docs/SCOREBOARD.md and docs/SYSTEMS.md from the stored results; with --play first run rows that have none."""
 
     rows: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Rows to run; all unless named."""
+    """Rows to run; by default all."""
     play: bool = False
-    """Train, score and store, the cheapest first; a call that was stopped goes on where it was."""
+    """Train and score rows, the cheapest first, and store their results. A call that was stopped continues."""
     check: bool = False
-    """Only say, by the exit code, whether the page is what the results make."""
+    """Write nothing; the exit code says whether both pages agree with the results."""
     scale: Literal["auto", "full", "scaled"] = "auto"
-    """auto takes the full sizes on a GPU and the scaled ones on the CPU."""
+    """Protocol of a row; auto is the full one on a GPU and the scaled one on the CPU."""
     seeds: int | None = None
-    """Seeds a row; the row's own number unless given."""
+    """Number of seeds of each row; by default the row's own number."""
     docs: Path = Path("docs")
-    """Where the page is; the results are in scoreboard/ below it."""
+    """Folder of the pages; the results are in scoreboard/ below it."""
     runs: Path = Path("runs/scoreboard")
-    """Where rows are played."""
+    """Folder of the run directories."""
     device: Device = "auto"
-    """auto takes CUDA where there is a GPU."""
+    """Device; auto is CUDA where there is a GPU."""
     workers: int = 1
-    """Seeds at a time, each in programs of its own. On a GPU start NVIDIA's MPS first: docs/SCALING.md."""
+    """Number of seeds at a time, each in processes of its own. On a GPU start NVIDIA's MPS first: docs/SCALING.md."""
 
     def __call__(self, console: Console) -> int:
 

@@ -1,9 +1,9 @@
-"""How much the service adds to its parts, and how many images a second it gives: one connection and 64, both with wrk.
+"""Measure how much time the service adds to latents, inference and encoding, and its images a second with 1 and 64 connections.
 
     python -m benchmarks.serving.bench MODEL.onnx --out figures.json
 
-Every round measures the parts in this process (latents, inference, PNG), then one connection, then 64, each requesting new
-seeds; the table shows the median round, so that a round that something else disturbed does not count.
+Each round measures the parts in this process (latents, inference, PNG), then the service by wrk with one connection, then with
+64, each seed new. The table has the median round, so that a disturbed round does not count.
 """
 
 from __future__ import annotations
@@ -70,14 +70,20 @@ def measure_round(
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="an ONNX file")
-    parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
+    parser.add_argument("model", type=Path, help="model file")
+    parser.add_argument("--out", type=Path, help="JSON file of figures to write")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=2000, help="times that the parts are measured a round")
+    parser.add_argument("--requests", type=int, default=2000, help="number of times that each round measures the parts")
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--seconds", type=int, default=5, help="length of a round with many connections")
+    parser.add_argument("--seconds", type=int, default=5, help="seconds of a round with many connections")
     parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument("--fast-path", nargs="+", choices=("on", "off"), default=["on"], help="with both, they take turns")
+    parser.add_argument(
+        "--fast-path",
+        nargs="+",
+        choices=("on", "off"),
+        default=["on"],
+        help="whether samples bypass Flask; with both values they take turns",
+    )
     return parser.parse_args()
 
 

@@ -1,9 +1,9 @@
-"""How fast many samples come in one answer, against onnxruntime alone: ``n`` rows as npy, and as a tar of PNGs.
+"""Measure answers of many samples against onnxruntime alone: ``n`` rows as npy, and as a tar of PNGs.
 
     python -m benchmarks.serving.bulk MODEL.onnx --n 1024
 
-Every round runs onnxruntime in this process, with latents drawn before, in batches as large as the service's; then it asks a
-server of one worker once a format, for new seeds. The table shows medians in images a second.
+Each round runs onnxruntime in this process, on latents drawn before, in batches as large as the service's. Then it requests new
+seeds of a service of one worker, once in each format. The table has medians in images a second.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="an ONNX file")
-    parser.add_argument("--n", type=int, default=1024, help="samples of one answer")
+    parser.add_argument("model", type=Path, help="model file")
+    parser.add_argument("--n", type=int, default=1024, help="number of samples in one answer")
     parser.add_argument("--rounds", type=int, default=7)
     return parser.parse_args()
 

@@ -1,10 +1,10 @@
-"""The service against other servers of the same models, all on this machine, one after the other, again and again.
+"""Measure the service against other servers of the same models, all on this machine, one after the other.
 
     python -m benchmarks.serving.contest --only ours,gunicorn --seconds 5
 
-Every repeat measures every contender once: start, one answer checked pixel by pixel, a second to warm up, then wrk at each
-number of connections, every seed a new one; then it is ended. The report is written after each of them, and an interrupted
-contest continues; what failed is tried again. Servers listen on 127.0.0.1 only.
+Each repeat measures each server once: it is started, an answer is checked pixel by pixel, it is warmed up for a second, wrk
+requests a new seed each time at each number of connections, and the server is stopped. The report is written after each
+server. An interrupted call continues, and tries again what failed. Our servers listen on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -67,17 +67,22 @@ def parse_arguments() -> argparse.Namespace:
     names = lambda text: text.split(",")  # noqa: E731
     numbers = lambda text: [int(part) for part in text.split(",")]  # noqa: E731
     known = load_contenders()
-    parser.add_argument("--only", type=names, help=f"contenders, comma separated, of {','.join(known)}")
-    parser.add_argument("--models", type=names, default=list(CONTEST), help=f"of {','.join(MODELS)}, or ONNX files with a card")
-    parser.add_argument("--seconds", type=int, default=5, help="length of one load")
+    parser.add_argument("--only", type=names, help=f"servers to measure, separated by commas, of {','.join(known)}")
+    parser.add_argument("--models", type=names, default=list(CONTEST), help=f"models, of {','.join(MODELS)}, or model files")
+    parser.add_argument("--seconds", type=int, default=5, help="seconds of each load")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--connections", type=numbers, default=[1, 8, 64])
-    parser.add_argument("--warm", type=int, default=1, help="seconds of load before the first that counts")
+    parser.add_argument("--warm", type=int, default=1, help="seconds of load before the first measurement")
     parser.add_argument(
-        "--no-limits", dest="limits", action="store_false", help="leave out what the cores give without a server"
+        "--no-limits", dest="limits", action="store_false", help="leave out the rates of the cores without a server"
     )
-    parser.add_argument("--fresh", action="store_true", help="throw away what --out holds")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench-serve" / "report.json", help="a .md lies beside it")
+    parser.add_argument("--fresh", action="store_true", help="delete the report that --out holds")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "runs" / "bench-serve" / "report.json",
+        help="report to write; its tables are in a .md next to it",
+    )
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.only or []) - set(known)):
         parser.error(f"no contender {', '.join(unknown)}; there are {', '.join(known)}")

@@ -1,4 +1,7 @@
-"""How soon the page shows something, a sample and the wall: ``python -m benchmarks.serving.first_picture http://127.0.0.1:8000``."""
+"""Measure how soon the page of a running service shows its first pixels, a sample and the wall of samples.
+
+python -m benchmarks.serving.first_picture http://127.0.0.1:8000
+"""
 
 from __future__ import annotations
 
@@ -50,5 +53,5 @@ def visit(browser: Browser, address: str) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="first_picture", description=__doc__)
-    parser.add_argument("url", help="where the service is, such as http://127.0.0.1:8000")
+    parser.add_argument("url", help="address of the service, such as http://127.0.0.1:8000")
     main(parser.parse_args().url.rstrip("/"))

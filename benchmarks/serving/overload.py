@@ -1,11 +1,11 @@
-"""What the service does when it is asked more than it can give: its capacity, then multiples of it, then its capacity again.
+"""Measure the service under overload: its capacity, then multiples of it, then the first multiple again.
 
     python -m benchmarks.serving.overload --seconds 60 --steps 1,2,5,10
 
-The capacity C is the rate of 64 clients in a closed loop, every seed a new one, nothing cached. Then requests arrive at random
-moments, C times each step a second, independent of the answers, and at last at the first step's rate again. Meanwhile /healthz
-and /metrics are requested every second. Client and service share the cores; each step shows the client's share of one core.
-With ``--retry`` a refused client asks again at once, on the same connection (``kept``) or on a new one (``new``).
+The capacity C is the rate of 64 clients in a closed loop, each seed new, without a cache. In each step requests arrive as a
+Poisson process with a multiple of C as its rate, independent of the answers. Meanwhile /healthz and /metrics are requested
+every second. Client and service share the cores; each step shows the client's share of one core. With ``--retry`` a refused
+client retries at once, on the same connection (``kept``) or on another one (``new``).
 """
 
 from __future__ import annotations
@@ -100,17 +100,24 @@ def load(port: int, capacity: float, arguments: argparse.Namespace) -> tuple[Tra
 def parse_arguments() -> argparse.Namespace:
     """The command line; the first step comes once more at the end."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="slow", help="the name of a fixed model, or an ONNX file with a card")
-    parser.add_argument("--seconds", type=float, default=60, help="length of a step")
-    parser.add_argument("--steps", type=_numbers, help="multiples of the capacity; 1,2,5,10, with --retry 1,3")
-    parser.add_argument("--retry", choices=("never", "kept", "new"), default="never", help="where the refused ask again")
-    parser.add_argument("--tries", type=int, default=4, help="of each client with --retry, at most")
-    parser.add_argument("--capacity", type=float, help="answers a second, instead of measuring them")
-    parser.add_argument("--capacity-seconds", type=float, default=10, help="how long they are measured")
+    parser.add_argument("--model", default="slow", help="name of a fixed model, or a model file")
+    parser.add_argument("--seconds", type=float, default=60, help="seconds of each step")
+    parser.add_argument("--steps", type=_numbers, help="multiples of the capacity; by default 1,2,5,10, and with --retry 1,3")
+    parser.add_argument(
+        "--retry", choices=("never", "kept", "new"), default="never", help="on which connection a refused client retries"
+    )
+    parser.add_argument("--tries", type=int, default=4, help="tries of each client with --retry, at most")
+    parser.add_argument("--capacity", type=float, help="the capacity in answers a second, instead of measuring it")
+    parser.add_argument("--capacity-seconds", type=float, default=10, help="seconds for which the capacity is measured")
     parser.add_argument("--workers", type=int, default=Settings().workers or usable_cores())
-    parser.add_argument("--connections", type=int, default=4096, help="at most")
-    parser.add_argument("--seed", type=int, default=0, help="of the arrivals")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "overload" / "report.json", help="a .md lies beside it")
+    parser.add_argument("--connections", type=int, default=4096, help="connections at a time, at most")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the arrivals")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "runs" / "overload" / "report.json",
+        help="report to write; its table is in a .md next to it",
+    )
     arguments = parser.parse_args()
     steps = arguments.steps or ([1.0, 2.0, 5.0, 10.0] if arguments.retry == "never" else [1.0, RETRY_STEP])
     arguments.steps = [*steps, steps[0]]

@@ -1,4 +1,4 @@
-"""How long the garbage collector holds the service up: every collection of every worker over many requests.
+"""Measure the pauses by garbage collection: every collection of every worker over many requests.
 
     python -m benchmarks.serving.pauses --model mlp28 --requests 100000
 
@@ -27,12 +27,14 @@ SEEDS_A_CHUNK = 10**6
 def main() -> int:
     """Ask, print what came of it; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--model", default="mlp28", help="mlp28, dcgan64 or the path of a model file")
-    parser.add_argument("--requests", type=int, default=100_000, help="at least as many as that")
+    parser.add_argument("--model", default="mlp28", help="name of a fixed model, such as mlp28 or dcgan64, or a model file")
+    parser.add_argument("--requests", type=int, default=100_000, help="number of requests, at least")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=0.001, help="seconds that a collection may take")
-    parser.add_argument("--threshold", type=int, default=GC_THRESHOLD, help="objects after which generation 0 is collected")
+    parser.add_argument("--limit", type=float, default=0.001, help="seconds that a collection may take, of processor time")
+    parser.add_argument(
+        "--threshold", type=int, default=GC_THRESHOLD, help="allocations after which the youngest generation is collected"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gan-pauses-") as folder:
         os.environ |= {"COLLECTIONS": folder, "THRESHOLD": str(given.threshold)}

@@ -1,8 +1,8 @@
-"""What keeping finished answers gives: seeds asked for again and again, with the cache and without it, and kept ones only.
+"""Measure the cache of answers: repeated seeds with the cache and without it, and cached answers only.
 
     python -m benchmarks.serving.repeated MODEL.onnx
 
-Seeds follow Zipf's law with exponent 1.1 over 10,000. The two servers take turns; the table shows medians of rounds.
+Seeds follow Zipf's law with exponent 1.1 over 10,000. The two services take turns; the table has medians of the rounds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LUA = Path(__file__).with_name("repeated_seeds.lua")
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="an ONNX file")
+    parser.add_argument("model", type=Path, help="model file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)

@@ -1,10 +1,10 @@
-"""How the service grows with cores: measured on some numbers of them, compared with what the smallest number predicts.
+"""Measure how the service scales with cores, and compare each number of cores with the prediction from the smallest one.
 
     python -m benchmarks.serving.scaling --model dcgan64 --cores 1,2 --out figures.json
 
-For each number of cores the service runs on that many, with a worker each, and wrk on all others, or on the same ones where
-none is left. The prediction is linear: workers share nothing but memory, caches and the network. Each line says what the
-service's processors spend on a request, and what holds a rate back that is below the prediction.
+For each number of cores the service runs on that many cores, with a worker each, and wrk on all others, or on the same ones if
+none is left. The prediction is linear: workers share only memory, caches and the network. Each line has the processor time of
+a request, and what limits a rate that is below the prediction.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ class Point:
 def main() -> None:
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="mlp28", help="the name of a fixed model, or an ONNX file with a card")
+    parser.add_argument("--model", default="mlp28", help="name of a fixed model, or a model file")
     parser.add_argument("--cores", default="1,2", type=lambda text: [int(part) for part in text.split(",")])
-    parser.add_argument("--constant-engine", action="store_true", help="a shared engine whose inferences take 1 ms each")
-    parser.add_argument("--connections", type=int, default=32, help="for each core of the service")
+    parser.add_argument("--constant-engine", action="store_true", help="take a shared engine whose inferences take 1 ms each")
+    parser.add_argument("--connections", type=int, default=32, help="connections for each core of the service")
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
+    parser.add_argument("--out", type=Path, help="JSON file of figures to write")
     given = parser.parse_args()
     if max(given.cores) > usable_cores():
         parser.error(f"--cores must be at most {usable_cores()}, got {max(given.cores)}")

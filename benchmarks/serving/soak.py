@@ -1,11 +1,11 @@
-"""Whether the service stays as it is: half an hour of requests, wrong ones and clients that leave among them, and reloads.
+"""Check that the service stays constant under half an hour of requests, wrong ones, disconnecting clients and reloads.
 
     python -m benchmarks.serving.soak --minutes 30 --load .8
 
-Every minute another model file is renamed into the place of the served one and ``/admin/reload`` is asked. Every ten seconds
-memory, threads and open files of all processes are looked at, and some seeds' bytes compared with what this process makes of
-them. The exit code is 1 when something is not constant. ``--leak 1024`` is the control: a service that leaks that many bytes a
-request must fail.
+Every minute another model file is renamed over the served one, and ``/admin/reload`` is requested. Every ten seconds memory,
+threads and open files of all processes are measured, and the bytes of some seeds are compared with those that this process
+computes. The exit code is 1 if something is not constant. ``--leak 1024`` is the control: a service that leaks that many bytes
+a request must fail.
 """
 
 from __future__ import annotations
@@ -243,12 +243,14 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--load", type=float, default=0.8, help="of the capacity, which is measured first")
-    parser.add_argument("--rate", type=float, help="requests a second, instead of measuring")
-    parser.add_argument("--leak", type=int, default=0, metavar="BYTES", help="that each request leaves behind")
-    parser.add_argument("--models", type=Path, nargs=2, help="two ONNX files of one name instead of mlp28 with two seeds")
-    parser.add_argument("--every", type=float, default=10, help="seconds between looks")
-    parser.add_argument("--reload-every", type=float, default=60, help="seconds between reloads")
+    parser.add_argument("--load", type=float, default=0.8, help="share of the capacity, which is measured first")
+    parser.add_argument("--rate", type=float, help="requests a second, instead of a share of the measured capacity")
+    parser.add_argument("--leak", type=int, default=0, metavar="BYTES", help="bytes that each request leaks")
+    parser.add_argument(
+        "--models", type=Path, nargs=2, help="two model files of one model name, instead of mlp28 with two seeds"
+    )
+    parser.add_argument("--every", type=float, default=10, help="seconds between two measurements")
+    parser.add_argument("--reload-every", type=float, default=60, help="seconds between two reloads")
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "soak" / "report.json")
     arguments = parser.parse_args()

@@ -1,9 +1,10 @@
-"""Plain GANs, EBGANs and EBGANs with the pulling-away term at the same random points of the EBGAN paper's grid.
+"""Train plain GANs, EBGANs and EBGANs with the pulling-away term at the same random points of EBGAN's grid.
 
     python benchmarks/training/ebgan_grid.py --points 32 --steps 2000 --out runs/ebgan_grid
 
-Each line of stats.jsonl there is one finished game; a second call goes on where the first stopped. The score is the paper's
-(arXiv:1609.03126, section 4.1), I' = E_x KL(p(y) || p(y|x))^2 by a classifier of digits; the table counts games above each bar.
+Each line of stats.jsonl there is one finished game; a second call continues where the first one stopped. The score is that of
+the paper (arXiv:1609.03126, section 4.1), I' = E_x KL(p(y) || p(y|x))^2 by a classifier of digits; the table counts games
+above each bar.
 On a CPU leave out the widest generators: --largest 800.
 """
 
@@ -73,11 +74,11 @@ def summarise(rows: Sequence[Record]) -> None:
 def main() -> None:
     """Play what is not played yet, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--points", type=int, default=32, help="points of the grid; three games each")
-    parser.add_argument("--steps", type=int, default=2000, help="steps a game")
-    parser.add_argument("--largest", type=int, default=3200, help="units of a layer of G at most: 400, 800, 1600 or 3200")
+    parser.add_argument("--points", type=int, default=32, help="number of points of the grid, with three games each")
+    parser.add_argument("--steps", type=int, default=2000, help="steps of each game")
+    parser.add_argument("--largest", type=int, default=3200, help="most units of a layer of G: 400, 800, 1600 or 3200")
     parser.add_argument("--data", default="mnist", help="data set; mnist5k needs no download")
-    parser.add_argument("--seed", type=int, default=0, help="draws the points, and plays their games")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the points and of their games")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto is cuda where there is a GPU")
     parser.add_argument("--out", type=Path, default=Path("runs/ebgan_grid"), help="directory of stats.jsonl")
     given = parser.parse_args()

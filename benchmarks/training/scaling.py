@@ -1,4 +1,4 @@
-"""How much faster two ranks train than one, each on a core of its own.
+"""Measure how much faster two ranks train than one, each on a core of its own.
 
     python -m benchmarks.training.scaling --recipes dcgan cdcgan_r1 --repeats 3
 

@@ -1,4 +1,4 @@
-"""Our training loop compared with the usual PyTorch loop with the same nets and batch, in turns: steps a second.
+"""Measure our training loop and the usual PyTorch loop with the same nets and batch, in turns: steps a second.
 
 python -m benchmarks.training.speed vanilla dcgan --seconds 2 --repeats 3
 """
@@ -136,10 +136,12 @@ def row(name: str, rates: Mapping[str, list[float]], limits: Mapping[str, float]
 def main() -> None:
     """Measure the recipes and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("recipes", nargs="*", default=RECIPES, help=f"by default {' '.join(RECIPES)}")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each side in each repeat")
-    parser.add_argument("--repeats", type=int, default=3, help="of each side")
-    parser.add_argument("--cpu-time", action="store_true", help="one thread, its CPU time: for a machine that does other work")
+    parser.add_argument("recipes", nargs="*", default=RECIPES, help=f"recipes to measure; by default {' '.join(RECIPES)}")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds of each loop in each repeat")
+    parser.add_argument("--repeats", type=int, default=3, help="number of measurements of each loop")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="measure the CPU time of one thread, for a machine that does other work"
+    )
     given = parser.parse_args()
     clock = time.perf_counter
     if given.cpu_time:

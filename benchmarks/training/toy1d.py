@@ -1,8 +1,8 @@
-"""Twenty seeds of the one-number game, with and without minibatch discrimination: mean, spread, distance to the truth.
+"""Train twenty seeds of the 1-D toys, with and without minibatch discrimination; measure mean, spread and distance to the data.
 
     python benchmarks/training/toy1d.py --seeds 20 --out runs/toy1d.jsonl
 
-Each line of the output is one finished game; a second call goes on where the first stopped.
+Each line of the output is one finished game; a second call continues where the first one stopped.
 """
 
 from __future__ import annotations
@@ -54,9 +54,11 @@ def summarise(rows: list[Mapping[str, object]]) -> None:
 def main() -> None:
     """Play what is not played yet, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=20, help="games a recipe")
-    parser.add_argument("--steps", type=int, default=None, help="steps a game; the recipe's own unless given")
-    parser.add_argument("--out", type=Path, default=Path("runs/toy1d.jsonl"), help="where each game's line goes")
+    parser.add_argument("--seeds", type=int, default=20, help="number of seeds of each recipe")
+    parser.add_argument("--steps", type=int, default=None, help="steps of each game; by default the recipe's own number")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/toy1d.jsonl"), help="file to which a line for each game is written"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     data, truth = (load("gaussian1d", split=split, environ=os.environ) for split in ("train", "test"))

@@ -1,8 +1,8 @@
-"""``make images-test``: builds both images without docker and checks what the documentation says of them.
+"""Build both images without docker and check what the documentation says of them: ``make images-test``.
 
-A Debian 12 root stands in for the base image. The serving image is searched. A model is trained in the training image and
-served in the serving image, with the options of `make docker-serve` and without a network; its answers must be those of the
-checkout for the same file. Everything lies in one temporary folder, which is deleted at the end.
+A Debian 12 root replaces the base image. The serving image is searched. A model is trained in the training image and served in
+the serving image, with the options of `make docker-serve` and without a network. Its answers must be those of the checkout for
+the same file. All files are in one temporary folder, which is deleted at the end.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class ProofError(Exception):
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Check everything; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.images.proof", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--mirror", default="http://deb.debian.org/debian", help="mirror of Debian")
-    parser.add_argument("--keep-log", type=Path, metavar="FILE", help="copy the log of the builds to this file")
+    parser.add_argument("--mirror", default="http://deb.debian.org/debian", help="address of the mirror of Debian")
+    parser.add_argument("--keep-log", type=Path, metavar="FILE", help="file to which the log of the builds is copied")
     asked = parser.parse_args(arguments)
     # SystemExit lets the with blocks remove mounts and the temporary folder.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

@@ -1,4 +1,4 @@
-"""``make release``: wheel, both images' build contexts, pins, bill of materials and model, with their sums, in one folder.
+"""Write a release to one folder: wheel, both images' build contexts, pins, bill of materials and model, with their sums.
 
 Two runs of one commit with the same packages installed give the same bytes. The folder appears whole or not at all.
 """
@@ -57,11 +57,15 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m deploy.release", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--model", type=Path, required=True, metavar="MODEL.onnx")
-    parser.add_argument("--runtime", choices=["serve", "serve-gpu"], default="serve", help="whose pins and bill of materials")
-    parser.add_argument("--key", type=Path, metavar="KEY.pem", help="an ed25519 private key, which signs the model")
-    parser.add_argument("--serial", type=int, metavar="N", help="higher than that of every release before; needed with --key")
-    parser.add_argument("--out", type=Path, default=Path("dist"))
+    parser.add_argument("--model", type=Path, required=True, metavar="MODEL.onnx", help="model file")
+    parser.add_argument(
+        "--runtime", choices=["serve", "serve-gpu"], default="serve", help="extra whose pins and bill of materials are written"
+    )
+    parser.add_argument("--key", type=Path, metavar="KEY.pem", help="ed25519 private key that signs the model")
+    parser.add_argument(
+        "--serial", type=int, metavar="N", help="serial of the model, higher than in every earlier release; needed with --key"
+    )
+    parser.add_argument("--out", type=Path, default=Path("dist"), help="folder to write; an older release there is replaced")
     return parser
 
 

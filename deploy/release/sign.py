@@ -1,4 +1,4 @@
-"""``python -m deploy.release.sign MODEL.onnx --key KEY.pem --serial N``: writes the signature that the service asks for."""
+"""Write the signature of a model file, MODEL.onnx.sig, which the service checks if GAN_PUBLIC_KEY is set."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ class SigningError(Exception):
 def main(arguments: Sequence[str]) -> int:
     """Sign one file; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.release.sign", description=__doc__, allow_abbrev=False)
-    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
-    parser.add_argument("--key", type=Path, required=True, metavar="KEY.pem", help="an ed25519 private key, not encrypted")
-    parser.add_argument("--serial", type=int, required=True, metavar="N", help="higher than that of every release before")
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="model file")
+    parser.add_argument("--key", type=Path, required=True, metavar="KEY.pem", help="ed25519 private key, not encrypted")
+    parser.add_argument(
+        "--serial", type=int, required=True, metavar="N", help="serial of the model, higher than in every earlier release"
+    )
     asked = parser.parse_args(arguments)
     try:
         print(sign_file(asked.model, read_private_key(asked.key), asked.serial))

@@ -1,4 +1,4 @@
-"""``python -m deploy.torchserve``: pack a model for TorchServe, or serve models by TorchServe."""
+"""Pack a model for TorchServe, or serve models by TorchServe."""
 
 from __future__ import annotations
 
