@@ -44,7 +44,17 @@ from training.run.seeds import parse_seeds
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a recipe and export its generator. An interrupted run continues from its newest checkpoint."""
+    """Train a recipe and export its generator. An interrupted run continues from its newest checkpoint.
+
+    A gate decides which players may update: all (always), only the one with the greater loss (worse-only), all but a D that is
+    too strong or a G that is too weak (equilibrium), or all but one whose loss is ten times less (loss-ratio).
+
+    The precision auto is bfloat16 where a short measurement shows it to be faster and the recipe was shown to lose nothing by
+    it, else float32. A run keeps the precision that it began with.
+
+    A checkpoint follows an evaluation of the samples if the newest one is at least --checkpoint-seconds old. The last step and
+    a signal to stop save one in any case.
+    """
 
     recipe: Annotated[str, tyro.conf.Positional] = DEFAULT
     """Recipe; `list` shows all."""
@@ -57,17 +67,13 @@ class Train:
     batch: int | None = None
     """Real samples per batch; by default the recipe's own number."""
     gate: Literal["always", "worse-only", "equilibrium", "loss-ratio"] | None = None
-    """Which players may update: all (always), only the one with the greater loss (worse-only), all but a D that is
-    too strong or a G that is too weak (equilibrium), or all but one whose loss is ten times less (loss-ratio).
-    By default the recipe's own gate."""
+    """Gate of the updates; by default the recipe's own."""
     seed: int = 0
     """Random seed."""
     seeds: str | None = None
-    """Several seeds, such as 0-39 or 3,5,7, trained at once, which for small dense nets takes less time than one after the
-    other. Each has a run directory of its own: OUT-seed0, OUT-seed1 and so on."""
+    """Several seeds, trained at once, such as 0-39 or 3,5,7: for small dense nets; into OUT-seed0, OUT-seed1 and so on."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Numbers in which the nets compute. auto is bfloat16 where a short measurement shows it to be faster and the
-    recipe was shown to lose nothing by it, else float32; a run keeps what it began with."""
+    """Numbers in which the nets compute."""
     out: Path | None = None
     """Run directory; by default runs/RECIPE-DATA."""
     device: Device = "auto"
@@ -75,15 +81,13 @@ class Train:
     fresh: bool = False
     """Delete the run that the directory holds."""
     checkpoints: int = CHECKPOINTS
-    """Evaluations of the samples over the run. A checkpoint follows an evaluation if the newest one is old enough:
-    --checkpoint-seconds. The weights do not depend on the number; --export best chooses among the evaluations."""
+    """Number of evaluations of the samples. The weights do not depend on it; --export best chooses among them."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-    """Least time in seconds between two checkpoints. The last step and a signal to stop save one in any case."""
+    """Least time in seconds between two checkpoints."""
     keep: int = KEEP
-    """Number of the newest checkpoints that are kept, in addition to best.pt, that of the evaluation with the lowest KID."""
+    """Number of newest checkpoints that are kept, in addition to best.pt, that of the lowest KID."""
     export: Choice | None = None
-    """Weights to export: of the evaluation with the lowest KID (best), or of the last step (last); by default as the recipe
-    says."""
+    """Weights to export: of the evaluation with the lowest KID, or of the last step; by default as the recipe says."""
     metrics_port: int | None = None
     """Serve Prometheus metrics of the run at http://METRICS_ADDRESS:METRICS_PORT/metrics."""
     metrics_address: str = "127.0.0.1"
@@ -180,7 +184,7 @@ class Score:
     samples: int | None = None
     """Number of samples, of the seeds from 0 on; by default 10,000, and 26,000 for stackedmnist."""
     nearest: int | None = None
-    """Number of samples that the 1-NN classifier is fitted on; by default all."""
+    """Number of samples on which the 1-NN classifier is fitted; by default all that are measured."""
 
     def __call__(self, console: Console) -> int:
         from training.metrics.command import run_score
@@ -210,10 +214,10 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """List the recipes with their papers, and the data sets."""
+    """List the recipes with their papers, the systems and the data sets."""
 
     markdown: Path | None = None
-    """Markdown page. Both tables are written between its markers instead of being printed."""
+    """Markdown page; the tables of recipes and data sets are written between its markers instead of being printed."""
 
     def __call__(self, console: Console) -> int:
         if self.markdown:

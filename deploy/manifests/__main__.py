@@ -5,6 +5,7 @@ FOLDER gets ``kubernetes/*.yaml``, objects of Kubernetes' own API, and ``operato
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -39,4 +40,6 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser(prog="python -m deploy.manifests", description="Build every kustomization.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder to write, for the checkers")
+    sys.exit(main(parser.parse_args().folder))

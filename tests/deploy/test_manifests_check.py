@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,15 @@ CASES: dict[str, tuple[list[Any], str, str, tuple[Any, ...]]] = {
     ),
 }
 """Checker, folder, object, and a field that is given a wrong name."""
+
+
+@pytest.mark.process
+def test_asking_for_help_builds_nothing(tmp_path: Path) -> None:
+    """A first argument that is an option is no folder."""
+    command = [sys.executable, "-m", "deploy.manifests", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[:2]) == (0, ["usage:", "python"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def passes(command: list[Any], document: Any, file: Path) -> bool:

@@ -24,13 +24,16 @@ NO_OUTPUT = Image(1, 1, 1)
 
 @dataclass(frozen=True, kw_only=True)
 class Adopt:
-    """Make a model file of a generator trained elsewhere: a PyTorch module, or an ONNX graph. See docs/ADOPT.md."""
+    """Make a model file of a generator trained elsewhere: a PyTorch module, or an ONNX graph. See docs/ADOPT.md.
+
+    Latents are declared in the generator's order, for example z=normal:512, psi=uniform:1:0.5:1, y=categorical:10 or
+    y=onehot:10. The generator gets z=normal:100x1x1 as [n,100,1,1]. A trailing @INPUT names the input that takes the latent.
+    """
 
     source: tyro.conf.Positional[str]
     """package.module:callable that returns the module, looked up in the current folder first; or an .onnx file."""
     latent: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """One latent; repeat the option for each, in the generator's order: z=normal:512, psi=uniform:1:0.5:1, y=categorical:10,
-    y=onehot:10. The generator gets z=normal:100x1x1 as [n,100,1,1]. A trailing @INPUT names the input that takes the latent."""
+    """One latent; repeat the option for each."""
     output: Range
     """Range of the generator's values: [-1,1] (tanh), [0,1] (unit) or 0..255 (uint8)."""
     name: str

@@ -57,6 +57,12 @@ class Complete:
 
     Writes each completed picture as PNG, and a sheet: picture, hole, generated image, completed picture. With a run directory
     the search also uses its discriminator; a model file has none.
+
+    The mask hides the middle half of each side (center), the left half (left), a fifth of the pixels (random), or all but every
+    fourth pixel of every fourth row (grid).
+
+    With --test the command completes test images of the model's data instead of pictures, and measures the PSNR in the hole and
+    the accuracy of a classifier.
     """
 
     model: tyro.conf.Positional[Path]
@@ -64,11 +70,9 @@ class Complete:
     pictures: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Pictures, whole or with the hole in them; each is cut and scaled to the model's size."""
     mask: Annotated[MaskKind, tyro.conf.arg(aliases=["-m"])] = "center"
-    """What is missing: the middle half of each side (center), the left half (left), a fifth of the pixels (random), all but
-    every fourth pixel of every fourth row (grid)."""
+    """Mask that hides a part of each picture."""
     test: int = 0
-    """Number of test images of the model's data to complete instead of pictures; measures the PSNR in the hole and the
-    accuracy of a classifier."""
+    """Number of test images of the model's data to complete instead of pictures."""
     steps: int = COMMON_STEPS
     """Number of Adam's steps."""
     rate: float = 0.01
@@ -76,8 +80,7 @@ class Complete:
     weight: float = 0.1
     """Weight of the discriminator's term in the loss, -log D; 0 leaves it out."""
     starts: int | None = None
-    """Number of starting points for each picture; after a tenth of the steps the best one goes on alone. By default one, and
-    for a conditional model one for each class."""
+    """Number of starting points, the best of which goes on after a tenth of the steps; by default one, or one a class."""
     seed: int = 0
     """Seed of the mask `random`."""
     out: Path | None = None
