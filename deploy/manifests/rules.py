@@ -5,6 +5,7 @@ The operator takes rules as objects, and kustomize puts no file into one. So it 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -27,5 +28,16 @@ def prometheus_rule(config: Path = CONFIG) -> Document:
     }
 
 
+def main() -> int:
+    """Print the object; the exit code, 1 if the reader has closed the pipe before its end, as ``head`` does."""
+    try:
+        yaml.safe_dump(prometheus_rule(), sys.stdout, sort_keys=False, width=1000)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter writes what is buffered when it ends
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    yaml.safe_dump(prometheus_rule(), sys.stdout, sort_keys=False, width=1000)
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,16 @@ def test_the_command_prints_what_kubectl_takes() -> None:
     assert printed == prometheus_rule(CONFIG)
     assert printed["kind"] == "PrometheusRule"
     assert printed["metadata"]["namespace"] == written("ground/namespace.yaml")["metadata"]["name"]
+
+
+@pytest.mark.process
+def test_a_reader_that_wants_no_more_sees_no_traceback() -> None:
+    """``python -m deploy.manifests.rules | head`` ends without a word on stderr."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [sys.executable, "-m", "deploy.manifests.rules"]
+        done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
