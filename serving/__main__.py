@@ -32,8 +32,10 @@ def run_serve() -> int:
     models = parser.parse_args().models
     if both := [model for model in models if "," in model and os.path.exists(model)]:
         parser.error(f"a comma separates models, so a path of one must have none, got {both[0]!r}")
-    environ = {**os.environ, "GAN_MODELS": ",".join(models)} if models else os.environ
-    return _with_packages("gan-serve", lambda: _serve(environ))
+    if models:
+        environ = {**os.environ, "GAN_MODELS": ",".join(models)}
+        return _with_packages("gan-serve", lambda: _serve(environ, models_by="MODEL"))
+    return _with_packages("gan-serve", lambda: _serve(os.environ))
 
 
 def run_verify() -> int:
@@ -54,11 +56,11 @@ def _with_packages(program: str, run: Callable[[], int]) -> int:
     return run()
 
 
-def _serve(environ: Mapping[str, str]) -> int:
+def _serve(environ: Mapping[str, str], **names: str) -> int:
     _quiet_interrupts()  # until the launcher handles them
     from serving.process.launcher import main as serve
 
-    return serve(environ)
+    return serve(environ, **names)
 
 
 def _quiet_interrupts() -> None:

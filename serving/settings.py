@@ -18,6 +18,7 @@ from serving.errors import SettingError
 
 Provider = Literal["auto", "cpu", "cuda"]
 Engine = Literal["worker", "shared"]
+MODELS = "GAN_MODELS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +106,12 @@ class Settings:
         return [self.port] if self.operations_port is None else [self.port, self.operations_port]
 
 
-def from_environ(environ: Mapping[str, str]) -> Settings:
+def from_environ(environ: Mapping[str, str], *, models_by: str = MODELS) -> Settings:
     """Read the settings from environment variables.
+
+    Args:
+        environ: the variables.
+        models_by: what has given the models, for messages: their variable, or an option that replaces it.
 
     Raises:
         SettingError: a value is invalid; the message names the variable, the value and the allowed values.
@@ -119,7 +124,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
             if value is None:
                 text = environ[variable]
                 got = f"{len(text)} characters" if name in _SECRETS else ascii(text)
-                raise SettingError(f"{variable} must be {allowed}, got {got}")
+                raise SettingError(f"{models_by if variable == MODELS else variable} must be {allowed}, got {got}")
             values[name] = value
     settings = Settings(**values)
     if settings.operations_port == settings.port:
@@ -230,19 +235,23 @@ _FIELDS: dict[str, Field] = {
 }
 
 
-def model_files(settings: Settings) -> list[Path]:
+def model_files(settings: Settings, *, models_by: str = MODELS) -> list[Path]:
     """The model files of the settings in order, with folders expanded.
+
+    Args:
+        settings: whose ``models`` are the paths.
+        models_by: what has given the paths, for messages.
 
     Raises:
         SettingError: a path does not exist or may not be looked at, or a folder holds no model.
     """
-    files, wrong = find_model_files(settings)
+    files, wrong = find_model_files(settings, models_by=models_by)
     if wrong:
         raise SettingError(wrong[0])
     return files
 
 
-def find_model_files(settings: Settings) -> tuple[list[Path], list[str]]:
+def find_model_files(settings: Settings, *, models_by: str = MODELS) -> tuple[list[Path], list[str]]:
     """The model files of the settings in order, with folders expanded, and what is wrong with each path that gives none."""
     files: list[Path] = []
     wrong: list[str] = []
@@ -257,7 +266,7 @@ def find_model_files(settings: Settings) -> tuple[list[Path], list[str]]:
         except OSError as error:
             reason = error.strerror or "an error"
         if reason:
-            wrong.append(f"GAN_MODELS must name .onnx files or folders of them, got {ascii(str(path))[:300]} with {reason}")
+            wrong.append(f"{models_by} must name .onnx files or folders of them, got {ascii(str(path))[:300]} with {reason}")
         else:
             files += found
     return files, wrong

@@ -24,7 +24,7 @@ from serving.latents.sources import SeedSource
 from serving.model.files import read_file
 from serving.model.load import MAX_FILE_BYTES, Model, model_from_bytes
 from serving.model.runtime import resolve_provider
-from serving.settings import Settings, from_environ, model_files
+from serving.settings import MODELS, Settings, from_environ, model_files
 
 CANNOT_COMPARE = VerifyError.exit_code
 COMMON = {"model", "digest", "runtime", "scale", "parameters"}
@@ -82,11 +82,13 @@ def main(file: str, models: str | None, environ: Mapping[str, str]) -> int:
         The exit code: 0 match, 1 pixel difference, 2 the file cannot be compared.
     """
     name = ascii(file)[1:-1]
+    models_by = MODELS if models is None else "--models"
+    given = environ if models is None else {**environ, MODELS: models}
     try:
-        settings = from_environ(environ if models is None else {**environ, "GAN_MODELS": models})
+        settings = from_environ(given, models_by=models_by)
         data = read_file(Path(file), 4 * settings.max_pixels + 2**20, by=" by GAN_MAX_PIXELS")
-        is_set = models is not None or "GAN_MODELS" in environ
-        comparison = verify(data, model_files(settings) if is_set else checkout_models(Path()), settings)
+        files = model_files(settings, models_by=models_by) if MODELS in given else checkout_models(Path())
+        comparison = verify(data, files, settings)
     except (VerifyError, StartError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return CANNOT_COMPARE

@@ -26,7 +26,7 @@ from serving.observability.logs import Log, print_event
 from serving.process.children import leave_group, start_child
 from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag, shared_numbers
 from serving.process.supervisor import Supervisor, watch_signals
-from serving.settings import Engine, Provider, Settings, from_environ, model_files, unknown_variables, usable_cores
+from serving.settings import MODELS, Engine, Provider, Settings, from_environ, model_files, unknown_variables, usable_cores
 
 METRICS_BYTES = 5 * 2**16
 """Initial size of a worker's metric files: counters, histograms, and gauges of three modes."""
@@ -39,16 +39,16 @@ class _Stopped(Exception):
     """A signal, by its name, stopped the service before it began."""
 
 
-def main(environ: Mapping[str, str]) -> int:
-    """Serve until a signal stops the service; the exit code."""
+def main(environ: Mapping[str, str], *, models_by: str = MODELS) -> int:
+    """Serve until a signal stops the service; the exit code. ``models_by`` is what has given the models, for messages."""
     _open_standard_streams()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports usage unless this is set before its import
     signals = watch_signals()
     try:
         _check_open_files()
-        settings = _resolve(from_environ(environ), signals)
+        settings = _resolve(from_environ(environ, models_by=models_by), signals)
         trust_of(settings)  # report unusable keys before any worker starts
-        files = model_files(settings)
+        files = model_files(settings, models_by=models_by)
         addresses, reservations = zip(*(reserve_address(settings.host, port) for port in settings.ports), strict=True)
         address = addresses[0]
         folder = _make_metrics_directory(_processes(settings))

@@ -85,6 +85,16 @@ def test_a_path_with_a_comma_is_refused_by_the_console_script(
 
 
 @pytest.mark.process
+def test_a_missing_model_is_named_as_the_console_script_got_it(root: Path) -> None:
+    """Who gave the model as an argument reads of the argument, not of a variable."""
+    code = "import sys; sys.argv = ['gan-serve', 'none.onnx']; from serving.__main__ import run_serve; sys.exit(run_serve())"
+    environ = {**os.environ, "GAN_PROVIDER": "cpu"}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=root, env=environ, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "serving: MODEL must name .onnx files or folders of them, got 'none.onnx' with none there\n"
+
+
+@pytest.mark.process
 def test_verify_ends_on_ctrl_c_without_a_traceback(root: Path) -> None:
     """The signal ends the program, as it ends others."""
     code = "import os; from serving.__main__ import main; main(['verify', 'none.png'], {}); os.kill(os.getpid(), 2)"
@@ -126,8 +136,12 @@ def test_a_file_name_is_escaped_in_the_error_line(capsys: pytest.CaptureFixture[
 
 
 def test_missing_models_are_reported(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A path without models is the service's own error line, and exit code 2."""
-    assert "GAN_MODELS must name .onnx files" in verify_error(capsys, str(picture), "--models", "nowhere")
+    """A path without models is exit code 2 and a line that names the option or the variable which gave it."""
+    assert ": --models must name .onnx files or folders of them, got 'none'" in verify_error(
+        capsys, str(picture), "--models", "none"
+    )
+    assert ": --models must be model files or folders" in verify_error(capsys, str(picture), "--models", "")
+    assert ": GAN_MODELS must name .onnx files" in verify_error(capsys, str(picture), GAN_MODELS="none")
 
 
 def test_without_settings_the_models_of_the_checkout_are_searched(
