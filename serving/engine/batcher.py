@@ -171,6 +171,7 @@ class Batcher:
         return jobs
 
     def _record_depth(self) -> None:
-        if self._waiting_rows != self._recorded_depth:
+        change = self._waiting_rows - self._recorded_depth
+        if change:
             self._recorded_depth = self._waiting_rows
-            self._metrics.depth(self._recorded_depth)
+            self._metrics.deepen(change)

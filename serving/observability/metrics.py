@@ -25,10 +25,11 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class BatchMetrics:
-    """The metrics that a batcher records, as functions."""
+    """The metrics that the batchers of all models record, as functions."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self.depth: Callable[[float], None] = metrics.queue_depth.set
+        self.deepen: Callable[[float], None] = metrics.queue_depth.inc
+        """Adds to the depth of all queues together; a negative number makes it less."""
         self.wait: Callable[[float], None] = metrics.queue_wait.observe
 
 
@@ -84,7 +85,7 @@ class Metrics:
         self.cancelled = Counter("gan_cancelled", "Requests whose client disconnected before the response.", registry=registry)
         self.rejected = Counter(
             "gan_rejected",
-            "Requests refused by overload, deadline, rate limit, shutdown or engine loss.",
+            "Requests refused by a full queue, too little memory, deadline, rate limit or engine loss.",
             ["reason"],
             registry=registry,
         )

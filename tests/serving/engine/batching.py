@@ -44,10 +44,14 @@ class HeldModel:
 
 
 def make_batcher(
-    run: RunModel, max_batch: int = 8, queue_limit: int = 1000, quick_seconds: float = 0
+    run: RunModel,
+    max_batch: int = 8,
+    queue_limit: int = 1000,
+    quick_seconds: float = 0,
+    metrics: Metrics | None = None,
 ) -> tuple[Batcher, Metrics]:
-    """A batcher that always runs in its thread unless ``quick_seconds`` is given."""
-    metrics = Metrics()
+    """A batcher that always runs in its thread unless ``quick_seconds`` is given, and its metrics, which others may share."""
+    metrics = metrics or Metrics()
     backend = LocalBackend(run, max_batch=max_batch, quick_seconds=quick_seconds)
     return Batcher(backend, max_batch=max_batch, queue_limit=queue_limit, metrics=BatchMetrics(metrics)), metrics
 

@@ -67,6 +67,25 @@ async def test_waiting_jobs_are_run_together_in_order() -> None:
 
 
 @on_a_loop
+async def test_the_depth_is_that_of_all_queues_together() -> None:
+    """With two models, a change of one queue leaves what waits in the other in the metric."""
+    models = HeldModel(), HeldModel()
+    first, metrics = make_batcher(models[0])
+    second, _ = make_batcher(models[1], metrics=metrics)
+    running = [put(first, [1]), put(second, [1])]
+    for model in models:
+        await model.wait_started()
+    waiting = [put(first, [2, 3, 4]), put(second, [5])]
+    assert depth(metrics) == 4
+    models[1].release(2)
+    await asyncio.gather(running[1], waiting[1])
+    assert depth(metrics) == 3
+    models[0].release(2)
+    await asyncio.gather(running[0], waiting[0])
+    assert depth(metrics) == 0
+
+
+@on_a_loop
 async def test_batches_are_no_larger_than_allowed() -> None:
     """Jobs are not split: one that does not fit waits for the next batch."""
     model = HeldModel()
