@@ -126,11 +126,11 @@ class Balance:
                 message, descriptors, _, _ = socket.recv_fds(self._inbox, 1, 1)
             except BlockingIOError:
                 break
+            self._taken[self._index] += 1  # also one without a descriptor: the kernel closes what finds no free number here
             for descriptor in descriptors:
                 connection = socket.socket(fileno=descriptor)
                 connection.setblocking(False)
                 accepted = loop.connect_accepted_socket(partial(make_protocol, message[0]), connection)
-                self._taken[self._index] += 1
                 self._arrive(1)
                 task = loop.create_task(accepted)
                 self._tasks.add(task)

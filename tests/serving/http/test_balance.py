@@ -152,6 +152,20 @@ def test_a_full_inbox_is_left_alone(sharing: Sharing) -> None:
     assert sum(sharing.counts.given) == 0
 
 
+def test_a_connection_for_which_there_was_no_descriptor_is_not_on_its_way(sharing: Sharing) -> None:
+    """A worker at its limit of open files loses a connection in its inbox; later it takes as many as others."""
+
+    async def ask() -> list[int]:
+        sharing.begin(*range(WORKERS))
+        for _ in range(5):
+            sharing.counts.given[1] += 1  # by worker 0 to worker 1
+            sharing.boxes[1][1].send(b"\1")  # what the kernel leaves of a message whose descriptor finds no number
+        async with listening(sharing.workers[1]) as connect:
+            return [await connect() for _ in range(3)]
+
+    assert sorted(asyncio.run(ask())) == [0, 1, 2]
+
+
 def test_a_connection_stops_after_some_moves(sharing: Sharing) -> None:
     """Two workers that see old numbers do not hand one connection to and fro without end."""
 
