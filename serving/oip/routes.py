@@ -16,6 +16,7 @@ from typing import Protocol
 from flask import Response, request
 
 from contract import Array
+from serving.encoding.formats import json_rows
 from serving.engine.registry import ModelEntry
 from serving.engine.samples import check_finite
 from serving.errors import BadInference, ContentTooLarge, EngineLost, NotFound, Problem, ShuttingDown, shown
@@ -52,7 +53,10 @@ def error_reply(problem: Problem) -> Reply:
 
 
 def _reply(value: object, status: int = 200, headers: list[tuple[str, str]] | None = None) -> Reply:
-    body = json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    return _reply_of(json.dumps(value, separators=(",", ":")).encode() + b"\n", status, headers)
+
+
+def _reply_of(body: bytes, status: int, headers: list[tuple[str, str]] | None) -> Reply:
     first = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
     return Reply(status=status, headers=[*first, *(headers or []), ("Content-Length", str(len(body)))], body=body)
 
@@ -101,7 +105,7 @@ def show_inference(parts: Parts, name: str) -> Response:
         context=request.environ["serving.context"],
     )
     rows = service.portal.run(infer(service, entry, inference, request_headers))
-    reply = _reply(describe_rows(entry.model, inference, rows), 200, [("X-Model-Digest", entry.model.digest)])
+    reply = _reply_of(encode_rows(entry.model, inference, rows), 200, [("X-Model-Digest", entry.model.digest)])
     request.environ["serving.model"] = name
     return Response(reply.body, reply.status, reply.headers)
 
@@ -178,14 +182,11 @@ async def infer(service: Service, entry: ModelEntry, inference: Inference, reque
     return rows
 
 
-def describe_rows(model: ModelFacts, inference: Inference, rows: Array) -> dict[str, object]:
-    """Return the protocol's response, its tensor in row-major order."""
+def encode_rows(model: ModelFacts, inference: Inference, rows: Array) -> bytes:
+    """Return the body of the protocol's response, its tensor in row-major order."""
     output = model.card.output
-    tensor = {
-        "name": output.kind,
-        "datatype": DATATYPES[output.dtype],
-        "shape": list(rows.shape),
-        "data": rows.ravel().tolist(),
-    }
+    tensor = {"name": output.kind, "datatype": DATATYPES[output.dtype], "shape": list(rows.shape)}
     named = {} if inference.id is None else {"id": inference.id}
-    return {"model_name": model.card.name, **named, "outputs": [tensor]}
+    head = json.dumps({"model_name": model.card.name, **named, "outputs": [tensor]}, separators=(",", ":"))
+    numbers = [piece.strip(b"[]") for piece in json_rows(rows.reshape(len(rows), -1))]
+    return b"".join([head.removesuffix("}]}").encode(), b',"data":[', *numbers, b"]}]}\n"])

@@ -23,6 +23,7 @@ from serving.encoding.formats import (
     contact_sheet,
     fingerprints,
     image_formats,
+    json_rows,
     picture_pixels,
     picture_sides,
 )
@@ -133,6 +134,18 @@ def test_npy_and_json_hold_the_rows(models: dict[str, Model], name: str) -> None
     value = json.loads(FORMATS[kind]["json"].encode(sample))
     assert np.array_equal(np.array(value["data"], value["dtype"]), sample.rows)
     assert (value["kind"], value["shape"], value["seed"], value["n"]) == (kind, list(sample.rows.shape), 0, 3)
+
+
+@pytest.mark.parametrize("name", ["grey", "points2", "tokens"])
+def test_json_is_encoded_row_by_row(models: dict[str, Model], name: str) -> None:
+    """The text is that of one call of ``json.dumps``, and no call has more than a row: other threads wait for each."""
+    sample = sample_of(models[name], 3, overrides={"y": 1}, way={"from": 1, "to": 2, "frames": 3})
+    kind, rows = sample.output.kind, sample.rows
+    content = {"kind": kind, "dtype": str(rows.dtype), "shape": list(rows.shape), "data": rows.tolist()}
+    whole = json.dumps({**sample.origin(), **content}, separators=(",", ":"))
+    assert FORMATS[kind]["json"].encode(sample) == f"{whole}\n".encode()
+    pieces = [json.loads(piece) for piece in json_rows(rows) if piece not in (b"[", b",", b"]")]
+    assert pieces == rows.tolist()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 9, 10, 64])

@@ -92,6 +92,7 @@ def test_the_id_and_the_outputs_are_those_that_were_asked_for(app: ASGIApp) -> N
     answer = post(app, {"id": "a\u00e4\n", "inputs": [SEEDS], "outputs": outputs, "parameters": {"binary_data_output": True}})
     told = json.loads(answer.body)
     assert (told["id"], told["model_name"], list(told)) == ("a\u00e4\n", "conditional", ["model_name", "id", "outputs"])
+    assert answer.body == json.dumps(told, separators=(",", ":")).encode() + b"\n"
     assert answer.body == post(app, {"id": "a\u00e4\n", "inputs": [SEEDS]}, Content_Type="").body
     assert answer.headers["X-Model-Digest"] == service_of(app).registry["conditional"].model.digest
 
