@@ -191,12 +191,13 @@ def _text(pattern: str, allowed: str) -> Field:
     return lambda text: text if re.fullmatch(pattern, text, re.ASCII) else None, allowed
 
 
+_HOST = r"(?=.{1,255}\Z)(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)"
 _SECRETS = frozenset({"admin_token"})
 """Fields whose values appear in no message."""
 
 _FIELDS: dict[str, Field] = {
     "models": (_paths, "model files or folders, separated by commas"),
-    "host": _text(r"[A-Za-z0-9.:_-]{1,255}", "a host name or an IP address"),
+    "host": _text(_HOST, "a host name or an IP address"),
     "port": _integer(1, 65535),
     "operations_port": _integer(1, 65535),
     "workers": _integer(1, 1024),

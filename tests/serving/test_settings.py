@@ -14,7 +14,7 @@ from serving.settings import Settings, from_environ, model_files, unknown_variab
 
 WRONG = {
     "GAN_MODELS": ["", "a,,b"],
-    "GAN_HOST": ["", "a b", "x\n"],
+    "GAN_HOST": ["", "a b", "x\n", "a..b", ".a", 64 * "a", "localhost:80", 256 * ":"],
     "GAN_PORT": ["", "0", "65536", "8e3", " 80", "٨٠", "-1", "080"],
     "GAN_OPERATIONS_PORT": ["", "0", "65536", "none"],
     "GAN_WORKERS": ["0", "auto"],
@@ -66,6 +66,12 @@ def test_the_greatest_value_is_one_of_the_allowed() -> None:
     assert from_environ({"GAN_CACHE_BYTES": str(2**40)}).cache_bytes == 2**40
     with pytest.raises(SettingError, match=f"0..{2**40}, got"):
         from_environ({"GAN_CACHE_BYTES": str(2**40 + 1)})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::ffff:10.0.0.1", "localhost", "a_b.example.", f"{63 * 'a'}.b-c"])
+def test_names_and_addresses_are_hosts(host: str) -> None:
+    """Names of any labels that a resolver takes, with a last dot or without, and addresses of both families."""
+    assert from_environ({"GAN_HOST": host}).host == host
 
 
 def test_bounds_are_written_as_values_are() -> None:
