@@ -23,7 +23,7 @@ from deploy.release.archives import BuildError, build_wheel, context, source_dat
 from deploy.release.audit import Vulnerable, audit
 from deploy.release.lock import PROJECT, LockError, requirements, resolve
 from deploy.release.sbom import sbom
-from deploy.release.sign import SigningError, card_of, read_private_key, sign_file
+from deploy.release.sign import SigningError, card_of, check_serial, read_private_key, sign_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,13 +74,27 @@ def check(asked: argparse.Namespace) -> None:
 
     Raises:
         ReleaseError: naming it, and what would be right.
+        SigningError: the model is none, or the serial is out of its range.
     """
     if not asked.model.is_file():
         raise ReleaseError(f"there is no model at {asked.model}: `make train` makes one")
+    card_of(asked.model.read_bytes())
     if (asked.key is None) != (asked.serial is None):
         raise ReleaseError("a key and a serial are given together: SIGNING_KEY=release.pem SERIAL=7")
-    if asked.out.exists() and any(asked.out.iterdir()) and not (asked.out / "SHA256SUMS").exists():
-        raise ReleaseError(f"{asked.out} holds something that is no release; it is not replaced")
+    if asked.serial is not None:
+        check_serial(asked.serial)
+    if asked.out.exists() and not asked.out.is_dir():
+        raise ReleaseError(f"{asked.out} is a file; a release is a folder")
+    if others := others_in(asked.out):
+        raise ReleaseError(f"{asked.out} holds something that is no release, {others[0]}; it is not replaced")
+
+
+def others_in(folder: Path) -> list[str]:
+    """The files below a folder that its ``SHA256SUMS`` does not list."""
+    sums = folder / "SHA256SUMS"
+    lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
+    listed = {line.partition("  ")[2] for line in lines}
+    return [name for path in files_in(folder) if (name := str(path.relative_to(folder))) not in {*listed, sums.name}]
 
 
 def release(

@@ -15,6 +15,8 @@ from pathlib import Path
 
 SOURCES = ("LICENSE", "pyproject.toml", "contract", "gan_serve", "serving", "training")
 """What the wheel is built from."""
+MAX_DATE = 2**32 - 1
+"""Seconds since 1970, at most: a wheel has dates until 2107."""
 
 
 class BuildError(Exception):
@@ -65,9 +67,15 @@ def _files(project: Path, names: tuple[str, ...] | list[str]) -> Iterator[Path]:
 
 
 def source_date(project: Path, environ: Mapping[str, str]) -> int:
-    """Seconds since 1970 that everything made is dated to: SOURCE_DATE_EPOCH, else the last commit's, else 1980's first."""
-    if "SOURCE_DATE_EPOCH" in environ:
-        return int(environ["SOURCE_DATE_EPOCH"])
+    """Seconds since 1970 that everything made is dated to: SOURCE_DATE_EPOCH, else the last commit's, else 1980's first.
+
+    Raises:
+        BuildError: SOURCE_DATE_EPOCH is no number of seconds that archives can hold.
+    """
+    if (text := environ.get("SOURCE_DATE_EPOCH")) is not None:
+        if not re.fullmatch("[0-9]{1,10}", text, re.ASCII) or int(text) > MAX_DATE:
+            raise BuildError(f"SOURCE_DATE_EPOCH must be 0..{MAX_DATE}, got {text!r}")
+        return int(text)
     if (project / ".git").exists() and shutil.which("git"):
         command = ["git", "-c", f"safe.directory={os.fspath(project)}", "log", "-1", "--format=%ct"]
         done = subprocess.run(command, cwd=project, capture_output=True, text=True)

@@ -45,8 +45,7 @@ def sign_file(model: Path, key: Ed25519PrivateKey, serial: int) -> Path:
     Raises:
         SigningError: it cannot be read, it is no model with a card, or the serial is out of its range.
     """
-    if not 0 <= serial <= MAX_SERIAL:
-        raise SigningError(f"a serial must be 0..{MAX_SERIAL}, got {serial}")
+    check_serial(serial)
     try:
         data = model.read_bytes()
     except OSError as error:
@@ -54,6 +53,16 @@ def sign_file(model: Path, key: Ed25519PrivateKey, serial: int) -> Path:
     statement = Statement(name=card_of(data).name, serial=serial, digest=hashlib.sha256(data).hexdigest())
     signature_file(model).write_text(sign(statement, key))
     return signature_file(model)
+
+
+def check_serial(serial: int) -> None:
+    """Check that a serial can be signed.
+
+    Raises:
+        SigningError: it is out of its range.
+    """
+    if not 0 <= serial <= MAX_SERIAL:
+        raise SigningError(f"a serial must be 0..{MAX_SERIAL}, got {serial}")
 
 
 def card_of(data: bytes) -> Card:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from contract import card_from_metadata
-from deploy.release.archives import build_wheel, context, source_date
+from deploy.release.archives import BuildError, build_wheel, context, source_date
 from deploy.release.audit import Vulnerable, audit
 from deploy.release.lock import Pin, pins_of, requirements
 from deploy.release.sbom import components, sbom
@@ -165,6 +165,9 @@ def test_the_date_comes_from_outside_or_from_the_commit(tmp_path: Path) -> None:
     """SOURCE_DATE_EPOCH wins; a folder without a history has one date, too, never the clock's."""
     assert source_date(ROOT, {"SOURCE_DATE_EPOCH": "7"}) == 7
     assert source_date(tmp_path, {}) == source_date(tmp_path, {}) == 315532800
+    for wrong in ("", "now", "-1", "99999999999"):
+        with pytest.raises(BuildError, match=f"SOURCE_DATE_EPOCH must be 0..4294967295, got '{wrong}'"):
+            source_date(ROOT, {"SOURCE_DATE_EPOCH": wrong})
 
 
 def test_the_bill_is_cyclonedx_and_no_dice(tmp_path: Path) -> None:
@@ -244,11 +247,33 @@ def test_a_key_needs_a_serial(model: Path, tmp_path: Path) -> None:
         assert "a key and a serial are given together" in done.stderr
 
 
+def refused(*arguments: object) -> str:
+    """The line of a release that is refused before anything is built."""
+    done = make_release(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    return done.stderr
+
+
 @pytest.mark.process
-def test_a_folder_that_is_no_release_is_not_replaced(model: Path, tmp_path: Path) -> None:
-    """Other files in the way stay."""
+@pytest.mark.parametrize("has_sums", [False, True])
+def test_a_folder_that_is_no_release_is_not_replaced(model: Path, tmp_path: Path, has_sums: bool) -> None:
+    """Other files in the way stay, also in a folder that has sums of other files."""
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist/thesis.txt").write_text("years of work")
-    done = make_release("--model", model, "--out", tmp_path / "dist")
-    assert (done.returncode, "holds something that is no release" in done.stderr) == (1, True)
+    if has_sums:
+        (tmp_path / "dist/SHA256SUMS").write_text(f"{'0' * 64}  model/model.onnx\n")
+    line = refused("--model", model, "--out", tmp_path / "dist")
+    assert "holds something that is no release, thesis.txt; it is not replaced" in line
     assert (tmp_path / "dist/thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.process
+def test_what_cannot_be_released_is_refused_first(model: Path, tmp_path: Path) -> None:
+    """A file that is no model, a serial that cannot be signed, and a file in the place of the folder."""
+    out, key = ("--out", tmp_path / "dist"), ("--key", model.parent / "key.pem")
+    (tmp_path / "text.onnx").write_text("text")
+    (tmp_path / "file").touch()
+    assert "no model that could be served" in refused("--model", tmp_path / "text.onnx", *out)
+    assert "a serial must be 0..999999999999999, got -1" in refused("--model", model, *key, "--serial", -1, *out)
+    assert "file is a file; a release is a folder" in refused("--model", model, "--out", tmp_path / "file")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "text.onnx"]
