@@ -24,6 +24,9 @@ def main(arguments: list[str]) -> int:
     except (DeployError, StartError) as error:
         print(f"torchserve: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # of a folder that cannot be made or written
+        print(f"torchserve: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -37,7 +37,8 @@ def serve(models: Sequence[Path], folder: Path, config: Path) -> None:
 
     Raises:
         StartError: a model is refused.
-        DeployError: TorchServe cannot start here, or it ends by itself.
+        DeployError: TorchServe cannot start here, two models have one name, or it ends by itself.
+        OSError: the folder cannot be made.
     """
     reason = why_not()
     if reason:
@@ -47,13 +48,29 @@ def serve(models: Sequence[Path], folder: Path, config: Path) -> None:
         work = Path(temporary)
         for part in ("store", "workflows", "tmp"):
             (work / part).mkdir()
-        names = [build(path, work / "store").name for path in models]
+        names = _build_all(models, work / "store")
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         try:
             _run(command_for(work, config, names), folder, work)
         finally:
             (folder / "key_file.json").unlink(missing_ok=True)
+
+
+def _build_all(models: Sequence[Path], store: Path) -> list[str]:
+    """Pack models into one folder; their names.
+
+    Raises:
+        StartError: a model is refused.
+        DeployError: two have one name, by which a request could mean either.
+    """
+    names: list[str] = []
+    for path in models:
+        name = build(path, store).name
+        if name in names:
+            raise DeployError(f"{path}: another model has the name {name!r}")
+        names.append(name)
+    return names
 
 
 def command_for(work: Path, config: Path, names: Sequence[str]) -> list[str]:

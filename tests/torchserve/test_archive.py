@@ -82,3 +82,11 @@ def test_a_model_that_breaks_its_promise_is_not_archived(root: Path, tmp_path: P
     (line,) = run(root, "build", tmp_path / "bad.onnx", code=1).splitlines()
     assert line.startswith(f"torchserve: {tmp_path / 'bad.onnx'}: ")
     assert [path.name for path in tmp_path.iterdir()] == ["bad.onnx"]
+
+
+@pytest.mark.process
+def test_a_folder_that_cannot_be_written_is_one_line(root: Path, archives: Path, tmp_path: Path) -> None:
+    """Here a file in the place of the folder."""
+    (tmp_path / "file").touch()
+    line = run(root, "build", archives / "colour.onnx", "--out", tmp_path / "file", code=1)
+    assert line == f"torchserve: {tmp_path}/file: File exists\n"

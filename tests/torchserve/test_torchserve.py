@@ -270,6 +270,21 @@ def test_a_refused_model_is_not_served(root: Path, archives: Path, tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
+def test_two_models_of_one_name_are_not_served(root: Path, archives: Path, tmp_path: Path) -> None:
+    """The archive of the second would replace that of the first, in silence."""
+    (tmp_path / "same.onnx").write_bytes((archives / "colour.onnx").read_bytes())
+    line = run(root, "serve", archives / "colour.onnx", tmp_path / "same.onnx", "--folder", tmp_path / "run", code=1)
+    assert line == f"torchserve: {tmp_path}/same.onnx: another model has the name 'colour'\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(root: Path, archives: Path, tmp_path: Path) -> None:
+    """Here a file in its place."""
+    (tmp_path / "file").touch()
+    line = run(root, "serve", archives / "colour.onnx", "--folder", tmp_path / "file", code=1)
+    assert line == f"torchserve: {tmp_path}/file: File exists\n"
+
+
 def test_prometheus_can_read_the_metrics(torchserve: TorchServe) -> None:
     """Requests by model, in Prometheus's own text."""
     torchserve.ask("conditional", "seed=1")
