@@ -10,6 +10,8 @@ from serving.errors import BadRequest, HeadersTooLarge, Problem, shown
 MAX_HEAD_BYTES = 2**16
 """Maximum size of request line and headers, and of what else a request has outside its body, such as trailers."""
 MAX_HEADERS = 100
+MAX_LENGTH_DIGITS = 20
+"""Digits of ``Content-Length``, as many as its greatest value has; with leading zeros Python refuses to read thousands."""
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """A host and port: RFC 9110, 7.2, and RFC 3986, 3.2.2."""
 
@@ -37,6 +39,8 @@ def check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]]) 
         return BadRequest(f"a request must have one Host header, has {hosts}")
     if hosts and not _is_host(headers[names.index(b"host")][1]):
         return BadRequest(f"Host must be a host name or an address, got {_shown(headers[names.index(b'host')][1])}")
+    if b"content-length" in names and len(length := headers[names.index(b"content-length")][1]) > MAX_LENGTH_DIGITS:
+        return BadRequest(f"Content-Length must have at most {MAX_LENGTH_DIGITS} digits, has {len(length)}")
     if b"transfer-encoding" in names:
         return _check_transfer_encoding(version, [value for name, value in headers if name == b"transfer-encoding"])
     return None

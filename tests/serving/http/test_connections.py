@@ -59,6 +59,7 @@ def problem_code(answer: bytes) -> str:
         pytest.param(b"Content-Length: -1\r\n", id="H-02 negative"),
         pytest.param(b"Content-Length: 0_1\r\n", id="H-02 an underscore"),
         pytest.param(b"Content-Length: 99999999999999999999\r\n", id="H-03 huge"),
+        pytest.param(b"Content-Length: " + 5000 * b"0" + b"5\r\n", id="H-03 leading zeros"),
         pytest.param(b"Transfer-Encoding: xchunked\r\n", id="H-04 unknown coding"),
         pytest.param(b"Transfer-Encoding: chunked, identity\r\n", id="H-04 chunked is not last"),
         pytest.param(b"Transfer-Encoding : chunked\r\n", id="H-04 a space before the colon"),
