@@ -27,8 +27,8 @@ DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 1
 """Colour type of a PNG to its bit depths (PNG 3rd edition, table 12)."""
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Colour type to numbers of a pixel."""
-PALETTE = 3
-"""The colour type of palettes."""
+GREY, RGB, PALETTE = 0, 2, 3
+"""Colour types."""
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and line, and distance of columns and lines, of each pass of an interlaced picture."""
 MAX_BODY_BYTES = 2**23
@@ -68,6 +68,7 @@ def read_picture(body: bytes, picture: Picture) -> NDArray[np.uint8]:
     try:
         with PngImageFile(io.BytesIO(SIGNATURE + kept)) as file:
             file.load()
+            _correct_transparency(file, *chunks[0][1][8:10])
             pixels = _in_colours(file, picture.channels)
     except (OSError, SyntaxError, ValueError, zlib.error, struct.error, IndexError) as error:
         raise BadPicture(f"the PNG is damaged: its pixels cannot be decoded: {error}") from None
@@ -107,11 +108,23 @@ def _check_lines(deflated: bytes, size: int) -> None:
         raise BadPicture(f"the PNG is damaged: its pixels must inflate to {size} bytes, as its header says, got {found}")
 
 
+def _correct_transparency(file: Image.Image, depth: int, colour: int) -> None:
+    """Write the transparent grey or colour as Pillow's pixels of 8 bits are; Pillow leaves it in the file's depth."""
+    level = file.info.get("transparency")
+    if colour == GREY and depth <= 8 and isinstance(level, int):
+        most = 2**depth - 1
+        file.info["transparency"] = (level & most) * 255 // most
+    elif colour == RGB and depth == 16 and isinstance(level, tuple):
+        file.info["transparency"] = tuple(value >> 8 for value in level)
+
+
 def _in_colours(file: Image.Image, channels: int) -> Image.Image:
     """Grey or RGB, of 8 bits, on black."""
     image = file
     if file.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
-        image = Image.fromarray((np.asarray(file).astype(np.uint32) >> 8).astype(np.uint8))
+        levels = np.asarray(file).astype(np.uint32)
+        levels[levels == file.info.get("transparency", -1)] = 0
+        image = Image.fromarray((levels >> 8).astype(np.uint8))
     elif file.has_transparency_data:
         with_alpha = file.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", file.size, (0, 0, 0, 255)), with_alpha)

@@ -89,6 +89,29 @@ def test_transparency_is_black() -> None:
     assert not found[1:].any()
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_is_black(depth: int) -> None:
+    """At each depth the pixels of the grey that the chunk tRNS names become black, and no others."""
+    most = 2**depth - 1
+    levels = [most, 0, most, most - 1, most, most, most // 2, most]
+    line = b"\0" + sum(level << depth * place for place, level in enumerate(reversed(levels))).to_bytes(depth)
+    header = write_chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, depth, 0, 0, 0, 0))
+    for chunk, transparent in ((b"", -1), (write_chunk(b"tRNS", struct.pack(">H", most)), most)):
+        body = SIGNATURE + header + chunk + write_chunk(b"IDAT", zlib.compress(8 * line)) + END
+        shown = [level >> 8 if depth == 16 else level * 255 // most for level in levels]
+        expected = [0 if level == transparent else value for level, value in zip(levels, shown, strict=True)]
+        assert read_picture(body, GREY)[0, :, 0].tolist() == expected
+
+
+def test_a_transparent_colour_of_sixteen_bits_is_black() -> None:
+    """By its upper bytes, to which the pixels are cut."""
+    line = b"\0" + 4 * struct.pack(">6H", 0x8000, 0x4000, 0xFFFF, 0x1000, 0x2000, 0x3000)
+    header = write_chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
+    transparent = write_chunk(b"tRNS", struct.pack(">3H", 0x8000, 0x4000, 0xFFFF))
+    body = SIGNATURE + header + transparent + write_chunk(b"IDAT", zlib.compress(8 * line)) + END
+    assert read_picture(body, COLOUR)[0, :2].tolist() == [[0, 0, 0], [0x10, 0x20, 0x30]]
+
+
 def test_an_enlarged_picture_is_the_picture() -> None:
     """16 times as wide and high, each pixel is the mean of a square of equal ones."""
     large = PIXELS.repeat(MAX_ENLARGEMENT, 0).repeat(MAX_ENLARGEMENT, 1)
