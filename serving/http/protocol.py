@@ -18,7 +18,7 @@ from serving.errors import BadRequest, HeadersTooLarge, Problem, QueueFull, Requ
 from serving.generation.generate import problem_reply
 from serving.http.balance import Balance
 from serving.http.request_head import MAX_HEAD_BYTES, check_head, head_without_upgrade, is_too_large
-from serving.http.transport import CoalescingTransport
+from serving.http.transport import CoalescingTransport, UnreadResponses
 from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver
 
@@ -45,6 +45,7 @@ class HttpProtocol(HttpToolsProtocol):
         observer: logs refused requests.
         is_draining: whether the service shuts down; each response then closes its connection.
         client_seconds: maximum seconds to receive a request's head, and to wait for a client that does not read.
+        unread: limits what all clients have not yet read.
         balance: hands a new connection to the worker that has fewest; None keeps it.
         hops: times that the connection was handed over.
         options: arguments of uvicorn's protocol.
@@ -55,6 +56,7 @@ class HttpProtocol(HttpToolsProtocol):
         observer: RequestObserver,
         is_draining: Callable[[], bool],
         client_seconds: float,
+        unread: UnreadResponses,
         balance: Balance | None,
         *,
         hops: int = 0,
@@ -68,6 +70,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._observer = observer
         self._is_draining = is_draining
         self._client_seconds = client_seconds
+        self._unread = unread
         self._is_in_head = True
         self._read_bytes = 0
         """Size of the current read."""
@@ -97,6 +100,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._cancel_head_timer()
         self._cancel_write_timer()
+        self._unread.discard(self.transport)
         super().connection_lost(exc)
         self._count_connections()
 
@@ -206,11 +210,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._unread.add(self.transport)
         if not self._write_timer:
             self._start_write_timer()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._unread.discard(self.transport)
         self._cancel_write_timer()
 
     def _start_head_timer(self) -> None:

@@ -18,6 +18,7 @@ from uvicorn.config import Config
 from serving.http.asgi import ASGIApp
 from serving.http.balance import Balance
 from serving.http.protocol import HttpProtocol
+from serving.http.transport import MAX_UNREAD_BYTES, UnreadResponses
 from serving.observability.logs import Log
 from serving.settings import Settings
 
@@ -105,7 +106,8 @@ def make_server(
     for name in ("uvicorn.error", "opentelemetry", "asyncio"):
         logging.getLogger(name).addHandler(_EventHandler(log))
     application: Any = app  # its message types are wider than uvicorn's
-    protocol: Any = partial(HttpProtocol, app.observer, is_draining, settings.client_seconds, balance)
+    unread = UnreadResponses(MAX_UNREAD_BYTES)
+    protocol: Any = partial(HttpProtocol, app.observer, is_draining, settings.client_seconds, unread, balance)
     config = Config(
         application,
         http=protocol,

@@ -1,0 +1,99 @@
+"""Responses that clients do not read are limited in their bytes together."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from serving.http.protocol import HttpProtocol
+from serving.http.transport import UnreadResponses
+from serving.observability.metrics import Metrics
+from serving.observability.request_log import RequestObserver
+from tests.harness.processes import TIMEOUT
+
+BODY = bytes(2**24)
+"""Several times what the kernel takes of a response whose client does not read."""
+LIMIT = 2 * len(BODY)
+"""Room for two of them, and not for three, although the kernel has a part of each."""
+
+
+async def large(scope: Any, receive: Any, send: Any) -> None:
+    """An application that answers with a large body."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(BODY))]})
+    await send({"type": "http.response.body", "body": BODY})
+
+
+@asynccontextmanager
+async def serving(limit: int) -> AsyncIterator[int]:
+    """The port of a server of that application."""
+    protocol = partial(HttpProtocol, RequestObserver(Metrics()), lambda: False, TIMEOUT, UnreadResponses(limit), None)
+    config = Config(large, lifespan="off", log_config=None, access_log=False)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+
+
+async def ask(port: int) -> socket.socket:
+    """A client that has asked and does not read; it has the first byte of its answer."""
+    connection = socket.socket()
+    connection.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(connection, ("127.0.0.1", port))
+    await loop.sock_sendall(connection, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert await loop.sock_recv(connection, 1) == b"H"
+    return connection
+
+
+async def read(connection: socket.socket) -> bool:
+    """Whether the rest of the answer is whole."""
+    received = b""
+    with connection, suppress(ConnectionResetError):
+        while chunk := await asyncio.get_running_loop().sock_recv(connection, 2**20):
+            received += chunk
+    return received.endswith(b"\r\n\r\n" + BODY)
+
+
+def wholes(limit: int, clients: int) -> list[bool]:
+    """Which of some clients get their answers whole, when they read after the last one has asked, the last one first."""
+
+    async def run() -> list[bool]:
+        async with serving(limit) as port:
+            waiting = [await ask(port) for _ in range(clients)]
+            return [await read(connection) for connection in waiting[::-1]][::-1]
+
+    return asyncio.run(run())
+
+
+def test_who_has_not_read_for_longest_is_disconnected() -> None:
+    """H-24: of five clients, with room for the responses of two before the latest, the last three get theirs whole."""
+    assert wholes(LIMIT, 5) == [False, False, True, True, True]
+
+
+def test_one_response_may_be_larger_than_the_limit() -> None:
+    """A client alone gets its response, of any size."""
+    assert wholes(1, 1) == [True]
+
+
+def test_who_has_read_does_not_count() -> None:
+    """Clients that read one after the other get their responses, any number of them."""
+
+    async def run() -> list[bool]:
+        async with serving(LIMIT) as port:
+            return [await read(await ask(port)) for _ in range(5)]
+
+    assert asyncio.run(run()) == [True] * 5
