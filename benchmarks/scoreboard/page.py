@@ -15,17 +15,18 @@ from benchmarks.scoreboard.row import Protocol, Row
 HEAD = """\
 # Scoreboard
 
-Published figures beside ours. `python -m benchmarks.scoreboard` makes this page from the rows in `benchmarks/scoreboard/rows/`
-and the results in `docs/scoreboard/`, one file a row, with every seed's value, real data's value, machine, command and
-commit; a test compares. `benchmarks/scoreboard.sh` runs what has no result yet.
+Published figures and ours. `python -m benchmarks.scoreboard` makes this page from the rows in `benchmarks/scoreboard/rows/` and
+the results in `docs/scoreboard/`. The results have a file for each row, with every seed's value, real data's value, machine,
+command and commit; a test compares them with the page. `benchmarks/scoreboard.sh` runs the rows that have no result yet.
 
-A claim is what a paper says of its system, in kind. Its bar was written down before the run; with all seeds of the row it
-decides the verdict. *Inside the spread*: a published figure lies within the 95 % prediction interval of our seeds.
-
-"Ours" is mean ± standard deviation over seeds, with the median and the best of three and more; of one seed, ± is its own
-error. "Real data" is what real data scores in place of the samples. A row without a run says "not run" and the cost of a seed:
-minutes of one H200 where full, of two cores where scaled. *Scaled* rows are smaller or shorter than what was published and are
-not comparable with it. Figures marked *unverified* were quoted from memory. What the measures are: [MEASURES.md](MEASURES.md).
+- **Claim.** It is what a paper says of its system, in kind. Its bar was written down before the run, and decides the verdict
+  with all seeds of the row. *Inside the spread*: a published figure lies within the 95 % prediction interval of our seeds.
+- **Ours.** It is the mean ± standard deviation over the seeds; of three and more seeds also the median and the best. Of one
+  seed, ± is its own error.
+- **Real data.** It is the value of real data in the place of the samples. [MEASURES.md](MEASURES.md) defines the measures.
+- **Not run.** The row has the cost of a seed: minutes of one H200 for the full protocol, of two cores for the scaled one.
+- **Scaled.** The row is smaller or shorter than what was published, and cannot be compared with it.
+- **Unverified.** The figure was quoted from memory.
 """
 COLUMNS = (
     "system",

@@ -13,8 +13,9 @@ from training.recipes.systems import SYSTEMS, System, served
 HEAD = """\
 # Systems
 
-The 25 systems of this project, each trained by a recipe, exported to one file and served by the service and by
-TorchServe. Claims, bars, figures and commands are in [SCOREBOARD.md](SCOREBOARD.md), all recipes in [RECIPES.md](RECIPES.md).
+The 25 systems of this project. Each is trained by a recipe, and its generator is exported to one file. "Served by" has the
+route of the service, or the command. TorchServe serves the same files, but those that need a picture. Claims, bars, figures
+and commands are in [SCOREBOARD.md](SCOREBOARD.md), all recipes in [RECIPES.md](RECIPES.md).
 `python -m benchmarks.scoreboard` makes this page; a test compares it with the catalogue and the results.
 
 | system | recipe | served by | claim | verdict |
