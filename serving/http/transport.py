@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-MAX_UNREAD_BYTES = 2**28
+MAX_UNREAD_BYTES = 2**27
 """Bytes of responses that all clients of a worker together have not yet read, at most."""
 PIECE_BYTES = 2**18
 """Bytes that a transport is given in one call, at most."""

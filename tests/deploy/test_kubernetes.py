@@ -7,12 +7,17 @@ import yaml
 
 from deploy.manifests.kustomize import Document
 from serving.http.routes import ROUTES, is_operations
+from serving.http.transport import MAX_UNREAD_BYTES
 from serving.observability.metrics import Metrics
 from serving.process.supervisor import EXIT_GRACE_SECONDS
 from serving.settings import Settings, from_environ
 from tests.deploy.manifests import built, bytes_of, container_of, needs_kubectl, pod_of, settings_of, written
 from tests.repository.files import ROOT, environment, last_stage
 
+LARGEST_BYTES_A_PIXEL = 46
+"""Of an AVIF of noise, and of a plot, while they are encoded (docs/LOG.md)."""
+LOADED_BYTES = 396 * 2**20
+"""Of the service after half an hour of load (docs/OPERATIONS.md)."""
 DEPLOYMENT = written("base/deployment.yaml")
 SERVE = container_of(DEPLOYMENT)
 IMAGE = environment(last_stage("Dockerfile.serve"))
@@ -160,6 +165,13 @@ def test_what_is_in_memory_fits() -> None:
     (tmp,) = [volume["emptyDir"] for volume in pod_of(DEPLOYMENT)["volumes"] if volume["name"] == "tmp"]
     kept = Settings().cache_bytes * int(resources["limits"]["cpu"])
     assert 4 * (bytes_of(tmp["sizeLimit"]) + kept) <= 2 * bytes_of(resources["limits"]["memory"])
+
+
+def test_the_largest_answers_fit_into_memory() -> None:
+    """While every worker encodes the largest picture and holds what clients have not read, the pod is not killed."""
+    resources, settings = SERVE["resources"], from_environ(IMAGE | settings_of(SERVE))
+    answers = LARGEST_BYTES_A_PIXEL * settings.max_pixels + MAX_UNREAD_BYTES
+    assert LOADED_BYTES + int(resources["limits"]["cpu"]) * answers <= bytes_of(resources["limits"]["memory"])
 
 
 # -------------------------------------------------------------------------------------------------------------- scaling
