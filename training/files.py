@@ -6,8 +6,9 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from training.errors import TrainingError
 
 MODEL = "model.onnx"
 """File of a recipe's own model in a run directory."""
+LOCK = "lock"
+"""File by whose lock a process has a folder to itself."""
+MOST_ATTEMPTS = 100
+"""How often the folder of a lock may be removed by others before it counts as one that cannot be made."""
 _PARTIAL = re.compile(r".\.(\d+)\.partial$")
 """End of the names of files under way: a process id stands before it."""
 
@@ -107,18 +112,67 @@ def _is_another_process(pid: int) -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; the operating system releases it when the process ends.
+def locked(folder: Path, *, is_kept: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Make a folder and hold its lock; the operating system releases it when the process ends.
+
+    Args:
+        folder: the folder; those above it are made, too.
+        is_kept: asked at the end. False removes the file of the lock, and the folders that were made for it if they are empty.
 
     Raises:
         TrainingError: another process holds it.
+        OSError: the folder cannot be made or written to.
     """
-    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+    descriptor, made = _locked(folder)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(f"another job is at work in {folder}") from None
         yield
     finally:
+        try:
+            if not is_kept():
+                _remove_lock(folder, made)
+        finally:
+            os.close(descriptor)
+
+
+def _locked(folder: Path) -> tuple[int, list[Path]]:
+    """The descriptor of the lock that is now held, and the folders that were made for it, the innermost first.
+
+    A process that gives up removes its lock and the folder, so one that comes meanwhile looks again: the lock of a file that
+    is no longer at its path keeps no other process away.
+    """
+    made: list[Path] = []
+    for attempt in count(1):
+        absent = [path for path in (folder, *folder.parents) if not path.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            made = absent or made
+            descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+        except FileNotFoundError:  # removed meanwhile, or a place such as /proc, where no folder can be
+            if attempt == MOST_ATTEMPTS:
+                raise
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(folder / LOCK, descriptor):
+                return descriptor, made
+        except BlockingIOError:
+            os.close(descriptor)
+            raise TrainingError(f"another job is at work in {folder}") from None
         os.close(descriptor)
+    raise AssertionError  # the loop has no other end
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is the one at a path."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _remove_lock(folder: Path, made: Iterable[Path]) -> None:
+    """Remove the file of a lock that this process holds, and the folders that were made for it, as far as they are empty."""
+    with suppress(OSError):
+        (folder / LOCK).unlink()
+        for path in made:
+            path.rmdir()

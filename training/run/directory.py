@@ -10,29 +10,26 @@ from training.errors import TrainingError
 from training.files import MODEL, locked
 from training.run import checkpoint
 from training.run.config import FILE, OLD_FILE, RunConfig, differences, find_config, read_config
-from training.run.context import JobContext
 
 EXAMINATION = "examination.json"
 OF_THE_NETS = (
-    *(FILE, OLD_FILE, MODEL, "model-*.onnx", "checkpoint-*.pt", checkpoint.BEST, "traversal-*.png"),
+    *("checkpoint-*.pt", checkpoint.BEST, MODEL, "model-*.onnx", "traversal-*.png"),
     *(EXAMINATION, "scores*.json", "reconstruction.json", "gmam-*.json", "completed-*/completion.json"),
+    *(OLD_FILE, FILE),
 )
 """What a run directory holds of its nets and of what was measured of them; the recorder removes what it wrote itself."""
 
 
 @contextmanager
-def opened(context: JobContext, *, is_fresh: bool) -> Iterator[None]:
-    """Make the run directory and hold its lock; ``is_fresh`` deletes the run that it holds.
+def opened(run: Path) -> Iterator[None]:
+    """Make the run directory and hold its lock; a job that ends before its run has begun leaves nothing of them.
 
     Raises:
         TrainingError: another process is at work there, or it is a file.
     """
-    if context.run.exists() and not context.run.is_dir():
-        raise TrainingError(f"--out must name a folder, and {context.run} is a file")
-    context.run.mkdir(parents=True, exist_ok=True)
-    with locked(context.run):
-        if is_fresh:
-            _forget(context.run)
+    if run.exists() and not run.is_dir():
+        raise TrainingError(f"--out must name a folder, and {run} is a file")
+    with locked(run, is_kept=lambda: find_config(run) is not None):
         yield
 
 
@@ -48,7 +45,8 @@ def refuse_other_config(config: RunConfig, run: Path) -> None:
         raise TrainingError(f"{run} holds another run ({'; '.join(others)}); use another --out, or --fresh to replace it")
 
 
-def _forget(run: Path) -> None:
+def forget(run: Path) -> None:
+    """Delete a run; its configuration last, so that after a kill no other run goes on from one of its checkpoints."""
     for pattern in OF_THE_NETS:
         for path in run.glob(pattern):
             path.unlink()

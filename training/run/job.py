@@ -31,7 +31,7 @@ from training.run.choice import choose, require_best, require_kid
 from training.run.collapse import make_evaluator
 from training.run.config import FILE, RunConfig, find_config, read_config, write_config
 from training.run.context import JobContext
-from training.run.directory import opened, refuse_other_config
+from training.run.directory import forget, opened, refuse_other_config
 from training.run.keeping import Keeper
 from training.run.ranks import count_ranks, share_config, share_state
 from training.run.variants import model_name, model_of, variant_of
@@ -53,8 +53,8 @@ def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> 
             finite, or the exported file differs from the nets.
         DataError: the data set cannot be loaded.
     """
-    with opened(context, is_fresh=is_fresh), repeatable():
-        game, data = begin(config, context)
+    with opened(context.run), repeatable():
+        game, data = begin(config, context, is_fresh=is_fresh)
         if not _play(game, data, context):
             return False
         export_game(game, data, context)
@@ -62,13 +62,19 @@ def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> 
 
 
 def begin(
-    config: RunConfig, context: JobContext, *, data: DataSet | None = None, together: Sequence[int] = ()
+    config: RunConfig,
+    context: JobContext,
+    *,
+    is_fresh: bool = False,
+    data: DataSet | None = None,
+    together: Sequence[int] = (),
 ) -> tuple[Game, DataSet]:
     """The game of an opened run directory, from its newest checkpoint if it holds one, and its data.
 
     Args:
         config: configuration of the run.
         context: where it runs.
+        is_fresh: delete the run that the directory holds, once the new one is known to be possible.
         data: the recipe's data where they are loaded already.
         together: seeds of the games that it is played with.
 
@@ -76,14 +82,17 @@ def begin(
         TrainingError: the directory holds a run of another configuration, or the recipe's parts do not fit.
         DataError: the data set cannot be loaded.
     """
-    config = _with_precision(config, context)
-    refuse_other_config(config, context.run)
+    config = _with_precision(config, context, is_fresh=is_fresh)
+    if not is_fresh:
+        refuse_other_config(config, context.run)
     remove_leftovers(context.run)
     game, data = set_up(share_config(config, context.ranks), context, data)
-    if _restore(game, context):
+    if not is_fresh and _restore(game, context):
         context.console.print(f"going on from step {game.step} of {game.recipe.steps}")
     else:
         _check_shapes(game)
+    if is_fresh:
+        forget(context.run)
     ranks = count_ranks(game, context)
     write_config(context.run, config, game.recipe, data, package_versions(), ranks=ranks, together=together)
     share_state(game, data)
@@ -268,10 +277,10 @@ def card_of(game: Game, data: DataSet) -> Card:
     )
 
 
-def _with_precision(config: RunConfig, context: JobContext) -> RunConfig:
-    """The configuration with its precision decided: by the run that the directory holds, else by recipe and hardware."""
+def _with_precision(config: RunConfig, context: JobContext, *, is_fresh: bool) -> RunConfig:
+    """The configuration with its precision decided: by the run that goes on, else by recipe and hardware."""
     if config.precision != "auto":
         return config
-    if find_config(context.run):
+    if find_config(context.run) and not is_fresh:
         return replace(config, precision=read_config(context.run).precision)
     return replace(config, precision=resolve_precision("auto", config.resolve(), context.device))

@@ -73,11 +73,11 @@ def train_seeds(config: RunConfig, seeds: Sequence[int], context: JobContext, *,
     contexts = [replace(context, run=run_of(context.run, seed), grids=GRIDS) for seed in seeds]
     with ExitStack() as held, repeatable():
         for each in contexts:
-            held.enter_context(opened(each, is_fresh=is_fresh))
+            held.enter_context(opened(each.run))
         data: DataSet | None = None
         games = []
         for seed, each in zip(seeds, contexts, strict=True):
-            game, data = begin(replace(config, seed=seed), each, data=data, together=seeds)
+            game, data = begin(replace(config, seed=seed), each, is_fresh=is_fresh, data=data, together=seeds)
             games.append(game)
         assert data is not None
         title = f"{config.recipe} on {data.name} ({context.device.type}), {len(seeds)} seeds"

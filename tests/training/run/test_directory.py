@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.training.conftest import tiny_context
+from training.data import DataError
 from training.errors import TrainingError
-from training.files import locked
+from training.files import LOCK, locked
 from training.run.checkpoint import load_newest
 from training.run.config import RunConfig
 from training.run.job import MODEL, train
@@ -26,9 +32,7 @@ def test_a_model_of_no_run_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
     """While one process holds the lock, a second gets an error and changes nothing."""
-    import fcntl
-
-    with (tmp_path / "lock").open("w") as lock:
+    with (tmp_path / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(TrainingError, match="another job is at work"):
             train(RunConfig(recipe="toy1d", steps=2, batch=8), tiny_context(tmp_path))
@@ -69,3 +73,95 @@ def test_a_finished_run_may_be_played_longer_and_not_shorter(tmp_path: Path) -> 
     assert loaded["step"] == 4
     with pytest.raises(TrainingError, match="at step 4 already, past 2"):
         train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
+
+
+def test_a_job_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
+    """Neither a folder that it made, nor a file in one of the user's."""
+    config = RunConfig(recipe="dcgan64_small", data=f"folder:{tmp_path / 'absent'}")
+    own = tmp_path / "own"
+    own.mkdir()
+    for run in (tmp_path / "runs" / "new", own):
+        with pytest.raises(DataError, match="does not exist"):
+            train(config, tiny_context(run))
+    assert list(tmp_path.rglob("*")) == [own]
+
+
+@pytest.mark.usefixtures("no_export")
+def test_a_run_is_replaced_once_the_new_one_is_possible(tmp_path: Path) -> None:
+    """``--fresh`` with data that are not there, or with parts that do not fit, deletes nothing."""
+    context = tiny_context(tmp_path)
+    train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for recipe, data in (("dcgan64_small", f"folder:{tmp_path / 'absent'}"), ("toy1d", "digits")):
+        with pytest.raises((DataError, TrainingError)):
+            train(RunConfig(recipe=recipe, data=data, steps=2), context, is_fresh=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("no_export")
+@pytest.mark.parametrize("deleted", range(3))
+def test_no_other_run_goes_on_from_what_a_deletion_left(deleted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill while ``--fresh`` deletes two checkpoints and the configuration: a run of another seed is refused after it."""
+    context, other = tiny_context(tmp_path), RunConfig(recipe="toy1d", steps=2, batch=8, seed=1)
+    train(replace(other, seed=0), context)
+    unlink, left = Path.unlink, iter(range(deleted))
+
+    def cut(path: Path, *options: Any) -> None:
+        if path.suffix in (".pt", ".json") and next(left, None) is None:
+            raise KeyboardInterrupt
+        unlink(path, *options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(other, context, is_fresh=True)
+    assert len(list(tmp_path.glob("checkpoint-*.pt"))) == 2 - deleted
+    with pytest.raises(TrainingError, match="holds another run"):
+        train(other, context)
+
+
+def test_a_lock_that_is_removed_keeps_one_process_at_a_time(tmp_path: Path) -> None:
+    """Of many that come and give up, none holds the lock of a file that is gone while another holds the new one."""
+    folder = tmp_path / "run"
+    inside, most, entered = 0, 0, 0
+
+    def come_and_go() -> None:
+        nonlocal inside, most, entered
+        for _ in range(200):
+            try:
+                with locked(folder, is_kept=lambda: False):
+                    inside += 1
+                    most, entered = max(most, inside), entered + 1
+                    time.sleep(0)  # another thread's turn
+                    inside -= 1
+            except TrainingError:
+                continue
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert entered > 0
+    assert not (folder / LOCK).exists()  # the folder may stay, where one found it and another could not remove it then
+
+
+def test_who_opened_a_lock_that_is_removed_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first job gives up between a second one's opening of the file and its lock: the second holds the new file's."""
+    folder = tmp_path / "run"
+    first = locked(folder, is_kept=lambda: False)
+    first.__enter__()
+    flock = fcntl.flock
+
+    def leave_and_lock(*arguments: Any) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        first.__exit__(None, None, None)
+        assert not folder.exists()
+        flock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", leave_and_lock)
+    with locked(folder):
+        assert (folder / LOCK).exists()
+        with pytest.raises(TrainingError, match="another job is at work"), locked(folder):
+            pass
