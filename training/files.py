@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -16,6 +17,8 @@ from training.errors import TrainingError
 
 MODEL = "model.onnx"
 """File of a recipe's own model in a run directory."""
+STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/1": 1, "/dev/fd/2": 2}
+"""Outputs of this process by their paths: their descriptors."""
 LOCK = "lock"
 """File by whose lock a process has a folder to itself."""
 MOST_ATTEMPTS = 100
@@ -27,12 +30,13 @@ _PARTIAL = re.compile(r".\.(\d+)\.partial$")
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     """Replace a file by these bytes; if interrupted at any point, the file stays as it was.
 
-    A symbolic link stays: the file that it leads to is replaced. A device or a pipe, such as /dev/stdout, is written to.
+    A symbolic link stays: the file that it leads to is replaced. A device or a pipe is written to, and so is /dev/stdout
+    wherever it leads: after ``>> FILE`` the bytes are appended.
 
     Raises:
         OSError: the disk is full or read-only, or the path is a folder; the file is as it was before.
     """
-    if path.exists() and not path.is_file():
+    if is_stream(path) or path.is_dir():
         _write_into(path, parts)
         return
     path = path.resolve() if path.is_symlink() else path
@@ -56,10 +60,19 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
         os.close(folder)
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a path is no place of a file: a device, a pipe, or an output of this process."""
+    return str(path) in STREAMS or (path.exists() and not path.is_file() and not path.is_dir())
+
+
 def _write_into(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """Write to what is there and is no file; a folder raises OSError."""
+    descriptor = STREAMS.get(str(path))
+    if sys.stdout:
+        sys.stdout.flush()  # what was printed before stands before
     try:
-        with path.open("wb") as device:
+        # Opened anew, an output that leads to a file would be cut or written over from its beginning.
+        with path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb") as device:
             for part in parts:
                 device.write(part)
     except OSError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -22,6 +24,21 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     reader.join(timeout=60)
     assert read == [b"onetwo"]
     assert pipe.is_fifo()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_an_output_that_leads_to_a_file_goes_on(mode: str, tmp_path: Path) -> None:
+    """``> FILE`` and ``>> FILE``: what was there stays, what is printed before and after stands around the bytes."""
+    program = (
+        "from pathlib import Path; from training.files import write_whole\n"
+        "print('before'); write_whole(Path('/dev/stdout'), b'card\\n'); print('after')"
+    )
+    path = tmp_path / "all.md"
+    path.write_text("old\n")
+    with path.open(mode) as file:
+        subprocess.run([sys.executable, "-c", program], stdout=file, check=True)
+    assert path.read_text() == ("old\n" if mode == "a" else "") + "before\ncard\nafter\n"
 
 
 def test_a_link_stays_and_leads_to_the_new_bytes(tmp_path: Path) -> None:

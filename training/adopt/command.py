@@ -17,6 +17,7 @@ from training.adopt.pictures import Format, Layout, Range
 from training.adopt.weights import freeze, import_net, load_weights
 from training.errors import AdoptError
 from training.export.to_onnx import package_versions, write_model
+from training.files import is_stream
 
 NO_OUTPUT = Image(1, 1, 1)
 """Stands in a card until the generator has been run."""
@@ -69,6 +70,8 @@ class Adopt:
             card, doubt = self._adopt_graph(inputs, form, card)
         else:
             card, doubt = self._adopt_net(inputs, form, card)
+        if is_stream(self.out):  # what is printed would stand in the model
+            return 0
         if doubt:
             console.print(f"note: {doubt}", markup=False, highlight=False)
         assert isinstance(card.output, Image)
@@ -88,6 +91,9 @@ class Adopt:
 
     def _card(self, inputs: tuple[Input, ...]) -> Card:
         """The card without output and goldens."""
+        for name, value in (("licence", self.licence), ("data", self.data)):
+            if not value.strip():
+                raise AdoptError(f"--{name} must not be empty: it stands on the card; `unknown` is a value, too")
         card = Card(
             name=self.name,
             recipe="adopted",

@@ -16,7 +16,7 @@ from rich.console import Console
 from contract import Card, CardError, Categorical, Image, Latent, Normal, Uniform, card_from_metadata
 from contract.card import card_to_json
 from training.errors import TrainingError
-from training.files import model_file, write_whole
+from training.files import is_stream, model_file, write_whole
 
 LICENCES = {"CC BY-SA 3.0": "cc-by-sa-3.0", "CC BY 4.0": "cc-by-4.0", "CC0": "cc0-1.0", "MIT": "mit", "Apache": "apache-2.0"}
 """Beginnings of a card's licence, and the identifiers that Hugging Face has for them."""
@@ -41,7 +41,8 @@ class ExportCard:
             raise TrainingError(f"--out {out} is the model file itself, which would be replaced: name another one")
         text = as_markdown(card, model.name, digest) if self.format == "markdown" else as_json(card, digest)
         write_whole(out, text.encode())
-        console.print(f"wrote {out}: the card of {card.name}", markup=False, highlight=False)
+        if not is_stream(out):
+            console.print(f"wrote {out}: the card of {card.name}", markup=False, highlight=False)
         return 0
 
 

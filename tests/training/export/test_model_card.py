@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,18 @@ def test_a_strangers_texts_stay_texts(tmp_path: Path) -> None:
     assert page.count("```") == honest.count("```")
     assert "<" not in page.replace("<", "", honest.count("<"))
     assert "\x1b" not in page
+
+
+def test_a_card_on_stdout_stands_alone(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing else is printed there, so that ``card --out /dev/stdout --format json | jq`` works; of a pipe neither."""
+    assert main(["card", str(model), "--format", "json", "--out", "/dev/stdout"]) == 0
+    assert json.loads(capfd.readouterr().out)["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert main(["card", str(model), "--out", str(tmp_path / "pipe")]) == 0
+    assert os.read(reader, 4) == b"---\n"
+    os.close(reader)
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"x", "is not an ONNX model"), (b"", "has no card")])
