@@ -29,6 +29,11 @@ BATCHES = (7, 2)
 """Rows of a batch with which each row alone is compared."""
 FEW = 14
 """Rows that are compared."""
+NUMBERS = {
+    **{"tensor(float)": "f4", "tensor(float16)": "f2", "tensor(double)": "f8", "tensor(bool)": "?"},
+    **{f"tensor({sign}int{8 * size})": f"{sign or 'i'}{size}" for sign in ("", "u") for size in (1, 2, 4, 8)},
+}
+"""Types of inputs as onnxruntime names them, and as NumPy does."""
 MAX_BYTES = 2**31 - 1
 """Greatest size of a protobuf message, and so of a model file."""
 
@@ -236,15 +241,10 @@ def _check_faithful(
 
 
 def _as_graph_takes(one: Input, values: NDArray[Any], value: Any) -> NDArray[Any]:
-    kinds = {
-        "tensor(float)": "f4",
-        "tensor(float16)": "f2",
-        "tensor(double)": "f8",
-        "tensor(int64)": "i8",
-        "tensor(int32)": "i4",
-    }
+    if value.type not in NUMBERS:
+        raise AdoptError(f"the graph takes {value.name} as {value.type}: export it with an input of float32 or int64")
     if one.is_one_hot:
         values = np.eye(one.shape[0], dtype=np.float32)[values]
     shape = [axis if isinstance(axis, int) else -1 for axis in value.shape[1:]]
     rest = shape if shape.count(-1) == 0 else list(one.shape)
-    return values.astype(kinds[value.type]).reshape(len(values), *rest)
+    return values.astype(NUMBERS[value.type]).reshape(len(values), *rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from training.errors import AdoptError, first_line
 
 TOLERANCE = 1e-3
 """Greatest difference, as a share of the output's range, between a row alone and the same row in a batch."""
+OTHER_PRECISION = re.compile(r"\b(Half|BFloat16|Double)\b|\((double)\)|torch\.(float16|bfloat16|float64)\b")
+"""How torch's messages name numbers that are not float32."""
 
 
 class _Watch(TorchDispatchMode):
@@ -67,6 +70,11 @@ def probe(net: nn.Module, latents: Mapping[str, Tensor], described: str) -> NDAr
             raise
         except Exception as error:  # the user's code may raise anything
             why = f"{watch.module}: {first_line(error)}"
+            if isinstance(error, RuntimeError) and OTHER_PRECISION.search(first_line(error)):
+                raise AdoptError(
+                    f"forward changes the precision of its numbers, and weights and latents are float32 here ({why}): "
+                    "leave .half(), .double(), .to(torch.bfloat16) and the like out of it"
+                ) from error
             raise AdoptError(f"the generator does not take the latents {described}: {why}") from error
         if watch.noise:
             raise AdoptError(
@@ -76,7 +84,15 @@ def probe(net: nn.Module, latents: Mapping[str, Tensor], described: str) -> NDAr
         if watch.statistics:
             raise AdoptError(f"{watch.statistics} normalises by the statistics of the batch: it needs running statistics")
         rows = {name: values[3:4] for name, values in latents.items()}
-        alone, again = net(**rows), net(**latents)
+        try:
+            alone, again = net(**rows), net(**latents)
+        except Exception as error:
+            raise AdoptError(
+                f"the generator takes {PROBES} rows, and not one alone: {watch.module}: {first_line(error)}"
+            ) from error
+    if output.dtype not in (torch.float32, torch.uint8):
+        kind = str(output.dtype).removeprefix("torch.")
+        raise AdoptError(f"the output must be of float32 or uint8, got {kind}: let forward end in .float()")
     _check_repeated(output, again, alone)
     values: NDArray[Any] = output.numpy()
     return values

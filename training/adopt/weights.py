@@ -108,7 +108,8 @@ def _state(path: Path, key: str | None) -> Mapping[str, Tensor]:
         raise AdoptError(
             f"{path} cannot be loaded without running code from it; save the weights alone: torch.save(net.state_dict(), PATH)"
         ) from None
-    held = [str(name) for name, value in loaded.items() if _is_state(value)] if isinstance(loaded, Mapping) else []
+    parts = loaded if isinstance(loaded, Mapping) else {}
+    held = [name for name, value in parts.items() if isinstance(name, str) and _is_state(value)]
     if key is not None:
         if key not in held:
             raise AdoptError(f"{path} holds no state dict under --key {key}; it holds {_listed(held) if held else 'none'}")
@@ -128,7 +129,8 @@ def _is_of_torch(path: Path) -> bool:
 
 
 def _is_state(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, Tensor) for v in value.values())
+    is_filled = isinstance(value, Mapping) and bool(value)
+    return is_filled and all(isinstance(name, str) and isinstance(part, Tensor) for name, part in value.items())
 
 
 def _listed(names: list[str]) -> str:

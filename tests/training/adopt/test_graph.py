@@ -93,6 +93,16 @@ def test_latents_take_the_shape_and_type_of_their_inputs(adopt: Adopt, tmp_path:
     assert {"k", "y"} <= load_model(tmp_path / "model.onnx", "cpu").parameters.keys()
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int16", "bool"])
+def test_a_class_may_be_of_any_type_of_whole_numbers(kind: str, adopt: Adopt, tmp_path: Path) -> None:
+    """The graph is compared with the one in the file by inputs of the file's own type."""
+    body = "a = Reshape(latent, shape) b = Cast <to = 1> (label) c = Reshape(b, one) d = Mul(a, c) picture = Tanh(d)"
+    constants = "int64[4] shape = {1,3,2,2}, int64[4] one = {1,1,1,1}"
+    source = save(graph(body, f"float[1,12] latent, {kind}[1] label", constants=constants), tmp_path)
+    code, printed = adopt(source, *Z, "--latent", "y=categorical:2")
+    assert code == 0, printed
+
+
 def test_a_noise_node_is_bound_to_a_latent(adopt: Adopt, tmp_path: Path) -> None:
     """The node is named in the refusal, and replaced where a latent names it; then the seed fixes the picture."""
     body = "x = Reshape(latent, shape) noise_of_4 = RandomNormalLike(x) y = Add(x, noise_of_4) picture = Tanh(y)"

@@ -49,6 +49,12 @@ MISTAKES = [
     ("generators:Infinite", Z, "not finite"),
     ("generators:Dictionary", Z, "must return a tensor, or a tuple that starts with one, got dict"),
     ("generators:NoOperator", Z, "ONNX has no operator for prims.bessel_j0, which"),
+    ("refused:Half", Z, r"float32 here \(first \(Linear\): mat1 and mat2 must have the same dtype.*\): leave .half"),
+    ("refused:HalfConvolution", Z, r"float32 here \(last \(Conv2d\): Input type.*\): leave .half"),
+    ("refused:HalfOutput", Z, r"must be of float32 or uint8, got bfloat16: let forward end in .float\(\)"),
+    ("refused:Squeezed", Z, "takes 64 rows, and not one alone: Squeezed.forward: "),
+    ("generators:Dense", (*Z, "--licence", " "), "--licence must not be empty"),
+    ("generators:Dense", (*Z, "--data", ""), "--data must not be empty"),
     ("generators:FixedRows", Z, r"fixes the number of rows: take it from x.shape\[0\], not from len\(x\)"),
     ("generators:Deciding", Z, "decides by the values of a tensor, as `if` or .item.. do"),
     ("generators.py:Dense", Z, r"package.module:callable, got 'generators.py:Dense'; is it generators:Dense\?"),
@@ -101,6 +107,8 @@ def test_weights_of_other_keys_are_named(adopt: Adopt, tmp_path: Path) -> None:
     for content in (b"<html>", whole[: len(whole) // 2], b""):
         path.write_bytes(content)
         assert f"{path} is damaged, or no file of torch.save" in adopt("generators:Dense", *Z, "--weights", str(path))[1]
+    assert "is no state dict; it holds none" in printed_for({0: torch.zeros(3)})
+    assert "holds no state dict under --key 0; it holds none" in printed_for({0: state}, "--key", "0")
     assert "is it" not in printed_for({"body.3.first.weight": torch.zeros(3), "other": torch.zeros(1)})
     assert "No such file" in adopt("generators:Dense", *Z, "--weights", str(tmp_path / "absent.pt"))[1]
 
