@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ from training.game.step import DiscriminatorOutput
 
 GENERATOR, DISCRIMINATOR = re.compile(r"G\d*"), re.compile(r"D\d*")
 """Names of the nets that take the role of G or of D: ``G``, ``G1``, ``D``, ``D1``."""
+MOST_STEPS = 10**6
+"""Steps whose updates are looked at: a run may have any number."""
 LATE = 10**9
 """A step in the last phase of any schedule."""
 
@@ -70,7 +73,8 @@ def _check_owners(recipe: Recipe, nets: Mapping[str, nn.Module]) -> None:
 
 def _check_schedule(recipe: Recipe) -> None:
     players = [player.name for player in recipe.players]
-    updates = {u.players for step in (*range(recipe.steps), LATE) for u in recipe.schedule.updates(step)}
+    steps = chain(range(min(recipe.steps, MOST_STEPS)), (LATE,))
+    updates = {u.players for step in steps for u in recipe.schedule.updates(step)}
     _check_sharing(recipe, updates)
     scheduled = {name for names in updates for name in names}
     unknown = scheduled - set(players)

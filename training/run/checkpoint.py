@@ -80,6 +80,8 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
     for path in _found(folder):
         try:
             return read(path, device=device), damaged
+        except FileNotFoundError:  # the run goes on, and has saved a newer one
+            return load_newest(folder, device=device)
         except UNREADABLE as error:
             if is_out_of_memory(error):
                 raise OutOfMemory(error) from None  # the file may be whole: an older one must not replace it

@@ -22,14 +22,15 @@ class BestKeeper:
     """Keeps the state of the evaluation with the lowest KID so far in a file of its own.
 
     A resumed run may find the file of a step that it has not reached yet: it repeats that step bit for bit, so the file stays.
+    One of a step past its last, as when it was killed and goes on for fewer steps, counts for nothing.
     """
 
-    def __init__(self, run: Path, say: Callable[[str], None]) -> None:
-        """Args: ``say`` prints a warning where the file of an earlier process is damaged."""
+    def __init__(self, run: Path, last_step: int, say: Callable[[str], None]) -> None:
+        """Args: ``last_step`` is the run's; ``say`` prints a warning where the file of an earlier process is damaged."""
         self._path = run / BEST
         self._kid = math.inf
         try:
-            state = _load(self._path, torch.device("cpu"))
+            state = _load(self._path, torch.device("cpu"), last_step)
             self._kid = math.inf if state is None else kid_of(state)
         except UNREADABLE as error:
             say(f"{self._path.name} cannot be read, the lowest KID is sought anew: {first_line(error)}")
@@ -82,7 +83,7 @@ def choose(game: Game, context: JobContext) -> str:
     if game.recipe.export == "last":
         return ""
     try:
-        state = _load(context.run / BEST, game.device)
+        state = _load(context.run / BEST, game.device, game.recipe.steps)
     except UNREADABLE as error:
         raise TrainingError(f"{context.run / BEST} cannot be read ({first_line(error)}): use --export last") from None
     if state is None:
@@ -94,10 +95,11 @@ def choose(game: Game, context: JobContext) -> str:
     return reason
 
 
-def _load(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state in that file; None where there is none."""
+def _load(path: Path, device: torch.device, last_step: int) -> dict[str, Any] | None:
+    """The state in that file; None where there is none, or one of a step past the last."""
     try:
-        return read(path, device=device)
+        state = read(path, device=device)
+        return state if state["step"] <= last_step else None
     except FileNotFoundError:
         return None
     except UNREADABLE as error:

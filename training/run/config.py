@@ -21,6 +21,9 @@ FILE = "config.json"
 OLD_FILE = "recipe.json"
 """Name of the file, and its key ``plan``, in run directories made before version 0.1."""
 
+MOST_STEPS = 10**9 - 1
+"""Steps of a run at most: names of checkpoints have nine digits."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -64,6 +67,8 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise TrainingError(f"{name} must be at least 1, got {value}")
+        if self.steps is not None and self.steps > MOST_STEPS:
+            raise TrainingError(f"steps must be at most {MOST_STEPS:,}, got {self.steps:,}")
         if not 0 <= self.seed < 2**32:
             raise TrainingError(f"the seed must be 0..{2**32 - 1}, got {self.seed}")
         chosen: dict[str, Any] = {name: getattr(self, name) for name in ("data", "size", "steps", "batch", "export")}

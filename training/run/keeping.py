@@ -40,7 +40,7 @@ class Keeper:
         steps = game.recipe.steps
         self._sampled_every = max(1, steps // context.grids)
         self._evaluated_every = max(1, steps // context.checkpoints)
-        self._best = BestKeeper(context.run, say)
+        self._best = BestKeeper(context.run, steps, say)
         self._saved_s = time.monotonic()
 
     def begin(self) -> None:

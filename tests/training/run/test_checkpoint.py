@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
         save(tmp_path, state(step))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-000000004.pt", "checkpoint-000000005.pt"]
     assert step_of(tmp_path) == 5
+
+
+def test_a_run_that_goes_on_may_be_read(tmp_path: Path) -> None:
+    """`export` and `score` of it find a checkpoint, also when the one that they begin to read is deleted for a newer one."""
+    save(tmp_path, state(0), keep=1)
+    saver = threading.Thread(target=lambda: [save(tmp_path, state(step), keep=1) for step in range(1, 60)])
+    saver.start()
+    steps = []
+    while saver.is_alive():
+        steps.append(step_of(tmp_path))
+    saver.join()
+    assert steps == sorted(steps)
+    assert steps[-1] > 0
 
 
 def test_the_newest_is_the_one_of_the_last_step(tmp_path: Path) -> None:

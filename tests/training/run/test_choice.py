@@ -108,6 +108,19 @@ def test_a_damaged_best_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     export_run(context, asked="last")
 
 
+@pytest.mark.slow
+def test_a_run_that_goes_on_for_fewer_steps_exports_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exported: list[Card]
+) -> None:
+    """A kill may leave a best evaluation past the newest checkpoint; a run that ends before that step chooses its own."""
+    steps = iter(range(1, 9))
+    assert not train(CONFIG, replace(context_of(tmp_path, monkeypatch), is_stopped=lambda: next(steps) == 5))
+    for path in tmp_path.glob("checkpoint-*.pt"):
+        path.unlink()
+    assert train(replace(CONFIG, steps=3), context_of(tmp_path, monkeypatch))
+    assert exported[0].chosen == "lowest KID of the run, 0.2 at step 2; the last, by step 3, is 0.3"
+
+
 def test_data_without_a_classifier_say_so(tmp_path: Path) -> None:
     """Asked for the best, a toy game is refused before it is played."""
     with pytest.raises(TrainingError, match="chooses by KID, for which gaussian1d has no classifier"):

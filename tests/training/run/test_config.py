@@ -48,6 +48,13 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, text: str, sentence: str
         read_config(tmp_path)
 
 
+def test_steps_have_nine_digits_at_most() -> None:
+    """A checkpoint of a later step would not be found, since its name is of another length."""
+    assert RunConfig(recipe="toy1d", steps=10**9 - 1).resolve().steps == 999_999_999
+    with pytest.raises(TrainingError, match="steps must be at most 999,999,999, got 1,000,000,000"):
+        RunConfig(recipe="toy1d", steps=10**9).resolve()
+
+
 @pytest.mark.parametrize("ranks", ["null", "[]", '"x"', "-1", '{"x": 1}', '{"0": null}'])
 def test_damaged_ranks_are_one_sentence(tmp_path: Path, ranks: str) -> None:
     """The record of the number of processes, as after an edit by hand."""
