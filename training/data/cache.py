@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import time
@@ -22,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK = 1024
-"""Pictures that are decoded, written and recorded together; a kill loses at most one block."""
+BLOCK, BLOCK_BYTES = 1024, 2**26
+"""Pictures that are decoded, written and recorded together, and their bytes at most; a kill loses at most one block."""
 SAY_EVERY_S = 10.0
 ITEMS, BLOCKS, LOCK = "items.u8", "blocks.jsonl", "lock"
 UNUSED_DAYS = 30
@@ -51,7 +52,7 @@ def open_cache(
     Raises:
         OSError: the disk is full or read-only.
     """
-    with _locked(folder):
+    with _locked(folder, say):
         are_grey = _complete(folder, shape, fill, say)
     items = torch.from_file(str(folder / ITEMS), shared=True, size=int(np.prod(shape)), dtype=torch.uint8).view(shape)
     return items, are_grey, _prefetch(folder / ITEMS, int(np.prod(shape[1:])))
@@ -74,12 +75,20 @@ def forget_unused(caches: Path, keep: Path, say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Make the folder and hold its lock; again where another process has deleted it meanwhile."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            file = (folder / LOCK).open("w")
+        except FileNotFoundError:  # deleted since
+            continue
+        with file as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"another job decodes or checks these pictures; waiting for it to leave {folder}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if os.fstat(lock.fileno()).st_nlink:
                 os.utime(lock.fileno())
                 yield
@@ -89,29 +98,32 @@ def _locked(folder: Path) -> Iterator[None]:
 def _complete(folder: Path, shape: tuple[int, int, int, int], fill: Fill, say: Callable[[str], None]) -> bool:
     """Decode every block that the file does not hold as recorded; whether all pictures are grey."""
     known = _read_blocks(folder / BLOCKS)
-    started_s = said_s = time.monotonic()
-    decoded, are_grey = 0, True
+    length = max(1, min(BLOCK, BLOCK_BYTES // math.prod(shape[1:])))
+    said_s = time.monotonic()
+    decoded, decoding_s, are_grey = 0, 1e-9, True
     descriptor = os.open(folder / ITEMS, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        for first in range(0, shape[0], BLOCK):
-            block = np.empty((min(BLOCK, shape[0] - first), *shape[1:]), np.uint8)
+        for first in range(0, shape[0], length):
+            block = np.empty((min(length, shape[0] - first), *shape[1:]), np.uint8)
             offset = first * block[0].nbytes
             entry = known.get(first)
             if entry is None or zlib.crc32(os.pread(descriptor, block.nbytes, offset)) != entry["crc"]:
+                began_s = time.monotonic()
                 if not fill(first, block):
                     continue
                 entry = {"first": first, "crc": zlib.crc32(block.data), "grey": is_grey(block)}
                 _write(descriptor, block, offset)
                 with (folder / BLOCKS).open("a") as journal:
                     journal.write(json.dumps(entry) + "\n")
-                decoded += len(block)
+                decoded, decoding_s = decoded + len(block), decoding_s + time.monotonic() - began_s
             are_grey = are_grey and entry["grey"]
             if (now_s := time.monotonic()) - said_s > SAY_EVERY_S:
-                say(f"decoded {decoded:,} of {shape[0]:,} pictures, {decoded / (now_s - started_s):,.0f} a second")
+                how = f"decoded {decoded:,}, {decoded / decoding_s:,.0f} a second" if decoded else "checked"
+                say(f"{first + len(block):,} of {shape[0]:,} pictures are there ({how})")
                 said_s = now_s
     finally:
         os.close(descriptor)
-    rate = f", {decoded / max(time.monotonic() - started_s, 1e-9):,.0f} a second" if decoded else ""
+    rate = f", {decoded / decoding_s:,.0f} a second" if decoded else ""
     say(f"decoded {decoded:,} pictures{rate}; {shape[0] - decoded:,} were in {folder}")
     return are_grey
 

@@ -147,7 +147,8 @@ def _items(name: str, pictures: list[Picture], size: int, request: Request) -> t
         return before == len(bad) < MOST_LISTED
 
     if math.prod(shape) > IN_MEMORY:
-        folder = cache_folder(request.environ) / "pictures" / _key(pictures, size)
+        root = Path(request.argument).expanduser().resolve()
+        folder = cache_folder(request.environ) / "pictures" / _key(root, pictures, size)
         forget_unused(folder.parent, folder, request.say)
         items, are_grey, prefetch = open_cache(folder, shape, fill, request.say)
         _refuse(name, bad, len(pictures))
@@ -160,9 +161,12 @@ def _items(name: str, pictures: list[Picture], size: int, request: Request) -> t
     return torch.from_numpy(np.ascontiguousarray(decoded[:, :1]) if is_grey(decoded) else decoded), None
 
 
-def _key(pictures: list[Picture], size: int) -> str:
-    """What decoded pictures depend on: names, places, lengths and times of the files, the size, and the decoder."""
-    digest = hashlib.sha256(repr((size, PIL.__version__)).encode())
+def _key(root: Path, pictures: list[Picture], size: int) -> str:
+    """What decoded pictures depend on: the folder, names, places, lengths and times of its files, the size, and the decoder.
+
+    Without the folder two sets of uncompressed pictures that were unpacked with the same times would be taken for one.
+    """
+    digest = hashlib.sha256(repr((str(root), size, PIL.__version__)).encode())
     for picture in pictures:
         with suppress(OSError):  # a file that is not there is listed when it is decoded
             status = os.stat(picture.file)

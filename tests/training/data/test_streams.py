@@ -6,6 +6,7 @@ import fcntl
 import io
 import os
 import tarfile
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,54 @@ def test_a_changed_picture_is_decoded_again(pictures: Path, tmp_path: Path) -> N
     load_from(pictures, tmp_path)
     Image.new("RGB", (16, 16), (1, 2, 3)).save(pictures / "cat" / "0.png")
     assert load_from(pictures, tmp_path).items[0, :, 0, 0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("streaming")
+def test_two_folders_are_two_sets(tmp_path: Path) -> None:
+    """Also where names, lengths and times are equal, as of uncompressed pictures unpacked with one time."""
+    for level, name in enumerate(("one", "two")):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            path = tmp_path / name / f"{number}.bmp"
+            Image.new("RGB", (8, 8), (level, 0, 0)).save(path)
+            os.utime(path, (0, 0))
+        assert load_from(tmp_path / name, tmp_path / "cache").items[0, 0, 0, 0] == level
+
+
+@pytest.mark.usefixtures("streaming")
+def test_a_job_says_that_it_waits_for_another(pictures: Path, tmp_path: Path) -> None:
+    """While another one decodes the same pictures; then it reads what that one left."""
+    load_from(pictures, tmp_path)
+    (kept,) = (tmp_path / "gan-serve" / "pictures").iterdir()
+    said: list[str] = []
+    with (kept / LOCK).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=load_from, args=(pictures, tmp_path, said))
+        waiting.start()
+        while not said:
+            time.sleep(0.01)
+        assert said == [f"another job decodes or checks these pictures; waiting for it to leave {kept}"]
+    waiting.join()
+    assert said[1:] == [f"decoded 0 pictures; 10 were in {kept}"]
+
+
+def test_blocks_of_large_pictures_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block is bounded by its bytes, since it is in memory at once; a message says how far the job is."""
+    monkeypatch.setattr(cache, "BLOCK_BYTES", 2 * 192 + 1)
+    monkeypatch.setattr(cache, "SAY_EVERY_S", -1)
+    lengths, said = list[int](), list[str]()
+
+    def fill(first: int, items: np.ndarray) -> bool:
+        lengths.append(len(items))
+        items[:] = first
+        return True
+
+    for _ in range(2):
+        items, _, _ = open_cache(tmp_path, (5, 3, 8, 8), fill, said.append)
+    assert lengths == [2, 2, 1]
+    assert items[:, 0, 0, 0].tolist() == [0, 0, 2, 2, 4]
+    assert said[0].startswith("2 of 5 pictures are there (decoded 2, ")
+    assert said[-2] == "5 of 5 pictures are there (checked)"
 
 
 @pytest.mark.usefixtures("streaming")
