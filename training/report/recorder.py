@@ -42,6 +42,7 @@ class Recorder:
         region: Region | None = None,
         watch: MetricsSink = null_sink,
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """Opens the run directory, made if absent.
 
@@ -52,17 +53,18 @@ class Recorder:
             backdrop: real points [m,k] or sequences [m,t] for the plots of samples that are no images.
             region: the least and the greatest value per component that those plots show.
             watch: called for each logged step, and first for the last one of an earlier process.
-            clock: seconds since the epoch.
+            clock: seconds since the epoch, for the events.
+            timer: seconds of any origin, for the rates; no one sets it, as a clock is set.
         """
         self._watch = watch
-        self._run, self._backdrop, self._region, self._clock = run, backdrop, region, clock
+        self._run, self._backdrop, self._region, self._clock, self._timer = run, backdrop, region, clock, timer
         (run / SAMPLES).mkdir(parents=True, exist_ok=True)
         last_step = from_step if from_step > 0 else -1
         last_stats = cut_journal(run / STATS, last_step=last_step)
         last_timing = cut_journal(run / TIMINGS, last_step=last_step)
         self._events = Events(run, last_step=last_step)
         _drop_pictures(run, last_step)
-        now_s = clock()
+        now_s = timer()
         self._started_s = now_s - (last_timing["wall_s"] if last_timing else 0.0)
         self._previous = (now_s, from_step, from_images)
         if last_stats:
@@ -75,9 +77,8 @@ class Recorder:
         """Appends the scalars of a step; ``images`` is how many real images the run has seen so far."""
         plain = {name: float(value) for name, value in scalars.items()}
         append_row(self._run / STATS, {"step": int(step), "images": int(images), **plain})
-        now_s = self._clock()
-        self._events.scalars(step, now_s, plain)
-        self._watch(step, images, plain, self._log_rate(step, images, now_s))
+        self._events.scalars(step, self._clock(), plain)
+        self._watch(step, images, plain, self._log_rate(step, images, self._timer()))
 
     def samples(self, step: int, outputs: np.ndarray) -> Path:
         """Draws images uint8 [n,h,w,c], points float [n,k] or tokens int64 [n,t] as samples/step-000200.png and gives its path.

@@ -164,13 +164,14 @@ def test_a_value_that_is_not_finite_is_null(tmp_path: Path) -> None:
 def test_timings_hold_the_clock_and_a_resume_goes_on_from_them(tmp_path: Path) -> None:
     """Wall seconds count on over a resume, without the time in between, and a step has one line however often it is logged.
 
-    A run may stop between two records: what it did since the last one is no part of the first rate after the resume.
+    A run may stop between two records: what it did since the last one is no part of the first rate after the resume. A clock
+    that is set back changes no rate.
     """
-    first = Recorder(tmp_path, clock=ticking(100, 102, 106))
+    first = Recorder(tmp_path, clock=ticking(1e9, 1e3), timer=ticking(100, 102, 106))
     first.log(10, 640, {})
     first.log(20, 1280, {})
     first.log(20, 1280, {"alarm/entropy": 2.3})
-    Recorder(tmp_path, from_step=25, from_images=1600, clock=ticking(5000, 5005)).log(30, 1920, {})
+    Recorder(tmp_path, from_step=25, from_images=1600, timer=ticking(5000, 5005)).log(30, 1920, {})
     rows = [json.loads(line) for line in (tmp_path / "timings.jsonl").read_text().splitlines()]
     assert rows == [
         {"step": 10, "wall_s": 2.0, "steps_per_s": 5.0, "images_per_s": 320.0},
