@@ -192,8 +192,9 @@ class Score:
         is_run = self.model.is_dir()
         config = read_config(self.model) if is_run and find_config(self.model) else None
         if config and config.resolve().needs_picture:
-            from training.run.transformed import examine_transformed
+            from training.run.transformed import examine_transformed, refuse_options
 
+            refuse_options(config.recipe, data=self.data, classifier=self.classifier, nearest=self.nearest)
             examine_transformed(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
             return 0
         model = model_file(self.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import re
 import sys
@@ -92,12 +93,16 @@ def model_file(model: Path) -> Path:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace a file by indented JSON.
+    """Replace a file by indented JSON; a number that is not finite becomes null, since JSON has no other word for it."""
+    write_whole(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
 
-    Raises:
-        ValueError: a number is not finite.
-    """
-    write_whole(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from training.files import write_whole
+from training.files import write_json, write_whole
 
 
 def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
@@ -50,6 +52,12 @@ def test_a_link_stays_and_leads_to_the_new_bytes(tmp_path: Path) -> None:
         write_whole(tmp_path / f"link-{name}", b"after")
         assert (tmp_path / f"link-{name}").is_symlink()
         assert (tmp_path / name).read_bytes() == b"after"
+
+
+def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
+    """A measure without a value, as of too few samples, does not keep the others from being written."""
+    write_json(tmp_path / "a.json", {"rows": ({"value": math.nan}, {"value": 1.5}), "psnr": math.inf, "n": 3})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"rows": [{"value": None}, {"value": 1.5}], "psnr": None, "n": 3}
 
 
 def test_a_failure_names_the_file_that_was_asked_for(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ from training.game.recipe import Recipe
 
 SHEET = 64
 POINTS = 1000
+MOST_VALUES = 1000 * 32 * 32 * 3
+"""Values of samples that are computed at once: a thousand of 32x32 in colour, 62 of 128x128."""
 MOST_COLUMNS = 16
 TRAVERSED = 10
 """Rows and columns of a traversal where no class says how many."""
@@ -36,11 +39,13 @@ def sampler_of(game: Game, data: DataSet) -> Sampler:
 def sample_game(game: Game, data: DataSet, seeds: Sequence[int], overrides: Sequence[dict[str, float]] = ()) -> NDArray[Any]:
     """What the exported model would answer now for the inputs of ``sample_inputs``: uint8 [n,h,w,c] or float32 [n,k]."""
     inputs = sample_inputs(game, data, seeds, overrides)
-    sampler = sampler_of(game, data)
+    sampler, rows = sampler_of(game, data), max(1, MOST_VALUES // math.prod(data.shape))
+    parts: list[NDArray[Any]] = []
     with torch.no_grad(), evaluating(sampler):
-        made = sampler(*(torch.from_numpy(values).to(game.device) for values in inputs.values()))
-    answer: NDArray[Any] = made.cpu().numpy()
-    return answer
+        for start in range(0, len(seeds), rows):
+            given = (torch.from_numpy(values[start : start + rows]).to(game.device) for values in inputs.values())
+            parts.append(sampler(*given).cpu().numpy())
+    return np.concatenate(parts)
 
 
 def sample_inputs(game: Game, data: DataSet, seeds: Sequence[int], overrides: Sequence[dict[str, float]] = ()) -> Inputs:

@@ -27,6 +27,9 @@ HELD_OUT = 2_000
 MOST_KNOWN, MOST_KNOWN_BYTES = 100_000, 512 * 2**20
 """Most images that a classifier learns from, and their bytes at most: they are in memory at once."""
 
+MOST_VALUES = 500 * 32 * 32 * 3
+"""Values of images that it looks at together at most: 500 of 32x32 in colour; those of 128x128 took 1 GB."""
+
 
 @dataclass(frozen=True)
 class ClassifierOutput:
@@ -69,7 +72,7 @@ class Classifier(nn.Module):
         self.classes = classes
         """What its K answers are called."""
         self.accuracy = accuracy
-        """Share of ``held_out`` images of its own data, never trained on, that it names right."""
+        """Share of ``held_out`` images of its own data, never trained on, that it names right; NaN where there are none."""
         self.held_out = held_out
         self.name = f"lenet@{weights_digest(net.state_dict())[:6]}"
         """``lenet@3fa1c2``: the net and the first digits of the SHA-256 of its weights."""
@@ -87,12 +90,13 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def features_of(self, images: Tensor, *, batch: int = 500) -> ClassifierOutput:
-        """Features and class probabilities of uint8 images [N,C,H,W], wherever they lie.
+        """Features and class probabilities of uint8 images [N,C,H,W], wherever they lie; fewer at once than ``batch`` if large.
 
         Raises:
             ScoreError: the images have another shape than those it knows.
         """
         device = next(self.net.parameters()).device
+        batch = max(1, min(batch, MOST_VALUES // images[0].numel()))
         features = [self.net.features(self._checked(part).to(device)) for part in torch.split(images, batch)]
         logits = [self.net.logits(part) for part in features]
         return ClassifierOutput(torch.cat(features).double().cpu(), torch.cat(logits).double().softmax(1).cpu())
@@ -128,7 +132,7 @@ def classifier_for(
     key = content_digest(data)
     path = cache / f"lenet-v{lenet.VERSION}-{key[:16]}.pt"
     held_out = min(HELD_OUT, len(data.items) // 10)
-    saved = _load(path, key, say)
+    saved = _load(path, key, say, held_out)
     if saved is None:
         known = min(len(data.items) - held_out, MOST_KNOWN, max(1, MOST_KNOWN_BYTES // data.items[0].nbytes))
         say(f"training the classifier of {data.name} on {known:,} images; once, then it is cached")
@@ -177,13 +181,14 @@ def content_digest(data: DataSet) -> str:
     return digest.hexdigest()
 
 
-def _load(path: Path, key: str, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """What was saved, or None where nothing is or where it is not what it says."""
+def _load(path: Path, key: str, say: Callable[[str], None], held_out: int) -> dict[str, Any] | None:
+    """What was saved, or None where nothing is or where it is not what it says; its accuracy where images were held out."""
     if not path.exists():
         return None
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["key"] == key and saved["digest"] == weights_digest(saved["weights"]) and 0 <= saved["accuracy"] <= 1:
+        is_known = 0 <= saved["accuracy"] <= 1 or not held_out
+        if saved["key"] == key and saved["digest"] == weights_digest(saved["weights"]) and is_known:
             return dict(saved)
         reason = "its digest does not match its weights"
     except Exception as error:  # torch.load has no error of its own; any damaged file is made anew

@@ -67,6 +67,9 @@ def run_score(
     if nearest is not None and nearest < 1:
         raise ScoreError(f"nearest must be at least 1, got {nearest}")
     card = sample_model(model, 1).card
+    for option, value in (("--classifier", classifier_data), ("--nearest", nearest)):
+        if value is not None and not isinstance(card.output, Image):
+            raise ScoreError(f"{option} is for models of images, and {card.name} makes {card.output.kind}: leave it out")
     size = card.output.height if isinstance(card.output, Image) else None
     name = data or _reference(card, environ)
     train = load(name, size=size, environ=environ)
@@ -148,7 +151,10 @@ def print_scores(scores: Scores, console: Console) -> None:
 
 def _describe_classifier(classifier: Mapping[str, Any]) -> str:
     learned = f"{classifier['name']} learned from {classifier['data']}"
-    text = f"{learned}; right on {classifier['accuracy_held_out']:.2%} of {classifier['held_out']:,} held out"
+    if classifier["held_out"]:
+        text = f"{learned}; right on {classifier['accuracy_held_out']:.2%} of {classifier['held_out']:,} held out"
+    else:
+        text = f"{learned}, all of them, so how often it is right is not known"
     if classifier["accuracy_reference"] is None:
         return text
     return f"{text}, on {classifier['accuracy_reference']:.2%} of the {classifier['reference']:,} of the reference"

@@ -22,6 +22,8 @@ SYNCHRONISE = False
 """Only rank 0 of a game by several ranks measures: torchmetrics would wait for the features of the others."""
 CONFIDENT = 0.9
 """A classifier is confident from this probability of its likeliest class."""
+AT_ONCE = 2**22
+"""Values of items that are in memory as float64 at once: 32 MiB, of which there are three for a moment."""
 ALARM_EFFECTIVE_CLASSES = 0.6
 """Samples whose classes are fewer than this share of the data's are called collapsed; a class counts by exp(entropy)."""
 ALARM_SPREAD = 0.4
@@ -108,12 +110,15 @@ def spread(items: Tensor, groups: Tensor | None = None) -> float:
 
     It is the root mean square distance of two random items over sqrt(2).
     """
-    flat = items.flatten(1).double()
-    if groups is None:
-        return float((flat - flat.mean(0)).square().sum(1).mean().sqrt())
-    parts = [flat[groups == group] for group in torch.unique(groups)]
-    total = sum(float((part - part.mean(0)).square().sum()) for part in parts)
-    return math.sqrt(total / len(flat))
+    parts = [items] if groups is None else [items[groups == group] for group in torch.unique(groups)]
+    return math.sqrt(sum(map(_deviations, parts)) / len(items))
+
+
+def _deviations(items: Tensor) -> float:
+    """The sum of the squared distances from the mean of [N,...], in float64, of which few items are in memory at once."""
+    parts = items.flatten(1).split(max(1, AT_ONCE // items[0].numel()))
+    mean = torch.stack([part.double().sum(0) for part in parts]).sum(0) / len(items)
+    return sum(float((part.double() - mean).square().sum()) for part in parts)
 
 
 def describe_collapse(

@@ -56,12 +56,12 @@ def sample_model(model: Path, count: int) -> Sampled:
         seeds = range(start, min(start + BATCH, count))
         drawn = draw(card.latents, seeds)
         given = {} if card.picture is None else picture_inputs(card.picture, [None] * len(seeds))
-        outputs.append(session.run(None, {**drawn, **given})[0])
+        made = torch.from_numpy(session.run(None, {**drawn, **given})[0])
+        outputs.append(made.permute(0, 3, 1, 2).contiguous() if isinstance(card.output, Image) else made)
         asked += [drawn["y"]] if is_conditional else []
-    items = torch.from_numpy(np.concatenate(outputs))
     return Sampled(
         card=card,
         digest=hashlib.sha256(content).hexdigest(),
-        items=items.permute(0, 3, 1, 2).contiguous() if isinstance(card.output, Image) else items,
+        items=torch.cat(outputs),
         asked=torch.from_numpy(np.concatenate(asked)) if asked else None,
     )

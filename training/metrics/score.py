@@ -33,6 +33,8 @@ from training.metrics.sampled import Sampled, sample_model
 PIXEL_VALUES = 1_024
 """Images of more values than this (32x32 grey) have no measures by pixels: distances mean little there and take minutes."""
 ALARM_SAMPLES = 1_000
+MOST_REAL_BYTES = 512 * 2**20
+"""Real images of a set on disk that are compared with, in bytes at most: they are in memory at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +137,9 @@ def _reals(train: DataSet, test: DataSet | None) -> Reals:
     if test is not None:
         return Reals(test.items, test.labels, items, labels)
     half = len(items) // 2
+    taken = f"its {len(items):,}" if len(items) == len(train) else f"{len(items):,} of its {len(train):,}"
     note = (
-        f"{train.name} has no test part here: the reference is one half of its {len(items):,} items, real data the other; "
+        f"{train.name} has no test part here: the reference is one half of {taken} items, real data the other; "
         "model and classifier may have seen both"
     )
     first, second = (None, None) if labels is None else (labels[:half], labels[half:])
@@ -144,11 +147,17 @@ def _reals(train: DataSet, test: DataSet | None) -> Reals:
 
 
 def _mixed(data: DataSet) -> tuple[Tensor, Tensor | None]:
-    """Items and labels in an order that any stretch of is fair: their own, or, where it goes by class, a fixed shuffle."""
+    """Items and labels in an order that any stretch of is fair: their own, or, where it goes by class, a fixed shuffle.
+
+    Of items on disk a part is taken that fits into memory.
+    """
     is_sorted = data.is_image and (data.labels is None or bool((data.labels.diff() >= 0).all()))
-    if not is_sorted:
+    is_on_disk = data.prefetch is not None
+    if not is_sorted and not is_on_disk:
         return data.items, data.labels
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).to(data.items.device)
+    if is_on_disk:
+        order = order[: max(2, MOST_REAL_BYTES // data.items[0].nbytes)]
     return data.items[order], None if data.labels is None else data.labels[order]
 
 
@@ -162,7 +171,7 @@ def _about(classifier: Classifier, examined: tuple[Tensor, Tensor | None]) -> di
     return {
         "name": classifier.name,
         "data": classifier.data,
-        "accuracy_held_out": classifier.accuracy,
+        "accuracy_held_out": classifier.accuracy if classifier.held_out else None,
         "held_out": classifier.held_out,
         "accuracy_reference": on_reference,
         "reference": len(items),

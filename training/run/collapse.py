@@ -34,8 +34,8 @@ def make_evaluator(data: DataSet, context: JobContext) -> CheckpointEvaluator:
 
 
 def has_classifier(data: DataSet) -> bool:
-    """Whether a classifier of the data can be trained, without which no KID is measured."""
-    return data.is_image and data.labels is not None and min(data.shape[1:]) >= 8
+    """Whether a classifier of the data can be trained, without which no KID is measured; one image has no KID."""
+    return data.is_image and data.labels is not None and min(data.shape[1:]) >= 8 and len(data) > 1
 
 
 def evaluator_by(classifier: Classifier | None, data: DataSet) -> CheckpointEvaluator:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+import torch
 import tyro
 from rich.console import Console
 from torch import Tensor
@@ -27,6 +28,8 @@ from training.run.job import open_run, unseen
 from training.run.launch import Device, device_of
 
 RECONSTRUCTION = "reconstruction.json"
+MOST_VALUES = 2**26
+"""Values of training images that are in memory as float64 at once: 85,598 of MNIST."""
 
 
 def gmam_file(first: Path) -> str:
@@ -103,6 +106,8 @@ def run_gmam(first: Path, context: JobContext, *, samples: int, weights: Weights
         TrainingError, DataError: as ``open_run``; ScoreError: the two cannot be compared.
     """
     one, two = open_run(replace(context, run=first)), open_run(context)
+    for game, _ in (one, two):
+        _require_latents_alone(game)
     real, part = unseen(*two, context)
     ours = Contestant(game=two[0], data=two[1], lam=weights.second)
     theirs = Contestant(game=one[0], data=one[1], lam=weights.first)
@@ -127,12 +132,17 @@ def run_reconstruction(context: JobContext, *, images: int, search: Search) -> S
         TrainingError, DataError: as ``open_run``.
     """
     game, data = open_run(context)
+    _require_latents_alone(game)
+    if data.vocabulary is not None:
+        raise TrainingError(f"{game.recipe.name} makes sequences of tokens, which no gradient brings nearer to others")
     real, part = unseen(game, data, context)
-    shown, labels = _scaled(real)[:images], real.labels
+    shown, labels = _scaled(real.items[:images]).to(game.device), real.labels
     errors = reconstruct(
         _maker(game, data), game.latents, shown, search=search, labels=None if labels is None else labels[:images]
     ).double()
-    nearest, _ = nearest_of(shown.flatten(1), _scaled(data).flatten(1))
+    parts = data.items.split(max(1, MOST_VALUES // data.items[0].numel()))
+    apart = [nearest_of(shown.flatten(1), _scaled(items.to(game.device)).flatten(1))[0] for items in parts]
+    nearest = torch.stack(apart).amin(0)
     how = f"Adam {search.rate:g}, {search.steps} steps, {search.restarts} starts"
     by = f"mean of ||x - G(z)||, pixels in 0..1, {part} part; {how}"
     count = len(shown)
@@ -149,9 +159,14 @@ def run_reconstruction(context: JobContext, *, images: int, search: Search) -> S
     return row
 
 
-def _scaled(data: DataSet) -> Tensor:
+def _require_latents_alone(game: Game) -> None:
+    if game.recipe.picture is not None:
+        raise TrainingError(f"{game.recipe.name} takes a picture, too; this measure is for generators of latents alone")
+
+
+def _scaled(items: Tensor) -> Tensor:
     """Images as float32 [N,C,H,W] in 0..1; points as they are."""
-    return data.items.float() / 255 if data.is_image else data.items
+    return items.float() / 255 if items.dtype == torch.uint8 else items
 
 
 def _maker(game: Game, data: DataSet) -> Make:

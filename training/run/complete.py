@@ -6,10 +6,11 @@ import json
 import math
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -146,7 +147,7 @@ class Complete:
             "search": {name: getattr(self, name) for name in ("mask", "steps", "rate", "weight", "starts", "seed")},
         }
         path = out / RESULTS
-        if self.out is None and path.exists() and {**(before := json.loads(path.read_text())), **asked} == before:
+        if self.out is None and _holds(path, asked):
             context.console.print(f"{path} holds this search of this model already", highlight=False, soft_wrap=True)
             return
         made, _ = self._search(generator, wanted, context)
@@ -218,6 +219,15 @@ class Made:
     """uint8 [N,C,H,W], G's images."""
     completed: Tensor
     """uint8 [N,C,H,W], the pictures with their holes filled."""
+
+
+def _holds(path: Path, asked: Mapping[str, Any]) -> bool:
+    """Whether a file of results is of that search; one that is damaged is of none."""
+    try:
+        before = json.loads(path.read_text())
+        return bool({**before, **asked} == before)
+    except (FileNotFoundError, ValueError, TypeError):
+        return False
 
 
 def read_picture(path: Path, card: Card) -> NDArray[np.uint8]:

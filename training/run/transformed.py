@@ -9,6 +9,7 @@ from torch import Tensor
 
 from training.data import DataSet
 from training.data.pixels import to_unit
+from training.errors import TrainingError
 from training.export.sample_grid import evaluating
 from training.files import cache_folder, write_json
 from training.game.loop import Game
@@ -21,6 +22,13 @@ from training.run.directory import EXAMINATION
 from training.run.job import open_run, unseen
 
 BATCH = 500
+
+
+def refuse_options(recipe: str, **options: object) -> None:
+    """Refuse options of ``score`` that would change nothing; raises TrainingError with the first that was given."""
+    for name, value in options.items():
+        if value is not None:
+            raise TrainingError(f"--{name} is for models that make samples; {recipe} changes pictures: leave it out")
 
 
 def examine_transformed(context: JobContext) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,28 @@ def test_it_learns_from_as_many_images_as_fit_into_its_share_of_memory(
     found = classifier_for(digits, cache=tmp_path, say=said.append)
     assert said == ["training the classifier of digits on 200 images; once, then it is cached"]
     assert (found.held_out, found.accuracy > 0.5) == (144, True)
+
+
+def test_large_images_are_looked_at_in_smaller_numbers(
+    classifier: Classifier, digits: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features and probabilities are the same up to rounding."""
+    expected = classifier.features_of(digits.items[:40])
+    monkeypatch.setattr(classifiers, "MOST_VALUES", 7 * 64)
+    found = classifier.features_of(digits.items[:40])
+    torch.testing.assert_close(found.features, expected.features, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.probabilities, expected.probabilities, rtol=1e-5, atol=1e-5)
+
+
+def test_of_few_images_none_is_held_out(digits: DataSet, tmp_path: Path) -> None:
+    """Of nine the accuracy is not known; the cached file is no damaged one for that."""
+    assert digits.labels is not None
+    data = dataclasses.replace(digits, items=digits.items[:9], labels=digits.labels[:9])
+    said: list[str] = []
+    first, again = (classifier_for(data, cache=tmp_path, say=said.append) for _ in range(2))
+    assert said == ["training the classifier of digits on 9 images; once, then it is cached"]
+    assert first.name == again.name
+    assert (again.held_out, math.isnan(again.accuracy)) == (0, True)
 
 
 def test_points_and_unlabelled_images_have_no_classifier(digits: DataSet, tmp_path: Path) -> None:

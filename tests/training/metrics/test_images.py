@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import resource
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from tests.training.conftest import PROCESSES
 from training.data import DataSet, load
 from training.metrics import images
 from training.metrics.classifier import Classifier, ClassifierOutput
@@ -120,6 +124,42 @@ def test_spread_is_the_distance_from_the_mean() -> None:
     items = torch.tensor([[-1.0], [1.0], [-1.0], [1.0]])
     assert images.spread(items) == 1
     assert images.spread(items, torch.tensor([0, 1, 0, 1])) == 0
+
+
+def test_spread_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few items are in memory at once, it is the same."""
+    items = torch.from_numpy(np.random.default_rng(5).integers(0, 256, (23, 3, 4, 4), np.uint8))
+    groups = torch.arange(23) % 3
+    whole = items.double().flatten(1)
+    expected = float((whole - whole.mean(0)).square().sum(1).mean().sqrt())
+    within = images.spread(items, groups)
+    monkeypatch.setattr(images, "AT_ONCE", 100)
+    assert images.spread(items) == pytest.approx(expected, rel=1e-12)
+    assert images.spread(items, groups) == pytest.approx(within, rel=1e-12)
+    assert within < expected
+
+
+def _spread_in_little_memory(path: Path, result: Connection) -> None:
+    used = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmData" in line)
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * used + 2**28, resource.RLIM_INFINITY))
+    items = torch.from_file(str(path), shared=True, size=path.stat().st_size, dtype=torch.uint8)
+    try:
+        result.send(images.spread(items.view(2500, 3, 128, 128)))
+    except RuntimeError as error:
+        result.send(str(error))
+
+
+@pytest.mark.process
+def test_the_spread_of_large_pictures_takes_little_memory(tmp_path: Path) -> None:
+    """Of 2,500 of 128x128, 1 GB as float64, it is taken in 256 MiB: each evaluation of a run looks at twice that many."""
+    with (tmp_path / "items").open("wb") as file:
+        file.truncate(2500 * 3 * 128 * 128)
+    ours, theirs = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=_spread_in_little_memory, args=(tmp_path / "items", theirs))
+    process.start()
+    theirs.close()
+    assert ours.recv() == 0
+    process.join()
 
 
 def test_no_alarm_for_the_data_itself(classifier: Classifier, digits: DataSet, digits_test: DataSet) -> None:

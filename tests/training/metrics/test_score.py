@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from rich.console import Console
 from contract import CardError, draw
 from tests.training.metrics.conftest import ModelFile
 from training.data import DataSet
+from training.metrics import score as scores_of
 from training.metrics.classifier import Classifier
 from training.metrics.command import run_score
 from training.metrics.errors import ScoreError
@@ -72,6 +74,17 @@ def test_without_a_test_part_the_data_is_halved(picker: ModelFile, digits: DataS
     assert all(row.real is not None for row in scores.rows)
 
 
+def test_of_a_set_on_disk_a_part_is_compared_with(
+    picker: ModelFile, digits: DataSet, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two halves of what fits into memory, whose bytes are bounded; the note says how many of how many."""
+    monkeypatch.setattr(scores_of, "MOST_REAL_BYTES", 300 * 64)
+    data = dataclasses.replace(digits, prefetch=lambda indices: None)
+    scores = score(picker(), data, None, samples=50, classifier=classifier)
+    assert "the reference is one half of 300 of its 1,442 items" in scores.notes[0]
+    assert all(row.real is not None for row in scores.rows)
+
+
 def test_without_a_judge_what_needs_one_is_left_out(picker: ModelFile, digits: DataSet, digits_test: DataSet) -> None:
     """Measures by pixels remain, and a note says what is missing."""
     scores = score(picker(), digits, digits_test, samples=50)
@@ -107,6 +120,15 @@ def test_a_narrow_point_model_alarms(line: ModelFile) -> None:
     out = io.StringIO()
     run_score(line(0.05), samples=1000, environ={}, console=Console(file=out, width=200))
     assert "10% as wide as gaussian1d" in out.getvalue()
+
+
+@pytest.mark.parametrize(("option", "name"), [("classifier_data", "--classifier"), ("nearest", "--nearest")])
+def test_what_is_for_images_is_refused_for_points(option: str, name: str, line: ModelFile, tmp_path: Path) -> None:
+    """A value that would change nothing is not passed over in silence; nothing is written."""
+    given: dict[str, Any] = {option: "digits" if option == "classifier_data" else 100}
+    with pytest.raises(ScoreError, match=f"{name} is for models of images, and tiny-gaussian1d makes points: leave it out"):
+        run_score(line(), environ={}, console=Console(file=io.StringIO()), **given)
+    assert not (tmp_path / "scores.json").exists()
 
 
 def test_the_command_does_everything(picker: ModelFile, classifier: Classifier, cache: Path, tmp_path: Path) -> None:

@@ -92,3 +92,20 @@ def test_score_of_a_run_examines_what_becomes_of_unseen_pictures(
     values = json.loads((tmp_path / "examination.json").read_text())["values"]
     assert values.keys() == {"sharpness", "l1", "accuracy", "accuracy-real"}
     assert values["accuracy-real"] > 0.9
+
+
+@pytest.mark.slow
+def test_measures_of_samples_are_refused_for_a_run_that_changes_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence each: what is for latents alone, and options of ``score`` that would change nothing."""
+    train_tiny(tiny_config("pix2pix_small", tmp_path, steps=1), tmp_path / "run", is_exported=False)
+    run = str(tmp_path / "run")
+    for words, sentence in (
+        (["gmam", run, run], "pix2pix_small takes a picture, too"),
+        (["reconstruct", run], "pix2pix_small takes a picture, too"),
+        (["score", run, "--classifier", "digits"], "--classifier is for models that make samples; pix2pix_small changes"),
+        (["score", run, "--data", "digits"], "--data is for models that make samples"),
+    ):
+        assert main(words) == 2
+        assert f"error: {sentence}" in capsys.readouterr().err

@@ -48,6 +48,18 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATA_ROOT", raising=False)
 
 
+def test_damaged_results_are_written_anew(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A search whose file of results is cut or of another kind is made again; one whose file is whole is not."""
+    path = run / "completed-random" / RESULTS
+    path.parent.mkdir()
+    for content in ("{", "[]", None):
+        if content is not None:
+            path.write_text(content)
+        assert command.main(["complete", str(run), "--test", "2", "--steps", "2", "--mask", "random"]) == 0
+        assert ("holds this search" in capsys.readouterr().out) == (content is None)
+    assert json.loads(path.read_text())["samples"] == 2
+
+
 def test_a_run_and_its_model_file_fill_the_same_hole(
     run: Path, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
