@@ -61,8 +61,8 @@ def read_picture(body: bytes, picture: Picture) -> NDArray[np.uint8]:
     if kinds[0] != b"IHDR" or kinds.count(b"IHDR") != 1 or b"IDAT" not in kinds:
         raise BadPicture("the PNG is damaged: it must have one IHDR chunk, the first one, and pixels in IDAT chunks")
     size = _check_header(chunks[0][1], picture)
-    if chunks[0][1][9] == PALETTE and b"PLTE" not in kinds:
-        raise BadPicture("the PNG is damaged: its colours are those of a palette, and it has none")
+    if chunks[0][1][9] == PALETTE and b"PLTE" not in kinds[: kinds.index(b"IDAT")]:
+        raise BadPicture("the PNG is damaged: its colours are those of a palette, and it has none before its pixels")
     _check_lines(b"".join(content for kind, content in chunks if kind == b"IDAT"), size)
     kept = b"".join(write_chunk(kind, content) for kind, content in chunks if kind in PIXEL_CHUNKS)
     try:

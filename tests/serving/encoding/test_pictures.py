@@ -153,6 +153,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "too many lines": (with_header(8, 4, *HEADER[2:]), "must inflate to 36 bytes, as its header says, got more"),
     "no deflate": (PLAIN[:33] + write_chunk(b"IDAT", b"0" * 50) + END, "its pixels cannot be inflated"),
     "palette missing": (with_header(8, 8, 8, 3, 0, 0, 0), "its colours are those of a palette, and it has none"),
+    "palette behind the pixels": (
+        with_header(8, 8, 8, 3, 0, 0, 0).removesuffix(END) + write_chunk(b"PLTE", bytes(768)) + END,
+        "it has none before its pixels",
+    ),
 }
 
 
