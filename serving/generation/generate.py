@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -87,6 +88,8 @@ class Service:
     """Encodes large responses."""
     token_bucket: TokenBucket
     """Limits the rows that one client may have computed."""
+    decoder: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "decoding"))
+    """Decodes pictures one after the other: a small body may need hundreds of MiB meanwhile."""
     portal: EventLoopPortal = field(default_factory=EventLoopPortal)
     watchdog: Watchdog = field(default_factory=Watchdog)
     media_types: Mapping[str, Mapping[str, str]] = field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,24 @@ def test_a_picture_alone_and_in_a_batch_has_the_same_bytes(app: ASGIApp, setting
     alone += [ask(other, f"seed={number}&model=taking") for number in range(20)]
     assert together == alone
     assert len({answer.body for answer in alone}) == 40
+
+
+def test_pictures_are_decoded_one_after_the_other(settings: Settings) -> None:
+    """O-08: while one is decoded, others wait as bytes, no longer than their deadlines; then they are decoded, too."""
+    app = create_app(settings, log=lambda event, **facts: None)
+    started, leave = threading.Event(), threading.Event()
+
+    def decode() -> None:
+        started.set()
+        leave.wait()
+
+    held = service_of(app).decoder.submit(decode)
+    started.wait()
+    late = post(app, "seed=7", picture(), {**PNG, "X-Request-Timeout-Ms": "50"})
+    assert problem(late) == (504, "deadline_exceeded: no answer within 0.05 s")
+    leave.set()
+    held.result()
+    assert post(app, "seed=7", picture()).status == 200
 
 
 def test_several_seeds_are_one_sheet(app: ASGIApp) -> None:
