@@ -129,6 +129,9 @@ def from_environ(environ: Mapping[str, str], *, models_by: str = MODELS) -> Sett
     settings = Settings(**values)
     if settings.operations_port == settings.port:
         raise SettingError(f"GAN_OPERATIONS_PORT must be another port than GAN_PORT, got '{settings.port}'")
+    for name in ("serials", "downgrade"):
+        if getattr(settings, name) and settings.public_key is None:
+            raise SettingError(f"GAN_{name.upper()} needs GAN_PUBLIC_KEY: no signature is checked without it")
     return settings
 
 

@@ -86,6 +86,15 @@ def test_the_two_ports_must_differ() -> None:
         from_environ({"GAN_OPERATIONS_PORT": "8000"})
 
 
+@pytest.mark.parametrize("given", [{"GAN_SERIALS": "/var/serials"}, {"GAN_DOWNGRADE": "on"}])
+def test_serials_without_a_key_are_refused(given: dict[str, str]) -> None:
+    """Who sets up signed models and leaves out the key would serve any file."""
+    with pytest.raises(SettingError, match=f"^{next(iter(given))} needs GAN_PUBLIC_KEY: no signature is checked without it$"):
+        from_environ(given)
+    assert from_environ({**given, "GAN_PUBLIC_KEY": "key.pem"}).public_key == Path("key.pem")
+    assert from_environ({"GAN_DOWNGRADE": "off"}).public_key is None
+
+
 def test_a_misspelt_setting_is_named() -> None:
     """A variable that only looks like a setting is found, with the setting that was probably meant."""
     assert unknown_variables({"GAN_PUBLICKEY": "x", "GAN_PORT": "1", "GAN_X_PORT_80_TCP": "x", "PATH": "x"}) == {
