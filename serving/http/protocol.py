@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from serving.errors import BadRequest, HeadersTooLarge, Problem, QueueFull, RequestTimeout
 from serving.generation.generate import problem_reply
 from serving.http.balance import Balance
-from serving.http.request_head import MAX_HEAD_BYTES, check_head, head_without_upgrade, is_too_large
+from serving.http.request_head import MAX_HEAD_BYTES, check_head, head_without_upgrade, is_too_large, with_path
 from serving.http.transport import CoalescingTransport, UnreadResponses
 from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver
@@ -175,6 +175,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._unset_keepalive_if_required()
         self._cancel_head_timer()
+        self.url = with_path(self.url)
         super().on_headers_complete()
         self.headers = []  # of trailers, which must not become headers of the request
         self.cycle.transport = self._response_transport  # type: ignore[assignment]

@@ -10,6 +10,8 @@ from serving.errors import BadRequest, HeadersTooLarge, Problem, shown
 MAX_HEAD_BYTES = 2**16
 """Maximum size of request line and headers, and of what else a request has outside its body, such as trailers."""
 MAX_HEADERS = 100
+NO_PATH = re.compile(rb"[a-z]+://[^/?]*(?=\?|\Z)", re.IGNORECASE)
+"""The begin of an absolute target whose path is empty."""
 MAX_LENGTH_DIGITS = 20
 """Digits of ``Content-Length``, as many as its greatest value has; with leading zeros Python refuses to read thousands."""
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -67,6 +69,12 @@ def _shown(value: bytes) -> str:
 def is_too_large(target: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
     """Whether request line and headers have more than ``MAX_HEAD_BYTES``."""
     return len(target) + sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEAD_BYTES
+
+
+def with_path(target: bytes) -> bytes:
+    """A target with a path: that of an absolute one may be empty, and is then ``/`` (RFC 9110, 4.2.3)."""
+    place = NO_PATH.match(target)
+    return target if place is None else target[: place.end()] + b"/" + target[place.end() :]
 
 
 def head_without_upgrade(method: bytes, target: bytes, version: str, headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -169,8 +169,12 @@ def test_expect_on_get_blocks_nothing(server: Server) -> None:
 
 
 def test_an_absolute_target_is_its_path(server: Server) -> None:
-    """H-13: the path of an absolute target is used, and its host is ignored (RFC 9112, 3.2.2)."""
+    """H-13: the path of an absolute target is used, ``/`` where it is empty; its host is ignored (RFC 9112, 3.2.2)."""
     assert statuses(server.send(b"GET http://evil.example/healthz HTTP/1.1\r\nHost: x\r\n" + CLOSE)) == [200]
+    for target in (b"http://evil.example", b"HTTP://evil.example:80?x=1"):
+        answer = server.send(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n" + CLOSE)
+        assert statuses(answer) == [200]
+        assert b"<!doctype html>" in answer
 
 
 @pytest.mark.parametrize("name", [b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n", b"Upgrade: websocket\r\n"])
