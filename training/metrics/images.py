@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +24,8 @@ SYNCHRONISE = False
 """Only rank 0 of a game by several ranks measures: torchmetrics would wait for the features of the others."""
 CONFIDENT = 0.9
 """A classifier is confident from this probability of its likeliest class."""
-AT_ONCE = 2**22
-"""Values of items that are in memory as float64 at once: 32 MiB, of which there are three for a moment."""
+AT_ONCE = 2**20
+"""Values of items that are in memory as float64 at once, or one item."""
 ALARM_EFFECTIVE_CLASSES = 0.6
 """Samples whose classes are fewer than this share of the data's are called collapsed; a class counts by exp(entropy)."""
 ALARM_SPREAD = 0.4
@@ -115,14 +117,34 @@ def spread(items: Tensor, groups: Tensor | None = None) -> float:
 
 
 def _deviations(items: Tensor) -> float:
-    """The sum of the squared distances from the mean of [N,...], in float64, of which few items are in memory at once."""
-    parts = items.flatten(1).split(max(1, AT_ONCE // items[0].numel()))
-    mean = torch.stack([part.double().sum(0) for part in parts]).sum(0) / len(items)
-    return sum(float((part.double() - mean).square().sum()) for part in parts)
+    """The sum of the squared distances from the mean of [N,...], in float64; read once, few items in memory at a time.
+
+    The sums are of differences from the first item: near any mean, no digits are lost. What is kept of a part is added at once:
+    a list of results between freed parts left holes of 2 GB in the allocator's heap.
+    """
+    flat = items.flatten(1)
+    first = flat[:1].double()
+    sums, squares = torch.zeros_like(first), 0.0
+    for part in flat.split(max(1, AT_ONCE // first.numel())):
+        apart = part - first
+        sums += apart.sum(0)
+        squares += float(apart.square_().sum())
+    return max(0.0, squares - float(sums.square().sum()) / len(items))
+
+
+def real_spread(data: DataSet, is_within_class: bool = False) -> float:
+    """The spread of some 5,000 of the data's items, evenly taken, around their mean or that of their class."""
+    stride = max(1, len(data) // 5_000)
+    return spread(data.items[::stride], data.labels[::stride] if is_within_class and data.labels is not None else None)
 
 
 def describe_collapse(
-    samples: Tensor, data: DataSet, *, output: ClassifierOutput | None = None, asked: Tensor | None = None
+    samples: Tensor,
+    data: DataSet,
+    *,
+    output: ClassifierOutput | None = None,
+    asked: Tensor | None = None,
+    spread_of_real: Callable[[bool], float] | None = None,
 ) -> str | None:
     """The sentence to print when a generator has collapsed, or None.
 
@@ -136,6 +158,7 @@ def describe_collapse(
         data: what the generator was trained on.
         output: output of a classifier of the data on the samples; None uses their spread alone.
         asked: int64 [N], the class that each sample was asked to show; None for an unconditional generator.
+        spread_of_real: ``real_spread`` of the data, where it is known from before; None computes it.
     """
     samples = samples.to(data.items.device)
     if data.vocabulary is not None:
@@ -143,7 +166,9 @@ def describe_collapse(
     return (
         _few_classes(output, data)
         or _few_modes(samples, data)
-        or _narrow(samples, data, None if asked is None else asked.to(samples.device))
+        or _narrow(
+            samples, data, None if asked is None else asked.to(samples.device), spread_of_real or partial(real_spread, data)
+        )
     )
 
 
@@ -183,10 +208,9 @@ def _repeated(samples: Tensor, data: DataSet) -> str | None:
     )
 
 
-def _narrow(samples: Tensor, data: DataSet, asked: Tensor | None) -> str | None:
+def _narrow(samples: Tensor, data: DataSet, asked: Tensor | None, spread_of_real: Callable[[bool], float]) -> str | None:
     is_asked = asked is not None and data.labels is not None
-    stride = max(1, len(data) // 5_000)
-    real = spread(data.items[::stride], data.labels[::stride] if is_asked and data.labels is not None else None)
+    real = spread_of_real(is_asked)
     ratio = spread(samples, asked if is_asked else None) / real if real > 0 else 1.0
     if ratio >= ALARM_SPREAD:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from training.data import DataSet
 from training.files import cache_folder
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.command import CLASSIFIERS
-from training.metrics.images import describe_collapse, kid
+from training.metrics.images import describe_collapse, kid, real_spread
 from training.report.meters import KID
 from training.run.context import JobContext
 
@@ -39,15 +39,20 @@ def has_classifier(data: DataSet) -> bool:
 
 
 def evaluator_by(classifier: Classifier | None, data: DataSet) -> CheckpointEvaluator:
-    """The evaluator by a classifier, with KID against as many real samples; without a classifier there is no KID."""
+    """The evaluator by a classifier, with KID against as many real samples; without a classifier there is no KID.
+
+    The spread of the real items is computed at the first evaluation that needs it, since a large set is read from the disk.
+    """
+    spread_of_real = cache(partial(real_spread, data))
     if classifier is None:
-        return lambda samples, asked: (describe_collapse(samples, data, asked=asked), {})
+        return lambda samples, asked: (describe_collapse(samples, data, asked=asked, spread_of_real=spread_of_real), {})
     stride = max(1, len(data) // len(SEEDS))
     real = classifier.features_of(data.items[::stride][: len(SEEDS)])
 
     def evaluate(samples: Tensor, asked: Tensor | None) -> tuple[str | None, dict[str, float]]:
         output = classifier.features_of(samples)
-        return describe_collapse(samples, data, output=output, asked=asked), {KID: kid(real, output, subsets=1)[0]}
+        sign = describe_collapse(samples, data, output=output, asked=asked, spread_of_real=spread_of_real)
+        return sign, {KID: kid(real, output, subsets=1)[0]}
 
     return evaluate
 

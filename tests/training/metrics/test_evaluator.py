@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from training.data import DataSet, load
 from training.metrics.classifier import Classifier
+from training.metrics.images import real_spread
+from training.run import collapse
 from training.run.collapse import evaluator_by
 
 
@@ -20,6 +23,21 @@ def test_kid_is_small_for_the_data_and_large_for_noise(classifier: Classifier, d
 def test_without_a_judge_there_is_no_kid(digits: DataSet) -> None:
     """Where nothing knows the classes, nothing is measured."""
     assert evaluator_by(None, digits)(digits.items[:10], None)[1] == {}
+
+
+def test_the_real_items_are_looked_at_once(digits: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their spread is the same at each evaluation, and a large set is read from the disk for it."""
+    asked: list[bool] = []
+
+    def counted(data: DataSet, is_within_class: bool) -> float:
+        asked.append(is_within_class)
+        return real_spread(data, is_within_class)
+
+    monkeypatch.setattr(collapse, "real_spread", counted)
+    evaluate = evaluator_by(None, digits)
+    for labels in (None, digits.labels, digits.labels, None):
+        assert evaluate(digits.items, labels) == (None, {})
+    assert asked == [False, True]
 
 
 def test_repeated_sequences_are_a_collapse() -> None:
