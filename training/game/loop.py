@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from contract import Latents
 from contract.pictures import PICTURE
-from training.errors import NonFinite
+from training.errors import NonFinite, RecipeError
 from training.game.batches import Batches, derive_seed, seed_generators
 from training.game.check import check_parts
 from training.game.evaluation import Evaluation, Unseen, compute_loss, first_non_finite
@@ -56,7 +56,7 @@ class Game:
         self.ranks = ranks
         self.device = batches.data.device
         torch.manual_seed(seed)
-        self.nets = {name: _on_device(net, self.device) for name, net in recipe.nets(batches.data.shape, latents).items()}
+        self.nets = {name: _on_device(net, self.device) for name, net in _nets_of(recipe, batches, latents).items()}
         check_parts(recipe, self.nets, latents)
         if recipe.prepare:
             recipe.prepare(self.nets, batches, seed)
@@ -281,6 +281,14 @@ def _apply(game: Game, player: Player, gradient: Gradient) -> None:
         parameter.grad = None
     if player.after:
         player.after(game.nets, game.step)
+
+
+def _nets_of(recipe: Recipe, batches: Batches, latents: Latents) -> dict[str, nn.Module]:
+    """The recipe's nets; RecipeError where they cannot be made for such samples, as of an odd size."""
+    try:
+        return dict(recipe.nets(batches.data.shape, latents))
+    except ValueError as error:
+        raise RecipeError(recipe.name, f"no nets for samples of {list(batches.data.shape)}: {error}") from error
 
 
 def _on_device(net: nn.Module, device: torch.device) -> nn.Module:

@@ -99,6 +99,8 @@ def score(
     sampled = drawn[:samples]
     _check_shape(sampled, train)
     reals = _reals(train, test)
+    if min(len(reals.reference), len(reals.others)) < 2:
+        raise ScoreError(f"{train.name} has {len(train)} items; a score needs four, two as the reference and two in its place")
     notes = [reals.note] if reals.note else []
     if isinstance(sampled.card.output, Points):
         rows, histogram, classifier = point_rows(sampled.items, reals, train), dict[str, float](), None

@@ -16,7 +16,7 @@ from contract import CardError, draw
 from tests.training.metrics.conftest import ModelFile
 from training.data import DataSet
 from training.metrics import score as scores_of
-from training.metrics.classifier import Classifier
+from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.command import run_score
 from training.metrics.errors import ScoreError
 from training.metrics.sampled import sample_model
@@ -83,6 +83,21 @@ def test_of_a_set_on_disk_a_part_is_compared_with(
     scores = score(picker(), data, None, samples=50, classifier=classifier)
     assert "the reference is one half of 300 of its 1,442 items" in scores.notes[0]
     assert all(row.real is not None for row in scores.rows)
+
+
+def test_few_real_images_are_enough_and_fewer_are_refused(picker: ModelFile, digits: DataSet, tmp_path: Path) -> None:
+    """Of four, two on either side, there is a score; of three the sentence says how many are needed."""
+    assert digits.labels is not None
+    for count in (4, 3):
+        few = dataclasses.replace(digits, items=digits.items[:count], labels=digits.labels[:count])
+        if count == 4:
+            classifier = classifier_for(few, cache=tmp_path)
+            found = score(picker(), few, None, samples=20, classifier=classifier).classifier
+            assert found is not None
+            assert found["accuracy_held_out"] is None
+        else:
+            with pytest.raises(ScoreError, match="digits has 3 items; a score needs four"):
+                score(picker(), few, None, samples=20)
 
 
 def test_without_a_judge_what_needs_one_is_left_out(picker: ModelFile, digits: DataSet, digits_test: DataSet) -> None:

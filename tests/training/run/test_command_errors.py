@@ -166,3 +166,16 @@ def test_a_closed_output_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """``>&-`` leaves Python without stdout; the command does its work and prints nothing."""
     monkeypatch.setattr(sys, "stdout", None)
     assert command.main(["list"]) == 0
+
+
+def test_a_size_that_no_nets_have_is_one_sentence(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An odd one cannot be halved; nothing is left of the run."""
+    data = ["--data", f"folder:{picture_folder}", "--size", "63", "--batch", "4", "--device", "cpu"]
+    assert command.main(["train", "dcgan64_small", *data, "--out", str(tmp_path / "run")]) == 2
+    sentence = (
+        "error: recipe dcgan64_small: no nets for samples of [3, 63, 63]: images must have an even side of at least 8, got 63"
+    )
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
