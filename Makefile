@@ -103,7 +103,7 @@ score: setup ## Measure MODEL against real data: KID, FID, classes, confidence
 	@test -f '$(MODEL)' || { echo 'There is no model at $(MODEL) yet: `make train` makes one.'; exit 1; }
 	@$(BIN)/python -m training score '$(MODEL)'
 
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
 
 test: setup ## Run the tests, one process more than there are cores (TESTS= narrows them)
 	@$(PYTEST) $(TESTS)

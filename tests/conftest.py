@@ -53,10 +53,21 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked gpu where there is none; run the process tests of a module in one worker: its server starts once."""
+    """Skip tests marked gpu where there is none; run the process tests of a module in one worker: its server starts once.
+
+    Long tests come first, so that at the end no worker has a long one left while the others have nothing to do.
+    """
     for item in items:
         if item.get_closest_marker("process") and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.path.name))
+    slow_modules = {item.path for item in items if item.get_closest_marker("slow") and item.get_closest_marker("process")}
+
+    def order(item: pytest.Item) -> int:
+        if item.get_closest_marker("process"):
+            return 0 if item.path in slow_modules else 1
+        return 2 if item.get_closest_marker("slow") else 3
+
+    items.sort(key=order)
     if shutil.which("nvidia-smi") is None:
         for item in items:
             if item.get_closest_marker("gpu"):

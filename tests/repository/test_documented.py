@@ -102,6 +102,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "GAN_", "MFLAGS", "PYTEST"))}
     environ = kept | {"GAN_PORT": str(port), "GAN_ADMIN_TOKEN": TOKEN, "PYTHONPATH": str(folder)}
+    environ["XDG_CACHE_HOME"] = os.environ["TEST_CACHE"]  # classifiers that other tests have trained
     made = Checkout(folder, environ, folder / "log")
     made.run("make train STEPS=2")
     with made.log.open("w") as log:
