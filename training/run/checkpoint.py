@@ -23,6 +23,7 @@ UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, MemoryError)
 _ARCHIVE = b"PK"
 """The beginning of what ``torch.save`` writes."""
 _NAME = re.compile(r"checkpoint-(\d{9})\.pt")
+_LISTINGS = 5
 
 
 def save(folder: Path, state: Mapping[str, Any], *, keep: int = KEEP) -> Path:
@@ -92,8 +93,16 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
 
 
 def _found(folder: Path) -> list[Path]:
-    """Checkpoints, newest step first."""
-    return sorted((p for p in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(p.name) and p.is_file()), reverse=True)
+    """Checkpoints, newest step first.
+
+    Listed several times before there are none: a run that goes on may delete the one that a listing named, and that listing
+    need not name the newer one.
+    """
+    for _ in range(_LISTINGS):
+        files = [p for p in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(p.name) and p.is_file()]
+        if files:
+            return sorted(files, reverse=True)
+    return []
 
 
 def _is_whole(path: Path) -> bool:
