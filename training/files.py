@@ -130,18 +130,21 @@ def _is_another_process(pid: int) -> bool:
 
 
 @contextmanager
-def locked(folder: Path, *, is_kept: Callable[[], bool] = lambda: True) -> Iterator[None]:
+def locked(
+    folder: Path, *, wait: Callable[[], None] | None = None, is_kept: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
     """Make a folder and hold its lock; the operating system releases it when the process ends.
 
     Args:
         folder: the folder; those above it are made, too.
+        wait: called once where another process holds the lock, before it is waited for; None refuses to wait.
         is_kept: asked at the end. False removes the file of the lock, and the folders that were made for it if they are empty.
 
     Raises:
-        TrainingError: another process holds it.
+        TrainingError: another process holds it, and ``wait`` is None.
         OSError: the folder cannot be made or written to.
     """
-    descriptor, made = _locked(folder)
+    descriptor, made = _locked(folder, wait)
     try:
         yield
     finally:
@@ -152,7 +155,7 @@ def locked(folder: Path, *, is_kept: Callable[[], bool] = lambda: True) -> Itera
             os.close(descriptor)
 
 
-def _locked(folder: Path) -> tuple[int, list[Path]]:
+def _locked(folder: Path, wait: Callable[[], None] | None) -> tuple[int, list[Path]]:
     """The descriptor of the lock that is now held, and the folders that were made for it, the innermost first.
 
     A process that gives up removes its lock and the folder, so one that comes meanwhile looks again: the lock of a file that
@@ -170,14 +173,25 @@ def _locked(folder: Path) -> tuple[int, list[Path]]:
                 raise
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _acquire(folder, descriptor, wait)
             if _is_at(folder / LOCK, descriptor):
                 return descriptor, made
-        except BlockingIOError:
+        except BaseException:
             os.close(descriptor)
-            raise TrainingError(f"another job is at work in {folder}") from None
+            raise
         os.close(descriptor)
     raise AssertionError  # the loop has no other end
+
+
+def _acquire(folder: Path, descriptor: int, wait: Callable[[], None] | None) -> None:
+    """Take the lock of an open file, at once or after ``wait``."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if wait is None:
+            raise TrainingError(f"another job is at work in {folder}") from None
+        wait()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

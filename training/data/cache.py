@@ -13,8 +13,8 @@ import shutil
 import time
 import weakref
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.files import LOCK, locked
+
 BLOCK, BLOCK_BYTES = 1024, 2**26
 """Pictures that are decoded, written and recorded together, and their bytes at most; a kill loses at most one block."""
 SAY_EVERY_S = 10.0
-ITEMS, BLOCKS, LOCK = "items.u8", "blocks.jsonl", "lock"
+ITEMS, BLOCKS = "items.u8", "blocks.jsonl"
 UNUSED_DAYS = 30
 """Days without a start after which a file is deleted."""
 
@@ -52,7 +54,9 @@ def open_cache(
     Raises:
         OSError: the disk is full or read-only.
     """
-    with _locked(folder, say):
+    waiting = f"another job decodes or checks these pictures; waiting for it to leave {folder}"
+    with locked(folder, wait=lambda: say(waiting)):
+        os.utime(folder / LOCK)  # by which ``forget_unused`` knows of this start
         are_grey = _complete(folder, shape, fill, say)
     items = torch.from_file(str(folder / ITEMS), shared=True, size=int(np.prod(shape)), dtype=torch.uint8).view(shape)
     return items, are_grey, _prefetch(folder / ITEMS, int(np.prod(shape[1:])))
@@ -72,27 +76,6 @@ def forget_unused(caches: Path, keep: Path, say: Callable[[str], None]) -> None:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder)
             say(f"deleted decoded pictures that were not used for {UNUSED_DAYS} days: {folder}")
-
-
-@contextmanager
-def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Make the folder and hold its lock; again where another process has deleted it meanwhile."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            file = (folder / LOCK).open("w")
-        except FileNotFoundError:  # deleted since
-            continue
-        with file as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f"another job decodes or checks these pictures; waiting for it to leave {folder}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.fstat(lock.fileno()).st_nlink:
-                os.utime(lock.fileno())
-                yield
-                return
 
 
 def _complete(folder: Path, shape: tuple[int, int, int, int], fill: Fill, say: Callable[[str], None]) -> bool:

@@ -24,6 +24,7 @@ _ARCHIVE = b"PK"
 """The beginning of what ``torch.save`` writes."""
 _NAME = re.compile(r"checkpoint-(\d{9})\.pt")
 _LISTINGS = 5
+"""How often a folder is listed before it counts as one without checkpoints."""
 
 
 def save(folder: Path, state: Mapping[str, Any], *, keep: int = KEEP) -> Path:
@@ -95,8 +96,7 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
 def _found(folder: Path) -> list[Path]:
     """Checkpoints, newest step first.
 
-    Listed several times before there are none: a run that goes on may delete the one that a listing named, and that listing
-    need not name the newer one.
+    One listing does not do: a run that goes on may delete the checkpoint that it named, and it need not name the newer one.
     """
     for _ in range(_LISTINGS):
         files = [p for p in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(p.name) and p.is_file()]

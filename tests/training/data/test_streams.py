@@ -19,7 +19,8 @@ from rich.console import Console
 
 from tests.training.conftest import differences, tiny_context
 from training.data import DataError, DataSet, cache, folder, load
-from training.data.cache import BLOCKS, ITEMS, LOCK, forget_unused, open_cache
+from training.data.cache import BLOCKS, ITEMS, forget_unused, open_cache
+from training.files import LOCK
 from training.game.batches import Batches
 from training.run import job
 from training.run.checkpoint import load_newest
