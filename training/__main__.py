@@ -40,6 +40,7 @@ from training.run.examine import examine_run
 from training.run.job import export_run
 from training.run.launch import Device, Page, Saving, launch
 from training.run.seeds import parse_seeds
+from training.subcommands import parse_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +246,20 @@ class List:
         return 0
 
 
+COMMANDS = {
+    "train": Train,
+    "resume": Resume,
+    "export": Export,
+    "adopt": Adopt,
+    "card": ExportCard,
+    "score": Score,
+    "gmam": Gmam,
+    "reconstruct": Reconstruct,
+    "complete": Complete,
+    "list": List,
+}
+
+
 def main(arguments: list[str], prog: str = "python -m training") -> int:
     """Run the command line; returns the exit code, as listed in ``training.errors``."""
     with (  # where the caller has closed an output, Python has none
@@ -258,22 +273,7 @@ def main(arguments: list[str], prog: str = "python -m training") -> int:
 def _run(arguments: list[str], prog: str) -> int:
     """Run the command line and print what went wrong."""
     console = Console(width=None if sys.stdout.isatty() else 132, emoji=False)
-    command = tyro.extras.subcommand_cli_from_dict(
-        {
-            "train": Train,
-            "resume": Resume,
-            "export": Export,
-            "adopt": Adopt,
-            "card": ExportCard,
-            "score": Score,
-            "gmam": Gmam,
-            "reconstruct": Reconstruct,
-            "complete": Complete,
-            "list": List,
-        },
-        prog=prog,
-        args=arguments,
-    )
+    command = parse_command(COMMANDS, prog, arguments)
     try:
         return int(command(console))
     except (TrainingError, DataError, CardError) as error:
