@@ -168,7 +168,7 @@ def _locked(folder: Path, wait: Callable[[], None] | None) -> tuple[int, list[Pa
             folder.mkdir(parents=True, exist_ok=True)
             made = absent or made
             descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
-        except FileNotFoundError:  # removed meanwhile, or a place such as /proc, where no folder can be
+        except (FileNotFoundError, FileExistsError):  # removed meanwhile; or a place such as /proc, or a file, in its place
             if attempt == MOST_ATTEMPTS:
                 raise
             continue

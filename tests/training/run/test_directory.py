@@ -165,3 +165,22 @@ def test_who_opened_a_lock_that_is_removed_looks_again(tmp_path: Path, monkeypat
         assert (folder / LOCK).exists()
         with pytest.raises(TrainingError, match="another job is at work"), locked(folder):
             pass
+
+
+def test_a_folder_that_is_removed_while_it_is_made_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mkdir` finds a folder that is gone when it looks what is there; a file in its place is an error."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    is_dir = Path.is_dir
+
+    def remove_and_look(path: Path) -> bool:
+        monkeypatch.setattr(Path, "is_dir", is_dir)
+        folder.rmdir()
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", remove_and_look)
+    with locked(folder):
+        assert (folder / LOCK).exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError), locked(tmp_path / "file"):
+        pass
