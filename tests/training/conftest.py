@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from training.game.check import LATE
 from training.game.recipe import Recipe
@@ -31,10 +33,15 @@ from training.run.context import JobContext
 torch.set_num_threads(1)  # nets this small run best on one core, and give the same bytes in every process
 
 PROCESSES = multiprocessing.get_context("forkserver")
-"""Makes processes that may be killed, each with the job and the exporter imported already."""
+"""Makes processes that may be killed, each with all that a job imports late imported already, which takes seconds."""
 PROCESSES.set_forkserver_preload(
-    ["training.run.job", "onnxscript", "torch._dynamo", "torch.onnx._internal.exporter._core", "tests.training.conftest"]
+    [
+        *("training.__main__", "onnxruntime", "torchmetrics", "matplotlib.figure", "matplotlib.backends.backend_agg"),
+        *("onnxscript", "torch._dynamo", "torch.onnx._internal.exporter._core", "tests.training.conftest"),
+    ]
 )
+ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))  # type: ignore[method-assign]
+"""Each export translated the exporter's library anew, for a second; nothing here adds to it."""
 
 AS_SMALL_TWIN = {"r3gan64": "r3gan_small"}
 """Recipes with the game and the nets of a small one that has another name."""

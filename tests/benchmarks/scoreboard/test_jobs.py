@@ -25,6 +25,7 @@ from benchmarks.scoreboard.stages import RankCorrelation
 from benchmarks.scoreboard.workspace import TRAINING, Stopped, Workspace
 from tests.benchmarks.scoreboard.test_page import ROW
 from tests.repository.files import ROOT
+from tests.training.conftest import PROCESSES
 from training.__main__ import main
 from training.errors import TrainingError
 from training.report.journal import read_rows
@@ -44,6 +45,26 @@ class Here(Workspace):
         assert tuple(arguments[:2]) == TRAINING
         if main([*arguments[2:]]):
             raise TrainingError(f"python {' '.join(arguments)} failed")
+
+
+class Forked(Workspace):
+    """Runs the same commands in processes of their own, which have everything imported already."""
+
+    def run(self, arguments: Sequence[str]) -> None:
+        """As the program does."""
+        if self.stop:
+            raise Stopped
+        assert tuple(arguments[:2]) == TRAINING
+        process = PROCESSES.Process(target=end_as, args=([*arguments[2:]],))
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise TrainingError(f"python {' '.join(arguments)} failed")
+
+
+def end_as(arguments: list[str]) -> None:
+    """Run a training command and end the process with its exit code."""
+    sys.exit(main(arguments))
 
 
 def workspace_in(folder: Path, said: list[str], kind: type[Workspace] = Here) -> Workspace:
@@ -146,7 +167,7 @@ def test_several_workers_play_seeds_at_a_time(tmp_path: Path) -> None:
     wrong = replace(TINY, name="wrong", full=replace(TINY.full, measure=Scored(name="kid", samples=50), steps=3))
     rows = [TINY, spread, wrong]
     said: list[str] = []
-    workspace = replace(workspace_in(tmp_path, said, Workspace), workers=2)
+    workspace = replace(workspace_in(tmp_path, said, Forked), workers=2)
     assert run_rows(rows, [], workspace, scale="full", seeds=None) == 1
     assert sum("has no measure 'kid'" in text for text in said) == 2  # when it failed, and at the end
     assert {path.name for path in (tmp_path / "runs").glob("toy*")} == {
