@@ -64,6 +64,11 @@ NORMAL_LIMIT = 8.0
 """A request may fix a normal component within plus or minus this; a draw stays inside it (2**-53 is 8.2 sigma out)."""
 
 
+def limits(latent: Normal | Uniform) -> tuple[float, float]:
+    """The least and the greatest value to which a request may fix a component."""
+    return (-NORMAL_LIMIT, NORMAL_LIMIT) if isinstance(latent, Normal) else (latent.low, latent.high)
+
+
 def words(latent: Latent) -> int:
     """The number of 64-bit words of a seed's stream that this latent takes."""
     return 1 if isinstance(latent, Categorical) else latent.size
@@ -85,17 +90,12 @@ def parameters(latents: Latents) -> dict[str, Parameter]:
 
 
 def _parameters_of(name: str, latent: Latent) -> list[Parameter]:
-    match latent:
-        case Categorical(classes):
-            return [Parameter(name, name, 0, True, 0, classes - 1)]
-        case Normal(size):
-            low, high = -NORMAL_LIMIT, NORMAL_LIMIT
-        case Uniform(size, low, high):
-            pass
-    if size > MAX_PARAMETERS:
+    if isinstance(latent, Categorical):
+        return [Parameter(name, name, 0, True, 0, latent.classes - 1)]
+    if latent.size > MAX_PARAMETERS:
         return []
-    names = [name] if size == 1 else [f"{name}{i}" for i in range(size)]
-    return [Parameter(n, name, i, False, low, high) for i, n in enumerate(names)]
+    names = [name] if latent.size == 1 else [f"{name}{i}" for i in range(latent.size)]
+    return [Parameter(n, name, i, False, *limits(latent)) for i, n in enumerate(names)]
 
 
 def latents_to_json(latents: Latents) -> dict[str, dict[str, Any]]:

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from contract import MAX_SEED, Array, Categorical, Latent, Normal, Parameter
-from contract.latents import NORMAL_LIMIT
+from contract import MAX_SEED, Array, Categorical, Latent, Parameter
+from contract.latents import limits
 from serving.errors import BadInference, shown
 from serving.latents.sources import GivenLatents, RowSource
 from serving.model.load import ModelFacts
@@ -224,7 +224,7 @@ def _values(tensor: Tensor, latent: Latent) -> Array:
     """Return the rows of a latent, each in range: float32 [n, size], or int64 [n]."""
     if isinstance(latent, Categorical):
         return np.array(_integers(tensor, 0, latent.classes - 1), np.int64)
-    low, high = (-NORMAL_LIMIT, NORMAL_LIMIT) if isinstance(latent, Normal) else (latent.low, latent.high)
+    low, high = limits(latent)
     wrong = [value for value in tensor.data if type(value) not in (int, float) or not abs(value) < 1e38]
     if not wrong:
         rows = np.array(tensor.data, np.float32)

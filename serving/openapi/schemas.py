@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from contract import MAX_SEED, Categorical, Latent, Normal, Parameter
-from contract.latents import NORMAL_LIMIT
+from contract import MAX_SEED, Categorical, Latent, Parameter
+from contract.latents import limits
 from serving.generation.parameters import INTEGER, NUMBER, Choice, Integer, Number
 from serving.model.load import ModelFacts
 from serving.oip.requests import IGNORED, SEED, SEED_DATATYPES, tensors_of
@@ -99,14 +99,10 @@ def inferred_of(model: ModelFacts) -> Schema:
 
 
 def _latent_tensor(name: str, latent: Latent, max_images: int) -> Schema:
-    match latent:
-        case Categorical(classes):
-            value: Schema = {"type": "integer", "minimum": 0, "maximum": classes - 1}
-            return _tensor(name, {"const": "INT64"}, [], value, max_images)
-        case Normal():
-            low, high = -NORMAL_LIMIT, NORMAL_LIMIT
-        case _:
-            low, high = latent.low, latent.high
+    if isinstance(latent, Categorical):
+        value: Schema = {"type": "integer", "minimum": 0, "maximum": latent.classes - 1}
+        return _tensor(name, {"const": "INT64"}, [], value, max_images)
+    low, high = limits(latent)
     value = {"type": "number", "minimum": low, "maximum": high}
     return _tensor(name, {"const": "FP32"}, [latent.size], value, max_images)
 
