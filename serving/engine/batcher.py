@@ -18,7 +18,7 @@ from contract import Array, Overrides
 from serving.engine.backend import Backend, Job
 from serving.errors import QueueFull
 from serving.latents.sources import RowSource
-from serving.observability.metrics import BatchMetrics
+from serving.observability.metrics import Metrics
 from serving.observability.timings import Batch, Run, Timings
 
 
@@ -32,11 +32,12 @@ class Batcher:
         metrics: records queue depth and waiting times.
     """
 
-    def __init__(self, backend: Backend, *, max_batch: int, queue_limit: int, metrics: BatchMetrics) -> None:
+    def __init__(self, backend: Backend, *, max_batch: int, queue_limit: int, metrics: Metrics) -> None:
         self.backend = backend
         self._max_batch = max_batch
         self._queue_limit = queue_limit
-        self._metrics = metrics
+        self._record_wait = metrics.queue_wait.observe
+        self._deepen_queue = metrics.queue_depth.inc
         self._waiting: deque[Job] = deque()
         self._waiting_rows = 0
         self._recorded_depth = 0
@@ -146,7 +147,7 @@ class Batcher:
         for job, outcome in zip(jobs, outcomes, strict=True):
             if batch.begun:  # else its backend was lost
                 job.timings.runs.append(Run(job.submitted, batch))
-                self._metrics.wait(batch.begun - job.submitted)
+                self._record_wait(batch.begun - job.submitted)
             if not job.rows.done():  # else it was cancelled while the batch ran
                 if isinstance(outcome, Exception):
                     job.rows.set_exception(outcome)
@@ -174,4 +175,4 @@ class Batcher:
         change = self._waiting_rows - self._recorded_depth
         if change:
             self._recorded_depth = self._waiting_rows
-            self._metrics.deepen(change)
+            self._deepen_queue(change)

@@ -26,7 +26,7 @@ from serving.generation.response_cache import ResponseCache
 from serving.latents.sources import row_inputs
 from serving.model.load import Model, ModelFacts
 from serving.observability.logs import Log
-from serving.observability.metrics import BatchMetrics, Metrics
+from serving.observability.metrics import Metrics
 from serving.observability.request_context import RequestContext
 from serving.settings import Settings
 
@@ -39,7 +39,6 @@ def create_service(
 ) -> Service:
     """Build what ``generate`` needs: a batcher for each model, the response cache, and the encoders' fingerprints."""
     activity = activity or Activity()  # one for all models of the worker
-    batch_metrics = BatchMetrics(metrics)
 
     def make_backend(model: ModelFacts) -> Backend:
         if isinstance(model, LeasedModel):
@@ -53,9 +52,7 @@ def create_service(
         )
 
     def make_entry(model: ModelFacts) -> ModelEntry:
-        batcher = Batcher(
-            make_backend(model), max_batch=settings.max_batch, queue_limit=settings.queue_limit, metrics=batch_metrics
-        )
+        batcher = Batcher(make_backend(model), max_batch=settings.max_batch, queue_limit=settings.queue_limit, metrics=metrics)
         return ModelEntry(model, batcher, hash_golden_files(model))
 
     return Service(

@@ -6,7 +6,7 @@ can expose the metrics of all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -22,15 +22,6 @@ LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 STEP_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 10.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-class BatchMetrics:
-    """The metrics that the batchers of all models record, as functions."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self.deepen: Callable[[float], None] = metrics.queue_depth.inc
-        """Adds to the depth of all queues together; a negative number makes it less."""
-        self.wait: Callable[[float], None] = metrics.queue_wait.observe
 
 
 class Metrics:

@@ -12,7 +12,7 @@ import numpy as np
 from contract import Overrides
 from serving.engine.backend import Job, LocalBackend, RunModel
 from serving.engine.batcher import Batcher
-from serving.observability.metrics import BatchMetrics, Metrics
+from serving.observability.metrics import Metrics
 from serving.observability.timings import Timings
 
 
@@ -53,7 +53,7 @@ def make_batcher(
     """A batcher that always runs in its thread unless ``quick_seconds`` is given, and its metrics, which others may share."""
     metrics = metrics or Metrics()
     backend = LocalBackend(run, max_batch=max_batch, quick_seconds=quick_seconds)
-    return Batcher(backend, max_batch=max_batch, queue_limit=queue_limit, metrics=BatchMetrics(metrics)), metrics
+    return Batcher(backend, max_batch=max_batch, queue_limit=queue_limit, metrics=metrics), metrics
 
 
 def depth(metrics: Metrics) -> float | None:

@@ -25,7 +25,7 @@ from serving.engine.lease import LeasedModel, grant, lease_model
 from serving.engine.shared import SharedBackend
 from serving.errors import EngineLost, InternalProblem, ModelError, NonFinite, QueueFull
 from serving.model.load import Model
-from serving.observability.metrics import BatchMetrics, Metrics
+from serving.observability.metrics import Metrics
 from serving.observability.timings import Timings
 from tests.harness.processes import TIMEOUT
 from tests.serving.client import on_a_loop
@@ -84,7 +84,7 @@ class Engine:
         return lease_model(Path(name), rendezvous=self.asking, slots=slots, is_stopping=lambda: False)
 
     def batcher(self, model: LeasedModel, queue_limit: int = 1000) -> Batcher:
-        return Batcher(SharedBackend(model), max_batch=SLOTS, queue_limit=queue_limit, metrics=BatchMetrics(Metrics()))
+        return Batcher(SharedBackend(model), max_batch=SLOTS, queue_limit=queue_limit, metrics=Metrics())
 
 
 @pytest.fixture
