@@ -33,17 +33,13 @@ from serving.model.load import Model
 Run = Callable[[Inputs], Array]
 
 
+@dataclass(frozen=True, eq=False)
 class Hosted:
-    """A model in the engine.
+    """A model in the engine."""
 
-    Args:
-        model: as loaded.
-        runs: by runner, the function that runs it.
-    """
-
-    def __init__(self, model: Model, runs: Sequence[Run]) -> None:
-        self.model = model
-        self.runs = runs
+    model: Model
+    runs: Sequence[Run]
+    """By runner, the function that runs it."""
 
 
 @dataclass(frozen=True)

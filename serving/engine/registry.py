@@ -58,6 +58,12 @@ class Registry(Mapping[str, ModelEntry]):
         """The models of this moment, also for a thread that iterates over them during a reload."""
         return self._current.values()
 
+    def by_name(self, name: str) -> ModelEntry:
+        """The current model of that name; raises ``NotFound``."""
+        if name not in (current := self._current):
+            raise NotFound(f"no model {shown(name)}; there are {', '.join(current)}")
+        return current[name]
+
     def by_digest(self, digits: str) -> ModelEntry:
         """The model whose digest begins with these hexadecimal digits.
 

@@ -14,7 +14,7 @@ from contract import card_to_json
 from serving.encoding.formats import FORMATS
 from serving.engine.registry import ModelEntry
 from serving.engine.reload import Reloader
-from serving.errors import BadPicture, EngineLost, NotFound, ShuttingDown, shown
+from serving.errors import BadPicture, EngineLost, NotFound, ShuttingDown
 from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate
 from serving.generation.interpolate import arithmetic, mix, walk, walk_formats
 from serving.generation.transform import max_body, transform
@@ -112,9 +112,7 @@ def list_models(state: AppState) -> Response:
 
 def show_model(state: AppState, name: str) -> Response:
     """One model."""
-    if name not in state.service.registry:
-        raise NotFound(f"no model {shown(name)}; there are {', '.join(state.service.registry)}")
-    return json_response(describe(state.service.registry[name]))
+    return json_response(describe(state.service.registry.by_name(name)))
 
 
 def describe(entry: ModelEntry) -> dict[str, object]:

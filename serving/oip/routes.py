@@ -19,7 +19,7 @@ from contract import Array
 from serving.encoding.formats import json_rows
 from serving.engine.registry import ModelEntry
 from serving.engine.samples import check_finite
-from serving.errors import BadInference, ContentTooLarge, EngineLost, NotFound, Problem, ShuttingDown, shown
+from serving.errors import BadInference, ContentTooLarge, EngineLost, Problem, ShuttingDown, shown
 from serving.errors import UnsupportedMediaType as Unsupported
 from serving.generation.coalescing import Deadline, InFlight, waiting_seconds
 from serving.generation.generate import Reply, RequestHeaders, Service
@@ -84,19 +84,20 @@ def show_ready(parts: Parts) -> Response:
 
 def show_model_metadata(parts: Parts, name: str) -> Response:
     """Input and output tensors of a model."""
-    inputs, outputs = tensors_of(_find(parts, name).model)
+    inputs, outputs = tensors_of(parts.service.registry.by_name(name).model)
     return _response({"name": name, "platform": PLATFORM, "inputs": inputs, "outputs": outputs})
 
 
 def show_model_ready(parts: Parts, name: str) -> Response:
     """Readiness of a model."""
-    _check_ready(parts, [_find(parts, name)])
+    _check_ready(parts, [parts.service.registry.by_name(name)])
     return _response({"name": name, "ready": True})
 
 
 def show_inference(parts: Parts, name: str) -> Response:
     """Samples of seeds or of latents."""
-    entry, service = _find(parts, name), parts.service
+    service = parts.service
+    entry = service.registry.by_name(name)
     body = _read_json_body(body_limit(entry.model, service.settings.max_images))
     inference = read_inference(body, entry.model, service.settings.max_images)
     request_headers = RequestHeaders(
@@ -108,13 +109,6 @@ def show_inference(parts: Parts, name: str) -> Response:
     reply = _reply_of(encode_rows(entry.model, inference, rows), 200, [("X-Model-Digest", entry.model.digest)])
     request.environ["serving.model"] = name
     return Response(reply.body, reply.status, reply.headers)
-
-
-def _find(parts: Parts, name: str) -> ModelEntry:
-    registry = parts.service.registry
-    if name not in registry:
-        raise NotFound(f"no model {shown(name)}; there are {', '.join(registry)}")
-    return registry[name]
 
 
 def _check_ready(parts: Parts, entries: Iterable[ModelEntry]) -> None:

@@ -18,7 +18,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from serving.engine.processors import PROCESSORS
 from serving.errors import AddressError, ResourceError, SettingError, StartError
 from serving.model.signatures import trust_of
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
@@ -27,6 +26,9 @@ from serving.process.children import leave_group, start_child
 from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag, shared_numbers
 from serving.process.supervisor import Supervisor, watch_signals
 from serving.settings import MODELS, Engine, Provider, Settings, from_environ, model_files, unknown_variables, usable_cores
+
+PROCESSORS = frozenset({"x86_64", "AMD64"})
+"""Machines (``platform.machine``) whose processors show the stores of one process to others in their order."""
 
 METRICS_BYTES = 5 * 2**16
 """Initial size of a worker's metric files: counters, histograms, and gauges of three modes."""
