@@ -91,7 +91,7 @@ def choose(game: Game, context: JobContext) -> str:
     last = f"the last, by step {game.step:,}, is {kid_of(game.state()):.4g}"
     game.restore(state)
     reason = f"lowest KID of the run, {kid_of(state):.4g} at step {game.step:,}; {last}"
-    context.console.print(f"chosen for the {reason}", markup=False, highlight=False)
+    context.say(f"chosen for the {reason}")
     return reason
 
 

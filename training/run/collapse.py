@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 
 from torch import Tensor
 
 from training.data import DataSet
-from training.files import cache_folder
-from training.metrics.classifier import Classifier, classifier_for
-from training.metrics.command import CLASSIFIERS
+from training.metrics.classifier import Classifier
 from training.metrics.images import describe_collapse, kid, real_spread
 from training.report.meters import KID
 from training.run.context import JobContext
@@ -26,11 +24,7 @@ CheckpointEvaluator = Callable[[Tensor, Tensor | None], tuple[str | None, dict[s
 
 def make_evaluator(data: DataSet, context: JobContext) -> CheckpointEvaluator:
     """The evaluator for a data set: by a classifier where the images have labels, else by the spread of the samples alone."""
-    classifier = None
-    if has_classifier(data):
-        say = partial(context.console.print, markup=False, highlight=False)
-        classifier = classifier_for(data, cache=cache_folder(context.environ) / CLASSIFIERS, device=context.device, say=say)
-    return evaluator_by(classifier, data)
+    return evaluator_by(context.classifier_of(data) if has_classifier(data) else None, data)
 
 
 def has_classifier(data: DataSet) -> bool:

@@ -185,5 +185,4 @@ def _tell(row: ScoreRow, context: JobContext, path: Path, more: Mapping[str, flo
     write_json(path, {**dataclasses.asdict(row), **more})
     error = "" if row.error is None else f" ± {row.error:.2g}"
     real = "" if row.real is None else f", real data {row.real:.4g}"
-    text = f"{row.measure} {row.value:.4g}{error}{real}, {row.samples:,} samples, {row.by}"
-    context.console.print(text, markup=False, highlight=False)
+    context.say(f"{row.measure} {row.value:.4g}{error}{real}, {row.samples:,} samples, {row.by}")

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -24,9 +23,7 @@ from contract import Card, Categorical, Image
 from training.data import DataError, load, of_card
 from training.data.pictures import Picture, decode
 from training.errors import TrainingError
-from training.files import cache_folder, write_json, write_whole
-from training.metrics.classifier import classifier_for
-from training.metrics.command import CLASSIFIERS
+from training.files import write_json, write_whole
 from training.metrics.completion import (
     Completion,
     MaskKind,
@@ -160,17 +157,14 @@ class Complete:
         }
         values["psnr-gain"] = values["psnr"] - values["psnr-mean-filling"]
         if test.labels is not None:
-            say = partial(context.console.print, markup=False, highlight=False)
-            classifier = classifier_for(
-                train, cache=cache_folder(context.environ) / CLASSIFIERS, device=context.device, say=say
-            )
+            classifier = context.classifier_of(train)
             hidden = fill(wanted, made.mask, torch.zeros_like(wanted, dtype=torch.float32))
             for name, images in {"real": wanted, "masked": hidden, "completed": made.completed}.items():
                 values[f"accuracy-{name}"] = classifier.accuracy_on(images, test.labels[: self.test])
             values["accuracy-gain"] = values["accuracy-completed"] - values["accuracy-masked"]
         write_json(path, {**asked, "values": values})
         listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        context.console.print(f"on {len(wanted):,} test images of {data}: {listed}", markup=False, highlight=False)
+        context.say(f"on {len(wanted):,} test images of {data}: {listed}")
         self._draw(wanted, made, context, out)
 
     def _search(self, generator: Generator, wanted: Tensor, context: JobContext) -> tuple[Made, list[tuple[float, float]]]:

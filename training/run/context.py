@@ -9,7 +9,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from training.data import DataSet
+from training.files import cache_folder
 from training.game.ranks import ALONE, Ranks
+from training.metrics.classifier import Classifier, classifier_for
+from training.metrics.command import CLASSIFIERS
 from training.report.meters import MetricsSink, null_sink
 from training.run.checkpoint import KEEP
 
@@ -45,3 +49,15 @@ class JobContext:
     """Called after each step; True saves a checkpoint and ends the job."""
     is_save_requested: Callable[[], bool] = lambda: False
     """Called after each step; True saves a checkpoint, and the job goes on."""
+
+    def say(self, text: str) -> None:
+        """Print a sentence as it is, without colours."""
+        self.console.print(text, markup=False, highlight=False)
+
+    def classifier_of(self, data: DataSet) -> Classifier:
+        """The classifier of a data set, on the job's device, from the cache or trained now.
+
+        Raises:
+            ScoreError: the data has no labels, or is not images.
+        """
+        return classifier_for(data, cache=cache_folder(self.environ) / CLASSIFIERS, device=self.device, say=self.say)

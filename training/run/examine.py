@@ -28,13 +28,13 @@ def examine_run(context: JobContext) -> dict[str, float] | None:
     try:
         test = load(recipe.data, split="test", size=recipe.size, environ=context.environ).to(context.device)
     except DataError as error:
-        context.console.print(f"not examined: {error}", markup=False, highlight=False)
+        context.say(f"not examined: {error}")
         return None
     nets = {name: net.eval() for name, net in game.sampling_nets().items()}
     with torch.no_grad():
         values = recipe.examine(nets, Batch(game.batches.scale(test.items), test.labels))
     listed = ", ".join(f"{name} {value:g}" for name, value in values.items())
-    context.console.print(f"on {len(test):,} test samples of {data.name}: {listed}", markup=False, highlight=False)
+    context.say(f"on {len(test):,} test samples of {data.name}: {listed}")
     written = {"step": game.step, "data": data.name, "samples": len(test), "values": values}
     write_json(context.run / EXAMINATION, written)
     return values

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from torch.backends import cudnn
@@ -160,8 +159,7 @@ def set_up(config: RunConfig, context: JobContext, data: DataSet | None = None) 
         DataError: the data set cannot be loaded.
     """
     recipe = config.resolve()
-    say = partial(context.console.print, markup=False, highlight=False)
-    data = data or load(recipe.data, size=recipe.size, environ=context.environ, say=say)
+    data = data or load(recipe.data, size=recipe.size, environ=context.environ, say=context.say)
     recipe = recipe.for_data(bool(data.classes))
     require_kid(config.export, data)
     if recipe.is_conditional and not data.classes:

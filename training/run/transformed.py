@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -11,11 +9,9 @@ from training.data import DataSet
 from training.data.pixels import to_unit
 from training.errors import TrainingError
 from training.export.sample_grid import evaluating
-from training.files import cache_folder, write_json
+from training.files import write_json
 from training.game.loop import Game
 from training.game.priors import from_priors
-from training.metrics.classifier import classifier_for
-from training.metrics.command import CLASSIFIERS
 from training.metrics.images import laplacian_energy
 from training.run.context import JobContext
 from training.run.directory import EXAMINATION
@@ -46,15 +42,13 @@ def examine_transformed(context: JobContext) -> dict[str, float]:
     game, data = open_run(context)
     test, part = unseen(game, data, context)
     made, real = change(game, test), test.items.float() / 255
-    say = partial(context.console.print, markup=False, highlight=False)
     values = {"sharpness": laplacian_energy(made) / laplacian_energy(real), "l1": float((made - real).abs().mean())}
     if test.labels is not None:
-        classifier = classifier_for(data, cache=cache_folder(context.environ) / CLASSIFIERS, device=context.device, say=say)
+        classifier = context.classifier_of(data)
         values["accuracy"] = classifier.accuracy_on((made * 255).round().to(torch.uint8), test.labels)
         values["accuracy-real"] = classifier.accuracy_on(test.items, test.labels)
-    say(
-        f"on {len(test):,} {part} samples of {data.name}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    )
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    context.say(f"on {len(test):,} {part} samples of {data.name}: {listed}")
     write_json(context.run / EXAMINATION, {"step": game.step, "data": data.name, "samples": len(test), "values": values})
     return values
 
