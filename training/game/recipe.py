@@ -72,6 +72,14 @@ class Player:
     """Whether an update may use only some of its weights; the others keep their values and their optimiser states."""
 
 
+def d_and_g(d: Loss, g: Loss, optimiser: Optimiser, hyperparameters: Hyperparameters | None = None) -> tuple[Player, Player]:
+    """The usual two players: ``D`` and ``G``, each with the net of its name, by one kind of optimiser."""
+    return (
+        Player(name="D", nets=("D",), loss=d, optimiser=optimiser, hyperparameters=hyperparameters),
+        Player(name="G", nets=("G",), loss=g, optimiser=optimiser, hyperparameters=hyperparameters),
+    )
+
+
 @dataclass(frozen=True)
 class Ema:
     """Exponential moving average of some nets, from which samples are drawn: theta' <- decay theta' + (1-decay) theta."""

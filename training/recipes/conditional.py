@@ -8,7 +8,7 @@ from torch import nn
 
 from contract import Categorical, Latents, Uniform
 from training.game.optimisers import GeometricDecay, LinearDecay, adam, sgd
-from training.game.recipe import Nets, Player, Recipe
+from training.game.recipe import Nets, Recipe, d_and_g
 from training.game.schedules import alternate, simultaneous
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import conditional
@@ -55,10 +55,7 @@ def cgan(name: str, summary: str, *, steps: int, has_adam: bool = False) -> Reci
         latents=lambda classes: {"z": Uniform(100, -math.sqrt(3), math.sqrt(3)), "y": Categorical(classes)},
         nets=nets,
         prepare=begin_at_the_mean,
-        players=(
-            Player(name="D", nets=("D",), loss=0.5 * d_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
-        ),
+        players=d_and_g(0.5 * d_nonsaturating, g_nonsaturating, optimiser, hyperparameters),
         schedule=simultaneous("D", "G"),
         batch=100,
         steps=steps,
@@ -86,10 +83,7 @@ def cdcgan(name: str, summary: str, *, data: str, width: int, dense: int, steps:
         data=data,
         latents=lambda classes: {"z": Uniform(100), "y": Categorical(classes)},
         nets=nets,
-        players=(
-            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
-        ),
+        players=d_and_g(d_nonsaturating, g_nonsaturating, optimiser, hyperparameters),
         schedule=alternate(is_new_batch=True),
         batch=128,
         steps=steps,

@@ -6,7 +6,7 @@ from torch import nn
 
 from contract import Categorical, Latents, Normal, Uniform
 from training.game.optimisers import LinearDecay, adam
-from training.game.recipe import Ema, Hyperparameters, Nets, Player, Recipe
+from training.game.recipe import Ema, Hyperparameters, Nets, Recipe, d_and_g
 from training.game.schedules import alternate
 from training.losses.adversarial import d_nonsaturating, d_other_classes, g_nonsaturating
 from training.nets import conv
@@ -53,10 +53,7 @@ def dcgan(
         size=size,
         latents=lambda classes: {"z": Uniform(100)},
         nets=nets,
-        players=(
-            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser, hyperparameters=hyperparameters),
-        ),
+        players=d_and_g(d_nonsaturating, g_nonsaturating, optimiser, hyperparameters),
         schedule=alternate(is_new_batch=True),
         batch=batch,
         steps=steps,
@@ -85,14 +82,8 @@ def cdcgan_r1(name: str, summary: str) -> Recipe:
         data="mnist5k",
         latents=lambda classes: {"z": Normal(64), "y": Categorical(classes)},
         nets=nets,
-        players=(
-            Player(
-                name="D",
-                nets=("D",),
-                loss=d_nonsaturating + WRONG_LABELS * d_other_classes + r1(1.0, every=8),
-                optimiser=adam(1.5e-3, (0.5, 0.99)),
-            ),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=adam(1.5e-3, (0.5, 0.99))),
+        players=d_and_g(
+            d_nonsaturating + WRONG_LABELS * d_other_classes + r1(1.0, every=8), g_nonsaturating, adam(1.5e-3, (0.5, 0.99))
         ),
         ema=Ema(0.998),
         batch=64,

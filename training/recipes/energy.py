@@ -9,7 +9,7 @@ from typing import Literal
 from contract import Latents, Uniform
 from training.game.objective import Loss
 from training.game.optimisers import adam
-from training.game.recipe import Nets, Player, Recipe
+from training.game.recipe import Nets, Recipe, d_and_g
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.energy import d_energy, g_energy, pulling_away
 from training.nets import energy
@@ -67,10 +67,7 @@ def on_grid(name: str, kind: Kind, size: Size, *, steps: int, summary: str) -> R
         data="mnist",
         latents=lambda classes: {"z": Uniform(100)},
         nets=nets,
-        players=(
-            Player(name="D", nets=("D",), loss=d_loss, optimiser=adam(1e-3)),
-            Player(name="G", nets=("G",), loss=g_loss, optimiser=adam(1e-3)),
-        ),
+        players=d_and_g(d_loss, g_loss, adam(1e-3)),
         batch=128,
         steps=steps,
         log_every=100,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contract import Latents, Normal
 from training.game.optimisers import adam
-from training.game.recipe import Nets, Player, Recipe
+from training.game.recipe import Nets, Recipe, d_and_g
 from training.game.schedules import simultaneous
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import mlp
@@ -29,7 +29,6 @@ def packing(data: str, degree: int, *, is_small: bool = False) -> Recipe:
         return {"G": initialise(g, normal(0.02)), "D": Packed(initialise(inner, normal(0.02)), degree)}
 
     name = f"pacgan{degree}_{data}" if degree > 1 else f"gan_{data}"
-    optimiser = adam(1e-4, (0.8, 0.999))
     conditioning = f"D takes {degree} points at once" if degree > 1 else "the plain GAN that PacGAN is measured against"
     return Recipe(
         name=f"{name}_small" if is_small else name,
@@ -38,10 +37,7 @@ def packing(data: str, degree: int, *, is_small: bool = False) -> Recipe:
         data=data,
         latents=lambda classes: {"z": Normal(2)},
         nets=nets,
-        players=(
-            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=optimiser),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=optimiser),
-        ),
+        players=d_and_g(d_nonsaturating, g_nonsaturating, adam(1e-4, (0.8, 0.999))),
         schedule=simultaneous("D", "G"),
         batch=PACKS * degree,
         steps=PER_EPOCH * (SMALL_EPOCHS if is_small else EPOCHS),

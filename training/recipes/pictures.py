@@ -6,7 +6,7 @@ from torch import nn
 
 from contract import Categorical, Latents, Normal
 from training.game.optimisers import adam
-from training.game.recipe import Ema, Nets, Player, Recipe
+from training.game.recipe import Ema, Nets, Recipe, d_and_g
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.nets import conv
 from training.nets.augment import Augmented
@@ -41,10 +41,7 @@ def dcgan_r1(
         size=64,
         latents=lambda classes: {"z": Normal(z), **({"y": Categorical(classes)} if classes else {})},
         nets=nets,
-        players=(
-            Player(name="D", nets=("D",), loss=d_nonsaturating + r1(gamma, every=8), optimiser=adam(rate, (0.5, 0.99))),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=adam(rate, (0.5, 0.99))),
-        ),
+        players=d_and_g(d_nonsaturating + r1(gamma, every=8), g_nonsaturating, adam(rate, (0.5, 0.99))),
         ema=Ema(decay),
         batch=batch,
         steps=steps,

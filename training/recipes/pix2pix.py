@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from contract import Latents, Uniform
 from contract.pictures import PICTURE
 from training.game.optimisers import adam
-from training.game.recipe import Nets, Player, Recipe
+from training.game.recipe import Nets, Recipe, d_and_g
 from training.game.schedules import alternate, simultaneous
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.translation import l1
@@ -36,10 +36,8 @@ def pix2pix(name: str, summary: str, *, width: int, steps: int, weight: float = 
             made["D"] = PatchDiscriminator(shape[0], width=width)
         return {role: initialise(net, normal(0.02)) for role, net in made.items()}
 
-    optimiser = adam(2e-4, (0.5, 0.999))
     g_loss = g_nonsaturating + weight * l1 if is_adversarial else weight * l1
-    g = Player(name="G", nets=("G",), loss=g_loss, optimiser=optimiser)
-    d = Player(name="D", nets=("D",), loss=0.5 * d_nonsaturating, optimiser=optimiser)
+    d, g = d_and_g(0.5 * d_nonsaturating, g_loss, adam(2e-4, (0.5, 0.999)))
     return Recipe(
         name=name,
         summary=summary,

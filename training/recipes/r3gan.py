@@ -6,7 +6,7 @@ from contract import Latents, Normal
 from training.game.burn_in import AdamSchedule, Cosine, HalfLife
 from training.game.objective import Loss
 from training.game.optimisers import adam
-from training.game.recipe import Ema, Nets, Player, Recipe
+from training.game.recipe import Ema, Nets, Player, Recipe, d_and_g
 from training.game.schedules import alternate
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.relativistic import d_relativistic, g_relativistic
@@ -90,7 +90,6 @@ def r3gan(
 
 def on_plain_nets(name: str, d_loss: Loss, g_loss: Loss, summary: str) -> Recipe:
     """R3GAN's game, or another under the same penalties, on the default recipe's plain convolutions, for two cores."""
-    optimiser = adam(3e-4, (0.0, 0.99))
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         g = conv.small_generator(64, 0, shape, width=32)
@@ -103,10 +102,7 @@ def on_plain_nets(name: str, d_loss: Loss, g_loss: Loss, summary: str) -> Recipe
         data="stackedmnist",
         latents=lambda classes: {"z": Normal(64)},
         nets=nets,
-        players=(
-            Player(name="D", nets=("D",), loss=d_loss + r1_r2(lambda step: 1.0), optimiser=optimiser),
-            Player(name="G", nets=("G",), loss=g_loss, optimiser=optimiser),
-        ),
+        players=d_and_g(d_loss + r1_r2(lambda step: 1.0), g_loss, adam(3e-4, (0.0, 0.99))),
         schedule=alternate(is_new_batch=True),
         ema=Ema(0.999),
         batch=64,

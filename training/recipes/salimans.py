@@ -12,7 +12,7 @@ from contract import Latents, Uniform
 from training.errors import TrainingError
 from training.game.batches import Batches
 from training.game.optimisers import adam_inside
-from training.game.recipe import Ema, Nets, Player, Recipe
+from training.game.recipe import Ema, Nets, Recipe, d_and_g
 from training.game.schedules import alternate, simultaneous
 from training.game.step import Batch
 from training.losses.feature_matching import d_labelled, d_semi_supervised, g_feature_matching
@@ -32,9 +32,8 @@ def salimans(
 
     ``is_supervised`` trains D by the labels alone and leaves G untrained: what the game adds is the difference in errors.
     """
-    optimiser = adam_inside(3e-3, (0.5, 0.999))
-    d = Player(name="D", nets=("D",), loss=d_labelled if is_supervised else d_semi_supervised, optimiser=optimiser)
-    g = Player(name="G", nets=("G",), loss=g_feature_matching, optimiser=optimiser)
+    d_loss = d_labelled if is_supervised else d_semi_supervised
+    d, g = d_and_g(d_loss, g_feature_matching, adam_inside(3e-3, (0.5, 0.999)))
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         return {

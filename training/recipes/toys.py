@@ -14,7 +14,7 @@ from training.data.toys import DEVIATION, MEAN
 from training.game.batches import Batches
 from training.game.optimisers import StaircaseDecay, adam, rmsprop_tf, sgd
 from training.game.priors import stratified
-from training.game.recipe import Nets, Player, Prepare, Recipe
+from training.game.recipe import Nets, Prepare, Recipe, d_and_g
 from training.game.schedules import alternate
 from training.game.step import Batch
 from training.losses.adversarial import (
@@ -46,10 +46,7 @@ def toy1d(name: str, *, has_minibatch: bool, is_clamped: bool, summary: str) -> 
         data="gaussian1d",
         latents=lambda classes: {"z": Uniform(1, -8.0, 8.0)},
         nets=lambda shape, latents: _nets(shape, nn.ReLU(), has_minibatch=has_minibatch),
-        players=(
-            Player(name="D", nets=("D",), loss=d_loss, optimiser=adam(1e-3)),
-            Player(name="G", nets=("G",), loss=g_loss, optimiser=adam(1e-3)),
-        ),
+        players=d_and_g(d_loss, g_loss, adam(1e-3)),
         sample_latents=stratified,
         transform_real=in_order,
         batch=8,
@@ -69,10 +66,7 @@ def toy1d_fitted(name: str, *, has_minibatch: bool, summary: str) -> Recipe:
         toy1d(name, has_minibatch=has_minibatch, is_clamped=False, summary=summary),
         nets=lambda shape, latents: _nets(shape, nn.Tanh(), has_minibatch=has_minibatch),
         prepare=fit_to_density(decay, points=batch),
-        players=(
-            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=sgd(decay.rate, 0.0), hyperparameters=decay),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=sgd(decay.rate, 0.0), hyperparameters=decay),
-        ),
+        players=d_and_g(d_nonsaturating, g_nonsaturating, sgd(decay.rate, 0.0), decay),
         batch=batch,
         steps=1200,
     )
@@ -132,10 +126,7 @@ def parabola(name: str, data: str, summary: str) -> Recipe:
         data=data,
         latents=lambda classes: {"z": Uniform(2)},
         nets=nets,
-        players=(
-            Player(name="D", nets=("D",), loss=d_cross_entropy, optimiser=rmsprop_tf(1e-3)),
-            Player(name="G", nets=("G",), loss=g_cross_entropy, optimiser=rmsprop_tf(1e-3)),
-        ),
+        players=d_and_g(d_cross_entropy, g_cross_entropy, rmsprop_tf(1e-3)),
         schedule=alternate(20),
         batch=100,
         steps=10_000,

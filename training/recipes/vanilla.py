@@ -12,7 +12,7 @@ from contract import Latents, Uniform
 from training.game.batches import Batches
 from training.game.objective import Loss
 from training.game.optimisers import GeometricDecay, adam, sgd
-from training.game.recipe import Choice, Nets, Player, Recipe
+from training.game.recipe import Choice, Nets, Recipe, d_and_g
 from training.game.schedules import alternate, simultaneous
 from training.losses.adversarial import (
     d_cross_entropy,
@@ -53,10 +53,7 @@ def vanilla(
         data="mnist",
         latents=lambda classes: {"z": Uniform(100)},
         nets=nets,
-        players=(
-            Player(name="D", nets=("D",), loss=d_loss, optimiser=adam(1e-3)),
-            Player(name="G", nets=("G",), loss=g_loss, optimiser=adam(1e-3)),
-        ),
+        players=d_and_g(d_loss, g_loss, adam(1e-3)),
         schedule=alternate(d_steps),
         batch=128,
         steps=steps,
@@ -81,10 +78,7 @@ def renom(name: str, g_loss: Loss, summary: str) -> Recipe:
         data="mnist50k",
         latents=lambda classes: {"z": Uniform(100, 0.0, 1.0)},
         nets=nets,
-        players=(
-            Player(name="D", nets=("D",), loss=d_nonsaturating, optimiser=adam(1e-3, (0.5, 0.999))),
-            Player(name="G", nets=("G",), loss=g_loss, optimiser=adam(1e-3, (0.5, 0.999))),
-        ),
+        players=d_and_g(d_nonsaturating, g_loss, adam(1e-3, (0.5, 0.999))),
         schedule=simultaneous("D", "G"),
         batch=256,
         steps=30 * 195,
@@ -116,10 +110,7 @@ def goodfellow(name: str, *, steps: int, summary: str) -> Recipe:
         latents=lambda classes: {"z": Uniform(100, -math.sqrt(3), math.sqrt(3))},
         nets=nets,
         prepare=begin_at_the_mean,
-        players=(
-            Player(name="D", nets=("D",), loss=0.5 * d_nonsaturating, optimiser=sgd(0.1, 0.5), hyperparameters=hyperparameters),
-            Player(name="G", nets=("G",), loss=g_nonsaturating, optimiser=sgd(0.1, 0.5), hyperparameters=hyperparameters),
-        ),
+        players=d_and_g(0.5 * d_nonsaturating, g_nonsaturating, sgd(0.1, 0.5), hyperparameters),
         schedule=simultaneous("D", "G"),
         batch=100,
         steps=steps,

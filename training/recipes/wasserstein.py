@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contract import Latents, Normal
 from training.game.optimisers import Clip, adam, rmsprop
-from training.game.recipe import Nets, Player, Recipe
+from training.game.recipe import Nets, Player, Recipe, d_and_g
 from training.game.schedules import alternate, critic_first
 from training.losses.wasserstein import d_wasserstein, g_wasserstein
 from training.nets import wasserstein as nets_of
@@ -12,6 +12,7 @@ from training.penalties import gradient_penalty
 
 ARJOVSKY = "Arjovsky et al. 2017, arXiv:1701.07875; martinarjovsky/WassersteinGAN"
 GULRAJANI = "Gulrajani et al. 2017, arXiv:1704.00028; igul222/improved_wgan_training"
+PENALISED = adam(1e-4, (0.5, 0.9))
 
 
 def wgan(name: str, summary: str, *, data: str, width: int, steps: int) -> Recipe:
@@ -52,7 +53,7 @@ def wgan_gp(name: str, summary: str, *, data: str, width: int, steps: int) -> Re
         data=data,
         latents=lambda classes: {"z": Normal(128)},
         nets=nets,
-        players=_penalised(10),
+        players=d_and_g(d_wasserstein + gradient_penalty(10), g_wasserstein, PENALISED),
         schedule=alternate(5),
         batch=50,
         steps=steps,
@@ -73,19 +74,11 @@ def wgan_gp_ring8(name: str, summary: str) -> Recipe:
         data="ring8",
         latents=lambda classes: {"z": Normal(2)},
         nets=nets,
-        players=_penalised(0.1),
+        players=d_and_g(d_wasserstein + gradient_penalty(0.1), g_wasserstein, PENALISED),
         schedule=alternate(5),
         batch=256,
         steps=100_000,
         log_every=100,
-    )
-
-
-def _penalised(weight: float) -> tuple[Player, Player]:
-    optimiser = adam(1e-4, (0.5, 0.9))
-    return (
-        Player(name="D", nets=("D",), loss=d_wasserstein + gradient_penalty(weight), optimiser=optimiser),
-        Player(name="G", nets=("G",), loss=g_wasserstein, optimiser=optimiser),
     )
 
 
