@@ -64,6 +64,12 @@ NORMAL_LIMIT = 8.0
 """A request may fix a normal component within plus or minus this; a draw stays inside it (2**-53 is 8.2 sigma out)."""
 
 
+def classes_of(latents: Latents) -> int:
+    """How many values the label ``y`` has; 0 where there is no label."""
+    label = latents.get("y")
+    return label.classes if isinstance(label, Categorical) else 0
+
+
 def limits(latent: Normal | Uniform) -> tuple[float, float]:
     """The least and the greatest value to which a request may fix a component."""
     return (-NORMAL_LIMIT, NORMAL_LIMIT) if isinstance(latent, Normal) else (latent.low, latent.high)

@@ -9,7 +9,8 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from contract import Card, CardError, Categorical, Image, check_names
+from contract import Card, CardError, Image, check_names
+from contract.latents import classes_of
 from training.adopt.graph import adopt_graph
 from training.adopt.inputs import Input, latents_of, parse_inputs
 from training.adopt.module import export_net, sampler_of_net
@@ -108,8 +109,7 @@ class Adopt:
             versions=package_versions(),
             runtime="",
         )
-        label = card.latents.get("y")
-        values = label.classes if isinstance(label, Categorical) else 0
+        values = classes_of(card.latents)
         if self.classes and len(self.classes) != values:
             right = f"the {values} values of the latent y" if values else "the values of a latent y, which is not declared"
             raise AdoptError(f"--classes must name {right}, got {len(self.classes)}")

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from contract import Categorical, Inputs, Latent, Normal, Parameter, Picture, draw, parameters, picture_inputs
+from contract import Inputs, Latent, Normal, Parameter, Picture, draw, parameters, picture_inputs
+from contract.latents import classes_of
 from contract.pictures import HAS_PICTURE, PICTURE
 from training.data import DataSet
 from training.data.pixels import to_levels
@@ -123,8 +124,8 @@ def _span(parameter: Parameter, latent: Latent) -> tuple[float, float]:
 
 def _classes(game: Game) -> int:
     """How many values ``y`` has, if it is one of few; else 0."""
-    label = game.latents.get("y")
-    return label.classes if isinstance(label, Categorical) and label.classes <= MOST_COLUMNS else 0
+    count = classes_of(game.latents)
+    return count if count <= MOST_COLUMNS else 0
 
 
 @contextmanager

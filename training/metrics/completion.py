@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from contract import Categorical, Latents, Normal, Uniform, draw
+from contract.latents import classes_of
 from training.metrics.reconstruction import Make
 
 MaskKind = Literal["center", "left", "random", "grid"]
@@ -146,9 +147,8 @@ class _Search:
         rows = len(self.known)
         drawn = draw(self.latents, [start * 2**16 + first + row for start in range(starts) for row in range(rows)])
         z = {name: torch.from_numpy(values).to(self.known.device) for name, values in drawn.items()}
-        label = self.latents.get("y")
-        if isinstance(label, Categorical):
-            z["y"] = torch.arange(starts, device=self.known.device).repeat_interleave(rows) % label.classes
+        if classes := classes_of(self.latents):
+            z["y"] = torch.arange(starts, device=self.known.device).repeat_interleave(rows) % classes
         self._keep_inside(z)
         return z
 
@@ -170,9 +170,8 @@ class _Search:
         optimiser = torch.optim.Adam(list(moving.values()), self.how.rate)
         for step in steps:
             losses = self._losses(z, targets)[1]
-            gradients = torch.autograd.grad(losses.sum(), list(moving.values()))
-            for value, gradient in zip(moving.values(), gradients, strict=True):
-                value.grad = gradient
+            optimiser.zero_grad()
+            losses.sum().backward(inputs=list(moving.values()))
             optimiser.step()
             self._keep_inside(moving)
             tell(step + 1, float(losses.detach().mean()))

@@ -71,9 +71,8 @@ def _descend(make: Make, latents: Latents, z: dict[str, Tensor], targets: Tensor
         best = torch.minimum(best, squares.detach().sqrt())
         if step == search.steps:
             break
-        gradients = torch.autograd.grad(squares.sum(), list(moving.values()))
-        for value, gradient in zip(moving.values(), gradients, strict=True):
-            value.grad = gradient
+        optimiser.zero_grad()
+        squares.sum().backward(inputs=list(moving.values()))
         optimiser.step()
         _keep_inside(latents, moving)
     return best

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contract import Card, Categorical, Image, card_from_metadata, draw, picture_inputs
+from contract import Card, Image, card_from_metadata, draw, picture_inputs
 from training.export.runtime import mistake_of, open_session
 from training.metrics.errors import ScoreError
 
@@ -50,7 +50,6 @@ def sample_model(model: Path, count: int) -> Sampled:
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
     if card.picture is not None and not card.picture.is_optional:
         raise ScoreError(f"{model} changes a picture, and makes no samples of its own; score its run directory")
-    is_conditional = bool(card.classes) and isinstance(card.latents.get("y"), Categorical)
     outputs, asked = [], []
     for start in range(0, count, BATCH):
         seeds = range(start, min(start + BATCH, count))
@@ -58,7 +57,7 @@ def sample_model(model: Path, count: int) -> Sampled:
         given = {} if card.picture is None else picture_inputs(card.picture, [None] * len(seeds))
         made = torch.from_numpy(session.run(None, {**drawn, **given})[0])
         outputs.append(made.permute(0, 3, 1, 2).contiguous() if isinstance(card.output, Image) else made)
-        asked += [drawn["y"]] if is_conditional else []
+        asked += [drawn["y"]] if card.classes else []
     return Sampled(
         card=card,
         digest=hashlib.sha256(content).hexdigest(),

@@ -7,6 +7,7 @@ import math
 from torch import nn
 
 from contract import Categorical, Latents, Uniform
+from contract.latents import classes_of
 from training.game.optimisers import GeometricDecay, LinearDecay, adam, sgd
 from training.game.recipe import Nets, Recipe, d_and_g
 from training.game.schedules import alternate, simultaneous
@@ -17,13 +18,6 @@ from training.recipes.dcgan import RADFORD
 from training.recipes.vanilla import begin_at_the_mean
 
 MIRZA = "Mirza and Osindero 2014, arXiv:1411.1784; schedule and weights of goodfeli/adversarial"
-
-
-def classes_of(latents: Latents) -> int:
-    """How many classes the latent ``y`` has."""
-    label = latents["y"]
-    assert isinstance(label, Categorical)
-    return label.classes
 
 
 def cgan(name: str, summary: str, *, steps: int, has_adam: bool = False) -> Recipe:

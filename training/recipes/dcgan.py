@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from contract import Categorical, Latents, Normal, Uniform
+from contract.latents import classes_of
 from training.game.optimisers import LinearDecay, adam
 from training.game.recipe import Ema, Hyperparameters, Nets, Recipe, d_and_g
 from training.game.schedules import alternate
@@ -68,7 +69,7 @@ def cdcgan_r1(name: str, summary: str) -> Recipe:
     """
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
-        classes = latents["y"].classes if isinstance(latents["y"], Categorical) else 0
+        classes = classes_of(latents)
         return {
             "G": conv.small_generator(64, classes, shape, width=32),
             "D": conv.small_discriminator(classes, shape, width=32),

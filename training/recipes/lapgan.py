@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from contract import Categorical, Latents, Uniform
+from contract.latents import classes_of
 from training.game.objective import Loss
 from training.game.optimisers import GeometricDecay, Optimiser, adam, sgd
 from training.game.recipe import Hyperparameters, Nets, Player, Recipe
@@ -25,7 +26,6 @@ from training.nets.pyramid import (
     double,
     halve,
 )
-from training.recipes.conditional import classes_of
 
 DENTON = "Denton et al. 2015, arXiv:1506.05751; facebook/eyescream"
 LEVELS = (0, 1, 2)

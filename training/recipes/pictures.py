@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from contract import Categorical, Latents, Normal
+from contract.latents import classes_of
 from training.game.optimisers import adam
 from training.game.recipe import Ema, Nets, Recipe, d_and_g
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
@@ -24,8 +25,7 @@ def dcgan_r1(
     """The default recipe's pair at 64x64 and lazy R1; D sees augmented images; sub-folders of the folder are classes."""
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
-        label = latents.get("y")
-        classes = label.classes if isinstance(label, Categorical) else 0
+        classes = classes_of(latents)
         d: nn.Module = (
             conv.small_discriminator(classes, shape, width=width)
             if classes

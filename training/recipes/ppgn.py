@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from contract import Categorical, Latents, Normal
+from contract.latents import classes_of
 from training.game.batches import Batches
 from training.game.gates import loss_ratio
 from training.game.optimisers import adam
@@ -80,8 +81,8 @@ def ppgn(name: str, *, summary: str, width: int, steps: int, chain: Chain) -> Re
     features = 128
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
-        classes = cast(Categorical, latents["y"]).classes
-        c, parity = (FeatureClassifier(shape, n, hidden=width, features=features) for n in (classes, len(PARITY)))
+        counts = classes_of(latents), len(PARITY)
+        c, parity = (FeatureClassifier(shape, count, hidden=width, features=features) for count in counts)
         return {
             "G": FeatureGenerator(features, [width, width], shape),
             "D": UnconditionalDiscriminator(shape, [width, width // 2]),

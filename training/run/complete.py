@@ -19,7 +19,8 @@ from PIL import Image as Pillow
 from rich.console import Console
 from torch import Tensor
 
-from contract import Card, Categorical, Image
+from contract import Card, Image
+from contract.latents import classes_of
 from training.data import DataError, load, of_card
 from training.data.pictures import Picture, decode
 from training.errors import TrainingError
@@ -168,8 +169,7 @@ class Complete:
         self._draw(wanted, made, context, out)
 
     def _search(self, generator: Generator, wanted: Tensor, context: JobContext) -> tuple[Made, list[tuple[float, float]]]:
-        label = generator.card.latents.get("y")
-        starts = self.starts or (label.classes if isinstance(label, Categorical) else 1)
+        starts = self.starts or classes_of(generator.card.latents) or 1
         how = Completion(steps=self.steps, rate=self.rate, weight=self.weight, starts=starts)
         mask = make_mask(self.mask, *wanted.shape[2:], seed=self.seed).to(wanted.device)
         doubt = generator.doubt if self.weight else None
