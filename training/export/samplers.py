@@ -35,24 +35,8 @@ class ImageSampler(nn.Module):
         return to_levels(x, self.pixels).permute(0, 2, 3, 1)
 
 
-class PointSampler(nn.Module):
-    """Latents to float32 [n,k], in the units of the data."""
-
-    def __init__(self, inner: nn.Module, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.inner = inner
-        self.names = names
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.levels(*inputs)
-
-    def levels(self, *inputs: Tensor) -> Tensor:
-        """The same."""
-        return cast(Tensor, self.inner(**dict(zip(self.names, inputs, strict=True))))
-
-
-class TokenSampler(nn.Module):
-    """Latents to int64 [n,t]."""
+class PlainSampler(nn.Module):
+    """Latents to float32 [n,k] in the units of the data, or to tokens int64 [n,t]: what ``inner`` gives."""
 
     def __init__(self, inner: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -63,18 +47,16 @@ class TokenSampler(nn.Module):
         return cast(Tensor, self.inner(**dict(zip(self.names, inputs, strict=True))))
 
     def levels(self, *inputs: Tensor) -> Tensor:
-        """The same as float32, since tokens have nothing before a rounding."""
+        """The same as float32, since nothing is rounded."""
         return self.forward(*inputs).float()
 
 
-Sampler = ImageSampler | PointSampler | TokenSampler
+Sampler = ImageSampler | PlainSampler
 
 
 def sampler_for(data: DataSet, inner: nn.Module, names: tuple[str, ...], pixels: Pixels) -> Sampler:
     """The sampler of a data set's kind of output."""
-    if data.is_image:
-        return ImageSampler(inner, names, pixels)
-    return PointSampler(inner, names) if data.vocabulary is None else TokenSampler(inner, names)
+    return ImageSampler(inner, names, pixels) if data.is_image else PlainSampler(inner, names)
 
 
 def output_of(data: DataSet) -> Output:

@@ -25,7 +25,6 @@ from contract import (
     Categorical,
     Golden,
     Inputs,
-    Latent,
     Latents,
     Picture,
     card_to_json,
@@ -150,18 +149,15 @@ def _before_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _examples(latents: Latents, picture: Picture | None) -> dict[str, Tensor]:
     """Two rows of every input, by name, in the graph's order."""
-    examples = {name: _example(latent) for name, latent in latents.items()}
+    examples = {
+        name: torch.zeros(2, dtype=torch.int64) if isinstance(latent, Categorical) else torch.zeros(2, latent.size)
+        for name, latent in latents.items()
+    }
     if picture is not None:
         examples[PICTURE] = torch.zeros(2, *picture.shape, dtype=torch.uint8)
         if picture.is_optional:
             examples[HAS_PICTURE] = torch.zeros(2, dtype=torch.bool)
     return examples
-
-
-def _example(latent: Latent) -> Tensor:
-    if isinstance(latent, Categorical):
-        return torch.zeros(2, dtype=torch.int64)
-    return torch.zeros(2, latent.size)
 
 
 def strip_model(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -179,14 +175,10 @@ def strip_model(model: onnx.ModelProto) -> onnx.ModelProto:
             del part.metadata_props[:]
     del model.functions[:]
     model.producer_name, model.producer_version = "gan-serve", ""
-    _name_batch(graph)
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def _name_batch(graph: onnx.GraphProto) -> None:
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def _with_card(model: onnx.ModelProto, card: Card) -> onnx.ModelProto:

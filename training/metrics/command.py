@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from contract import Card, Image
 from training.data import DataSet, MissingPart, load, of_card, stacked
@@ -127,15 +127,9 @@ def _find_classifier(
 
 def print_scores(scores: Scores, console: Console) -> None:
     """Print the table, the classifier's accuracy, the classes, the alarm and the notes."""
-    table = Table(title=f"{scores.model} ({scores.digest[:12]}) against {scores.data}")
-    for column, justify in (
-        ("measure", "left"),
-        ("value", "right"),
-        ("real data", "right"),
-        ("samples", "right"),
-        ("by", "left"),
-    ):
-        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=column == "measure")
+    numbers = [Column(name, justify="right") for name in ("value", "real data", "samples")]
+    title = f"{scores.model} ({scores.digest[:12]}) against {scores.data}"
+    table = Table(Column("measure", no_wrap=True), *numbers, "by", title=title)
     for row in scores.rows:
         table.add_row(row.measure, _number(row.value, row.error), _real_number(row), f"{row.samples:,}", row.by)
     console.print(table)
