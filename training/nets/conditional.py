@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.game.step import DiscriminatorOutput
-from training.nets.layers import Maxout, initialise, normal
+from training.nets.layers import Maxout, deconv5, initialise, normal
 
 
 class JointGenerator(nn.Module):
@@ -136,8 +136,8 @@ def every_layer_generator(z: int, classes: int, shape: tuple[int, ...], *, width
             nn.ReLU(),
             nn.Unflatten(1, (maps, side, side)),
         ),
-        nn.Sequential(_deconv5(maps + classes, width), _bare2d(width), nn.ReLU()),
-        nn.Sequential(_deconv5(width + classes, channels), nn.Sigmoid()),
+        nn.Sequential(deconv5(maps + classes, width), _bare2d(width), nn.ReLU()),
+        nn.Sequential(deconv5(width + classes, channels), nn.Sigmoid()),
     ]
     net = EveryLayerGenerator(layers, classes)
     initialise(net, normal(0.02))
@@ -160,10 +160,6 @@ def every_layer_discriminator(classes: int, shape: tuple[int, ...], *, width: in
 
 def _conv5(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 5, 2, 2, bias=False)
-
-
-def _deconv5(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(inputs, outputs, 5, 2, 2, output_padding=1, bias=False)
 
 
 def _bare1d(features: int) -> nn.BatchNorm1d:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import TypeVar, cast
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.game.step import DiscriminatorOutput
-from training.nets.layers import initialise, normal
+from training.nets.layers import deconv5, initialise, normal
 
 T = TypeVar("T", bound=nn.Module)
 
@@ -76,15 +77,20 @@ class ProjectionDiscriminator(ConvDiscriminator):
         return DiscriminatorOutput(output.logit + projection, output.features, {"classes": classes})
 
 
-def dcgan_generator(z: int, shape: tuple[int, ...], *, width: int, last: nn.Module) -> ConvGenerator:
-    """Newmu's dcgan_code: dense - BN - ReLU - [deconv5 s2 - BN - ReLU]... - deconv5 s2 - ``last``, without biases."""
+def dcgan_generator(
+    z: int, shape: tuple[int, ...], *, width: int, last: nn.Module, double: Callable[[int, int], nn.Module] = deconv5
+) -> ConvGenerator:
+    """Newmu's dcgan_code: dense - BN - ReLU - [deconv5 s2 - BN - ReLU]... - deconv5 s2 - ``last``, without biases.
+
+    ``double`` makes another layer from and to numbers of channels in the place of deconv5 s2.
+    """
     channels, size, _ = shape
     up = widths(size, width, smallest=4)
     start = size // 2 ** len(up)
     body: list[nn.Module] = [nn.BatchNorm2d(up[0]), nn.ReLU()]
     for a, b in pairwise(up):
-        body += [_deconv5(a, b), nn.BatchNorm2d(b), nn.ReLU()]
-    body += [_deconv5(up[-1], channels), last]
+        body += [double(a, b), nn.BatchNorm2d(b), nn.ReLU()]
+    body += [double(up[-1], channels), last]
     stem = nn.Sequential(nn.Linear(z, up[0] * start * start, bias=False), nn.Unflatten(1, (up[0], start, start)))
     return dcgan_init(ConvGenerator(stem, nn.Sequential(*body), 0))
 
@@ -118,7 +124,7 @@ def dense_generator(z: int, shape: tuple[int, ...], *, width: int, dense: int, l
         nn.ReLU(),
         nn.Unflatten(1, (maps, side, side)),
     )
-    body = nn.Sequential(_deconv5(maps, width), nn.BatchNorm2d(width), nn.ReLU(), _deconv5(width, channels), last)
+    body = nn.Sequential(deconv5(maps, width), nn.BatchNorm2d(width), nn.ReLU(), deconv5(width, channels), last)
     return dcgan_init(ConvGenerator(stem, body, 0))
 
 
@@ -138,10 +144,6 @@ def dense_discriminator(shape: tuple[int, ...], *, width: int, dense: int) -> Co
         nn.LeakyReLU(0.2),
     )
     return dcgan_init(ConvDiscriminator(body, dense))
-
-
-def _deconv5(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(inputs, outputs, 5, 2, 2, output_padding=1, bias=False)
 
 
 def dcgan_init(net: T) -> T:

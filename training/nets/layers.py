@@ -43,6 +43,11 @@ class MinibatchDiscrimination(nn.Module):
         return torch.cat([x, torch.exp(-distances).sum(1)], 1)
 
 
+def deconv5(inputs: int, outputs: int, *, bias: bool = False) -> nn.ConvTranspose2d:
+    """A transposed convolution of 5x5 that doubles the side: [N,in,H,W] -> [N,out,2H,2W]."""
+    return nn.ConvTranspose2d(inputs, outputs, 5, 2, 2, output_padding=1, bias=bias)
+
+
 def initialise(net: T, weight: Init, *, bias: Init = nn.init.zeros_) -> T:
     """The net, with the weights of its linear and convolutional layers drawn by ``weight`` and their biases by ``bias``."""
     for module in net.modules():

@@ -9,8 +9,8 @@ from typing import TypeVar, cast
 from torch import Tensor, nn
 
 from training.game.step import DiscriminatorOutput
-from training.nets.conv import ConvGenerator, dcgan_init, widths
-from training.nets.layers import initialise
+from training.nets.conv import ConvGenerator, dcgan_generator, dcgan_init, widths
+from training.nets.layers import deconv5, initialise
 from training.nets.mlp import Generator, generator
 
 T = TypeVar("T", bound=nn.Module)
@@ -31,15 +31,11 @@ class Critic(nn.Module):
 
 def wgan_generator(z: int, shape: tuple[int, ...], *, width: int) -> ConvGenerator:
     """z - 4x4 - BN - ReLU - [deconv4 s2 - BN - ReLU]... - deconv4 s2 - tanh, no biases: WassersteinGAN/models/dcgan.py."""
-    channels, size, _ = shape
-    up = widths(size, width, smallest=4)
-    start = size // 2 ** len(up)
-    stem = nn.Sequential(nn.Linear(z, up[0] * start * start, bias=False), nn.Unflatten(1, (up[0], start, start)))
-    body: list[nn.Module] = [nn.BatchNorm2d(up[0]), nn.ReLU()]
-    for a, b in pairwise(up):
-        body += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
-    last = nn.ConvTranspose2d(up[-1], channels, 4, 2, 1, bias=False)
-    return dcgan_init(ConvGenerator(stem, nn.Sequential(*body, last, nn.Tanh()), 0))
+
+    def deconv4(inputs: int, outputs: int) -> nn.Module:
+        return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
+
+    return dcgan_generator(z, shape, width=width, last=nn.Tanh(), double=deconv4)
 
 
 def wgan_critic(shape: tuple[int, ...], *, width: int) -> Critic:
@@ -74,13 +70,13 @@ def penalised_generator(z: int, shape: tuple[int, ...], *, width: int) -> ConvGe
     stem = nn.Sequential(nn.Linear(z, 4 * width * eighth * eighth), nn.Unflatten(1, (4 * width, eighth, eighth)))
     body = nn.Sequential(
         nn.ReLU(),
-        _deconv5(4 * width, 2 * width),
+        deconv5(4 * width, 2 * width, bias=True),
         nn.ReLU(),
         Crop(quarter),
-        _deconv5(2 * width, width),
+        deconv5(2 * width, width, bias=True),
         nn.ReLU(),
         Crop(half),
-        _deconv5(width, channels),
+        deconv5(width, channels, bias=True),
         nn.Sigmoid(),
         Crop(size),
     )
@@ -106,10 +102,6 @@ def toy_critic(shape: tuple[int, ...], *, width: int) -> Critic:
     sizes = [math.prod(shape), width, width, width]
     body = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
     return _toy_init(Critic(nn.Sequential(*body), width))
-
-
-def _deconv5(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(inputs, outputs, 5, 2, 2, output_padding=1)
 
 
 def _balanced(net: T) -> T:
