@@ -130,28 +130,18 @@ KINDS: tuple[tuple[str, Mixing, bool, str], ...] = (
 """Name, how G mixes, whether its objective is the modified one, what it is."""
 
 
-def _full(name: str, mixing: Mixing, is_modified: bool, summary: str) -> Recipe:
-    count, word = (1, "one") if name == "gman_one" else (5, "five")
-    return gman(name, count, mixing, is_modified, summary=summary.format(word))
-
-
-def _small(name: str, mixing: Mixing, is_modified: bool, summary: str) -> Recipe:
-    count, word = (1, "one") if name == "gman_one" else (5, "five")
-    return gman(
-        f"{name}_small",
-        count,
-        mixing,
-        is_modified,
-        width=64,
-        each=64,
-        steps=6000,
-        summary=f"{summary.format(word)}, half as wide",
-    )
+def _games(suffix: str = "", note: str = "", **size: int) -> list[Recipe]:
+    """GMAN of every kind in one size."""
+    found = []
+    for name, mixing, is_modified, summary in KINDS:
+        count, word = (1, "one") if name == "gman_one" else (5, "five")
+        found.append(gman(name + suffix, count, mixing, is_modified, summary=summary.format(word) + note, **size))
+    return found
 
 
 RECIPES = (
-    *(_full(*kind) for kind in KINDS),
-    *(_small(*kind) for kind in KINDS),
+    *_games(),
+    *_games("_small", ", half as wide", width=64, each=64, steps=6000),
     several_generators(
         "several_generators", g_count=2, d_count=2, width=16, steps=8000, summary="two generators against two discriminators"
     ),
