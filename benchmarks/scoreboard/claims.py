@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal
 
 from scipy import stats
 
@@ -18,19 +18,31 @@ CONFIDENCE = 0.95
 """Of a prediction interval."""
 
 
-class Bar(Protocol):
+class Bar:
     """Decides a claim from the values of a row's seeds."""
+
+    verdict: ClassVar[Verdict] = "shown"
+    """The verdict if it holds."""
 
     @property
     def rows(self) -> tuple[str, ...]:
         """Names of other rows whose values it needs."""
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict if it holds."""
+        return ()
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """Whether it holds; ``of`` gives the values of another row."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class AgainstRow(Bar):
+    """Compares with the values of another row."""
+
+    row: str
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return (self.row,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +58,11 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class AtLeast:
+class AtLeast(Bar):
     """A statistic of the seeds is at least a number."""
 
     value: float
     statistic: Statistic = "median"
-    rows: tuple[str, ...] = ()
-    verdict: Verdict = "shown"
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """Higher values are better."""
@@ -63,13 +73,11 @@ class AtLeast:
 
 
 @dataclass(frozen=True)
-class AtMost:
+class AtMost(Bar):
     """A statistic of the seeds is at most a number."""
 
     value: float
     statistic: Statistic = "median"
-    rows: tuple[str, ...] = ()
-    verdict: Verdict = "shown"
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """Lower values are better."""
@@ -80,13 +88,11 @@ class AtMost:
 
 
 @dataclass(frozen=True)
-class Between:
+class Between(Bar):
     """The median of the seeds lies within a range."""
 
     low: float
     high: float
-    rows: tuple[str, ...] = ()
-    verdict: Verdict = "shown"
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """Both ends count."""
@@ -97,16 +103,10 @@ class Between:
 
 
 @dataclass(frozen=True)
-class NotBelow:
+class NotBelow(AgainstRow):
     """The median of the seeds is at most ``slack`` below that of another row."""
 
-    row: str
     slack: float
-    verdict: Verdict = "shown"
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        return (self.row,)
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """Higher values are better."""
@@ -117,18 +117,12 @@ class NotBelow:
 
 
 @dataclass(frozen=True)
-class Below:
+class Below(AgainstRow):
     """A statistic of the seeds is below a share of the same statistic of another row, less a margin."""
 
-    row: str
     share: float = 1.0
     margin: float = 0.0
     statistic: Statistic = "median"
-    verdict: Verdict = "shown"
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        return (self.row,)
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """Lower values are better."""
@@ -141,16 +135,10 @@ class Below:
 
 
 @dataclass(frozen=True)
-class Above:
+class Above(AgainstRow):
     """A statistic of the seeds is above that of another row."""
 
-    row: str
     statistic: Statistic = "mean"
-    verdict: Verdict = "shown"
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        return (self.row,)
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """Higher values are better."""
@@ -162,12 +150,11 @@ class Above:
 
 
 @dataclass(frozen=True)
-class Spread:
+class Spread(Bar):
     """A published figure lies within the prediction interval of the seeds: mean ± t s sqrt(1 + 1/n), 95 %."""
 
+    verdict: ClassVar[Verdict] = "inside the spread"
     figure: float
-    rows: tuple[str, ...] = ()
-    verdict: Verdict = "inside the spread"
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """One more seed of ours would be as far away at least once in twenty times."""
