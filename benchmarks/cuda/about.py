@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
+
+from benchmarks.processor import processor
 
 
 def about(device: str) -> dict[str, Any]:
@@ -40,12 +41,3 @@ def driver() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return next(iter(answer.stdout.split()), None)
-
-
-def processor() -> str:
-    """The processor's name, or its architecture where the system does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

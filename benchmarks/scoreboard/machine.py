@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
-import re
 import subprocess
 from pathlib import Path
 
 import torch
+
+from benchmarks.processor import processor
 
 
 def describe_machine(*, has_cuda: bool) -> str:
@@ -16,7 +16,7 @@ def describe_machine(*, has_cuda: bool) -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if has_cuda:
         return f"{torch.cuda.get_device_name()}, {cores} cores"
-    return f"{cores} cores of {_processor()}"
+    return f"{cores} cores of {processor()}"
 
 
 def describe_commit(root: Path) -> str:
@@ -25,14 +25,6 @@ def describe_commit(root: Path) -> str:
     if not commit:
         return "unknown"
     return commit + ("+" if _git(root, "status", "--porcelain", "--", "training", "contract") else "")
-
-
-def _processor() -> str:
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 
 def _git(root: Path, *words: str) -> str:

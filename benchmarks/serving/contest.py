@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processor import processor
 from benchmarks.serving.contender import ROOT, load_contenders
 from benchmarks.serving.fixed_models import CONTEST, MODELS
 from benchmarks.serving.limits import measure_limits
@@ -91,9 +92,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def about_machine() -> dict[str, Any]:
     """What the figures belong to."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return {"cores": usable_cores(), "processor": processor, "python": platform.python_version(), "load": os.getloadavg()}
+    return {"cores": usable_cores(), "processor": processor(), "python": platform.python_version(), "load": os.getloadavg()}
 
 
 def is_done(entries: list[Run], **key: object) -> bool:
