@@ -10,40 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 FORBIDDEN_PACKAGES = {
-    "torch",
-    "onnx",
-    "onnxscript",
-    "triton",
-    "tensorboard",
-    "matplotlib",
-    "scipy",
-    "scikit-learn",
-    "mlxtend",
-    "pytest",
-    "hypothesis",
-    "schemathesis",
-    "mypy",
-    "ruff",
-    "pip",
-    "setuptools",
-    "wheel",
+    *("torch", "onnx", "onnxscript", "triton", "tensorboard", "matplotlib", "scipy", "scikit-learn", "mlxtend"),
+    *("pytest", "hypothesis", "schemathesis", "mypy", "ruff"),
+    *("pip", "setuptools", "wheel"),
 }
+"""Those of training, of the tests, and of installing."""
 FORBIDDEN_PROGRAMS = {
-    "cc",
-    "c++",
-    "gcc",
-    "g++",
-    "clang",
-    "tcc",
-    "as",
-    "ld",
-    "make",
-    "cmake",
-    "rustc",
-    "go",
-    "pip",
-    "pip3",
-    "git",
+    *("cc", "c++", "gcc", "g++", "clang", "tcc", "as", "ld", "make", "cmake", "rustc", "go"),
+    *("pip", "pip3", "git"),
 }
 DOWNLOADS = ("var/lib/apt/lists", "var/cache/apt", "root/.cache", "tmp")
 """Folders that hold nothing in a finished image."""

@@ -40,24 +40,9 @@ def resolve(project: Path, extras: Sequence[str]) -> list[Pin]:
     with tempfile.TemporaryDirectory(prefix="gan-lock-") as folder:
         for name in ("pyproject.toml", "constraints.txt"):
             shutil.copy(project / name, folder)
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--dry-run",
-            "--ignore-installed",
-            "--no-build-isolation",
-            "--only-binary",
-            ":all:",
-            "-c",
-            "constraints.txt",
-            "--report",
-            "report.json",
-            f".[{','.join(extras)}]",
-        ]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-build-isolation"]
+        how = ["--only-binary", ":all:", "-c", "constraints.txt", "--report", "report.json", f".[{','.join(extras)}]"]
+        done = subprocess.run([*pip, *how], cwd=folder, capture_output=True, text=True)
         if done.returncode:
             raise LockError((done.stderr.strip() or "pip failed").splitlines()[-1])
         report = json.loads((Path(folder) / "report.json").read_text())

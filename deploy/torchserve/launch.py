@@ -75,24 +75,10 @@ def _build_all(models: Sequence[Path], store: Path) -> list[str]:
 
 def command_for(work: Path, config: Path, names: Sequence[str]) -> list[str]:
     """The command line that runs TorchServe in the foreground; it repeats no line of the configuration file."""
-    return [
-        sys.executable,
-        "-m",
-        "ts.model_server",
-        "--start",
-        "--foreground",
-        "--no-config-snapshots",
-        "--ts-config",
-        str(config.resolve()),
-        "--log-config",
-        str(HERE / "log4j2.xml"),
-        "--model-store",
-        str(work / "store"),
-        "--workflow-store",
-        str(work / "workflows"),
-        "--models",
-        *(f"{name}={name}.mar" for name in names),
-    ]
+    server = [sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--no-config-snapshots"]
+    configs = ["--ts-config", str(config.resolve()), "--log-config", str(HERE / "log4j2.xml")]
+    stores = ["--model-store", str(work / "store"), "--workflow-store", str(work / "workflows")]
+    return [*server, *configs, *stores, "--models", *(f"{name}={name}.mar" for name in names)]
 
 
 def environment_for(folder: Path, work: Path) -> dict[str, str]:
