@@ -1,9 +1,4 @@
-"""The errors of the contract.
-
-ContractError
-├── CardError       the card in a model file is missing, incomplete or false
-└── DrawError       latents cannot be drawn as asked
-"""
+"""The errors of the contract."""
 
 
 class ContractError(ValueError):

@@ -12,34 +12,6 @@ ServingError
 │   └── ResourceError         1           the machine or a limit of the process gives too little
 ├── VerifyError               2           a file cannot be compared with its model's output; the message is one line
 └── Problem                   status      the request is answered with application/problem+json
-    ├── BadRequest            400         the request is not well-formed HTTP
-    ├── BadQuery              400         the query string is malformed
-    ├── UnknownParameter      400         the model has no such parameter
-    ├── RepeatedParameter     400         a parameter is given twice
-    ├── MissingParameter      400         a required parameter is missing
-    ├── BadParameter          400         the value of a parameter is invalid
-    ├── BadInference          400         the body of an inference request is invalid
-    ├── BadPicture            400         the body is no PNG that can be used
-    ├── PictureRequired       400         the model makes no sample without a picture
-    ├── NoPictureTaken        400         the model changes no picture
-    ├── Unauthorised          401         the admin token is missing or wrong
-    ├── NotFound              404         no such route or model
-    ├── MethodNotAllowed      405         the route does not support the method
-    ├── NotAcceptable         406         no format is acceptable to the client
-    ├── RequestTimeout        408         the request's head or body did not arrive in time
-    ├── Gone                  410         the model has been replaced
-    ├── ContentTooLarge       413         the body exceeds the size limit
-    ├── UnsupportedMediaType  415         the media type of the body is not supported
-    ├── RateLimited           429         the client exceeds its rate limit
-    ├── TooManyTries          429         the admin token was wrong too often
-    ├── HeadersTooLarge       431         request line and headers exceed the size limit
-    ├── InternalProblem       500         an internal error, logged under an id
-    ├── NonFinite             500         the generator returned NaN or infinity
-    ├── OutOfMemory           503         there is too little memory for the batch
-    ├── QueueFull             503         the queue is full
-    ├── EngineLost            503         the engine, a process of its own, has ended and is restarted
-    ├── ShuttingDown          503         the service is shutting down
-    └── DeadlineExceeded      504         the response was not ready in time
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""What can be wrong with a data set.
-
-ValueError
-└── DataError       a data set is unknown, not there, damaged or not asked for rightly
-    └── MissingPart its files are missing here, or it has no such part
-"""
+"""What can be wrong with a data set."""
 
 
 class DataError(ValueError):
