@@ -4,6 +4,7 @@ TrainingError           2   asked for something impossible
 ├── RecipeError         2   a recipe's parts do not fit together
 ├── OutOfMemory         2   the device has not enough memory
 ├── AdoptError          2   a generator from elsewhere cannot be served
+├── ScoreError          2   a model cannot be measured as asked
 ├── NonFinite           3   a loss became infinite or NaN
 ├── CheckpointError     4   no checkpoint can be continued from
 ├── ExportError         5   the exported file does not compute what the nets compute
@@ -47,6 +48,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 class AdoptError(TrainingError):
     """A generator from elsewhere cannot be served; the message names what is wrong with it or with its options."""
+
+
+class ScoreError(TrainingError):
+    """A model cannot be measured as asked; the message says why and what would do."""
 
 
 class NonFinite(TrainingError):

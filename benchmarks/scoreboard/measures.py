@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.scoreboard.results import Measurement
-from training.metrics.errors import ScoreError
+from training.errors import ScoreError
 from training.metrics.gmam import Comparison
 from training.metrics.images import ALARM_EFFECTIVE_CLASSES
 from training.recipes.energy import Kind

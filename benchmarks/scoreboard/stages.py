@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.scoreboard.measures import RUN, STAGES, Measure, read_json
 from benchmarks.scoreboard.results import Measurement
-from training.metrics.errors import ScoreError
+from training.errors import ScoreError
 from training.metrics.rank import rank_correlation
 from training.report.journal import read_rows
 

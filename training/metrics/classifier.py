@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from training.data import DataSet
-from training.errors import first_line
+from training.errors import ScoreError, first_line
 from training.files import write_whole
 from training.metrics import lenet
-from training.metrics.errors import ScoreError
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import scipy
 import torch
 from torch import Tensor
 
-from training.metrics.errors import ScoreError
+from training.errors import ScoreError
 
 
 def code_error(codes: Tensor, labels: Tensor) -> float:

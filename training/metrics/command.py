@@ -13,9 +13,9 @@ from rich.table import Column, Table
 
 from contract import Card, Image
 from training.data import DataSet, MissingPart, load, of_card, stacked
+from training.errors import ScoreError
 from training.files import cache_folder, write_json
 from training.metrics.classifier import Classifier, classifier_for
-from training.metrics.errors import ScoreError
 from training.metrics.rows import ScoreRow
 from training.metrics.sampled import sample_model
 from training.metrics.score import Scores, score

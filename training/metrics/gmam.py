@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from contract import draw
 from training.data import DataSet
+from training.errors import ScoreError
 from training.export.sample_grid import evaluating, sampler_of
 from training.game.loop import Game
 from training.game.step import Batch
-from training.metrics.errors import ScoreError
 
 BATCH = 100
 """Samples at a time."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import scipy
 
-from training.metrics.errors import ScoreError
+from training.errors import ScoreError
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:

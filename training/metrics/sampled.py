@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from contract import Card, Image, card_from_metadata, draw, picture_inputs
+from training.errors import ScoreError
 from training.export.runtime import mistake_of, open_session
-from training.metrics.errors import ScoreError
 
 BATCH = 100
 

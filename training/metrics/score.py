@@ -14,8 +14,8 @@ from torch import Tensor
 from contract import Points, Tokens
 from training.data import DataSet
 from training.data.stacked import NAME as STACKED
+from training.errors import ScoreError
 from training.metrics.classifier import Classifier
-from training.metrics.errors import ScoreError
 from training.metrics.images import describe_collapse
 from training.metrics.rows import (
     Reals,

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.scoreboard.measures import Against, Collapsed, Examined, Logged, OverGrid, Scored, WhereFound
 from benchmarks.scoreboard.searched import Filled, Reconstructed
 from benchmarks.scoreboard.stages import RankCorrelation, StepsTo
-from training.metrics.errors import ScoreError
+from training.errors import ScoreError
 
 
 def write(path: Path, content: Any) -> None:

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from training.data import DataSet, load
+from training.errors import ScoreError
 from training.metrics import classifier as classifiers
 from training.metrics.classifier import Classifier, classifier_for
-from training.metrics.errors import ScoreError
 from training.metrics.lenet import FEATURES, LeNet, trained
 
 

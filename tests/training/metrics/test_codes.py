@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from training.errors import ScoreError
 from training.metrics.codes import code_error, count_errors
-from training.metrics.errors import ScoreError
 from training.metrics.rank import rank_correlation
 
 

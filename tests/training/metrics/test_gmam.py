@@ -15,11 +15,11 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from training.data import DataSet, load
+from training.errors import ScoreError
 from training.game.batches import Batches
 from training.game.loop import Game
 from training.game.schedules import Schedule
 from training.game.step import DiscriminatorOutput
-from training.metrics.errors import ScoreError
 from training.metrics.gmam import Contestant, aggregated, compare, gmam, value_of
 from training.recipes import CATALOGUE
 from training.run.compare import Weights, gmam_file, run_gmam

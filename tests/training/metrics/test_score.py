@@ -15,10 +15,10 @@ from rich.console import Console
 from contract import CardError, draw
 from tests.training.metrics.conftest import ModelFile
 from training.data import DataSet
+from training.errors import ScoreError
 from training.metrics import score as scores_of
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.command import run_score
-from training.metrics.errors import ScoreError
 from training.metrics.sampled import sample_model
 from training.metrics.score import score
 
