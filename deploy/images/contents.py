@@ -65,7 +65,8 @@ def faults(root: Path, history: str, words: Sequence[str]) -> list[str]:
         history: the instructions that made it.
         words: hosts and folders of the caller's package index.
     """
-    lending = [f"{path.relative_to(root)} has a setuid or setgid bit" for path in _files(root) if _lends_rights(path)]
+    rights = stat.S_ISUID | stat.S_ISGID
+    lending = [f"{p.relative_to(root)} has a setuid or setgid bit" for p in _files(root) if p.stat().st_mode & rights]
     left = [f"/{folder} is not empty" for folder in DOWNLOADS if list(_files(root / folder))]
     mounted = [f"/{name} is there" for name in ("packages", "etc/pip.conf") if (root / name).exists()]
     told = [f"the history says {word!r}" for word in words if word in history]
@@ -78,10 +79,6 @@ def _search(root: Path, words: Sequence[str]) -> Iterator[tuple[Path, str]]:
             if path.stat().st_size <= LARGEST_SEARCHED:
                 data = path.read_bytes()
                 yield from ((path, word) for word in words if word.encode() in data)
-
-
-def _lends_rights(path: Path) -> bool:
-    return bool(path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID))
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -110,9 +110,11 @@ def check_shapes(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents
             z = {**z, PICTURE: recipe.picture(real.x)}
         for name in filter(GENERATOR.fullmatch, nets):
             if sampler is nets[name] or _is_fed_by(z, nets[name]):
-                _check_generator(recipe, name, nets[name], z, real.x)
+                wrong = partial(RecipeError, recipe.name, player=_owner(recipe, name), net=name)
+                _check_samples(wrong, nets[name], z, real.x)
         if sampler not in nets.values() and not recipe.picture:
-            _check_sampler(recipe, sampler, from_priors(latents, len(real.x), real.x.device), real.x)
+            drawn = from_priors(latents, len(real.x), real.x.device)
+            _check_samples(lambda why: RecipeError(recipe.name, f"sampler: {why}"), sampler, drawn, real.x)
         conditioning = {name: z[name] if real.y is None or name == PICTURE else real.y for name in recipe.conditions}
         for name in filter(DISCRIMINATOR.fullmatch, nets):
             _check_discriminator(recipe, name, nets[name], real.x, conditioning)
@@ -122,14 +124,6 @@ def _is_fed_by(z: Mapping[str, Tensor], net: nn.Module) -> bool:
     """Whether the net needs nothing but latents; a loss gives the others their inputs, and the sampler is checked for them."""
     needed = (p for p in inspect.signature(net.forward).parameters.values() if p.default is p.empty)
     return all(p.name in z or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed)
-
-
-def _check_generator(recipe: Recipe, name: str, net: nn.Module, z: Mapping[str, Tensor], real: Tensor) -> None:
-    _check_samples(partial(RecipeError, recipe.name, player=_owner(recipe, name), net=name), net, z, real)
-
-
-def _check_sampler(recipe: Recipe, net: nn.Module, z: Mapping[str, Tensor], real: Tensor) -> None:
-    _check_samples(lambda why: RecipeError(recipe.name, f"sampler: {why}"), net, z, real)
 
 
 def _check_samples(wrong: Callable[[str], RecipeError], net: nn.Module, z: Mapping[str, Tensor], real: Tensor) -> None:

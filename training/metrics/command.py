@@ -16,7 +16,6 @@ from training.data import DataSet, MissingPart, load, of_card, stacked
 from training.errors import ScoreError
 from training.files import cache_folder, write_json
 from training.metrics.classifier import Classifier, classifier_for
-from training.metrics.rows import ScoreRow
 from training.metrics.sampled import sample_model
 from training.metrics.score import Scores, score
 from training.metrics.stacked import SAMPLES as STACKED_SAMPLES
@@ -131,7 +130,8 @@ def print_scores(scores: Scores, console: Console) -> None:
     title = f"{scores.model} ({scores.digest[:12]}) against {scores.data}"
     table = Table(Column("measure", no_wrap=True), *numbers, "by", title=title)
     for row in scores.rows:
-        table.add_row(row.measure, _number(row.value, row.error), _real_number(row), f"{row.samples:,}", row.by)
+        real = "-" if row.real is None else _number(row.real, row.real_error)
+        table.add_row(row.measure, _number(row.value, row.error), real, f"{row.samples:,}", row.by)
     console.print(table)
     if scores.classifier is not None:
         console.print(_describe_classifier(scores.classifier), markup=False, highlight=False)
@@ -152,10 +152,6 @@ def _describe_classifier(classifier: Mapping[str, Any]) -> str:
     if classifier["accuracy_reference"] is None:
         return text
     return f"{text}, on {classifier['accuracy_reference']:.2%} of the {classifier['reference']:,} of the reference"
-
-
-def _real_number(row: ScoreRow) -> str:
-    return "-" if row.real is None else _number(row.real, row.real_error)
 
 
 def _number(value: float, error: float | None) -> str:

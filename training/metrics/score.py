@@ -120,7 +120,7 @@ def score(
         model=sampled.card.name,
         digest=sampled.digest,
         data=train.name,
-        classifier=None if classifier is None else _about(classifier, _examined(reals, examination)),
+        classifier=None if classifier is None else _about(classifier, reals, examination),
         rows=tuple(rows),
         histogram=histogram,
         alarm=alarm,
@@ -163,12 +163,8 @@ def _mixed(data: DataSet) -> tuple[Tensor, Tensor | None]:
     return data.items[order], None if data.labels is None else data.labels[order]
 
 
-def _examined(reals: Reals, examination: DataSet | None) -> tuple[Tensor, Tensor | None]:
-    return (reals.reference, reals.labels) if examination is None else (examination.items, examination.labels)
-
-
-def _about(classifier: Classifier, examined: tuple[Tensor, Tensor | None]) -> dict[str, Any]:
-    items, labels = examined
+def _about(classifier: Classifier, reals: Reals, examination: DataSet | None) -> dict[str, Any]:
+    items, labels = (reals.reference, reals.labels) if examination is None else (examination.items, examination.labels)
     on_reference = None if labels is None else classifier.accuracy_on(items, labels)
     return {
         "name": classifier.name,
