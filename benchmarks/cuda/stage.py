@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cuda.bench import Bench
+from training.errors import first_line
+from training.files import write_json
 
 LEAST_S = 5.0
 """A stage with less time left than this is not begun."""
@@ -59,9 +61,7 @@ def run_stages(stages: Sequence[Stage], bench: Bench, budget: Budget, report: Re
     for stage in stages:
         report["stages"][stage.name] = run_stage(stage, bench, budget)
         report["took_s"] = round(budget.took_s(), 1)
-        partial = out.with_name(out.name + ".partial")
-        partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-        partial.replace(out)
+        write_json(out, report)
 
 
 def run_stage(stage: Stage, bench: Bench, budget: Budget) -> Report:
@@ -80,9 +80,5 @@ def run_stage(stage: Stage, bench: Bench, budget: Budget) -> Report:
         result = {"status": "skipped", "why": str(reason)}
     except Exception as error:  # a stage that fails must not take the others with it
         bench.console.print_exception()
-        result = {"status": "failed", "why": f"{type(error).__name__}: {first_line(error)}"}
+        result = {"status": "failed", "why": f"{type(error).__name__}: {first_line(error)[:300]}"}
     return {**result, "took_s": round(budget.took_s() - before_s, 1)}
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or "no message").splitlines()[0][:300]

@@ -10,7 +10,8 @@ from benchmarks.cuda.engines import Engine, cpu_engine, engines_for, why_no_cuda
 from benchmarks.cuda.playing import Model, compare_twins, export_all, models, train_whole
 from benchmarks.cuda.rows import alone, compare_answers, compare_rows, measure_rates
 from benchmarks.cuda.services import compare_services
-from benchmarks.cuda.stage import Skipped, Stage, first_line
+from benchmarks.cuda.stage import Skipped, Stage
+from training.errors import first_line
 
 MOST_S = 20.0
 """The most that one model on one engine may take of its stage."""
@@ -55,7 +56,7 @@ def _check_model(bench: Bench, engine: Engine, model: Model) -> dict[str, Any]:
             figures["images_per_s"] = measure_rates(run, latents, bench.scale.rate_s)
             figures |= compare_rows(run, again, latents, bench.scale.sizes, left_s)
     except Exception as error:  # a provider that fails on one model may do another
-        figures["failed"] = f"{type(error).__name__}: {first_line(error)}"
+        figures["failed"] = f"{type(error).__name__}: {first_line(error)[:300]}"
     return figures
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serving.contender import OURS, Contender
+from training.files import write_whole
 
 Run = dict[str, Any]
 """One measurement of a contender: model, contender, repeat; then either failed, or startup_s, memory_bytes, png_bytes and, by
@@ -43,9 +44,7 @@ def write_report(report: Report, contenders: dict[str, Contender], path: Path) -
     """The report as JSON and, next to it, its tables in Markdown, which are returned."""
     report["summary"] = {name: summarise(report, name) for name in report["digests"]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".half")
-    half.write_text(json.dumps(report, indent=1) + "\n")
-    half.replace(path)
+    write_whole(path, f"{json.dumps(report, indent=1)}\n".encode())
     text = "\n\n".join(_page(report, name, contenders) for name in report["digests"]) + "\n"
     path.with_suffix(".md").write_text(text)
     return text
