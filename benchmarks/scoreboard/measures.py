@@ -59,10 +59,9 @@ class Scored(Measure):
 
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One: score; before it the export of a variant."""
-        nearest = None if self.nearest is None else str(self.nearest)
         exported = [] if self.variant is None else [["export", RUN, "--variant", self.variant]]
         model = RUN if self.variant is None else f"{RUN}/model-{self.variant}.onnx"
-        return [*exported, ["score", model, "--samples", str(self.samples), *_option("--nearest", nearest)]]
+        return [*exported, ["score", model, *options_of({"--samples": self.samples, "--nearest": self.nearest})]]
 
     def read(self, run: Path) -> Measurement:
         """The row of scores.json whose measure is the name, or the name and a classifier's."""
@@ -91,15 +90,22 @@ class WhereFound(Scored):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examined(Measure):
-    """A number of the recipe's own examination on the test samples, which ``score`` of a run directory writes."""
+class OfSamples(Measure):
+    """A measure of what ``score`` of a run directory writes."""
 
-    name: str
-    samples: int = 1_000
+    samples: int
 
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One: score."""
         return [["score", RUN, "--samples", str(self.samples)]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined(OfSamples):
+    """A number of the recipe's own examination on the test samples."""
+
+    name: str
+    samples: int = 1_000
 
     def read(self, run: Path) -> Measurement:
         """The value of that name in examination.json."""
@@ -116,16 +122,12 @@ class Examined(Measure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collapsed(Measure):
+class Collapsed(OfSamples):
     """Whether a run ended in collapse, 1 or 0: its samples show fewer classes than the alarm of training allows."""
 
     classes: int = 10
     """Of the data; a class counts by exp(entropy)."""
     samples: int = 2_000
-
-    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """One: score."""
-        return [["score", RUN, "--samples", str(self.samples)]]
 
     def read(self, run: Path) -> Measurement:
         """From the entropy of classes in scores.json."""
@@ -172,18 +174,12 @@ class Against(Measure):
 
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One for each opponent."""
-        return [
-            [
-                "gmam",
-                str(path),
-                RUN,
-                "--samples",
-                str(self.samples),
-                *_option("--first-lambda", self.lambdas.get(recipe)),
-                *_option("--second-lambda", self.own),
-            ]
-            for recipe, path in opponents.items()
-        ]
+
+        def how(recipe: str) -> list[str]:
+            weights = {"--first-lambda": self.lambdas.get(recipe), "--second-lambda": self.own}
+            return options_of({"--samples": self.samples, **weights})
+
+        return [["gmam", str(path), RUN, *how(recipe)] for recipe, path in opponents.items()]
 
     def read(self, run: Path) -> Measurement:
         """The sum of what the comparisons wrote."""
@@ -226,8 +222,9 @@ FEW_KID = Scored(name="kid", samples=2_000)
 PARZEN = Scored(name="parzen")
 
 
-def _option(name: str, value: str | None) -> list[str]:
-    return [] if value is None else [name, value]
+def options_of(values: Mapping[str, object]) -> list[str]:
+    """Options of a command line with their values; without those that are None."""
+    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
 
 
 def is_of_model(path: Path, run: Path) -> bool:

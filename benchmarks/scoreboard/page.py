@@ -144,8 +144,7 @@ def _measure(row: Row, found: list[Result]) -> str:
 
 
 def _published(row: Row) -> str:
-    conditioning = [f"{p.figure} [{p.source}{'' if p.is_verified else '; *unverified*'}]" for p in row.published]
-    return "; ".join(conditioning) or "none"
+    return "; ".join(f"{p.figure} [{p.source}{'' if p.is_verified else '; *unverified*'}]" for p in row.published) or "none"
 
 
 def _not_run(protocol: Protocol) -> list[str]:
@@ -178,10 +177,10 @@ def _median_and_best(row: Row, found: list[Result]) -> str:
     values = values_of(found)
     if len(values) < SEVERAL or set(values) <= {0.0, 1.0}:
         return ""
-    conditioning = [f"median {_figure(row, statistics.median(values), None)}"]
+    text = f", median {_figure(row, statistics.median(values), None)}"
     if row.better != "nearer":
-        conditioning.append(f"best {_figure(row, (max if row.better == 'higher' else min)(values), None)}")
-    return f", {', '.join(conditioning)}"
+        text += f", best {_figure(row, (max if row.better == 'higher' else min)(values), None)}"
+    return text
 
 
 def _any_seed(result: Result) -> str:

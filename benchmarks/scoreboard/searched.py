@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.scoreboard.measures import RUN, Measure, is_of_model, read_json
+from benchmarks.scoreboard.measures import RUN, Measure, is_of_model, options_of, read_json
 from benchmarks.scoreboard.results import Measurement
 from training.metrics.completion import MaskKind
 
@@ -22,7 +22,7 @@ class Reconstructed(Measure):
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One: reconstruct."""
         how = {"--images": self.images, "--steps": self.steps, "--restarts": self.restarts}
-        return [["reconstruct", RUN, *_words(how)]]
+        return [["reconstruct", RUN, *options_of(how)]]
 
     def read(self, run: Path) -> Measurement:
         """What ``reconstruct`` wrote."""
@@ -41,7 +41,7 @@ class Filled(Measure):
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One: complete; rows of the same mask share what it finds."""
         how = {"--mask": self.mask, "--test": self.images, "--steps": self.steps}
-        return [["complete", RUN, *_words(how)]]
+        return [["complete", RUN, *options_of(how)]]
 
     def is_there(self, run: Path) -> bool:
         """Whether completion.json is of the run's model and of such a search."""
@@ -64,8 +64,3 @@ class Filled(Measure):
 
     def _file(self, run: Path) -> Path:
         return run / f"completed-{self.mask}" / "completion.json"
-
-
-def _words(options: Mapping[str, object]) -> list[str]:
-    """Options of a command line with their values."""
-    return [word for name, value in options.items() for word in (name, str(value))]

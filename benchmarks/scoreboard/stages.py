@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.scoreboard.measures import RUN, STAGES, Measure, read_json
+from benchmarks.scoreboard.measures import STAGES, OfSamples, read_json
 from benchmarks.scoreboard.results import Measurement
 from training.errors import ScoreError
 from training.metrics.rank import rank_correlation
@@ -18,7 +18,7 @@ CURVE = (0.02, 0.04, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankCorrelation(Measure):
+class RankCorrelation(OfSamples):
     """Spearman's correlation of a logged scalar with KID over a run that is measured in stages.
 
     For recipes whose settings do not depend on how many steps there will be, since each stage is played as if it were the last.
@@ -28,10 +28,6 @@ class RankCorrelation(Measure):
     sign: int = 1
     samples: int = 10_000
     stages: tuple[float, ...] = CURVE
-
-    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """One a stage: score."""
-        return [["score", RUN, "--samples", str(self.samples)]]
 
     def read(self, run: Path) -> Measurement:
         """From stages.json, the KID after each stage; from stats.jsonl, the scalar's mean over the stage's later half."""
@@ -56,7 +52,7 @@ class RankCorrelation(Measure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepsTo(Measure):
+class StepsTo(OfSamples):
     """Steps until KID is at most ``kid``, between two stages in proportion; twice the run's steps where it never is.
 
     For recipes whose settings do not depend on how many steps there will be, as ``RankCorrelation``.
@@ -65,10 +61,6 @@ class StepsTo(Measure):
     kid: float
     samples: int = 2_000
     stages: tuple[float, ...] = CURVE
-
-    def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """One a stage: score."""
-        return [["score", RUN, "--samples", str(self.samples)]]
 
     def read(self, run: Path) -> Measurement:
         """From stages.json."""

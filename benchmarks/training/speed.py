@@ -6,7 +6,6 @@ python -m benchmarks.training.speed vanilla dcgan --seconds 2 --repeats 3
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import statistics
 import time
@@ -113,10 +112,6 @@ def limit(work: tuple[float, float], peak: tuple[float, float]) -> float:
     return 1 / sum(operations / rate for operations, rate in zip(work, peak, strict=True))
 
 
-def geometric_mean(values: list[float]) -> float:
-    return math.exp(statistics.fmean(map(math.log, values)))
-
-
 def _rate(once: Callable[[], object], seconds: float, clock: Clock) -> float:
     """Calls a second of the clock."""
     started_s, calls = clock(), 0
@@ -162,9 +157,9 @@ def main() -> None:
             table.add_row(*cells)
             found.append(ratios)
     console.print(table)
-    best = [max(ratios.values()) for ratios in found]
-    means = ", ".join(f"{side} {geometric_mean([ratios[side] for ratios in found]):.2f}" for side in OURS)
-    console.print(f"geometric mean of the ratios: {means}, the better of the two {geometric_mean(best):.2f}", highlight=False)
+    best = statistics.geometric_mean(max(ratios.values()) for ratios in found)
+    means = ", ".join(f"{side} {statistics.geometric_mean(ratios[side] for ratios in found):.2f}" for side in OURS)
+    console.print(f"geometric mean of the ratios: {means}, the better of the two {best:.2f}", highlight=False)
     for precision, (product, layer) in peaks.items():
         console.print(
             f"{precision}: products {product / 1e9:,.0f} GFLOP/s, convolutions {layer / 1e9:,.0f} GFLOP/s", highlight=False
