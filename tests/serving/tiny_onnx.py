@@ -46,6 +46,10 @@ class Graph:
         self.weights[name] = values
         return name
 
+    def number(self, value: float) -> str:
+        """A weight of one number; its name."""
+        return self.constant(np.array(value, np.float32))
+
     def add(self, kind: str, *inputs: str, output: str = "", **attributes: int | float | Sequence[int]) -> str:
         """A node; its output's name."""
         output = output or f"t{len(self.nodes)}"
@@ -57,6 +61,14 @@ class Graph:
         weight = self._random.standard_normal((fan_in, fan_out)) * gain / fan_in**0.5
         bias = self._random.standard_normal(fan_out) * 0.1
         return self.add("Gemm", source, self.constant(weight.astype(np.float32)), self.constant(bias.astype(np.float32)))
+
+    def reshape(self, source: str, *shape: int, output: str = "") -> str:
+        """Rows of another shape."""
+        return self.add("Reshape", source, self.constant(np.array([-1, *shape], np.int64)), output=output)
+
+    def image(self, levels: str, *shape: int) -> None:
+        """The output: rows of levels as images."""
+        self.add("Cast", self.reshape(levels, *shape), output="image", to=UINT8)
 
 
 def build(
@@ -78,13 +90,12 @@ def build(
         changes: other fields of the card, instead of the ordinary ones.
     """
     graph = Graph()
-    inputs: list[bytes] = []
-    source, width = _join(graph, latents, inputs)
+    source, width = _join(graph, latents)
     for size in hidden:
         source = graph.add("Relu", graph.dense(source, width, size))
         width = size
     _head(graph, source, width, output)
-    return finish(name, graph, latents, output, inputs, golden_seeds, **changes)
+    return finish(name, graph, latents, output, golden_seeds, **changes)
 
 
 def finish(
@@ -92,11 +103,13 @@ def finish(
     graph: Graph,
     latents: Latents,
     output: Output,
-    inputs: Sequence[bytes],
     golden_seeds: Sequence[int] = (0, 42),
+    inputs: Sequence[bytes] | None = None,
     **changes: Any,
 ) -> bytes:
-    """The file of a graph, its card and goldens inside."""
+    """The file of a graph, its card and goldens inside; its inputs are those of the card unless others are given."""
+    picture = changes.get("picture")
+    inputs = inputs_of(latents, picture) if inputs is None else inputs
     outputs = [value_info(output.kind, output.dtype, ["n", *output.shape])]
     fields = {
         "name": name,
@@ -113,8 +126,21 @@ def finish(
     }
     if "goldens" not in fields:
         bare = model(graph.nodes, graph.weights, inputs, outputs, {})
-        fields["goldens"] = make_goldens(bare, latents, golden_seeds, changes.get("picture"))
+        fields["goldens"] = make_goldens(bare, latents, golden_seeds, picture)
     return model(graph.nodes, graph.weights, inputs, outputs, {METADATA_KEY: card_to_json(Card(**fields))})
+
+
+def inputs_of(latents: Latents, picture: Picture | None = None) -> list[bytes]:
+    """The inputs of a graph as its card has them."""
+    inputs = [
+        value_info(name, "int64", ["n"]) if isinstance(latent, Categorical) else value_info(name, "float32", ["n", latent.size])
+        for name, latent in latents.items()
+    ]
+    if picture:
+        inputs.append(value_info("picture", "uint8", ["n", *picture.shape]))
+    if picture and picture.is_optional:
+        inputs.append(value_info("has_picture", "bool", ["n"]))
+    return inputs
 
 
 def make_goldens(data: bytes, latents: Latents, seeds: Sequence[int], picture: Picture | None = None) -> tuple[Golden, ...]:
@@ -124,17 +150,15 @@ def make_goldens(data: bytes, latents: Latents, seeds: Sequence[int], picture: P
     return tuple(Golden(seed=s, latents=digest_latents(d, 0), output=session.run(None, d)[0][0]) for s, d in drawn)
 
 
-def _join(graph: Graph, latents: Latents, inputs: list[bytes]) -> tuple[str, int]:
+def _join(graph: Graph, latents: Latents) -> tuple[str, int]:
     """Every latent side by side, a categorical one as a looked-up vector."""
     parts, width = [], 0
     for name, latent in latents.items():
         if isinstance(latent, Categorical):
-            inputs.append(value_info(name, "int64", ["n"]))
             table = np.random.default_rng(3).standard_normal((latent.classes, 8)).astype(np.float32)
             parts.append(graph.add("Gather", graph.constant(table), name, axis=0))
             width += 8
         else:
-            inputs.append(value_info(name, "float32", ["n", latent.size]))
             parts.append(graph.add("Identity", name))
             width += latent.size
     return (parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)), width
@@ -147,11 +171,9 @@ def _head(graph: Graph, source: str, width: int, output: Output) -> None:
         graph.add("Identity", last, output="points")
         return
     top = 255.0 if isinstance(output, Image) else float(output.vocabulary - 1)
-    scaled = graph.add("Mul", graph.add("Sigmoid", last), graph.constant(np.array(top, np.float32)))
-    rounded = graph.add("Round", scaled)
+    rounded = graph.add("Round", graph.add("Mul", graph.add("Sigmoid", last), graph.number(top)))
     if isinstance(output, Image):
-        shaped = graph.add("Reshape", rounded, graph.constant(np.array([-1, *output.shape], np.int64)))
-        graph.add("Cast", shaped, output="image", to=UINT8)
+        graph.image(rounded, *output.shape)
     else:
         graph.add("Cast", rounded, output="tokens", to=INT64)
 
@@ -188,42 +210,27 @@ def tokens(**changes: Any) -> bytes:
 def exact(**changes: Any) -> bytes:
     """An image model whose sums are of small integers, so that every processor and runtime gives the same pixels."""
     graph = Graph()
-    steps = graph.add("Round", graph.add("Mul", "z", graph.constant(np.array(8, np.float32))))
+    steps = graph.add("Round", graph.add("Mul", "z", graph.number(8)))
     weights = (np.arange(20 * 64) * 37 % 23 - 11).astype(np.float32).reshape(20, 64)
-    sums = graph.add("Add", graph.add("MatMul", steps, graph.constant(weights)), graph.constant(np.array(128, np.float32)))
-    limits = [graph.constant(np.array(v, np.float32)) for v in (0, 255)]
-    shape = graph.constant(np.array([-1, 8, 8, 1], np.int64))
-    graph.add("Cast", graph.add("Reshape", graph.add("Clip", sums, *limits), shape), output="image", to=UINT8)
-    return finish("exact", graph, GREY, Image(8, 8, 1), [value_info("z", "float32", ["n", 20])], **changes)
+    sums = graph.add("Add", graph.add("MatMul", steps, graph.constant(weights)), graph.number(128))
+    graph.image(graph.add("Clip", sums, graph.number(0), graph.number(255)), 8, 8, 1)
+    return finish("exact", graph, GREY, Image(8, 8, 1), **changes)
 
 
 def transforming(name: str = "transforming", *, channels: int = 1, is_optional: bool = False, **changes: Any) -> bytes:
     """An image model, 8x8, that mixes a given picture with what the seed draws; without a picture it shows the latter."""
     graph = Graph()
     picture = Picture(8, 8, channels, is_optional)
-    row = graph.constant(np.array([-1, 64 * channels], np.int64))
-    pixels = graph.add("Reshape", graph.add("Cast", "picture", to=FLOAT), row)
-    noise = graph.add(
-        "Mul", graph.add("Sigmoid", graph.dense("z", 20, 64 * channels)), graph.constant(np.array(255, np.float32))
-    )
+    pixels = graph.reshape(graph.add("Cast", "picture", to=FLOAT), 64 * channels)
+    noise = graph.add("Mul", graph.add("Sigmoid", graph.dense("z", 20, 64 * channels)), graph.number(255))
     table = graph.constant(np.linspace(0, 40, 10, dtype=np.float32)[:, None])
     noise = graph.add("Add", noise, graph.add("Gather", table, "y", axis=0))
-    mixed = graph.add("Mul", graph.add("Add", pixels, noise), graph.constant(np.array(0.5, np.float32)))
-    inputs = [
-        value_info("z", "float32", ["n", 20]),
-        value_info("y", "int64", ["n"]),
-        value_info("picture", "uint8", ["n", *picture.shape]),
-    ]
+    mixed = graph.add("Mul", graph.add("Add", pixels, noise), graph.number(0.5))
     if is_optional:
-        has = graph.add("Unsqueeze", "has_picture", graph.constant(np.array([1], np.int64)))
-        mixed = graph.add("Where", has, mixed, noise)
-        inputs.append(value_info("has_picture", "bool", ["n"]))
-    limits = [graph.constant(np.array(v, np.float32)) for v in (0, 255)]
-    shape = graph.constant(np.array([-1, *picture.shape], np.int64))
-    clipped = graph.add("Clip", graph.add("Round", mixed), *limits)
-    graph.add("Cast", graph.add("Reshape", clipped, shape), output="image", to=UINT8)
+        mixed = graph.add("Where", graph.reshape("has_picture", 1), mixed, noise)
+    graph.image(graph.add("Clip", graph.add("Round", mixed), graph.number(0), graph.number(255)), *picture.shape)
     latents: Latents = {"z": Normal(20), "y": Categorical(10)}
-    return finish(name, graph, latents, Image(8, 8, channels), inputs, picture=picture, **changes)
+    return finish(name, graph, latents, Image(8, 8, channels), picture=picture, **changes)
 
 
 def random(**changes: Any) -> bytes:
@@ -231,24 +238,20 @@ def random(**changes: Any) -> bytes:
     graph = Graph()
     noise = graph.add("RandomNormalLike", "z", scale=0.1)
     last = graph.dense(graph.add("Add", "z", noise), 20, 28 * 28, gain=3.0)
-    scaled = graph.add("Mul", graph.add("Sigmoid", last), graph.constant(np.array(255, np.float32)))
-    shaped = graph.add("Reshape", graph.add("Round", scaled), graph.constant(np.array([-1, 28, 28, 1], np.int64)))
-    graph.add("Cast", shaped, output="image", to=UINT8)
-    return finish("grey", graph, GREY, Image(28, 28, 1), [value_info("z", "float32", ["n", 20])], **changes)
+    graph.image(graph.add("Round", graph.add("Mul", graph.add("Sigmoid", last), graph.number(255))), 28, 28, 1)
+    return finish("grey", graph, GREY, Image(28, 28, 1), **changes)
 
 
 def convolutional(**changes: Any) -> bytes:
     """An image model, 28x28 grey, of transposed convolutions: what an inference shares out among threads."""
     graph = Graph()
-    wide = graph.add("Relu", graph.dense("z", 20, 32 * 7 * 7))
-    layer = graph.add("Reshape", wide, graph.constant(np.array([-1, 32, 7, 7], np.int64)))
+    layer = graph.reshape(graph.add("Relu", graph.dense("z", 20, 32 * 7 * 7)), 32, 7, 7)
     for fan_in, fan_out in ((32, 16), (16, 1)):
         kernel = np.random.default_rng(fan_in).standard_normal((fan_in, fan_out, 4, 4)).astype(np.float32) / fan_in**0.5
         layer = graph.add("ConvTranspose", layer, graph.constant(kernel), strides=[2, 2], pads=[1, 1, 1, 1])
     shaped = graph.add("Transpose", graph.add("Sigmoid", layer), perm=[0, 2, 3, 1])
-    scaled = graph.add("Mul", shaped, graph.constant(np.array(255, np.float32)))
-    graph.add("Cast", graph.add("Round", scaled), output="image", to=UINT8)
-    return finish("convolutional", graph, GREY, Image(28, 28, 1), [value_info("z", "float32", ["n", 20])], **changes)
+    graph.add("Cast", graph.add("Round", graph.add("Mul", shaped, graph.number(255))), output="image", to=UINT8)
+    return finish("convolutional", graph, GREY, Image(28, 28, 1), **changes)
 
 
 def rarely_nan() -> tuple[Model, int]:
@@ -256,8 +259,6 @@ def rarely_nan() -> tuple[Model, int]:
     least = draw(GREY, SEEDS)["z"].min()
     bad = int(np.argmax(draw(GREY, range(20_000))["z"].min(1) < least - 0.2))
     graph = Graph()
-    root = graph.add("Sqrt", graph.add("Sub", "z", graph.constant(np.array(least - 0.1, np.float32))))
-    levels = graph.add("Round", graph.add("Mul", root, graph.constant(np.array(40, np.float32))))
-    shaped = graph.add("Reshape", levels, graph.constant(np.array([-1, 4, 5, 1], np.int64)))
-    graph.add("Cast", shaped, output="image", to=UINT8)
-    return model_from_bytes(finish("m", graph, GREY, Image(4, 5, 1), [value_info("z", "float32", ["n", 20])]), "cpu"), bad
+    root = graph.add("Sqrt", graph.add("Sub", "z", graph.number(least - 0.1)))
+    graph.image(graph.add("Round", graph.add("Mul", root, graph.number(40))), 4, 5, 1)
+    return model_from_bytes(finish("m", graph, GREY, Image(4, 5, 1)), "cpu"), bad

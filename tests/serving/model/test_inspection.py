@@ -19,18 +19,17 @@ from serving.model.load import model_from_bytes
 from serving.model.memory import available_memory
 from serving.model.runtime import Session, open_session
 from tests.serving import tiny_onnx
-from tests.serving.onnx_protobuf import UINT8, value_info
+from tests.serving.onnx_protobuf import UINT8
 from tests.serving.tiny_onnx import GREY, Graph, finish
 
 
 def image_of(graph: Graph, floats: str, moved: bool = False) -> bytes:
     """A model of 4x5 grey pixels from floats of that shape, without goldens."""
-    inputs, shape = [value_info("z", "float32", ["n", 20])], graph.constant(np.array([-1, 4, 5, 1], np.int64))
     if moved:
-        graph.add("Reshape", graph.add("Cast", floats, to=UINT8), shape, output="image")
+        graph.reshape(graph.add("Cast", floats, to=UINT8), 4, 5, 1, output="image")
     else:
-        graph.add("Cast", graph.add("Reshape", floats, shape), output="image", to=UINT8)
-    return finish("m", graph, GREY, Image(4, 5, 1), inputs, goldens=())
+        graph.image(floats, 4, 5, 1)
+    return finish("m", graph, GREY, Image(4, 5, 1), goldens=())
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["cast last", "cast, then reshaped"])
@@ -38,9 +37,9 @@ def image_of(graph: Graph, floats: str, moved: bool = False) -> bytes:
 def test_nan_behind_a_rounded_image_is_refused(moved: bool, bounded: bool) -> None:
     """F-14: the square root of a normal number is NaN for half of the seeds; its cast is a level, and the model is refused."""
     graph = Graph()
-    scaled = graph.add("Mul", graph.add("Sqrt", "z"), graph.constant(np.array(255, np.float32)))
+    scaled = graph.add("Mul", graph.add("Sqrt", "z"), graph.number(255))
     if bounded:
-        scaled = graph.add("Clip", scaled, *(graph.constant(np.array(level, np.float32)) for level in (0, 255)))
+        scaled = graph.add("Clip", scaled, graph.number(0), graph.number(255))
     with pytest.raises(ModelError, match="the image holds NaN or infinity before it is rounded"):
         model_from_bytes(image_of(graph, graph.add("Round", scaled), moved), "cpu")
 
@@ -62,8 +61,7 @@ def test_weights_that_are_not_finite_are_refused(value: float) -> None:
     graph = Graph()
     weights = np.zeros(20, np.float32)
     weights[7] = value
-    limits = [graph.constant(np.array(level, np.float32)) for level in (0, 255)]
-    clipped = graph.add("Clip", graph.add("Add", "z", graph.constant(weights)), *limits)
+    clipped = graph.add("Clip", graph.add("Add", "z", graph.constant(weights)), graph.number(0), graph.number(255))
     with pytest.raises(ModelError, match="the weights '[a-z0-9]+' hold NaN or infinity"):
         model_from_bytes(image_of(graph, clipped), "cpu")
 

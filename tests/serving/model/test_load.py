@@ -20,8 +20,8 @@ from serving.model.load import load_model, load_models, model_from_bytes
 from serving.model.onnx_file import read_contents
 from serving.model.runtime import PROBE, open_session, resolve_provider, runtime_of
 from tests.serving import tiny_onnx
-from tests.serving.onnx_protobuf import CODES, FLOAT, UINT8, message, model, node, number, tensor, text, value_info
-from tests.serving.tiny_onnx import GREY, Graph, build, finish
+from tests.serving.onnx_protobuf import CODES, FLOAT, message, model, node, number, tensor, text, value_info
+from tests.serving.tiny_onnx import GREY, Graph, build, finish, inputs_of
 
 
 def test_a_model_says_what_it_is(folder: Path) -> None:
@@ -68,31 +68,27 @@ def with_output(dtype: str, shape: Sequence[int], name: str = "image") -> bytes:
     """A model whose graph gives another output than its card says: 8x8 grey."""
     graph = Graph()
     flat = graph.dense("z", 20, int(np.prod(shape)))
-    shaped = graph.add("Reshape", flat, graph.constant(np.array([-1, *shape], np.int64)))
-    graph.add("Cast", shaped, output=name, to=CODES[dtype])
+    graph.add("Cast", graph.reshape(flat, *shape), output=name, to=CODES[dtype])
     card = read_contents(tiny_onnx.exact()).metadata
-    inputs = [value_info("z", "float32", ["n", 20])]
-    return model(graph.nodes, graph.weights, inputs, [value_info(name, dtype, ["n", *shape])], card)
+    return model(graph.nodes, graph.weights, inputs_of(GREY), [value_info(name, dtype, ["n", *shape])], card)
 
 
 def with_input(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
     """A model whose graph takes another input than its card says."""
     graph = Graph()
-    source = name if dtype == "float32" else graph.add("Cast", name, to=FLOAT)
-    flat = graph.add("Reshape", source, graph.constant(np.array([-1, 4, 5, 1], np.int64)))
-    graph.add("Cast", flat, output="image", to=UINT8)
-    return finish("m", graph, GREY, Image(4, 5, 1), [value_info(name, dtype, shape)], golden_seeds=())
+    graph.image(name if dtype == "float32" else graph.add("Cast", name, to=FLOAT), 4, 5, 1)
+    return finish("m", graph, GREY, Image(4, 5, 1), golden_seeds=(), inputs=[value_info(name, dtype, shape)])
 
 
 def two_outputs() -> bytes:
     """A model with an output that its card does not know."""
     graph = Graph()
-    flat = graph.add("Reshape", graph.dense("z", 20, 64), graph.constant(np.array([-1, 8, 8, 1], np.int64)))
-    graph.add("Cast", flat, output="image", to=UINT8)
+    flat = graph.dense("z", 20, 64)
+    graph.image(flat, 8, 8, 1)
     graph.add("Identity", flat, output="other")
-    outputs = [value_info("image", "uint8", ["n", 8, 8, 1]), value_info("other", "float32", ["n", 8, 8, 1])]
+    outputs = [value_info("image", "uint8", ["n", 8, 8, 1]), value_info("other", "float32", ["n", 64])]
     card = read_contents(tiny_onnx.exact()).metadata
-    return model(graph.nodes, graph.weights, [value_info("z", "float32", ["n", 20])], outputs, card)
+    return model(graph.nodes, graph.weights, inputs_of(GREY), outputs, card)
 
 
 def external() -> bytes:
@@ -143,10 +139,8 @@ def shifted(levels: int) -> Any:
 def constant() -> bytes:
     """A model of one picture: its latents are multiplied by 0."""
     graph = Graph()
-    nothing = graph.add("Mul", "z", graph.constant(np.array(0, np.float32)))
-    flat = graph.add("Reshape", graph.dense(nothing, 20, 64), graph.constant(np.array([-1, 8, 8, 1], np.int64)))
-    graph.add("Cast", flat, output="image", to=UINT8)
-    return finish("m", graph, GREY, Image(8, 8, 1), [value_info("z", "float32", ["n", 20])], golden_seeds=())
+    graph.image(graph.dense(graph.add("Mul", "z", graph.number(0)), 20, 64), 8, 8, 1)
+    return finish("m", graph, GREY, Image(8, 8, 1), golden_seeds=())
 
 
 def not_finite() -> bytes:
@@ -155,7 +149,7 @@ def not_finite() -> bytes:
     graph.add("Sqrt", graph.constant(np.full((1, 2), -1, np.float32)), output="w")
     graph.add("Add", graph.dense("z", 4, 2), "w", output="points")
     latents, output = {"z": Normal(4)}, Points(2, (0, 0), (1, 1))
-    return finish("nan", graph, latents, output, [value_info("z", "float32", ["n", 4])], golden_seeds=())
+    return finish("nan", graph, latents, output, golden_seeds=())
 
 
 OPSET_17 = message(8, text(1, ""), number(2, 17))
