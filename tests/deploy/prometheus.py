@@ -6,10 +6,9 @@ import json
 import math
 import signal
 import subprocess
-import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,16 +74,6 @@ def prometheus(home: Path, port: int, targets: Targets, factor: int) -> Iterator
     finally:
         process.terminate()
         process.wait(30)
-
-
-def wait_until(is_so: Callable[[], bool], what: str, tries: int = 300) -> None:
-    """Ask five times a second, for a minute or as long as given."""
-    pause = threading.Event()
-    for _ in range(tries):
-        if is_so():
-            return
-        pause.wait(0.2)
-    raise AssertionError(f"it never came about that {what}")
 
 
 def _configure(home: Path, targets: Targets) -> None:

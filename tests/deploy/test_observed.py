@@ -22,10 +22,10 @@ from pathlib import Path
 import pytest
 
 from deploy.grafana.__main__ import FOLDER
-from tests.deploy.prometheus import Prometheus, prometheus, wait_until
+from tests.deploy.prometheus import Prometheus, prometheus
 from tests.deploy.rules import rules
 from tests.deploy.traffic import asking, slowly, too_much, trickle
-from tests.harness.processes import free_port
+from tests.harness.processes import free_port, wait_until
 from tests.harness.service import Server, running
 from tests.serving import tiny_onnx
 from tests.serving.reloading import replace_file

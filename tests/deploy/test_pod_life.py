@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.manifests import container_of, settings_of, written
-from tests.harness.processes import wait_for
 from tests.harness.service import running
 from tests.repository.files import ROOT
 from tests.serving import tiny_onnx
@@ -25,13 +23,8 @@ def test_a_pod_that_leaves_is_alive_and_not_ready(tmp_path: Path) -> None:
     given = {name.lower().removeprefix("gan_"): value for name, value in settings_of(SERVE).items()}
     with running(ROOT, **(given | {"models": tmp_path})) as server:
         assert {name: server.get(path)[0] for name, path in PROBES.items()} == dict.fromkeys(PROBES, 200)
-        server.process.send_signal(signal.SIGTERM)
-
-        def leaving() -> None:
-            if server.get(PROBES["readinessProbe"])[0] != 503:
-                raise OSError("it has not heard of it yet")
-
-        wait_for(leaving)
+        server.drain()
+        assert server.get(PROBES["readinessProbe"])[0] == 503
         assert server.get(PROBES["livenessProbe"])[0] == 200
         assert server.get("/generate?seed=1")[0] == 200
         assert server.process.wait(60) == 0

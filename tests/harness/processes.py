@@ -70,6 +70,15 @@ def wait_for(
         pause.wait(0.05)
 
 
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = TIMEOUT) -> None:
+    """Return when it is so; an AssertionError names ``what`` never came about."""
+    pause = threading.Event()
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"it never came about that {what}"
+        pause.wait(0.01)
+
+
 def last_lines(text: str, count: int = 3) -> str:
     """The last lines of a text that are not blank, in one line."""
     return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-count:])[-400:]

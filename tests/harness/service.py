@@ -17,7 +17,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from tests.harness.processes import TIMEOUT, free_port, listeners, wait_for
+from tests.harness.processes import TIMEOUT, free_port, listeners, wait_for, wait_until
 
 UNCOUNTED = re.compile(r"/metrics\b|/models/[^/]+/generate")
 """Paths that ``tests.harness.aftermath`` asks itself."""
@@ -119,6 +119,11 @@ class Server:
         """What it has written to standard error."""
         self.log.seek(0)
         return self.log.read()
+
+    def drain(self) -> None:
+        """Send SIGTERM, and return when ``/readyz`` says that it leaves."""
+        self.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: self.get("/readyz").status == 503, "it leaves")
 
     def stop(self, sign: int = signal.SIGTERM) -> int:
         """Send a signal; return the exit code."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -17,6 +16,7 @@ from serving.generation.generate import Reply, RequestHeaders, Service, generate
 from serving.http.asgi import ASGIApp
 from serving.model.load import Model
 from serving.observability.metrics import Metrics
+from tests.harness.processes import wait_until
 from tests.serving.sessions import BreakableSession
 
 
@@ -120,12 +120,7 @@ def measured(service: Service, name: str, **labels: str) -> float:
 
 def wait_for_depth(metrics: Metrics, depth: int) -> None:
     """Return when this number of rows waits."""
-    pause = threading.Event()
-    for _ in range(30_000):
-        if metrics.registry.get_sample_value("gan_queue_depth") == depth:
-            return
-        pause.wait(0.001)
-    raise AssertionError(f"the queue never held {depth}")
+    wait_until(lambda: metrics.registry.get_sample_value("gan_queue_depth") == depth, f"{depth} wait")
 
 
 def on_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:

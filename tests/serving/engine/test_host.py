@@ -27,7 +27,7 @@ from serving.errors import EngineLost, InternalProblem, ModelError, NonFinite, Q
 from serving.model.load import Model
 from serving.observability.metrics import Metrics
 from serving.observability.timings import Timings
-from tests.harness.processes import TIMEOUT
+from tests.harness.processes import TIMEOUT, wait_until
 from tests.serving.client import on_a_loop
 
 SLOTS = 4
@@ -251,17 +251,16 @@ def test_a_model_is_let_go_with_its_last_lease(engine: Engine, models: dict[str,
     model = weakref.ref(engine.models["grey"])
     leases = [engine.lease(), engine.lease()]
     engine.models = {}
-    pause = threading.Event()
     leases.pop()
-    pause.wait(0.1)
+    threading.Event().wait(0.1)
     assert model() is not None
     leases.pop()
-    for _ in range(TIMEOUT * 100):
-        if model() is None:
-            return
+
+    def is_let_go() -> bool:
         gc.collect()
-        pause.wait(0.01)
-    raise AssertionError("the engine has kept the model")
+        return model() is None
+
+    wait_until(is_let_go, "the engine lets go of it")
 
 
 def test_whoever_waits_is_answered_when_the_engine_ends(engine: Engine) -> None:

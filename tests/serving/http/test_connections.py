@@ -237,9 +237,7 @@ def test_draining_closes_kept_connections(root: Path, folder: Path) -> None:
         with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as connection:
             connection.sendall(GET + b"\r\n")
             assert b"connection: close" not in connection.recv(65536).lower()
-            server.process.terminate()
-            while server.get("/readyz")[0] != 503:
-                threading.Event().wait(0.01)
+            server.drain()
             connection.sendall(GET + b"\r\n")
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert statuses(answer) == [200]

@@ -18,7 +18,7 @@ from flask import Flask
 
 from contract import Image, Normal
 from tests.harness.aftermath import unharmed
-from tests.harness.processes import TIMEOUT
+from tests.harness.processes import wait_until
 from tests.harness.service import Server, running
 from tests.serving import tiny_onnx
 from tests.serving.client import ask
@@ -152,9 +152,12 @@ def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path, eng
         unharmed(server, lost=[200, 499]),
     ):
         before = server.get("/generate?seed=42")[2]
-        already = metric(
-            server.get("/metrics")[2].decode(), r'gan_http_requests_total{code="200",method="GET",route="/generate"}'
-        )
+
+        def answered(code: str) -> float:
+            name = rf'gan_http_requests_total{{code="{code}",method="GET",route="/generate"}}'
+            return metric(server.get("/metrics")[2].decode(), name)
+
+        already = answered("200")
         clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
         for index, client in enumerate(clients):
             client.sendall(b"GET /generate?seed=%d&n=64 HTTP/1.1\r\nHost: x\r\n\r\n" % (1000 * index))
@@ -163,19 +166,9 @@ def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path, eng
             if index % 2:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
             client.close()
-        counts = {"200": 0.0, "499": 0.0}
-        for _ in range(TIMEOUT * 20):
-            text = server.get("/metrics")[2].decode()
-            counts = {
-                code: metric(text, rf'gan_http_requests_total{{code="{code}",method="GET",route="/generate"}}')
-                for code in counts
-            }
-            if sum(counts.values()) == already + 40:
-                break
-            threading.Event().wait(0.05)
-        assert sum(counts.values()) == already + 40
+        wait_until(lambda: answered("200") + answered("499") == already + 40, "all forty are counted")
         text = server.get("/metrics")[2].decode()  # once more: a scrape reads gauges and counters at different moments
-        assert counts["499"] == metric(text, "gan_cancelled_total") > 0
+        assert answered("499") == metric(text, "gan_cancelled_total") > 0
         assert metric(text, "gan_queue_depth") == 0
         assert server.get("/generate?seed=42")[2] == before
 
@@ -186,9 +179,4 @@ def test_workers_end_with_their_launcher(root: Path, folder: Path) -> None:
         workers = [*server.workers(), server.engine()]
         assert len(workers) == 3
         server.stop(signal.SIGKILL)
-        pause = threading.Event()
-        for _ in range(TIMEOUT * 20):
-            if not any(Path(f"/proc/{pid}/stat").exists() for pid in workers):
-                return
-            pause.wait(0.05)
-        raise AssertionError("workers still run")
+        wait_until(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in workers), "all have ended")

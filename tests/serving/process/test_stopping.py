@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract import Image, Normal
-from tests.harness.processes import TIMEOUT, listeners, wait_for
+from tests.harness.processes import TIMEOUT, listeners, wait_for, wait_until
 from tests.harness.service import running
 from tests.serving import tiny_onnx
 from tests.serving.process.test_faults import launch
@@ -75,8 +75,7 @@ def test_sigterm_under_load_loses_nothing(root: Path, folder: Path, engine: str)
         clients = [Client(server.port, index * 10**6) for index in range(16)]
         for client in clients:
             client.start()
-        while sum(client.counts["answered"] for client in clients) < 500:
-            threading.Event().wait(0.01)
+        wait_until(lambda: sum(client.counts["answered"] for client in clients) >= 500, "500 requests are answered")
         assert server.stop() == 0
         assert server.errors() == ""
         for client in clients:
@@ -90,9 +89,7 @@ def test_a_draining_server_is_not_ready_and_still_answers(root: Path, folder: Pa
     """F-02: after SIGTERM ``/readyz`` is 503, while ``/generate`` still answers until the delay is over."""
     with running(root, models=folder / "1-grey.onnx", drain_seconds=600) as server:
         assert server.get("/readyz")[0] == 200
-        server.process.send_signal(signal.SIGTERM)
-        while server.get("/readyz")[0] == 200:
-            threading.Event().wait(0.01)
+        server.drain()
         status, _, body = server.get("/readyz")
         assert (status, json.loads(body)["code"]) == (503, "shutting_down")
         assert server.get("/generate?seed=1")[0] == 200
@@ -172,9 +169,7 @@ def test_nothing_is_answered_before_the_models_are_ready(root: Path, folder: Pat
 def test_a_second_signal_ends_the_delay(root: Path, folder: Path, second: signal.Signals) -> None:
     """F-03: a second SIGTERM, or a SIGINT, during the drain delay stops the server at once and cleanly."""
     with running(root, models=folder / "1-grey.onnx", workers=2, drain_seconds=600) as server:
-        server.process.send_signal(signal.SIGTERM)
-        while server.get("/readyz")[0] != 503:
-            threading.Event().wait(0.01)
+        server.drain()
         assert server.stop(second) == 0
         assert server.errors() == ""
 

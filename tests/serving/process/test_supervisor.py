@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from serving.process.supervisor import (
     STABLE_SECONDS,
     restart_delay,
 )
-from tests.harness.processes import TIMEOUT, wait_for
+from tests.harness.processes import TIMEOUT, wait_for, wait_until
 from tests.harness.service import running
 from tests.serving.process.test_faults import metrics_directory
 
@@ -141,11 +140,7 @@ def test_a_broken_file_does_not_end_workers_that_serve(root: Path, folder: Path,
         while '"event": "refused"' not in server.process.stdout.readline():
             pass
         path.write_bytes(whole)
-        pause = threading.Event()
-        for _ in range(TIMEOUT * 20):
-            if len(set(server.workers()) - {crashed}) == 2:
-                break
-            pause.wait(0.05)
+        wait_until(lambda: len(set(server.workers()) - {crashed}) == 2, "the crashed one is replaced")
         assert other in server.workers()
         assert server.get("/generate?seed=42")[2] == before
         assert server.stop() == 0
@@ -163,8 +158,7 @@ def test_a_restarted_worker_continues_the_counters(root: Path, folder: Path) -> 
             files[count] = sorted(path.name for path in metrics_directory(server).iterdir())
             (worker,) = server.workers()
             os.kill(worker, signal.SIGKILL)
-            while worker in server.workers():
-                threading.Event().wait(0.01)
+            wait_until(lambda worker=worker: worker not in server.workers(), "it is gone")  # type: ignore[misc]
         assert files[5] == files[1]
         assert wait_for(lambda: server.get("/healthz"))[0] == 200
         assert server.stop() == 0
