@@ -10,7 +10,6 @@ import torch
 from rich.console import Console
 
 from training.data import DataSet, load
-from training.game.batches import Batches
 from training.game.loop import Game
 from training.run import checkpoint
 from training.run.config import RunConfig
@@ -82,8 +81,7 @@ class Bench:
         if resolved.size not in self._data:
             self._data[resolved.size] = load(self.data, size=resolved.size, environ=self.environ).to(self.device)
         data = self._data[resolved.size]
-        batches = Batches(data, resolved.batch, seed=config.seed, pixels=resolved.pixels)
-        return Game(resolved, resolved.latents(len(data.classes)), batches, seed=config.seed), data
+        return Game(resolved, data, seed=config.seed), data
 
     def trained(self, recipe: str) -> tuple[Game, DataSet]:
         """The game as its run left it; before its first step if there was none."""

@@ -25,7 +25,6 @@ from training.data import DataSet, load
 from training.errors import NonFinite
 from training.export.sample_grid import sample_game
 from training.files import cache_folder
-from training.game.batches import Batches
 from training.game.loop import Game, play
 from training.game.recipe import Recipe
 from training.metrics.classifier import Classifier, classifier_for
@@ -50,7 +49,7 @@ def inception_prime(shares: Tensor) -> float:
 def measure(recipe: Recipe, data: DataSet, classifier: Classifier, *, seed: int) -> Record:
     """Play one game to its end and score samples as they would be served; a game that breaks scores nothing."""
     kind, size = recipe.name.rsplit("_g", 1)
-    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=seed, pixels=recipe.pixels), seed=seed)
+    game = Game(recipe, data, seed=seed)
     played: Record = {"step": recipe.steps, "recipe": recipe.name, "kind": kind, "size": size}
     try:
         for _ in play(game, recipe.steps):

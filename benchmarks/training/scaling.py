@@ -22,7 +22,6 @@ import torch
 import torch.distributed as dist
 
 from training.data import DataSet, load
-from training.game.batches import Batches
 from training.game.loop import Game, play
 from training.game.ranks import ALONE, Ranks, Several
 from training.recipes import CATALOGUE
@@ -34,9 +33,7 @@ WAYS = ("one rank", "batch shared", "batch each")
 
 def rate(recipe_name: str, data: DataSet, batch: int, ranks: Ranks, given: argparse.Namespace) -> float:
     """Real samples a second that all ranks together use; the first step does not count."""
-    recipe = replace(CATALOGUE[recipe_name], batch=batch)
-    batches = Batches(data, batch, seed=0, pixels=recipe.pixels, ranks=ranks)
-    game = Game(recipe, recipe.latents(len(data.classes)), batches, seed=0, ranks=ranks)
+    game = Game(replace(CATALOGUE[recipe_name], batch=batch), data, seed=0, ranks=ranks)
     steps_of_game, clock = play(game, given.steps + 1), CLOCKS[given.clock]
     next(steps_of_game)
     ranks.any(False)

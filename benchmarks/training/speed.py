@@ -21,7 +21,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training.usual import usual_loop
 from training.data import DataSet, load
-from training.game.batches import Batches
 from training.game.loop import Game, play
 from training.game.precision import Precision
 from training.game.recipe import Recipe
@@ -48,8 +47,7 @@ def data_of(recipe: Recipe) -> DataSet:
 
 def our_loop(recipe: Recipe, data: DataSet, precision: Precision) -> Iterator[int]:
     """Our game, its scalars recorded as often as in a run."""
-    batches = Batches(data, recipe.batch, seed=0, pixels=recipe.pixels)
-    game = Game(recipe, recipe.latents(len(data.classes)), batches, seed=0, precision=precision)
+    game = Game(recipe, data, seed=0, precision=precision)
     for step in play(game, 10**9):
         if step % recipe.log_every == 0:
             game.record()

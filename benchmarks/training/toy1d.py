@@ -18,7 +18,6 @@ import torch
 
 from training.data import DataSet, load
 from training.export.sample_grid import sample_game
-from training.game.batches import Batches
 from training.game.loop import Game, play
 from training.metrics.points import deviation, mean, w1
 from training.recipes import CATALOGUE
@@ -30,7 +29,7 @@ SAMPLES = 10_000
 def measure(name: str, seed: int, data: DataSet, truth: DataSet, steps: int | None) -> dict[str, object]:
     """Play one game to its end and measure 10,000 samples as they would be served."""
     recipe = CATALOGUE[name]
-    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=seed, pixels=recipe.pixels), seed=seed)
+    game = Game(recipe, data, seed=seed)
     for _ in play(game, steps or recipe.steps):
         pass
     points = torch.from_numpy(sample_game(game, data, range(SAMPLES)))

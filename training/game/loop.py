@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from contract import Latents
 from contract.pictures import PICTURE
+from training.data import DataSet
 from training.errors import NonFinite, RecipeError
 from training.game.batches import Batches, derive_seed, seed_generators
 from training.game.check import check_parts
@@ -34,32 +35,26 @@ class Game:
     """Everything that changes while a recipe is trained; ``state`` and ``restore`` suffice for a resume."""
 
     def __init__(
-        self,
-        recipe: Recipe,
-        latents: Latents,
-        batches: Batches,
-        *,
-        seed: int,
-        precision: Precision = "float32",
-        ranks: Ranks = ALONE,
+        self, recipe: Recipe, data: DataSet, *, seed: int, precision: Precision = "float32", ranks: Ranks = ALONE
     ) -> None:
         """Initialise the nets from ``seed``, on the device of the data; of several ranks each has its part of the batches.
 
         Raises:
+            DataError: the data hold too few samples for a batch, or the ranks cannot share one.
             RecipeError: the recipe's parts do not fit together.
         """
         self.recipe = recipe
-        self.latents = latents
-        self.batches = batches
+        self.latents = recipe.latents(len(data.classes))
+        self.batches = Batches(data, recipe.batch, seed=seed, pixels=recipe.pixels, ranks=ranks)
         self.seed = seed
         self.precision = precision
         self.ranks = ranks
-        self.device = batches.data.device
+        self.device = data.device
         torch.manual_seed(seed)
-        self.nets = {name: _on_device(net, self.device) for name, net in _nets_of(recipe, batches, latents).items()}
-        check_parts(recipe, self.nets, latents)
+        self.nets = {name: _on_device(net, self.device) for name, net in _nets_of(recipe, data, self.latents).items()}
+        check_parts(recipe, self.nets, self.latents)
         if recipe.prepare:
-            recipe.prepare(self.nets, batches, seed)
+            recipe.prepare(self.nets, self.batches, seed)
         self.callable_nets = ranks.callable_nets(in_precision(self.nets, precision, self.device))
         """The nets as losses call them."""
         self.averages = {name: copy.deepcopy(self.nets[name]) for name in (recipe.ema.nets if recipe.ema else ())}
@@ -283,12 +278,12 @@ def _apply(game: Game, player: Player, gradient: Gradient) -> None:
         player.after(game.nets, game.step)
 
 
-def _nets_of(recipe: Recipe, batches: Batches, latents: Latents) -> dict[str, nn.Module]:
+def _nets_of(recipe: Recipe, data: DataSet, latents: Latents) -> dict[str, nn.Module]:
     """The recipe's nets; RecipeError where they cannot be made for such samples, as of an odd size."""
     try:
-        return dict(recipe.nets(batches.data.shape, latents))
+        return dict(recipe.nets(data.shape, latents))
     except ValueError as error:
-        raise RecipeError(recipe.name, f"no nets for samples of {list(batches.data.shape)}: {error}") from error
+        raise RecipeError(recipe.name, f"no nets for samples of {list(data.shape)}: {error}") from error
 
 
 def _on_device(net: nn.Module, device: torch.device) -> nn.Module:

@@ -219,7 +219,7 @@ def in_float64(game: Game) -> Game:
     exact = replace(
         recipe, transform_real=transform, sample_latents=lambda *how: double(recipe.sample_latents(*how)), prepare=None
     )
-    copied = Game(exact, game.latents, game.batches, seed=game.seed)
+    copied = Game(exact, game.batches.data, seed=game.seed)
     for net in (*copied.nets.values(), *copied.averages.values()):
         net.double()
     copied.restore(copy.deepcopy(game.state()))

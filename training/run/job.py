@@ -18,7 +18,6 @@ from training.export.samplers import output_of
 from training.export.to_onnx import Tracer, export, package_versions
 from training.files import MODEL as MODEL
 from training.files import remove_leftovers
-from training.game.batches import Batches
 from training.game.check import check_shapes
 from training.game.loop import Game, play
 from training.game.precision import resolve_precision
@@ -165,10 +164,8 @@ def set_up(config: RunConfig, context: JobContext, data: DataSet | None = None) 
     if recipe.is_conditional and not data.classes:
         raise TrainingError(f"the recipe {recipe.name} needs labelled data, and {data.name} has no classes")
     data = data.to(context.device)
-    batches = Batches(data, recipe.batch, seed=config.seed, pixels=recipe.pixels, ranks=context.ranks)
     precision = resolve_precision(config.precision, recipe, context.device)
-    latents = recipe.latents(len(data.classes))
-    return Game(recipe, latents, batches, seed=config.seed, precision=precision, ranks=context.ranks), data
+    return Game(recipe, data, seed=config.seed, precision=precision, ranks=context.ranks), data
 
 
 def _check_shapes(game: Game) -> None:

@@ -12,7 +12,6 @@ from torch import nn
 from training.data import load
 from training.errors import NonFinite
 from training.game import graphs as choosing
-from training.game.batches import Batches
 from training.game.captured import is_small
 from training.game.gates import worse_only
 from training.game.loop import Game, play
@@ -34,7 +33,7 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def game_of(recipe: Recipe, *, seed: int = 0, is_captured: bool = True) -> Game:
     data = load("digits" if recipe.data.startswith("mnist") else recipe.data, environ={})
-    game = Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=seed, pixels=recipe.pixels), seed=seed)
+    game = Game(recipe, data, seed=seed)
     game.graphs.are_on &= is_captured
     return game
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from training.data import load
 from training.errors import RecipeError
-from training.game.batches import Batches
 from training.game.check import check_shapes
 from training.game.loop import Game
 from training.game.objective import Loss
@@ -27,11 +26,10 @@ D, G = RIGHT.players
 
 def mistake(recipe: Recipe) -> str:
     """The sentence with which a recipe on the points of ring8 is refused; empty for a right one."""
-    batches = Batches(load("ring8", environ={}), 4, seed=0, pixels="tanh")
     recipe = replace(recipe, batch=4)
     try:
-        game = Game(recipe, recipe.latents(0), batches, seed=0)
-        check_shapes(recipe, game.nets, game.latents, batches)
+        game = Game(recipe, load("ring8", environ={}), seed=0)
+        check_shapes(recipe, game.nets, game.latents, game.batches)
     except RecipeError as error:
         return str(error)
     return ""

@@ -17,7 +17,6 @@ from torch import Tensor
 from training.data import load
 from training.errors import NonFinite
 from training.game import graphs as choosing
-from training.game.batches import Batches
 from training.game.cuda_graph import CudaGraph
 from training.game.evaluation import Unseen
 from training.game.loop import Game, play
@@ -58,8 +57,7 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
 def game_of(recipe: Recipe, *, has_graphs: bool = True, device: torch.device = CUDA) -> Game:
     name = "mnist5k" if recipe.data in ("mnist", "mnist50k") else recipe.data
     data = load(name, size=recipe.size, environ=os.environ).to(device)
-    batches = Batches(data, recipe.batch, seed=1, pixels=recipe.pixels)
-    game = Game(recipe, recipe.latents(len(data.classes)), batches, seed=1)
+    game = Game(recipe, data, seed=1)
     game.graphs.are_on &= has_graphs
     return game
 

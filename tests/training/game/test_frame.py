@@ -33,8 +33,7 @@ from training.run.job import train
 
 
 def game_of(recipe: Recipe) -> Game:
-    data = load("ring8", environ={})
-    return Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=0, pixels="tanh"), seed=5)
+    return Game(recipe, load("ring8", environ={}), seed=5)
 
 
 def test_a_player_makes_ready_before_it_states_its_loss() -> None:

@@ -11,7 +11,6 @@ from torch import Tensor
 from tests.training.deals import sample_latents
 from training.data import load
 from training.errors import TrainingError
-from training.game.batches import Batches
 from training.game.gates import FOOLING, GATES, Gate, equilibrium, loss_ratio, worse_only
 from training.game.loop import Game, play
 from training.losses.adversarial import g_minimax, g_nonsaturating
@@ -82,7 +81,7 @@ def test_the_loop_logs_who_rests() -> None:
     """With a gate, each update logs 1 for a player that rests and 0 for one that acts; without one it logs nothing."""
     gated = replace(CATALOGUE["vanilla"], gate=Gate("no D", lambda latest, players: tuple(p for p in players if p != "D")))
     for recipe, expected in ((gated, {"rests/D": 1.0, "rests/G": 0.0}), (CATALOGUE["vanilla"], {})):
-        game = Game(recipe, recipe.latents(10), Batches(load("mnist5k", environ={}), 8, seed=0, pixels="unit"), seed=0)
+        game = Game(replace(recipe, batch=8), load("mnist5k", environ={}), seed=0)
         next(play(game, 1))
         assert {name: float(v) for name, v in game.latest.items() if name.startswith("rests/")} == expected
 
@@ -116,8 +115,7 @@ def test_the_zero_sum_loss_logs_what_fooling_d_costs() -> None:
 
 def test_a_round_notes_what_equilibrium_looks_at() -> None:
     """cost/real is the mean of -log D(x), cost/fake that of -log(1 - D(G(z))), wherever D moves and answers with logits."""
-    recipe = CATALOGUE["vanilla"]
-    game = Game(recipe, recipe.latents(10), Batches(load("mnist5k", environ={}), 8, seed=0, pixels="unit"), seed=0)
+    game = Game(replace(CATALOGUE["vanilla"], batch=8), load("mnist5k", environ={}), seed=0)
     next(play(game, 1))
     costs = float(game.latest["cost/real"]) + float(game.latest["cost/fake"])
     assert costs == pytest.approx(float(game.latest["D/loss"]), rel=1e-6)

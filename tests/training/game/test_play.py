@@ -23,8 +23,7 @@ from training.recipes import CATALOGUE
 
 
 def game_of(recipe: Recipe) -> Game:
-    data = load(recipe.data, environ={})
-    return Game(recipe, recipe.latents(0), Batches(data, recipe.batch, seed=0, pixels="tanh"), seed=0)
+    return Game(recipe, load("mnist5k" if recipe.is_conditional else recipe.data, environ={}), seed=0)
 
 
 def watched(schedule: Schedule, gate: Gate = always) -> tuple[Game, list[tuple[str, float, float]]]:
@@ -97,7 +96,7 @@ def test_a_player_that_is_held_back_keeps_its_weights() -> None:
     assert not all(torch.equal(a, b) for a, b in zip(before["D"], after["D"], strict=True))
 
 
-def test_a_loss_that_is_not_finite_names_step_player_and_tensor(tmp_path: object) -> None:
+def test_a_loss_that_is_not_finite_names_step_player_and_tensor() -> None:
     """A NaN weight in D stops the game at that step, and nothing of it is updated."""
     game = game_of(CATALOGUE["toy1d"])
     list(play(game, 2))
@@ -111,9 +110,7 @@ def test_a_loss_that_is_not_finite_names_step_player_and_tensor(tmp_path: object
 
 def game_with_penalty() -> Game:
     """The default recipe: its first update has R1, behind which gradients have other strides than their weights on the CPU."""
-    recipe = replace(CATALOGUE["cdcgan_r1"], batch=8)
-    data = load("mnist5k", environ={})
-    return Game(recipe, recipe.latents(10), Batches(data, 8, seed=0, pixels=recipe.pixels), seed=0)
+    return game_of(replace(CATALOGUE["cdcgan_r1"], batch=8))
 
 
 def weights(game: Game) -> dict[str, Tensor]:
@@ -153,9 +150,7 @@ def test_moments_of_another_device_belong_to_the_same_weights() -> None:
 
 def test_averages_follow_their_nets() -> None:
     """After one step the average is decay * old + (1 - decay) * new, and its buffers are the net's."""
-    recipe = replace(CATALOGUE["cdcgan_r1"], batch=8)
-    data = load("mnist5k", environ={})
-    game = Game(recipe, recipe.latents(10), Batches(data, 8, seed=0, pixels="tanh"), seed=0)
+    game = game_with_penalty()
     before = [p.clone() for p in game.averages["G"].parameters()]
     list(play(game, 1))
     for old, kept, new in zip(before, game.averages["G"].parameters(), game.nets["G"].parameters(), strict=True):

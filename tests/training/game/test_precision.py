@@ -15,7 +15,6 @@ from tests.training.conftest import tiny_config, tiny_context
 from training.data import load
 from training.errors import TrainingError
 from training.game import precision
-from training.game.batches import Batches
 from training.game.loop import Game, play
 from training.game.precision import (
     InBfloat16,
@@ -80,8 +79,7 @@ def test_a_game_in_bfloat16_continues_bit_for_bit(name: str) -> None:
     data = load("mnist5k", environ={})
 
     def game() -> Game:
-        batches = Batches(data, 20, seed=0, pixels=recipe.pixels)
-        return Game(recipe, recipe.latents(10), batches, seed=0, precision="bfloat16")
+        return Game(recipe, data, seed=0, precision="bfloat16")
 
     whole, first, second = game(), game(), game()
     list(play(whole, 4))

@@ -39,8 +39,7 @@ STEPS, SEED = 4, 3
 def game_of(recipe: Recipe, ranks: Ranks = ALONE) -> Game:
     """A game on mnist5k, or on the recipe's own toy."""
     data = load("mnist5k" if recipe.data == "mnist" else recipe.data, size=recipe.size, environ=os.environ)
-    batches = Batches(data, recipe.batch, seed=SEED, pixels=recipe.pixels, ranks=ranks)
-    return Game(recipe, recipe.latents(len(data.classes)), batches, seed=SEED, ranks=ranks)
+    return Game(recipe, data, seed=SEED, ranks=ranks)
 
 
 def tiny(name: str, gate: str = "always", d_loss: Loss | None = None) -> Recipe:

@@ -10,7 +10,6 @@ import torch
 
 from training.data import DataSet, load
 from training.errors import NonFinite, TrainingError
-from training.game.batches import Batches
 from training.game.gates import worse_only
 from training.game.loop import Game, play
 from training.game.optimisers import adam, clipped
@@ -28,9 +27,7 @@ def data_of(name: str) -> DataSet:
 
 
 def games_of(recipe: Recipe) -> list[Game]:
-    data = data_of(recipe.data)
-    latents = recipe.latents(len(data.classes))
-    return [Game(recipe, latents, Batches(data, recipe.batch, seed=s, pixels=recipe.pixels), seed=s) for s in SEEDS]
+    return [Game(recipe, data_of(recipe.data), seed=s) for s in SEEDS]
 
 
 def played(game: Game, steps: int) -> Game:
@@ -124,9 +121,7 @@ def test_a_game_that_cannot_be_stacked_is_refused_with_the_reason(part: str, why
     """The sentence names the recipe, the reason and the other way."""
     recipe = replace(recipe_with(part), batch=8)
     data = load("mnist5k" if recipe.data.startswith("mnist") else recipe.data, environ={})
-    games = [
-        Game(recipe, recipe.latents(len(data.classes)), Batches(data, 8, seed=s, pixels=recipe.pixels), seed=s) for s in (0, 1)
-    ]
+    games = [Game(recipe, data, seed=s) for s in (0, 1)]
     with pytest.raises(TrainingError, match=f"{recipe.name} cannot be trained for several seeds at once: .*({why}).*--seed"):
         stack(games)
 

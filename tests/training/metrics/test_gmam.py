@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from training.data import DataSet, load
 from training.errors import ScoreError
-from training.game.batches import Batches
 from training.game.loop import Game
 from training.game.schedules import Schedule
 from training.game.step import DiscriminatorOutput
@@ -67,13 +66,13 @@ def contestant(data: DataSet, place: float, *judges: float, lam: float | None = 
     nets = nn.ModuleDict({"G": Shift(place), **discriminators}).requires_grad_(False)
     recipe = replace(
         CATALOGUE["toy1d"],
+        batch=8,
         nets=lambda shape, latents: dict(nets.items()),
         players=(),
         schedule=Schedule("finished", lambda step: ()),
         transform_real=None,
     )
-    batches = Batches(data, 8, seed=0, pixels="tanh")
-    return Contestant(game=Game(recipe, recipe.latents(0), batches, seed=0), data=data, lam=lam)
+    return Contestant(game=Game(recipe, data, seed=0), data=data, lam=lam)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from tests.training.conftest import tiny_config, tiny_context
 from tests.training.deals import Linear, sample_latents
 from training.data import load
 from training.export.sample_grid import sample_game
-from training.game.batches import Batches
 from training.game.loop import Game, play
 from training.game.recipe import Recipe
 from training.game.step import StepContext
@@ -36,8 +35,7 @@ def growing_fast(name: str = "progan_small") -> Recipe:
 
 
 def game_of(recipe: Recipe, side: int = 16) -> Game:
-    data = load("mnist5k", size=side, environ={})
-    return Game(recipe, recipe.latents(0), Batches(data, 8, seed=0, pixels="tanh"), seed=0)
+    return Game(recipe, load("mnist5k", size=side, environ={}), seed=0)
 
 
 def net(game: Game, role: str) -> Growing:
