@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import multiprocessing
 import os
 import time
@@ -30,6 +31,7 @@ from training.run import job
 from training.run.config import RunConfig
 from training.run.context import JobContext
 
+logging.getLogger("torch.__trace").setLevel(logging.WARNING)  # pytest takes all records, so torch makes them, of every tensor
 torch.set_num_threads(1)  # nets this small run best on one core, and give the same bytes in every process
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -100,14 +102,21 @@ def shortened(recipe: Recipe) -> Recipe:
     return replace(recipe, sampler=cut(recipe.sampler), variants=variants)
 
 
+@contextmanager
+def quick_classifiers() -> Iterator[None]:
+    """Fit a classifier that is not in the cache yet to a tenth of its images."""
+    fit = lenet.trained
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lenet, "trained", lambda images, labels, **options: fit(images[::10], labels[::10], **options))
+        yield
+
+
 def train_tiny(config: RunConfig, run: Path, is_exported: bool = True) -> None:
     """Train to the last step, with a classifier fitted to a tenth of the images where the job needs one.
 
     The export takes most of the time, and some tests need none.
     """
-    fit = lenet.trained
-    with few_updates(config.recipe), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lenet, "trained", lambda images, labels, **options: fit(images[::10], labels[::10], **options))
+    with few_updates(config.recipe), quick_classifiers(), pytest.MonkeyPatch.context() as patch:
         if not is_exported:
             patch.setattr(job, "export_game", lambda *arguments: None)
         assert job.train(config, tiny_context(run))

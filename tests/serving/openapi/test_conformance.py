@@ -19,7 +19,7 @@ from tests.serving import tiny_onnx
 
 CONFIG: dict[str, Any] = {
     "seed": 7,
-    "generation": {"deterministic": True, "max-examples": 100},
+    "generation": {"deterministic": True, "max-examples": 50},
     "phases": {"stateful": {"enabled": False}, "coverage": {"generate-duplicate-query-parameters": True}},
     "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503", "504"]}},
 }
