@@ -33,7 +33,7 @@ same_fakes = Schedule("alternate(1:1, G on D's fakes)", lambda step: (Update(("D
 
 
 @dataclass(frozen=True, kw_only=True)
-class Game:
+class Setup:
     """What tells one loss of this page from another."""
 
     summary: str
@@ -49,8 +49,8 @@ class Game:
     """The greatest weight of D; None lets them grow."""
 
 
-GAMES = {
-    "dcgan_torch": Game(
+SETUPS = {
+    "dcgan_torch": Setup(
         summary="DCGAN as soumith/dcgan.torch trains it: what Qi's losses are compared with",
         paper="Radford et al. 2016, arXiv:1511.06434; soumith/dcgan.torch",
         d_loss=d_nonsaturating,
@@ -59,7 +59,7 @@ GAMES = {
         batch=64,
         schedule=same_fakes,
     ),
-    "ls_gan": Game(
+    "ls_gan": Setup(
         summary="Qi's loss-sensitive GAN: a fake costs more than a real by their distance",
         paper=QI,
         d_loss=d_margin(MARGIN_SCALE),
@@ -69,7 +69,7 @@ GAMES = {
         schedule=same_fakes,
         judge=lambda net: LossFunction(net, is_nonnegative=True),
     ),
-    "gls_gan": Game(
+    "gls_gan": Setup(
         summary="its generalisation: a leaky slope instead of the hinge, D's weights clipped",
         paper=QI,
         d_loss=d_margin(MARGIN_SCALE, slope=GLS_SLOPE),
@@ -80,7 +80,7 @@ GAMES = {
         judge=lambda net: LossFunction(net, is_nonnegative=False),
         clip=GLS_BOUND,
     ),
-    "least_squares": Game(
+    "least_squares": Setup(
         summary="Mao's least squares GAN, targets -1, 1 and 0",
         paper="Mao et al. 2017, arXiv:1611.04076; nets of DCGAN",
         d_loss=d_least_squares,
@@ -94,7 +94,7 @@ GAMES = {
 
 def on_dcgan(
     name: str,
-    game: str,
+    setup: str,
     *,
     width: int = 64,
     dense: int = 1024,
@@ -102,11 +102,11 @@ def on_dcgan(
     bare: tuple[str, ...] = (),
     note: str = "",
 ) -> Recipe:
-    """A game of this page on DCGAN's nets for MNIST.
+    """A recipe of this page on DCGAN's nets for MNIST.
 
     Args:
         name: name of the recipe.
-        game: key of ``GAMES``.
+        setup: key of ``SETUPS``.
         width: channels before the image.
         dense: units of the dense layer.
         steps: number of steps.
@@ -114,7 +114,7 @@ def on_dcgan(
             by which signals fade where nothing normalises them.
         note: end of the summary.
     """
-    part = GAMES[game]
+    part = SETUPS[setup]
 
     def strip(role: str, net: T) -> T:
         return without_norm(initialise(net, he_fan_in)) if role in bare else net
@@ -149,12 +149,12 @@ NARROW = ", half as wide"
 BARE = {"bare": ("G", "D"), "bare_g": ("G",)}
 WITHOUT = {"bare": ", without batch normalisation", "bare_g": ", G without batch normalisation"}
 RECIPES = (
-    *(on_dcgan(game, game) for game in GAMES),
-    *(on_dcgan(f"{game}_bare", game, bare=("G", "D"), note=WITHOUT["bare"]) for game in GAMES),
-    *(small(f"{game}_small", game, note=NARROW) for game in GAMES),
+    *(on_dcgan(setup, setup) for setup in SETUPS),
+    *(on_dcgan(f"{setup}_bare", setup, bare=("G", "D"), note=WITHOUT["bare"]) for setup in SETUPS),
+    *(small(f"{setup}_small", setup, note=NARROW) for setup in SETUPS),
     *(
-        small(f"{game}_{kind}_small", game, bare=roles, note=NARROW + WITHOUT[kind])
+        small(f"{setup}_{kind}_small", setup, bare=roles, note=NARROW + WITHOUT[kind])
         for kind, roles in BARE.items()
-        for game in GAMES
+        for setup in SETUPS
     ),
 )
