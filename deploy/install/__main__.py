@@ -22,10 +22,11 @@ PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--only-binary", ":all
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Install the extras named by the one argument, joined by commas, in this Python's environment; the exit code."""
+    """Install extras, joined by commas, in this Python's environment, by pip with the options that follow; the exit code."""
+    extras, *options = arguments
     project = tomllib.loads(Path("pyproject.toml").read_text())
-    needs = [*requirements(project["project"], arguments[0].split(",")), *project["build-system"]["requires"]]
-    command = [*PIP, "-c", "constraints.txt", *needs]
+    needs = [*requirements(project["project"], extras.split(",")), *project["build-system"]["requires"]]
+    command = [*PIP, *options, "-c", "constraints.txt", *needs]
     if environ.get("HASHES") == "off":
         return subprocess.run(command, check=False).returncode
     with tempfile.TemporaryDirectory(prefix="gan-install-") as folder:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             return 0
         known = digests((HERE / name).read_text() for name in ("hashes.txt", "torch-cpu.txt"))
         lock.write_text("".join(locked(package["name"], package["version"], known) for package in chosen))
-        code = subprocess.run([*PIP, "--no-deps", "--require-hashes", "-r", str(lock)], check=False).returncode
+        code = subprocess.run([*PIP, *options, "--no-deps", "--require-hashes", "-r", str(lock)], check=False).returncode
     if code:
         print("Nothing was installed. HASHES=off takes wheels of your own, or an index with other builds.", file=sys.stderr)
     return code

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from contract import draw
-from tests.training.conftest import tiny_config, tiny_context
+from tests.training.conftest import quick_classifiers, tiny_config, tiny_context
 from tests.training.deals import Linear, sample_latents
 from training.data import load
 from training.export.sample_grid import sample_game
@@ -122,7 +122,8 @@ def test_a_generator_is_exported_at_its_present_level(
     torch.set_num_threads(1)
     monkeypatch.setitem(CATALOGUE, "progan_small", replace(growing_fast(), size=16))
     config, context = tiny_config("progan_small", tmp_path, steps=steps), tiny_context(tmp_path / "run")
-    assert train(config, context)
+    with quick_classifiers():
+        assert train(config, context)
     game, data = set_up(config, context)
     list(play(game, steps))
     assert net(game, "G").now() == now
