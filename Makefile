@@ -56,7 +56,7 @@ help: ## Explain every target (this text)
 	  BENCH  '$(or $(BENCH),all of it)' 'options of bench-serve and bench-train; `--help` lists them'
 	@printf '\n  First steps: `make serve`, then  curl -o 42.png "localhost:$(PORT)/generate?seed=42"\n\n'
 
-# Python compiles what it imports, once, which is less than all. An image, to which nobody can write, sets this to nothing.
+# Python compiles what it imports, once, which is less than all. Images are read-only and set this to nothing.
 PIP_OPTIONS = --no-compile
 
 setup: $(STAMP) ## Make .venv with everything at the versions of constraints.txt
