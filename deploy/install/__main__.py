@@ -6,29 +6,30 @@ It then installs what it has chosen with ``--require-hashes``. This runs first, 
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--only-binary", ":all:")
+PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary", ":all:")
 """Wheels only: to find out what a source archive needs, pip would run it before its digest is checked."""
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Install extras, joined by commas, in this Python's environment, by pip with the options that follow; the exit code."""
-    extras, *options = arguments
+    """Install the extras named by the one argument, joined by commas, in this Python's environment; the exit code."""
     project = tomllib.loads(Path("pyproject.toml").read_text())
-    needs = [*requirements(project["project"], extras.split(",")), *project["build-system"]["requires"]]
-    command = [*PIP, *options, "-c", "constraints.txt", *needs]
+    needs = [*requirements(project["project"], arguments[0].split(",")), *project["build-system"]["requires"]]
+    command = [*PIP, "-c", "constraints.txt", *needs]
     if environ.get("HASHES") == "off":
-        return subprocess.run(command, check=False).returncode
+        return _compiled(subprocess.run(command, check=False).returncode)
     with tempfile.TemporaryDirectory(prefix="gan-install-") as folder:
         report, lock = Path(folder) / "report.json", Path(folder) / "lock.txt"
         choice = subprocess.run([*command, "--dry-run", "--report", str(report)], check=False)
@@ -39,9 +40,16 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             return 0
         known = digests((HERE / name).read_text() for name in ("hashes.txt", "torch-cpu.txt"))
         lock.write_text("".join(locked(package["name"], package["version"], known) for package in chosen))
-        code = subprocess.run([*PIP, *options, "--no-deps", "--require-hashes", "-r", str(lock)], check=False).returncode
+        code = subprocess.run([*PIP, "--no-deps", "--require-hashes", "-r", str(lock)], check=False).returncode
     if code:
         print("Nothing was installed. HASHES=off takes wheels of your own, or an index with other builds.", file=sys.stderr)
+    return _compiled(code)
+
+
+def _compiled(code: int) -> int:
+    """The exit code of pip; where that is 0, all modules are compiled by all cores, which pip does by one."""
+    if code == 0:
+        compileall.compile_dir(sysconfig.get_path("purelib"), quiet=2, workers=0)
     return code
 
 
