@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver, make_observer
 from serving.oip.routes import error_reply, is_protocol
 from serving.openapi.document import split_route
+from serving.openapi.published import Publisher
 from serving.settings import Settings, model_files, worker_threads
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def create_app(
         log=log,
         reload_count=reload_count,
     )
+    routes = ROUTES | (ADMIN_ROUTES if settings.admin_token else {})
     state = AppState(
         service=service,
         answer=partial(answer, service, log),
@@ -99,11 +101,12 @@ def create_app(
         reloader=reloader,
         request_reload=request_reload,
         bearer_auth=BearerAuth(settings.admin_token) if settings.admin_token else None,
+        publisher=Publisher(routes, settings, service.registry),
     )
     if load_here:  # else the engine watches its own inferences
         service.watchdog.watch(lambda: [s.batcher.running_since for s in service.registry.all()], settings.stall_seconds, log)
     metrics.ready.set(1)
-    flask = _create_flask(state, log, observer)
+    flask = _create_flask(routes, state, log, observer)
     return ASGIApp(flask, service, state.answer, worker_threads(settings), reloader.watch, observer)
 
 
@@ -122,11 +125,11 @@ def _announce(metrics: Metrics, log: Log, entry: ModelEntry) -> None:
     log("model", name=model.card.name, **facts)
 
 
-def _create_flask(state: AppState, log: Log, observer: RequestObserver) -> Flask:
+def _create_flask(routes: Mapping[str, Callable[..., Response]], state: AppState, log: Log, observer: RequestObserver) -> Flask:
     codecs.lookup("idna")  # else Werkzeug imports it at the first request, which fails where no descriptor is left
     app = Flask("serving", static_folder=None)
     app.url_map.merge_slashes = False
-    for route, view in (ROUTES | (ADMIN_ROUTES if state.bearer_auth else {})).items():
+    for route, view in routes.items():
         method, rule = split_route(route)
         app.add_url_rule(rule, route, partial(view, state), methods=[method])
     app.register_error_handler(Exception, partial(_error_response, state.service, log))

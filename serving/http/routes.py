@@ -30,9 +30,7 @@ from serving.oip.routes import (
     show_ready,
     show_server,
 )
-from serving.openapi.docs_page import render_docs
-from serving.openapi.document import document
-from serving.openapi.schemas import Schema
+from serving.openapi.published import Publisher
 from serving.web.page import PAGE_POLICY, render_page, static_files
 
 PNG_BODY = re.compile(r"image/png", re.ASCII | re.IGNORECASE)
@@ -51,6 +49,8 @@ class AppState:
     """Asks the other workers to reload changed model files."""
     bearer_auth: BearerAuth | None
     """None without ``GAN_ADMIN_TOKEN``: there are no admin routes."""
+    publisher: Publisher
+    """Has the OpenAPI document."""
 
 
 def show_sample(state: AppState) -> Response:
@@ -179,16 +179,12 @@ def show_static(state: AppState, name: str) -> Response:
 
 def show_document(state: AppState) -> Response:
     """The OpenAPI document."""
-    return json_response(_document(state))
+    return file_response(state.publisher.latest().document, "application/json")
 
 
 def show_docs(state: AppState) -> Response:
     """The OpenAPI document as a page."""
-    return html_response(render_docs(_document(state)))
-
-
-def _document(state: AppState) -> Schema:
-    return document(ROUTES | (ADMIN_ROUTES if state.bearer_auth else {}), state.service)
+    return html_response(state.publisher.latest().page)
 
 
 def reload_models(state: AppState) -> Response:

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from contract import MAX_SEED
 from serving.encoding.animations import AnimationFormat
@@ -19,7 +19,6 @@ from serving.engine.registry import MIN_DIGITS
 from serving.errors import SHOWN_LENGTH, Problem
 from serving.generation import parameters
 from serving.generation.coalescing import MILLISECONDS
-from serving.generation.generate import Service
 from serving.generation.interpolate import single_formats, walk_formats
 from serving.generation.parameters import Route
 from serving.generation.query import suits
@@ -27,6 +26,7 @@ from serving.model.load import ModelFacts
 from serving.observability.request_context import REQUEST_ID
 from serving.oip.routes import PLATFORM
 from serving.openapi.schemas import Schema, inference_of, inferred_of, integer, latent_parameter, ref, sample_of, value_schema
+from serving.settings import Settings
 from serving.web.page import static_files
 
 SERVER_TIMING = (
@@ -50,13 +50,21 @@ TIMEOUT: Schema = {"name": "X-Request-Timeout-Ms", "in": "header", "schema": TIM
 IF_NONE_MATCH: Schema = {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}, "description": "Entity tags."}
 
 
-def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Schema:
+class Served(NamedTuple):
+    """What the document depends on."""
+
+    settings: Settings
+    models: Sequence[ModelFacts]
+    """The current ones, the default one first."""
+
+
+def document(routes: Mapping[str, Callable[..., Any]], served: Served) -> Schema:
     """Build the document.
 
     Args:
         routes: by ``/path/<variable>``, or ``POST /path`` for another method than GET, a view; the first line of its docstring
             is the summary.
-        service: the settings and the models.
+        served: the settings and the models.
     """
     template = deepcopy(read_template())
     entries = template.pop("routes")
@@ -64,8 +72,8 @@ def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Sche
     for route, view in routes.items():
         path = re.sub(r"<(\w+)>", r"{\1}", split_route(route)[1])
         summary = (view.__doc__ or "").strip().splitlines()[0]
-        paths[path] = _path_item(entries[route], route, path, (view.__name__, summary), service)
-    for model in _models(service):
+        paths[path] = _path_item(entries[route], route, path, (view.__name__, summary), served)
+    for model in served.models:
         digest, name = model.digest, model.card.name
         for route, path, title in (
             (ADDRESSED, f"/models/{digest}/generate", (f"show_sample_of_{name}", f"A sample of {name}.")),
@@ -73,7 +81,7 @@ def document(routes: Mapping[str, Callable[..., Any]], service: Service) -> Sche
         ):
             if model.needs_picture:
                 continue
-            paths[path] = _path_item(entries[route], route, path, title, service, model)
+            paths[path] = _path_item(entries[route], route, path, title, served, model)
     return template
 
 
@@ -106,13 +114,9 @@ def split_route(route: str) -> tuple[str, str]:
     return method or "GET", rule
 
 
-def _models(service: Service) -> list[ModelFacts]:
-    return [entry.model for entry in service.registry.values()]
-
-
-def _models_of(rule: str, service: Service) -> list[ModelFacts]:
+def _models_of(rule: str, served: Served) -> Sequence[ModelFacts]:
     """Return the models that a route for samples suits, or, so that its parameters are shown, all if there is none."""
-    return [model for model in _models(service) if suits(model, SAMPLES[rule][0])] or _models(service)
+    return [model for model in served.models if suits(model, SAMPLES[rule][0])] or served.models
 
 
 def _sample_formats(model: ModelFacts) -> dict[str, Format]:
@@ -130,13 +134,13 @@ SAMPLES: dict[str, tuple[Route, Callable[[ModelFacts], Mapping[str, AnimationFor
 """The routes for samples: their parameters, and a model's formats by name."""
 
 
-def _formats(rule: str, service: Service, model: ModelFacts | None) -> dict[str, str]:
-    models = [model] if model else _models_of(rule, service)
+def _formats(rule: str, served: Served, model: ModelFacts | None) -> dict[str, str]:
+    models = [model] if model else _models_of(rule, served)
     return {name: form.media_type for each in models for name, form in SAMPLES[rule][1](each).items()}
 
 
 def _path_item(
-    entry: Schema, route: str, path: str, title: tuple[str, str], service: Service, model: ModelFacts | None = None
+    entry: Schema, route: str, path: str, title: tuple[str, str], served: Served, model: ModelFacts | None = None
 ) -> Schema:
     """Return the operations of a path, for one model or for all; ``title`` is the operation's id and summary."""
     method, rule = split_route(route)
@@ -146,17 +150,17 @@ def _path_item(
         "description": entry.get("description", ""),
         "tags": [entry["tag"]],
         "parameters": [
-            *(_path_variable(variable, rule, service) for variable in re.findall(r"{(\w+)}", path)),
-            *(_query_parameters(rule, service, model) if rule in SAMPLES else []),
+            *(_path_variable(variable, rule, served) for variable in re.findall(r"{(\w+)}", path)),
+            *(_query_parameters(rule, served, model) if rule in SAMPLES else []),
             *([IF_NONE_MATCH] if "not_modified" in entry else []),
             *([TIMEOUT] if rule in SAMPLES or route == INFERENCE else []),
         ],
-        "responses": _responses(entry, rule, service, model) | _problem_responses(entry.get("problems", []), rule),
+        "responses": _responses(entry, rule, served, model) | _problem_responses(entry.get("problems", []), rule),
         **({"security": entry["security"]} if "security" in entry else {}),
     }
     if method != "GET":
         if "body" in entry:
-            schema = inference_of(model, service.settings.max_images) if model else ref(entry["body"])
+            schema = inference_of(model, served.settings.max_images) if model else ref(entry["body"])
             operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
         if "body_type" in entry:
             operation["requestBody"] = {
@@ -169,8 +173,8 @@ def _path_item(
     return {"get": operation, "head": {**operation, "operationId": f"{title[0]}_head", "responses": bare}}
 
 
-def _path_variable(variable: str, rule: str, service: Service) -> Schema:
-    models = _models(service)
+def _path_variable(variable: str, rule: str, served: Served) -> Schema:
+    models = served.models
     schema: Schema = {"enum": list(static_files()) if rule.startswith("/static/") else [model.card.name for model in models]}
     if variable == "digest":
         digits = f"^[0-9a-f]{{{MIN_DIGITS},64}}$"
@@ -178,31 +182,31 @@ def _path_variable(variable: str, rule: str, service: Service) -> Schema:
     return {"name": variable, "in": "path", "schema": schema, "description": "", "required": True}
 
 
-def _query_parameters(rule: str, service: Service, model: ModelFacts | None) -> list[Schema]:
-    route, models = SAMPLES[rule][0], [model] if model else _models_of(rule, service)
+def _query_parameters(rule: str, served: Served, model: ModelFacts | None) -> list[Schema]:
+    route, models = SAMPLES[rule][0], [model] if model else _models_of(rule, served)
     names = [each.card.name for each in models]
     choices: dict[str, Schema] = {
-        "format": {"enum": list(_formats(rule, service, model))},
+        "format": {"enum": list(_formats(rule, served, model))},
         "model": {"enum": names, "default": names[0]},
     }
     found = []
     for parameter in route.values():
-        schema = choices.get(parameter.name) or value_schema(parameter.type, service.settings)
+        schema = choices.get(parameter.name) or value_schema(parameter.type, served.settings)
         if parameter.default is not None:
-            schema["default"] = parameter.default_for(service.settings)
+            schema["default"] = parameter.default_for(served.settings)
         query = {"name": parameter.name, "in": "query", "schema": schema, "description": parameter.doc}
         found.append({**query, "required": parameter.is_required})
     own = {name: None for each in models for name in each.parameters if name not in route}
     return found + [latent_parameter(name, models) for name in own]
 
 
-def _responses(entry: Schema, rule: str, service: Service, model: ModelFacts | None) -> Schema:
+def _responses(entry: Schema, rule: str, served: Served, model: ModelFacts | None) -> Schema:
     schema = ref(entry["schema"]) if "schema" in entry else {}
     if model:
         schema = sample_of(model) if rule in SAMPLES else inferred_of(model)
     media_types = [entry.get("media_type", JSON)]
     if rule in SAMPLES:
-        media_types = list(_formats(rule, service, model).values())
+        media_types = list(_formats(rule, served, model).values())
     elif rule.startswith("/static/"):
         media_types = sorted({file.media_type.partition(";")[0] for file in static_files().values()})
     content = {media_type: {"schema": schema} if media_type == JSON else {} for media_type in media_types}

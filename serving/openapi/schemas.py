@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from contract import MAX_SEED, Categorical, Latent, Parameter
@@ -43,7 +44,7 @@ def number_schema(values: Number | Parameter) -> Schema:
     return {"type": "number", "minimum": values.low, "maximum": values.high, "x-text-pattern": text}
 
 
-def latent_parameter(name: str, models: list[ModelFacts]) -> Schema:
+def latent_parameter(name: str, models: Sequence[ModelFacts]) -> Schema:
     """Return the query parameter of that name which some of the models have, perhaps with different ranges."""
     schemas = {model.card.name: number_schema(model.parameters[name]) for model in models if name in model.parameters}
     different = [schema for index, schema in enumerate(schemas.values()) if schema not in [*schemas.values()][:index]]
