@@ -273,6 +273,18 @@ class NotAcceptable(Problem):
         )
 
 
+class PreconditionFailed(Problem):
+    """If-Match does not have the entity tag of the answer."""
+
+    status, code = 412, "precondition_failed"
+
+    def __init__(self, if_match: str, etag: str):
+        super().__init__(
+            f"If-Match must be * or have the entity tag {etag}, got {shown(if_match)}",
+            facts={"value": cut(if_match), "allowed": etag},
+        )
+
+
 class ContentTooLarge(Problem):
     """The body exceeds the size limit."""
 

@@ -24,7 +24,7 @@ from serving.generation.coalescing import Coalescer, Deadline, UntilDisconnected
 from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.event_loop import EventLoopPortal
 from serving.generation.limits import check_size, is_slow
-from serving.generation.negotiation import choose_format, matches
+from serving.generation.negotiation import check_if_match, choose_format, matches
 from serving.generation.query import SampleQuery, parse_query
 from serving.generation.rate_limit import TokenBucket
 from serving.generation.response_cache import ResponseCache
@@ -46,6 +46,7 @@ class RequestHeaders(NamedTuple):
     """The request's method and headers, as far as they change the response."""
 
     accept: str | None = None
+    if_match: str | None = None
     if_none_match: str | None = None
     timeout_ms: str | None = None
     """``X-Request-Timeout-Ms``."""
@@ -161,6 +162,7 @@ async def fulfil(
     model = request.entry.model.card.name
     if request_headers.context:
         request_headers.context.model = model
+    check_if_match(request_headers.if_match, request.etag)
     if request.is_repeatable and matches(request_headers.if_none_match, request.etag):
         return Reply(status=304, headers=headers, cache="not_modified", model=model, server_timing=UNTIMED["not_modified"])
     headers.append(("Content-Type", request.media_type))

@@ -1,14 +1,14 @@
-"""HTTP's conditional and content negotiation for one resource in several formats (RFC 9110, 12.5.1 and 13.1.2)."""
+"""HTTP's conditional and content negotiation for one resource in several formats (RFC 9110, 12.5.1, 13.1.1 and 13.1.2)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from serving.errors import BadParameter, NotAcceptable
+from serving.errors import BadParameter, NotAcceptable, PreconditionFailed
 
 QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)
-ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+ENTITY_TAG = re.compile(r'(W/)?("[^"]*")')
 
 
 def choose_format(media_types: Mapping[str, str], requested: str | None, accept: str | None) -> str:
@@ -60,4 +60,14 @@ def matches(if_none_match: str | None, etag: str) -> bool:
     """Whether an If-None-Match header names this entity tag, by weak comparison."""
     if if_none_match is None:
         return False
-    return if_none_match.strip() == "*" or etag in ENTITY_TAG.findall(if_none_match)
+    return if_none_match.strip() == "*" or any(tag == etag for _, tag in ENTITY_TAG.findall(if_none_match))
+
+
+def check_if_match(if_match: str | None, etag: str) -> None:
+    """Check that an If-Match header, if there is one, names this entity tag, by strong comparison.
+
+    Raises:
+        PreconditionFailed: it does not.
+    """
+    if if_match is not None and if_match.strip() != "*" and ("", etag) not in ENTITY_TAG.findall(if_match):
+        raise PreconditionFailed(if_match, etag)

@@ -202,7 +202,9 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-READ_HEADERS = frozenset({b"accept", b"if-none-match", b"x-request-timeout-ms", b"x-request-id", b"traceparent", b"tracestate"})
+READ_HEADERS = frozenset(
+    {b"accept", b"if-match", b"if-none-match", b"x-request-timeout-ms", b"x-request-id", b"traceparent", b"tracestate"}
+)
 """Names of the headers that the fast path reads."""
 
 
@@ -218,6 +220,7 @@ def _read_scope(scope: Message, receive: Receive) -> tuple[RequestHeaders, Reque
     )
     request_headers = RequestHeaders(
         accept=found.get(b"accept"),
+        if_match=found.get(b"if-match"),
         if_none_match=found.get(b"if-none-match"),
         timeout_ms=found.get(b"x-request-timeout-ms"),
         is_head=scope["method"] == "HEAD",

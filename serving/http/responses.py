@@ -7,6 +7,7 @@ import json
 from flask import Response, request
 
 from serving.generation.generate import Reply
+from serving.generation.negotiation import check_if_match, matches
 
 POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
 
@@ -42,10 +43,17 @@ def file_response(body: bytes, media_type: str) -> Response:
 
 
 def _revalidated(response: Response) -> Response:
-    """Add an entity tag, and answer 304 where the client has the current one; caches must revalidate each time."""
+    """Add an entity tag, and answer 304 where the client has the current one; caches must revalidate each time.
+
+    Raises:
+        PreconditionFailed: a GET or a HEAD is for a response with another entity tag.
+    """
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-cache"
     response.add_etag()
-    response.make_conditional(request)
-    response.headers.remove("Date")  # uvicorn sends one, and a response must not have two
+    if request.method in ("GET", "HEAD"):
+        etag = response.headers["ETag"]
+        check_if_match(request.headers.get("If-Match"), etag)
+        if matches(request.headers.get("If-None-Match"), etag):
+            response.status_code = 304
     return response

@@ -83,7 +83,7 @@ def show_transformed(state: AppState) -> Response:
     body = read_body(max_body(state.service), "image/png", PNG_BODY, BadPicture)
 
     def handler(service: Service, query: str, headers: RequestHeaders, digits: str | None) -> Coroutine[Any, Any, Reply]:
-        return transform(service, query, headers._replace(if_none_match=None), body)
+        return transform(service, query, headers._replace(if_match=None, if_none_match=None), body)
 
     return _show(state, None, handler)
 
@@ -92,6 +92,7 @@ def _show(state: AppState, digest: str | None, handler: Handler = generate) -> R
     headers = request.headers
     request_headers = RequestHeaders(
         accept=headers.get("Accept"),
+        if_match=headers.get("If-Match"),
         if_none_match=headers.get("If-None-Match"),
         timeout_ms=headers.get("X-Request-Timeout-Ms"),
         is_head=request.method == "HEAD",

@@ -47,7 +47,10 @@ JSON = "application/json"
 
 TIMEOUT_SCHEMA = integer(1, 999_999_999, **{"x-text-pattern": f"^(?:{MILLISECONDS.pattern})$"})
 TIMEOUT: Schema = {"name": "X-Request-Timeout-Ms", "in": "header", "schema": TIMEOUT_SCHEMA, "description": "The deadline."}
-IF_NONE_MATCH: Schema = {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}, "description": "Entity tags."}
+CONDITIONS: list[Schema] = [
+    {"name": name, "in": "header", "schema": {"type": "string"}, "description": "Entity tags."}
+    for name in ("If-Match", "If-None-Match")
+]
 
 
 class Served(NamedTuple):
@@ -152,7 +155,7 @@ def _path_item(
         "parameters": [
             *(_path_variable(variable, rule, served) for variable in re.findall(r"{(\w+)}", path)),
             *(_query_parameters(rule, served, model) if rule in SAMPLES else []),
-            *([IF_NONE_MATCH] if "not_modified" in entry else []),
+            *(CONDITIONS if "not_modified" in entry else []),
             *([TIMEOUT] if rule in SAMPLES or route == INFERENCE else []),
         ],
         "responses": _responses(entry, rule, served, model) | _problem_responses(entry.get("problems", []), rule),

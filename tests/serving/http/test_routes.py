@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from serving.app import create_app
 from serving.errors import Problem
@@ -83,6 +84,35 @@ def test_every_response_has_cache_control(app: ASGIApp, path: str) -> None:
         tag = {"If-None-Match": answer.headers["ETag"]}
         kept = ask(app, QUERIES.get(path, ""), path=path, headers=tag)
         assert (kept.status, kept.body, kept.headers["ETag"]) == (304, b"", answer.headers["ETag"])
+
+
+@pytest.mark.parametrize("path", [*QUERIES, "/models", "/healthz", "/", "/static/main.js", "/openapi.json"])
+def test_conditions_are_those_of_http(app: ASGIApp, flask_only: Flask, path: str) -> None:
+    """RFC 9110, 13.2.2: If-Match comes first and compares strongly, so that a weak tag fails; its 412 is a problem."""
+    query = QUERIES.get(path, "")
+    tag = ask(app, query, path=path).headers["ETag"]
+    other = '"0"'
+    cases: list[tuple[str | None, str | None, int]] = [
+        (tag, None, 200),
+        ("*", None, 200),
+        (f"{other}, {tag}", other, 200),
+        (tag, f"W/{tag}", 304),
+        (" * ", "*", 304),
+        (other, None, 412),
+        (other, tag, 412),
+        (f"W/{tag}, {other}", None, 412),
+        ("", None, 412),
+    ]
+    for if_match, if_none_match, status in cases:
+        conditions = {"If-Match": if_match, "If-None-Match": if_none_match}
+        headers = {name: value for name, value in conditions.items() if value is not None}
+        for answers in (app, flask_only):
+            answer = ask(answers, query, path=path, headers=headers)
+            assert (answer.status, headers) == (status, headers)
+            assert ask(answers, query, "HEAD", path, headers).status == status
+            if status == 412:
+                assert answer.headers["Content-Type"] == "application/problem+json"
+                assert (json.loads(answer.body)["code"], json.loads(answer.body)["allowed"]) == ("precondition_failed", tag)
 
 
 @pytest.mark.parametrize("path", [*(route for route in ROUTES if not {"<", " "} & set(route)), "/nowhere", "/models/nothing"])
@@ -223,6 +253,7 @@ def test_problem_codes_are_stable_and_unique() -> None:
         "shutting_down": 503,
         "deadline_exceeded": 504,
         "gone": 410,
+        "precondition_failed": 412,
         "bad_request": 400,
         "request_timeout": 408,
         "headers_too_large": 431,

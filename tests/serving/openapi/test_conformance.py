@@ -26,6 +26,7 @@ CONFIG: dict[str, Any] = {
 
 UNSAID = [
     r"the body must be a PNG|changes no picture",  # no schema describes a file
+    r"If-Match must",  # nor the entity tag of an answer
     r"at most \d+ pixels|pictures only can be enlarged|sheets only have columns|for this seed, as seeds end|does not move",
     r"and up to \d+ as npy or tar|cols must be 1\.\.\d+,",  # one parameter against another
     r"got '-?[\d.]+e-\d+'",  # a spelling: x-text-pattern has no exponent
