@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -24,12 +23,11 @@ from serving.generation.coalescing import Coalescer, Deadline, UntilDisconnected
 from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.event_loop import EventLoopPortal
 from serving.generation.limits import check_size, is_slow
-from serving.generation.negotiation import check_if_match, choose_format, matches
+from serving.generation.negotiation import check_if_match, choose_format, entity_tag, matches
 from serving.generation.query import SampleQuery, parse_query
 from serving.generation.rate_limit import TokenBucket
 from serving.generation.response_cache import ResponseCache
 from serving.latents.sources import PictureSource, SeedSource
-from serving.model.load import ModelFacts
 from serving.observability.metrics import Metrics
 from serving.observability.request_context import RequestContext
 from serving.observability.timings import UNTIMED, Timings
@@ -249,12 +247,6 @@ async def produce(service: Service, request: SampleRequest, timings: Timings) ->
     if request.is_repeatable:
         service.cache.keep(request.etag, body)
     return body
-
-
-def entity_tag(model: ModelFacts, encoder: str, name: str, overrides: Overrides, *parameters: object) -> str:
-    """Return the strong entity tag of a body: a hash of the model, the encoder, the format and the parameters."""
-    parts = (model.fingerprint, encoder, name, *parameters, *overrides.items())
-    return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
 
 def problem_reply(problem: Problem) -> Reply:

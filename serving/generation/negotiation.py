@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 
+from contract import Overrides
 from serving.errors import BadParameter, NotAcceptable, PreconditionFailed
+from serving.model.load import ModelFacts
 
 QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)
 ENTITY_TAG = re.compile(r'(W/)?("[^"]*")')
@@ -54,6 +57,12 @@ def quality(media_type: str, ranges: Mapping[str, float]) -> float:
         if media_range in ranges:
             return ranges[media_range]
     return 0.0
+
+
+def entity_tag(model: ModelFacts, encoder: str, name: str, overrides: Overrides, *parameters: object) -> str:
+    """Return the strong entity tag of a body: a hash of the model, the encoder, the format and the parameters."""
+    parts = (model.fingerprint, encoder, name, *parameters, *overrides.items())
+    return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:
