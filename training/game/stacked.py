@@ -150,8 +150,8 @@ class _OneOfMany(StepContext):
         return samples.detach()
 
 
-def stack(games: Sequence[Game]) -> StackedGame:
-    """The games as one, once two of them played together for two steps in float64 were seen to equal the two played alone.
+def check_together(games: Sequence[Game]) -> None:
+    """Play two of the games together for two steps in float64, on copies, and see that they equal the two played alone.
 
     In float32 the two differ by rounding, which Adam turns into a whole step where a gradient is nothing but rounding.
 
@@ -176,7 +176,6 @@ def stack(games: Sequence[Game]) -> StackedGame:
             pass
         if (off := difference(expected, game)) > TOLERANCE:
             raise _refusal(games[0], f"weights differ from the game played alone by {off:.1g} after {TRIED_STEPS} steps")
-    return StackedGame(games)
 
 
 def _why_not(game: Game) -> str | None:

@@ -52,29 +52,24 @@ def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> 
         DataError: the data set cannot be loaded.
     """
     with opened(context.run), repeatable():
-        game, data = begin(config, context, is_fresh=is_fresh)
+        config, game, data = look(config, context, is_fresh=is_fresh)
+        enter(config, game, data, context, is_fresh=is_fresh)
         if not _play(game, data, context):
             return False
         export_game(game, data, context)
         return True
 
 
-def begin(
-    config: RunConfig,
-    context: JobContext,
-    *,
-    is_fresh: bool = False,
-    data: DataSet | None = None,
-    together: Sequence[int] = (),
-) -> tuple[Game, DataSet]:
-    """The game of an opened run directory, from its newest checkpoint if it holds one, and its data.
+def look(
+    config: RunConfig, context: JobContext, *, is_fresh: bool = False, data: DataSet | None = None
+) -> tuple[RunConfig, Game, DataSet]:
+    """The configuration with its precision decided, the game, and its data; nothing of the run is written or deleted.
 
     Args:
         config: configuration of the run.
         context: where it runs.
-        is_fresh: delete the run that the directory holds, once the new one is known to be possible.
+        is_fresh: begin at the first step, whatever the directory holds.
         data: the recipe's data where they are loaded already.
-        together: seeds of the games that it is played with.
 
     Raises:
         TrainingError: the directory holds a run of another configuration, or the recipe's parts do not fit.
@@ -89,12 +84,27 @@ def begin(
         context.console.print(f"going on from step {game.step} of {game.recipe.steps}")
     else:
         _check_shapes(game)
+    return config, game, data
+
+
+def enter(
+    config: RunConfig,
+    game: Game,
+    data: DataSet,
+    context: JobContext,
+    *,
+    is_fresh: bool = False,
+    together: Sequence[int] = (),
+) -> None:
+    """Write the run's configuration into its directory; ``is_fresh`` deletes the run that was there before.
+
+    ``together`` are the seeds of the games that it is played with.
+    """
     if is_fresh:
         forget(context.run)
     ranks = count_ranks(game, context)
     write_config(context.run, config, game.recipe, data, package_versions(), ranks=ranks, together=together)
     share_state(game, data)
-    return game, data
 
 
 def repeatable() -> AbstractContextManager[None]:

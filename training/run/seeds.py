@@ -14,13 +14,13 @@ from training.data import DataSet
 from training.errors import NonFinite, TrainingError
 from training.export.shared_trace import SharedTrace
 from training.game.loop import Game, play
-from training.game.stacked import StackedGame, stack
+from training.game.stacked import StackedGame, check_together
 from training.report import Progress
 from training.run.collapse import make_evaluator
 from training.run.config import RunConfig
 from training.run.context import JobContext
 from training.run.directory import opened
-from training.run.job import begin, export_game, repeatable
+from training.run.job import enter, export_game, look, repeatable
 from training.run.keeping import Keeper
 
 GRIDS = 1
@@ -74,12 +74,7 @@ def train_seeds(config: RunConfig, seeds: Sequence[int], context: JobContext, *,
     with ExitStack() as held, repeatable():
         for each in contexts:
             held.enter_context(opened(each.run))
-        data: DataSet | None = None
-        games = []
-        for seed, each in zip(seeds, contexts, strict=True):
-            game, data = begin(replace(config, seed=seed), each, is_fresh=is_fresh, data=data, together=seeds)
-            games.append(game)
-        assert data is not None
+        games, data = _begin_all(config, seeds, contexts, is_fresh=is_fresh)
         title = f"{config.recipe} on {data.name} ({context.device.type}), {len(seeds)} seeds"
         evaluate = make_evaluator(data, context)
         step = min(game.step for game in games)
@@ -105,6 +100,24 @@ def train_seeds(config: RunConfig, seeds: Sequence[int], context: JobContext, *,
         return True
 
 
+def _begin_all(
+    config: RunConfig, seeds: Sequence[int], contexts: Sequence[JobContext], *, is_fresh: bool
+) -> tuple[list[Game], DataSet]:
+    """The game of each seed, and their data; no directory is written to before all games are known to be possible."""
+    data: DataSet | None = None
+    found: list[tuple[RunConfig, Game]] = []
+    for seed, context in zip(seeds, contexts, strict=True):
+        own, game, data = look(replace(config, seed=seed), context, is_fresh=is_fresh, data=data)
+        found.append((own, game))
+    assert data is not None
+    games = [game for _, game in found]
+    if going := [game for game in games if game.step < game.recipe.steps]:
+        check_together([game for game in going if game.step == going[0].step])
+    for (own, game), context in zip(found, contexts, strict=True):
+        enter(own, game, data, context, is_fresh=is_fresh, together=seeds)
+    return games, data
+
+
 def _say(progress: Progress, seed: int, text: str) -> None:
     progress.say(f"seed {seed}, {text}")
 
@@ -120,7 +133,7 @@ def _play_all(runs: Sequence[_Run], context: JobContext, progress: Progress) -> 
         first = min(run.game.step for run in going)
         behind = [run for run in going if run.game.step == first]
         until = min((run.game.step for run in going if run.game.step > first), default=steps)
-        together = stack([run.game for run in behind])
+        together = StackedGame([run.game for run in behind])
         with suppress(NonFinite):  # when all of them have failed; those of the other steps go on
             _play_together(together, behind, until, context, progress)
         failed |= together.failed

@@ -14,7 +14,7 @@ from training.game.gates import worse_only
 from training.game.loop import Game, play
 from training.game.optimisers import adam, clipped
 from training.game.recipe import Ema, Recipe
-from training.game.stacked import StackedGame, difference, in_float64, stack
+from training.game.stacked import StackedGame, check_together, difference, in_float64
 from training.penalties import r1
 from training.recipes import CATALOGUE
 
@@ -123,12 +123,12 @@ def test_a_game_that_cannot_be_stacked_is_refused_with_the_reason(part: str, why
     data = load("mnist5k" if recipe.data.startswith("mnist") else recipe.data, environ={})
     games = [Game(recipe, data, seed=s) for s in (0, 1)]
     with pytest.raises(TrainingError, match=f"{recipe.name} cannot be trained for several seeds at once: .*({why}).*--seed"):
-        stack(games)
+        check_together(games)
 
 
-def test_a_game_that_can_be_stacked_is() -> None:
-    """The trial changes nothing in the games."""
+def test_the_trial_changes_no_game() -> None:
+    """Two of them are played on copies."""
     games = games_of(CATALOGUE["toy1d"])
-    together = stack(games)
-    assert together.step == 0
+    check_together(games)
+    assert [game.step for game in games] == [0, 0, 0]
     assert all(difference(a, b) == 0 for a, b in zip(games, games_of(CATALOGUE["toy1d"]), strict=True))

@@ -81,6 +81,18 @@ def test_a_stop_saves_every_seed(tmp_path: Path) -> None:
         assert not (run_of(tmp_path / "toy", seed) / MODEL).exists()
 
 
+@pytest.mark.slow
+def test_a_refusal_deletes_no_run(tmp_path: Path) -> None:
+    """With --fresh, a recipe that cannot be trained for several seeds at once leaves the runs that were there before."""
+    out = tmp_path / "run"
+    train(TOY, tiny_context(run_of(out, 0)))
+    before = {path.name: path.read_bytes() for path in run_of(out, 0).iterdir() if path.is_file()}
+    with pytest.raises(TrainingError, match="renom cannot be trained for several seeds at once"):
+        train_seeds(RunConfig(recipe="renom", data="mnist5k", steps=4), (0, 1), tiny_context(out), is_fresh=True)
+    assert {path.name: path.read_bytes() for path in run_of(out, 0).iterdir() if path.is_file()} == before
+    assert not run_of(out, 1).exists()
+
+
 def test_seed_and_seeds_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is trained."""
     assert main(["train", "toy1d", "--seeds", "0-3", "--seed", "3"]) == 2
