@@ -24,12 +24,13 @@ def d_nonsaturating(ctx: StepContext) -> Tensor:
 def d_other_classes(ctx: StepContext) -> Tensor:
     """mean sp(l(x, c)) over the classes c that x is not of: real samples with wrong labels are fakes, too.
 
-    Reed et al. 2016, arXiv:1605.05396, section 4.2, with all wrong labels of a sample where they draw one.
+    Reed et al. 2016, arXiv:1605.05396, section 4.2, with all wrong labels of a sample where they draw one. It is 0 where
+    there is one class.
     """
     assert ctx.real.y is not None
     logits = ctx.on_real.heads["classes"]
     is_own = F.one_hot(ctx.real.y, logits.shape[1]).bool()
-    return F.softplus(logits).masked_fill(is_own, 0).sum(1).mean() / (logits.shape[1] - 1)
+    return F.softplus(logits).masked_fill(is_own, 0).sum(1).mean() / max(logits.shape[1] - 1, 1)
 
 
 @loss

@@ -175,3 +175,15 @@ def test_each_wrong_label_of_a_real_sample_is_a_fake() -> None:
     ctx = StepContext({"D": d}, Batch(x, y), {}, step=0, moving=frozenset("D"), conditions=("y",))
     expected = [softplus(d(x[i : i + 1], torch.tensor([c])).logit.item()) for i in range(3) for c in range(4) if c != y[i]]
     assert d_other_classes(ctx).item() == pytest.approx(sum(expected) / len(expected), rel=1e-5)
+
+
+def test_of_one_class_no_label_is_wrong() -> None:
+    """A folder of one folder of pictures: the loss is 0, and so is its gradient."""
+    d = small_discriminator(1, (1, 8, 8), width=4)
+    ctx = StepContext(
+        {"D": d}, Batch(torch.rand(3, 1, 8, 8), torch.zeros(3).long()), {}, step=0, moving=frozenset("D"), conditions=("y",)
+    )
+    loss = d_other_classes(ctx)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(weight.grad is None or not weight.grad.any() for weight in d.parameters())
