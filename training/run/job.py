@@ -68,7 +68,7 @@ def look(
     Args:
         config: configuration of the run.
         context: where it runs.
-        is_fresh: begin at the first step, whatever the directory holds.
+        is_fresh: begin at the first step, even where the directory holds checkpoints.
         data: the recipe's data where they are loaded already.
 
     Raises:
