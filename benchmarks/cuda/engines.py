@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.backends import cudnn
 
 from benchmarks.cuda.bench import Bench
-from benchmarks.cuda.playing import Model
+from benchmarks.cuda.playing import ExportedModel
 from contract import Drawn
 from training.export.fold_batchnorm import fold_batch_norm
 from training.export.sample_grid import sampler_of
@@ -34,7 +34,7 @@ class Engine:
 
     name: str
     settings: Mapping[str, str]
-    open: Callable[[Bench, Model], Run]
+    open: Callable[[Bench, ExportedModel], Run]
     """A fresh one, which shares nothing with an earlier one."""
     held: Callable[[], AbstractContextManager[object]] = nullcontext
     """What is in force while it runs."""
@@ -78,7 +78,7 @@ def why_no_cuda() -> str | None:
 
 
 def _onnxruntime(name: str, provider: str, settings: Mapping[str, str]) -> Engine:
-    def open_session(bench: Bench, model: Model) -> Run:
+    def open_session(bench: Bench, model: ExportedModel) -> Run:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
@@ -108,7 +108,7 @@ def with_levels(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _torch(*, is_benchmarked: bool) -> Engine:
-    def open_net(bench: Bench, model: Model) -> Run:
+    def open_net(bench: Bench, model: ExportedModel) -> Run:
         game, data = bench.trained(model.recipe)
         net = fold_batch_norm(sampler_of(game, data))
         if model.upsampling == "depthtospace":

@@ -32,7 +32,7 @@ MODELS: tuple[tuple[str, Upsampling], ...] = (("renom", "convtranspose"), ("dcga
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class ExportedModel:
     """An exported generator."""
 
     recipe: str
@@ -149,6 +149,6 @@ def export_all(bench: Bench) -> dict[str, Any]:
     return figures
 
 
-def models(bench: Bench) -> list[Model]:
+def models(bench: Bench) -> list[ExportedModel]:
     """What is exported, and where."""
-    return [Model(recipe=r, upsampling=u, path=bench.folder / f"{r}-{u}.onnx") for r, u in MODELS]
+    return [ExportedModel(recipe=r, upsampling=u, path=bench.folder / f"{r}-{u}.onnx") for r, u in MODELS]

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.cuda.asking import rate
 from benchmarks.cuda.bench import Bench
 from benchmarks.cuda.engines import why_no_cuda
-from benchmarks.cuda.playing import Model, models
+from benchmarks.cuda.playing import ExportedModel, models
 from benchmarks.cuda.stage import Skipped
 from serving.settings import usable_cores
 
@@ -43,7 +43,7 @@ def compare_services(bench: Bench) -> dict[str, Any]:
     return figures
 
 
-def _ask(bench: Bench, model: Model, engine: str, workers: int) -> tuple[list[bytes], float | None]:
+def _ask(bench: Bench, model: ExportedModel, engine: str, workers: int) -> tuple[list[bytes], float | None]:
     """The bytes of some seeds, and answers a second where rates are measured."""
     from benchmarks.serving.service import service  # not above: it needs psutil
 

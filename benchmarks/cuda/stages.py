@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.cuda.bench import Bench
 from benchmarks.cuda.engines import Engine, cpu_engine, engines_for, why_no_cuda
-from benchmarks.cuda.playing import Model, compare_twins, export_all, models, train_whole
+from benchmarks.cuda.playing import ExportedModel, compare_twins, export_all, models, train_whole
 from benchmarks.cuda.rows import alone, compare_answers, compare_rows, measure_rates
 from benchmarks.cuda.services import compare_services
 from benchmarks.cuda.stage import Skipped, Stage
@@ -45,7 +45,7 @@ def _check_rows(bench: Bench, engines: list[Engine]) -> dict[str, Any]:
     return figures
 
 
-def _check_model(bench: Bench, engine: Engine, model: Model) -> dict[str, Any]:
+def _check_model(bench: Bench, engine: Engine, model: ExportedModel) -> dict[str, Any]:
     figures: dict[str, Any] = {"model": model.name, "engine": engine.name, "settings": dict(engine.settings)}
     latents, left_s = model.latents(), bench.share(MOST_S)
     reference = alone(cpu_engine().open(bench, model), latents)

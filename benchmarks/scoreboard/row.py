@@ -14,7 +14,7 @@ LOWER: Direction = "lower"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedFigure:
     """A published figure."""
 
     figure: str
@@ -61,7 +61,7 @@ class Row:
     system: str
     data: str
     better: Direction
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedFigure, ...] = ()
     """Empty where no number was published."""
     full: Protocol
     scaled: Protocol | None = None

@@ -16,7 +16,7 @@ STOP_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerProcess:
     """A running server."""
 
     process: subprocess.Popen[bytes]
@@ -47,7 +47,7 @@ def adopt_orphans() -> None:
 
 
 @contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Server]:
+def running(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[ServerProcess]:
     """Run a command in a folder, with its output in ``log.txt`` there; stop it and all it started when the block ends."""
     others = frozenset(psutil.Process().children(recursive=True))
     log = folder / "log.txt"
@@ -55,7 +55,7 @@ def running(command: Sequence[str], environment: Mapping[str, str], folder: Path
         process = subprocess.Popen(
             command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-    server = Server(process, log, others)
+    server = ServerProcess(process, log, others)
     try:
         yield server
     finally:

@@ -17,7 +17,7 @@ from benchmarks.serving.answers import AnswerError, ask, check
 from benchmarks.serving.bench import measure_wrk
 from benchmarks.serving.contender import ROOT, Contender, fill
 from benchmarks.serving.environments import InstallError, python_for
-from benchmarks.serving.processes import Server, running
+from benchmarks.serving.processes import ServerProcess, running
 from benchmarks.serving.standings import Run
 from serving.model.load import Model
 from serving.settings import usable_cores
@@ -102,7 +102,7 @@ def prepare(contender: Contender, names: dict[str, str], environment: dict[str, 
             raise StartError(f"{Path(command[0]).name} failed: {done.stderr.strip().splitlines()[-1:]}")
 
 
-def measure(contender: Contender, server: Server, port: int, start: float, model: Model, load: Load, repeat: int) -> Run:
+def measure(contender: Contender, server: ServerProcess, port: int, start: float, model: Model, load: Load, repeat: int) -> Run:
     """The result of one measurement."""
     first = wait_for(
         lambda: ask(contender, port, CHECKED_SEEDS[0]),

@@ -14,7 +14,7 @@ from contract.latents import classes_of
 from training.adopt.graph import adopt_graph
 from training.adopt.inputs import Input, latents_of, parse_inputs
 from training.adopt.module import export_net, sampler_of_net
-from training.adopt.pictures import Format, Layout, Range
+from training.adopt.pictures import Layout, PictureFormat, Range
 from training.adopt.weights import freeze, import_net, load_weights
 from training.errors import AdoptError
 from training.export.to_onnx import package_versions, write_model
@@ -63,7 +63,7 @@ class Adopt:
 
     def __call__(self, console: Console) -> int:
         inputs = parse_inputs(self.latent)
-        form = Format(values=self.output, layout=self.layout, is_clamped=self.clamp)
+        form = PictureFormat(values=self.output, layout=self.layout, is_clamped=self.clamp)
         card = self._card(inputs)
         self._check_out()
         self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ class Adopt:
             raise AdoptError(str(error)) from None
         return card
 
-    def _adopt_net(self, inputs: tuple[Input, ...], form: Format, card: Card) -> tuple[Card, str | None]:
+    def _adopt_net(self, inputs: tuple[Input, ...], form: PictureFormat, card: Card) -> tuple[Card, str | None]:
         net = import_net(self.source, Path.cwd())
         if self.weights:
             load_weights(net, self.weights, key=self.key, strip=self.strip)
@@ -127,7 +127,7 @@ class Adopt:
         export_net(sampler, card, self.out)
         return card, doubt
 
-    def _adopt_graph(self, inputs: tuple[Input, ...], form: Format, card: Card) -> tuple[Card, str | None]:
+    def _adopt_graph(self, inputs: tuple[Input, ...], form: PictureFormat, card: Card) -> tuple[Card, str | None]:
         if self.weights or self.key or self.strip:
             raise AdoptError("--weights, --key and --strip are for PyTorch modules: an ONNX file holds its weights")
         model, image, doubt = adopt_graph(Path(self.source), inputs, form)

@@ -16,7 +16,7 @@ from contract import Image
 from contract.runtime import MAX_NODES
 from training.adopt.inputs import Input, draw_probes
 from training.adopt.names import nodes_of
-from training.adopt.pictures import Format, check_varied
+from training.adopt.pictures import PictureFormat, check_varied
 from training.adopt.rewire import append_rounding, dimensions, feed, make_batch_dynamic
 from training.errors import AdoptError, first_line
 from training.export.runtime import mistake_of, open_session, quietly
@@ -38,7 +38,7 @@ MAX_BYTES = 2**31 - 1
 """Greatest size of a protobuf message, and so of a model file."""
 
 
-def adopt_graph(path: Path, inputs: Sequence[Input], form: Format) -> tuple[onnx.ModelProto, Image, str | None]:
+def adopt_graph(path: Path, inputs: Sequence[Input], form: PictureFormat) -> tuple[onnx.ModelProto, Image, str | None]:
     """The graph of a file as a sampler of the service, the picture that it makes, and a doubt about its range.
 
     Raises:
@@ -219,7 +219,7 @@ def _check_faithful(
     bound: Mapping[str, str],
     inputs: Sequence[Input],
     probes: Mapping[str, NDArray[Any]],
-    form: Format,
+    form: PictureFormat,
     pictures: NDArray[np.uint8],
 ) -> None:
     """Compare with the graph as it was in the file, a batch of its own size for each row.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from contract import Card
 from training.adopt.inputs import Input, draw_probes
-from training.adopt.pictures import Format, check_varied, scale_of
+from training.adopt.pictures import PictureFormat, check_varied, scale_of
 from training.adopt.probe import probe
 from training.errors import AdoptError, ExportError
 from training.export.fold_batchnorm import fold_batch_norm
@@ -66,7 +66,7 @@ class Adopted(nn.Module):
 class AdoptedSampler(ImageSampler):
     """Latents to uint8 [n,h,w,c], for the layouts and ranges of generators from elsewhere."""
 
-    def __init__(self, inner: Adopted, form: Format) -> None:
+    def __init__(self, inner: Adopted, form: PictureFormat) -> None:
         super().__init__(inner, tuple(one.name for one in inner.inputs), "unit")
         self.form = form
 
@@ -111,7 +111,7 @@ def bind(net: nn.Module, inputs: Sequence[Input]) -> tuple[list[str], dict[str, 
 
 
 def sampler_of_net(
-    net: nn.Module, inputs: Sequence[Input], form: Format, card: Card
+    net: nn.Module, inputs: Sequence[Input], form: PictureFormat, card: Card
 ) -> tuple[AdoptedSampler, Card, str | None]:
     """The generator as a sampler, its card with the output, and a doubt about its range.
 

@@ -19,7 +19,7 @@ SLACK = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Format:
+class PictureFormat:
     """How a generator returns its pictures."""
 
     values: Range

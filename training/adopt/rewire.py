@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from contract import Categorical, Image
 from training.adopt.inputs import Input
 from training.adopt.names import free_name, names_of, rename
-from training.adopt.pictures import Format, scale_of
+from training.adopt.pictures import PictureFormat, scale_of
 from training.errors import AdoptError
 
 Step = tuple[str, list[str], dict[str, Any]]
@@ -91,7 +91,7 @@ def _remove_source(graph: onnx.GraphProto, target: str) -> None:
             graph.node.remove(node)
 
 
-def append_rounding(graph: onnx.GraphProto, output: str, form: Format, image: Image) -> None:
+def append_rounding(graph: onnx.GraphProto, output: str, form: PictureFormat, image: Image) -> None:
     """Make ``image``, uint8 [n,h,w,c] rounded half to even, the graph's only output."""
     if "image" in names_of(graph):
         inner = free_name(graph, "image_inner")

@@ -21,7 +21,7 @@ from torch import Tensor
 from training.data.cache import Prefetch, forget_unused, is_grey, open_cache
 from training.data.dataset import DataSet, Request
 from training.data.errors import DataError, MissingPart
-from training.data.pictures import SUFFIXES, BadFile, Picture, decode
+from training.data.pictures import SUFFIXES, BadFile, PictureFile, decode
 from training.data.shards import read_shards
 from training.files import cache_folder
 
@@ -69,7 +69,7 @@ def load_folder(request: Request) -> DataSet:
     )
 
 
-def _listed(name: str, root: Path) -> tuple[list[Picture], list[str], tuple[str, ...]]:
+def _listed(name: str, root: Path) -> tuple[list[PictureFile], list[str], tuple[str, ...]]:
     """The pictures of a folder or of its shards, the class of each, and the classes; both empty where there are none."""
     bad: list[BadFile] = []
     paths = sorted(_walk(root, PurePosixPath(), (), bad), key=lambda path: path.parts)
@@ -82,7 +82,7 @@ def _listed(name: str, root: Path) -> tuple[list[Picture], list[str], tuple[str,
         return pictures, labels, _in_order(labels)
     _refuse(name, bad, len(paths) + len(bad))
     classes = _classes(name, root, paths) if paths else ()
-    return [Picture(path, root / path) for path in paths], [path.parts[0] for path in paths if classes], classes
+    return [PictureFile(path, root / path) for path in paths], [path.parts[0] for path in paths if classes], classes
 
 
 def _in_order(labels: list[str]) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ def _classes(name: str, root: Path, paths: list[PurePosixPath]) -> tuple[str, ..
     return classes
 
 
-def _items(name: str, pictures: list[Picture], size: int, request: Request) -> tuple[Tensor, Prefetch | None]:
+def _items(name: str, pictures: list[PictureFile], size: int, request: Request) -> tuple[Tensor, Prefetch | None]:
     """Every image: uint8 [N,3,size,size], or [N,1,size,size] of grey ones, in memory, or from the cache with its ``Prefetch``.
 
     Raises:
@@ -161,7 +161,7 @@ def _items(name: str, pictures: list[Picture], size: int, request: Request) -> t
     return torch.from_numpy(np.ascontiguousarray(decoded[:, :1]) if is_grey(decoded) else decoded), None
 
 
-def _key(root: Path, pictures: list[Picture], size: int) -> str:
+def _key(root: Path, pictures: list[PictureFile], size: int) -> str:
     """What decoded pictures depend on: the folder, names, places, lengths and times of its files, the size, and the decoder.
 
     Without the folder two sets of uncompressed pictures that were unpacked with the same times would be taken for one.
@@ -174,7 +174,7 @@ def _key(root: Path, pictures: list[Picture], size: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _decode_all(pictures: list[Picture], items: NDArray[np.uint8], bad: list[BadFile]) -> None:
+def _decode_all(pictures: list[PictureFile], items: NDArray[np.uint8], bad: list[BadFile]) -> None:
     """Decode images into ``items`` by a pool of threads; list those that are not right, up to ``MOST_LISTED``."""
     pool = ThreadPoolExecutor(thread_name_prefix="decode")
     with warnings.catch_warnings():

@@ -34,7 +34,7 @@ class BadFile:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PictureFile:
     """Where a picture's bytes are."""
 
     path: PurePosixPath
@@ -53,7 +53,7 @@ class Picture:
             return io.BytesIO(shard.read(self.place[1]))
 
 
-def decode(picture: Picture, into: NDArray[np.uint8]) -> BadFile | None:
+def decode(picture: PictureFile, into: NDArray[np.uint8]) -> BadFile | None:
     """Write one image in place, [3,size,size], or say why it cannot be."""
     path, file = picture.path, picture.file
     try:

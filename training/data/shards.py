@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from training.data.errors import DataError
-from training.data.pictures import SUFFIXES, BadFile, Picture
+from training.data.pictures import SUFFIXES, BadFile, PictureFile
 from training.errors import first_line
 
 CLASS = ".cls"
@@ -15,7 +15,7 @@ LONGEST_CLASS = 1000
 """Bytes of a class's name at most."""
 
 
-def read_shards(name: str, root: Path, shards: list[str], bad: list[BadFile]) -> tuple[list[Picture], list[str]]:
+def read_shards(name: str, root: Path, shards: list[str], bad: list[BadFile]) -> tuple[list[PictureFile], list[str]]:
     """The pictures of uncompressed tar files, sorted by shard and member, and their classes; none without .cls members.
 
     Nothing is unpacked: a picture is read from its place in the shard.
@@ -23,7 +23,7 @@ def read_shards(name: str, root: Path, shards: list[str], bad: list[BadFile]) ->
     Raises:
         DataError: some pictures have a class and one has none.
     """
-    pictures: list[Picture] = []
+    pictures: list[PictureFile] = []
     classes: dict[tuple[str, str], str] = {}
     for shard in sorted(shards):
         try:
@@ -40,7 +40,7 @@ def read_shards(name: str, root: Path, shards: list[str], bad: list[BadFile]) ->
                         assert file is not None  # a regular member
                         classes[key_of(path)] = file.read(LONGEST_CLASS).decode(errors="replace").strip()
                     elif path.suffix.lower() in SUFFIXES:
-                        pictures.append(Picture(path, root / shard, (member.offset_data, member.size)))
+                        pictures.append(PictureFile(path, root / shard, (member.offset_data, member.size)))
         except (tarfile.TarError, OSError) as error:
             reason = getattr(error, "strerror", None) or first_line(error)
             bad.append(BadFile(PurePosixPath(shard), f"cannot be read ({reason})"))

@@ -68,7 +68,7 @@ class BatchNormShift(nn.BatchNorm1d):
         self.register_buffer("weight", torch.ones(features))
 
 
-class Classifier(nn.Module):
+class WeightNormClassifier(nn.Module):
     """Samples [N,...], flattened, noise before every layer, to K logits [N,K]; the features are the last hidden layer's."""
 
     def __init__(self, body: nn.Sequential, head: nn.Sequential) -> None:
@@ -90,14 +90,14 @@ class Classifier(nn.Module):
             x = layer(x)
 
 
-def classifier(shape: tuple[int, ...], hidden: list[int], classes: int) -> Classifier:
+def classifier(shape: tuple[int, ...], hidden: list[int], classes: int) -> WeightNormClassifier:
     """shape -(noise .3) hidden -(noise .5) hidden ... - classes; ReLU, weight norm, only the last scale trained."""
     body: list[nn.Module] = []
     for number, (a, b) in enumerate(pairwise([math.prod(shape), *hidden])):
         layer = WeightNormLinear(a, b, weight=normal(0.1), is_scale_trained=False)
         body += [GaussianNoise(0.5 if number else 0.3), layer, nn.ReLU()]
     head = WeightNormLinear(hidden[-1], classes, weight=normal(0.1), is_scale_trained=True)
-    return Classifier(nn.Sequential(*body), nn.Sequential(GaussianNoise(0.5), head))
+    return WeightNormClassifier(nn.Sequential(*body), nn.Sequential(GaussianNoise(0.5), head))
 
 
 def generator(z: int, hidden: list[int], shape: tuple[int, ...]) -> Generator:

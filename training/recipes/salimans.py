@@ -73,7 +73,7 @@ def label(per_class: int) -> Callable[[Mapping[str, nn.Module], Batches, int], N
         labelled.x.copy_(known.x)
         labelled.y.copy_(known.y)
         some = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed))[:FITTED_ON]
-        cast(weight_norm.Classifier, nets["D"]).fit(batches.rows(some.to(batches.labels.device)).x)
+        cast(weight_norm.WeightNormClassifier, nets["D"]).fit(batches.rows(some.to(batches.labels.device)).x)
 
     return prepare
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from contract import Card, Image
 from contract.latents import classes_of
 from training.data import DataError, load, of_card
-from training.data.pictures import Picture, decode
+from training.data.pictures import PictureFile, decode
 from training.errors import TrainingError
 from training.files import write_json, write_whole
 from training.metrics.completion import (
@@ -39,7 +39,7 @@ from training.report.pictures import png_bytes
 from training.report.samples import draw_grid
 from training.run.context import JobContext
 from training.run.launch import Device, device_of
-from training.run.searchable import Generator, open_generator
+from training.run.searchable import SearchableGenerator, open_generator
 
 RESULTS = "completion.json"
 SHEET = "sheet.png"
@@ -109,7 +109,7 @@ class Complete:
             self._complete(generator, context, out)
         return 0
 
-    def _complete(self, generator: Generator, context: JobContext, out: Path) -> None:
+    def _complete(self, generator: SearchableGenerator, context: JobContext, out: Path) -> None:
         """The pictures that were named."""
         names = [path.stem for path in self.pictures]
         if len(set(names)) < len(names) or Path(SHEET).stem in names:
@@ -128,7 +128,7 @@ class Complete:
             )
         self._draw(wanted, made, context, out)
 
-    def _measure(self, generator: Generator, context: JobContext, out: Path) -> None:
+    def _measure(self, generator: SearchableGenerator, context: JobContext, out: Path) -> None:
         """The first test images of the model's data."""
         data, size = of_card(generator.card.data), generator.output.height
         train = load(data, size=size, environ=context.environ).to(context.device)
@@ -168,7 +168,9 @@ class Complete:
         context.say(f"on {len(wanted):,} test images of {data}: {listed}")
         self._draw(wanted, made, context, out)
 
-    def _search(self, generator: Generator, wanted: Tensor, context: JobContext) -> tuple[Made, list[tuple[float, float]]]:
+    def _search(
+        self, generator: SearchableGenerator, wanted: Tensor, context: JobContext
+    ) -> tuple[Made, list[tuple[float, float]]]:
         starts = self.starts or classes_of(generator.card.latents) or 1
         how = Completion(steps=self.steps, rate=self.rate, weight=self.weight, starts=starts)
         mask = make_mask(self.mask, *wanted.shape[2:], seed=self.seed).to(wanted.device)
@@ -235,7 +237,7 @@ def read_picture(path: Path, card: Card) -> NDArray[np.uint8]:
     if card.output.width != size:
         raise TrainingError(f"{card.name} makes images of {card.output.width}x{size}, not square ones")
     pixels = np.empty((3, size, size), np.uint8)
-    bad = decode(Picture(PurePosixPath(path.name), path), pixels)
+    bad = decode(PictureFile(PurePosixPath(path.name), path), pixels)
     if bad is not None:
         raise DataError(f"{path} {bad.reason}")
     if channels == 3:

@@ -26,7 +26,7 @@ from training.run.job import card_of, open_run
 
 
 @dataclass(frozen=True)
-class Generator:
+class SearchableGenerator:
     """A generator of images whose latents can be searched."""
 
     card: Card
@@ -41,7 +41,7 @@ class Generator:
         return self.card.output
 
 
-def open_generator(model: Path, context: JobContext) -> Generator:
+def open_generator(model: Path, context: JobContext) -> SearchableGenerator:
     """The generator of a run's newest checkpoint, or of a model file.
 
     Raises:
@@ -59,8 +59,8 @@ def open_generator(model: Path, context: JobContext) -> Generator:
     if all(isinstance(latent, Categorical) for latent in card.latents.values()):
         raise TrainingError(f"{card.name} has no continuous latent to search")
     if is_run:
-        return Generator(card, maker_of(sampler_of(game, data), card, context.device), _doubt_of(game))
-    return Generator(card, _normalised(DifferentiableGraph(proto, context.device), card, context.device), None)
+        return SearchableGenerator(card, maker_of(sampler_of(game, data), card, context.device), _doubt_of(game))
+    return SearchableGenerator(card, _normalised(DifferentiableGraph(proto, context.device), card, context.device), None)
 
 
 def _load(path: Path) -> onnx.ModelProto:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import AtLeast, AtMost, Below, Claim, Spread
 from benchmarks.scoreboard.measures import FEW_KID, KID, PARZEN, Logged
-from benchmarks.scoreboard.row import Protocol, Published, Row
+from benchmarks.scoreboard.row import Protocol, PublishedFigure, Row
 from benchmarks.scoreboard.rows.critics import EARLY
 
-GOODFELLOW = Published(figure="225 ± 2", source="arXiv:1406.2661, table 1, its own larger net")
+GOODFELLOW = PublishedFigure(figure="225 ± 2", source="arXiv:1406.2661, table 1, its own larger net")
 RENOM_EPOCH = 50_000 // 256
 LUCIC = "FIDs of arXiv:1711.10337 are Inception's and not comparable"
 
@@ -56,7 +56,7 @@ def first() -> Iterable[Row]:
             data="mnist50k",
             better="nearer",
             published=tuple(
-                Published(figure=f, source=f"ReNom's tutorial, epoch {epoch} of one run")
+                PublishedFigure(figure=f, source=f"ReNom's tutorial, epoch {epoch} of one run")
                 for f, epoch in ((last, 30), (tenth, 10))
             ),
             full=Protocol(recipe="renom", measure=measure, seeds=8, claim=at_30, minutes=16),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import AtLeast, AtMost, Below, Claim
 from benchmarks.scoreboard.measures import PARZEN, Examined, Scored
-from benchmarks.scoreboard.row import Protocol, Published, Row
+from benchmarks.scoreboard.row import Protocol, PublishedFigure, Row
 
 NEAREST = Scored(name="1nn-error", nearest=50_000)
 
@@ -21,8 +21,8 @@ def labelled() -> Iterable[Row]:
         better="lower",
         is_share=True,
         published=(
-            Published(figure="2.98 % (50,000 samples)", source=table, is_verified=False),
-            Published(figure="6.28 % (GAN), 3.1 % (real data)", source=table, is_verified=False),
+            PublishedFigure(figure="2.98 % (50,000 samples)", source=table, is_verified=False),
+            PublishedFigure(figure="6.28 % (GAN), 3.1 % (real data)", source=table, is_verified=False),
         ),
         full=Protocol(
             recipe="cdcgan",
@@ -45,8 +45,10 @@ def labelled() -> Iterable[Row]:
         data="mnist",
         better="higher",
         published=(
-            Published(figure="132 ± 1.8", source="arXiv:1411.1784, table 1, as MindSpore's models quote it"),
-            Published(figure="283.03 ± 2.15", source="MindSpore's models, research/cv/CGAN: convolutional, by Adam, on 32x32"),
+            PublishedFigure(figure="132 ± 1.8", source="arXiv:1411.1784, table 1, as MindSpore's models quote it"),
+            PublishedFigure(
+                figure="283.03 ± 2.15", source="MindSpore's models, research/cv/CGAN: convolutional, by Adam, on 32x32"
+            ),
         ),
         full=Protocol(
             recipe="cgan",
@@ -77,7 +79,7 @@ def labelled() -> Iterable[Row]:
         data="mnist",
         better="lower",
         is_share=True,
-        published=(Published(figure="5 %", source="arXiv:1606.03657, section 7.2"),),
+        published=(PublishedFigure(figure="5 %", source="arXiv:1606.03657, section 7.2"),),
         full=Protocol(recipe="infogan", measure=Examined(name="code-error"), seeds=5, claim=code, minutes=5),
         scaled=Protocol(recipe="infogan_small", measure=Examined(name="code-error"), seeds=5, claim=code, minutes=8),
     )
@@ -96,7 +98,7 @@ def labelled() -> Iterable[Row]:
             system=f"Salimans, {labels} labels, errors of 10,000",
             data="mnist",
             better="lower",
-            published=(Published(figure=figure, source=source, is_verified=labels != 50),),
+            published=(PublishedFigure(figure=figure, source=source, is_verified=labels != 50),),
             full=Protocol(
                 recipe=recipe,
                 measure=Examined(name="errors"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import Above, AtLeast, Below, Claim
 from benchmarks.scoreboard.measures import FEW_KID, KID, Examined, Scored
-from benchmarks.scoreboard.row import Protocol, Published, Row
+from benchmarks.scoreboard.row import Protocol, PublishedFigure, Row
 from benchmarks.scoreboard.rows.modern import STACKED
 from benchmarks.scoreboard.stages import StepsTo
 
@@ -86,7 +86,7 @@ def growing() -> Iterable[Row]:
             system=f"Progressive GAN {what}, small D, modes of 1,000",
             data="stackedmnist at 32",
             better="higher",
-            published=(Published(figure=figure, source=table),),
+            published=(PublishedFigure(figure=figure, source=table),),
             full=Protocol(recipe=f"progan{suffix}_small", measure=modes, claim=claim, minutes=20),
             note="a small size of our own; the published figures are of another small D and longer runs",
         )

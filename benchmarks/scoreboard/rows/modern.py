@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import Above, AtLeast, Claim
 from benchmarks.scoreboard.measures import FEW_KID, Scored
-from benchmarks.scoreboard.row import HIGHER, LOWER, Protocol, Published, Row
+from benchmarks.scoreboard.row import HIGHER, LOWER, Protocol, PublishedFigure, Row
 
 STACKED = 26_000
 """Samples in which StackedMNIST's modes are counted."""
@@ -22,8 +22,8 @@ def stacked() -> Iterable[Row]:
         data="stackedmnist at 64",
         better="higher",
         published=(
-            Published(figure="99", source="VEEGAN's table in arXiv:1712.04086, table 2"),
-            Published(figure="78.9 ± 6.46", source="arXiv:1712.04086, table 2"),
+            PublishedFigure(figure="99", source="VEEGAN's table in arXiv:1712.04086, table 2"),
+            PublishedFigure(figure="78.9 ± 6.46", source="arXiv:1712.04086, table 2"),
         ),
         needs_gpu=True,
         full=Protocol(recipe="dcgan64", options=(*on, "--size", "64"), measure=modes, minutes=60),
@@ -39,7 +39,7 @@ def stacked() -> Iterable[Row]:
             system=f"R3GAN, {measure.name} of 1,000",
             data="stackedmnist",
             better=direction,
-            published=tuple(Published(figure=f, source=s) for f, s in zip(figures, (table, small), strict=True)),
+            published=tuple(PublishedFigure(figure=f, source=s) for f, s in zip(figures, (table, small), strict=True)),
             full=Protocol(recipe="r3gan", measure=measure, seeds=1, minutes=1200),
             scaled=Protocol(recipe="r3gan_small", options=on, measure=measure, seeds=1, minutes=60),
             note=note,

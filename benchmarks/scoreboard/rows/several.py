@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import Below, Claim
 from benchmarks.scoreboard.measures import FEW_KID, Against
-from benchmarks.scoreboard.row import Protocol, Published, Row
+from benchmarks.scoreboard.row import Protocol, PublishedFigure, Row
 from benchmarks.scoreboard.rows.critics import EARLY
 
 GMAN = {"gman": ".127", "gman_mean": ".007", "gman_max": "-.034", "gman_one": "-.122"}
@@ -21,7 +21,7 @@ def several() -> Iterable[Row]:
             system=f"GMAN ({recipe.removeprefix('gman').removeprefix('_') or 'learned'}), GMAM summed over the other three",
             data="mnist",
             better="higher",
-            published=(Published(figure=figure, source="arXiv:1611.01673, table 1"),),
+            published=(PublishedFigure(figure=figure, source="arXiv:1611.01673, table 1"),),
             full=Protocol(recipe=recipe, measure=_against(recipe, ""), minutes=30),
             scaled=Protocol(recipe=f"{recipe}_small", measure=_against(recipe, "_small"), seeds=1, minutes=40),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.scoreboard.claims import Above, AtLeast, AtMost, Bar, Below, Claim
 from benchmarks.scoreboard.measures import Measure, Scored, WhereFound
-from benchmarks.scoreboard.row import Direction, Protocol, Published, Row
+from benchmarks.scoreboard.row import Direction, Protocol, PublishedFigure, Row
 from training.data.toys import DEVIATION, MEAN
 
 POINTS = 2_500
@@ -82,7 +82,7 @@ def toys() -> Iterable[Row]:
             system=f"{system}, modes",
             data=data,
             better="higher",
-            published=(Published(figure=figure, source=table),),
+            published=(PublishedFigure(figure=figure, source=table),),
             full=Protocol(recipe=recipe, measure=modes, seeds=10, claim=claim, minutes=30),
             scaled=Protocol(recipe=f"{recipe}_small", measure=modes, claim=claim, minutes=20),
         )

@@ -13,7 +13,7 @@ from benchmarks.scoreboard.jobs import jobs_of, spell
 from benchmarks.scoreboard.measures import Scored
 from benchmarks.scoreboard.page import COLUMNS, make_page
 from benchmarks.scoreboard.results import RESULTS, Result, load_results, path_of, store_result
-from benchmarks.scoreboard.row import Protocol, Published, Row
+from benchmarks.scoreboard.row import Protocol, PublishedFigure, Row
 from benchmarks.scoreboard.rows import ROWS
 from benchmarks.scoreboard.systems import make_systems
 from tests.repository.files import ROOT
@@ -25,7 +25,7 @@ ROW = Row(
     system="a toy",
     data="gaussian1d",
     better="lower",
-    published=(Published(figure="1 ± .5", source="a paper", is_verified=False),),
+    published=(PublishedFigure(figure="1 ± .5", source="a paper", is_verified=False),),
     full=Protocol(recipe="toy1d", measure=Scored(name="w1"), seeds=3, minutes=1),
     scaled=Protocol(recipe="toy1d", measure=Scored(name="w1"), steps=5, minutes=0.1),
 )
