@@ -19,7 +19,7 @@ from serving.engine.reload import Reloader
 from serving.errors import MethodNotAllowed, NotFound, Problem
 from serving.generation.generate import Service, problem_reply
 from serving.generation.service import answer, create_service, fault
-from serving.http.asgi import ASGIApp, target_of
+from serving.http.asgi import ARRIVED, ASGIApp, target_of
 from serving.http.bearer_auth import BearerAuth
 from serving.http.responses import reply_response
 from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, AppState, is_operations
@@ -145,6 +145,7 @@ def _begin(observer: RequestObserver, operations_port: int | None) -> None:
         request.method,
         target_of(scope) if scope else request.full_path.removesuffix("?"),
         *map(request.headers.get, ("X-Request-Id", "traceparent", "tracestate")),
+        start=scope[ARRIVED] if scope else None,
     )
     request.environ["serving.context"] = observer.begin(context)
     if request.environ["PATH_INFO"].startswith("//"):  # Werkzeug would merge the slashes

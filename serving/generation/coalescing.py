@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -44,23 +45,40 @@ class Deadline:
     """How long one request waits: until its deadline, or until its client has disconnected.
 
     Args:
-        seconds: from the start of the wait to the deadline.
+        seconds: from the arrival of the request to the deadline.
         until_disconnected: returns when the client has disconnected; None where that cannot be known.
+        arrival: when the request arrived (``time.perf_counter``); None for now.
     """
 
-    __slots__ = ("_seconds", "_until_disconnected", "_timer", "_watcher")
+    __slots__ = ("seconds", "_arrival", "_until_disconnected", "_timer", "_watcher")
 
-    def __init__(self, seconds: float, until_disconnected: UntilDisconnected | None = None) -> None:
-        self._seconds = seconds
+    def __init__(
+        self, seconds: float, until_disconnected: UntilDisconnected | None = None, arrival: float | None = None
+    ) -> None:
+        self.seconds = seconds
+        self._arrival = time.perf_counter() if arrival is None else arrival
         self._until_disconnected = until_disconnected
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
+    def remaining(self) -> float:
+        """Return the seconds that are left; negative after the deadline."""
+        return self._arrival + self.seconds - time.perf_counter()
+
+    def check(self) -> None:
+        """Check that the deadline has not passed, so that no work begins for a request whose client no longer waits.
+
+        Raises:
+            DeadlineExceeded: it has.
+        """
+        if self.remaining() <= 0:
+            raise DeadlineExceeded(self.seconds)
+
     def start(self, waiter: asyncio.Future[Any], timings: Timings) -> None:
         """Fail the waiter at the deadline, or when the client disconnects; ``timings`` are those of the computation."""
         loop = asyncio.get_running_loop()
-        if self._seconds <= GRACE_SECONDS:
-            self._timer = loop.call_later(self._seconds, self._expire, waiter)
+        if (remaining := self.remaining()) <= GRACE_SECONDS:
+            self._timer = loop.call_later(remaining, self._expire, waiter)
         else:
             self._timer = loop.call_later(GRACE_SECONDS, self._watch_client, waiter, timings)
 
@@ -74,13 +92,13 @@ class Deadline:
 
     def _watch_client(self, waiter: asyncio.Future[Any], timings: Timings) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._seconds - GRACE_SECONDS, self._expire, waiter)
+        self._timer = loop.call_later(self.remaining(), self._expire, waiter)
         if self._until_disconnected:
             self._watcher = loop.create_task(self._fail_when_disconnected(self._until_disconnected, waiter, timings))
 
     def _expire(self, waiter: asyncio.Future[Any]) -> None:
         if not waiter.done():
-            waiter.set_exception(DeadlineExceeded(self._seconds))
+            waiter.set_exception(DeadlineExceeded(self.seconds))
 
     async def _fail_when_disconnected(
         self, until_disconnected: UntilDisconnected, waiter: asyncio.Future[Any], timings: Timings

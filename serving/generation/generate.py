@@ -56,6 +56,11 @@ class RequestHeaders(NamedTuple):
     context: RequestContext | None = None
     """The request in logs and traces; gets the model's name and the timings of the computation."""
 
+    def deadline(self, limit: float) -> Deadline:
+        """Return how long the request waits for its answer, ``limit`` seconds at most; raises ``BadParameter``."""
+        arrival = self.context.start if self.context else None
+        return Deadline(waiting_seconds(self.timeout_ms, limit), self.until_disconnected, arrival)
+
 
 @dataclass(kw_only=True, slots=True)  # not frozen: that would be a microsecond a request
 class Reply:
@@ -153,9 +158,7 @@ async def fulfil(
     Raises:
         Problem, ClientDisconnected: as ``generate``.
     """
-    deadline = Deadline(
-        waiting_seconds(request_headers.timeout_ms, service.settings.deadline_seconds), request_headers.until_disconnected
-    )
+    deadline = request_headers.deadline(service.settings.deadline_seconds)
     headers = _headers(request, is_immutable=is_immutable)
     model = request.entry.model.card.name
     if request_headers.context:
@@ -222,6 +225,7 @@ async def _body(
     in_flight = service.coalescer.find(key)
     is_shared = in_flight is not None
     if in_flight is None:
+        deadline.check()
         request.entry.batcher.check_room(len(request.sources))  # before any work for a request that is refused
         service.token_bucket.acquire(request_headers.client, len(request.sources))
         in_flight = service.coalescer.start(key, partial(produce, service, request))

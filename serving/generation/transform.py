@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from serving.encoding.pictures import body_limit, read_picture
 from serving.errors import ContentTooLarge, DeadlineExceeded
-from serving.generation.coalescing import waiting_seconds
 from serving.generation.generate import Reply, RequestHeaders, Service, fulfil, sample_request
 from serving.generation.parameters import TRANSFORM
 from serving.generation.query import parse_query
@@ -40,11 +39,11 @@ async def transform(service: Service, query_string: str, request_headers: Reques
     assert declared is not None
     if len(body) > body_limit(declared):
         raise ContentTooLarge(body_limit(declared))
-    seconds = waiting_seconds(request_headers.timeout_ms, service.settings.deadline_seconds)
+    deadline = request_headers.deadline(service.settings.deadline_seconds)
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(deadline.remaining()):
             pixels = await asyncio.get_running_loop().run_in_executor(service.decoder, read_picture, body, declared)
     except TimeoutError:
-        raise DeadlineExceeded(seconds) from None
+        raise DeadlineExceeded(deadline.seconds) from None
     query = replace(query, picture=hashlib.sha256(pixels.tobytes()).hexdigest())
     return await fulfil(service, sample_request(service, query, request_headers.accept, pixels), request_headers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from functools import cache, partial
 from typing import Any, cast
@@ -46,6 +47,8 @@ INFER_ROUTE = "/v2/models/<name>/infer"
 INFER_PATH = re.compile(r"/v2/models/[^/]+/infer")
 ADDRESSED_ROUTE = "/models/<digest>/generate"
 ADDRESSED_PATH = re.compile(r"/models/([^/]+)/generate")
+ARRIVED = "serving.arrived"
+"""Key of a scope: when the request and its body had arrived, before it waits for a thread."""
 CLIENT_DISCONNECTED = 499
 """Status in metrics and log of a request whose client disconnected; never sent."""
 
@@ -98,6 +101,7 @@ class ASGIApp:
         # WSGI would take X_Request_Id for X-Request-Id, so that a name that a proxy does not know would pass it.
         if any(b"_" in name for name, _ in scope.get("headers", ())):
             scope["headers"] = [header for header in scope["headers"] if b"_" not in header[0]]
+        scope[ARRIVED] = time.perf_counter()
         await (self._probes if scope["path"] in PROBES else self._wsgi)(scope, receive, send)
 
     async def _fast_path(

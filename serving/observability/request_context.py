@@ -41,6 +41,7 @@ class RequestContext:
         request_id: header ``X-Request-Id``; a new id is made if it is missing or not accepted.
         traceparent: header ``traceparent``; an invalid one is ignored.
         tracestate: header ``tracestate``.
+        start: when the request and its body had arrived (``time.perf_counter``); None for now.
     """
 
     __slots__ = ("id", "method", "target", "start", "trace_parent", "span", "model", "timings")
@@ -52,8 +53,10 @@ class RequestContext:
         request_id: str | None = None,
         traceparent: str | None = None,
         tracestate: str | None = None,
+        *,
+        start: float | None = None,
     ) -> None:
-        self.start = time.perf_counter()
+        self.start = time.perf_counter() if start is None else start
         self.method = method
         self.target = target
         self.id = request_id if request_id and REQUEST_ID.fullmatch(request_id) else f"{_PREFIX}-{next(_NUMBERS):x}"

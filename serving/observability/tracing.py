@@ -6,6 +6,7 @@ The child spans are created after the response from its recorded timings.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 
@@ -51,7 +52,8 @@ class Tracing:
         method = context.method if context.method in METHODS else "_OTHER"
         attributes = {"http.request.method": method, "url.path": path, "url.query": query, "gan.request_id": context.id}
         parent = _parent_context(context.trace_parent) if context.trace_parent else Context()
-        context.span = self._tracer.start_span(method, parent, SpanKind.SERVER, attributes)
+        arrived = time.time_ns() - int(1e9 * (time.perf_counter() - context.start))
+        context.span = self._tracer.start_span(method, parent, SpanKind.SERVER, attributes, start_time=arrived)
 
     def end(self, context: RequestContext, route: str, status: int, seconds: float, cache: str | None) -> None:
         """End the span and create its children."""

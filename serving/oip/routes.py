@@ -21,7 +21,7 @@ from serving.engine.registry import ModelEntry
 from serving.engine.samples import check_finite
 from serving.errors import BadInference, ContentTooLarge, EngineLost, Problem, ShuttingDown, shown
 from serving.errors import UnsupportedMediaType as Unsupported
-from serving.generation.coalescing import Deadline, InFlight, waiting_seconds
+from serving.generation.coalescing import InFlight
 from serving.generation.generate import Reply, RequestHeaders, Service
 from serving.model.load import ModelFacts
 from serving.oip.requests import DATATYPES, Inference, body_limit, read_inference, tensors_of
@@ -160,8 +160,9 @@ async def infer(service: Service, entry: ModelEntry, inference: Inference, reque
     Raises:
         Problem: they are refused, or not there in time.
     """
-    deadline = Deadline(waiting_seconds(request_headers.timeout_ms, service.settings.deadline_seconds))
+    deadline = request_headers.deadline(service.settings.deadline_seconds)
     try:
+        deadline.check()
         entry.batcher.check_room(len(inference.sources))  # a request that is refused costs no share
         service.token_bucket.acquire(request_headers.client, len(inference.sources))
         in_flight = InFlight(partial(entry.batcher.sample, inference.sources, inference.overrides))
