@@ -94,7 +94,7 @@ class Host:
         self._turn = 0
         self._selector = selectors.DefaultSelector()
         self._loading = ThreadPoolExecutor(1, "load")
-        self._hosted: weakref.WeakValueDictionary[tuple[Path, Stamp | None], Hosted] = weakref.WeakValueDictionary()
+        self._hosted: weakref.WeakValueDictionary[Stamp | None, Hosted] = weakref.WeakValueDictionary()
         self._changing = threading.Lock()
         """Held by the thread that adds or removes a lease."""
         self._leases: dict[Connection[Any, Any], Granted] = {}
@@ -163,8 +163,8 @@ class Host:
         self._selector.register(connection, selectors.EVENT_READ)
 
     def _host(self, path: Path) -> Hosted:
-        """The model in a file, which is loaded again only when the file has changed."""
-        version = path, stamp(path)
+        """The model in a file, which is loaded again only when the file has changed; two paths may lead to one file."""
+        version = stamp(path)
         hosted = self._hosted.get(version)
         if hosted is None:
             model = self._load(path)

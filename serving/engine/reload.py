@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from serving.engine.kept_files import KeptFiles
+from serving.engine.lease import LeasedModel
 from serving.engine.registry import ModelEntry, Registry
 from serving.errors import Nondeterministic, StartError
 from serving.model.signatures import signature_file
@@ -25,8 +27,8 @@ POLL_SECONDS = 0.25
 RETRY_SECONDS = 2.0
 """Seconds between two attempts to load the files of lost models, when one was refused."""
 
-FileStamp = tuple[int, int, int]
-"""Inode, modification time in nanoseconds, size."""
+FileStamp = tuple[int, int, int, int]
+"""Device, inode, modification time in nanoseconds, size."""
 
 Stamp = tuple[FileStamp, FileStamp | None]
 """Stamps of a model file and of its signature file, which may be written later."""
@@ -87,6 +89,10 @@ class Reloader:
         """Files that were refused when they were last loaded; for those that were nondeterministic, the model in the metric."""
         self._known_count = reload_count()
         """Number of reload requests that this worker has followed."""
+        self._kept = KeptFiles()
+        """The files of models in the engine."""
+        for path in names:
+            self._keep(path)
         self._lock = asyncio.Lock()
 
     async def reload_all(self) -> list[Outcome]:
@@ -137,8 +143,31 @@ class Reloader:
         self._metrics.ready.set(0)
         self._loaded.update({path: None for path, name in self._names.items() if name in lost})
         await self.reload()
+        for path, name in list(self._names.items()):
+            if name in self._registry.lost():
+                await self._restore_kept(path, name)
         if not self._registry.lost():
             self._metrics.ready.set(1)
+
+    async def _restore_kept(self, path: Path, name: str) -> None:
+        """Load the last good file of a lost model: the one at its path is refused, or gone."""
+        async with self._lock:
+            address = self._kept.address(path)
+            if address is None:
+                return
+            try:
+                entry = await asyncio.get_running_loop().run_in_executor(None, self._load, address)
+            except Exception:  # it was overwritten in place, or is signed; the refusal of the file at the path is logged
+                return
+            if entry.model.digest == self._registry[name].model.digest:
+                self._registry.put(entry)
+                self._announce(entry)
+                self._report(Outcome(file=path.name, result="restored", model=name, digest=entry.model.digest))
+
+    def _keep(self, path: Path) -> None:
+        """Hold the file of a model in the engine; other models need none once they are loaded."""
+        if isinstance(self._registry[self._names[path]].model, LeasedModel):
+            self._kept.keep(path)
 
     async def _load_changed(self, path: Path) -> ModelEntry | Outcome:
         """Load a file that has changed; the outcome if it has not, or is refused."""
@@ -178,6 +207,9 @@ class Reloader:
             self._announce(entries[path])
         self._names = {path: name for path, name in self._names.items() if path in names or name not in names.values()} | names
         self._loaded = {path: current for path, current in self._loaded.items() if path in self._names or path in files}
+        self._kept.forget(self._kept.paths() - self._names.keys())
+        for path in accepted:
+            self._keep(path)
         return reasons
 
     def _report_loaded(self, path: Path, entry: ModelEntry, lost: Collection[str], reason: str | None) -> Outcome:
@@ -219,7 +251,7 @@ def _file_stamp(path: Path) -> FileStamp | None:
         status = path.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def stamps(settings: Settings) -> dict[Path, Stamp | None]:

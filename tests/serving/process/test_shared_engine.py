@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.aftermath import open_files, unharmed
-from tests.harness.processes import TIMEOUT, wait_for
+from tests.harness.processes import TIMEOUT, wait_for, wait_until
 from tests.harness.service import Answer, Server, run_to_end, running
+from tests.serving.reloading import replace_file, retrained
 
 pytestmark = pytest.mark.process
 
@@ -64,6 +65,32 @@ def test_whoever_waits_for_a_killed_engine_is_answered_503(root: Path, folder: P
         assert "gan_worker_crashes_total 1.0" in text
         assert server.stop() == 0
         assert server.errors() == ""
+
+
+@pytest.mark.parametrize("data", [b"broken", None], ids=["refused", "deleted"])
+def test_a_new_engine_has_the_last_good_model(root: Path, home: Path, data: bytes | None) -> None:
+    """F-28: a refused file is at the model's path, or none, when the engine is killed: both workers serve the model that they
+    served before, and the next good file replaces it.
+    """
+    good = home.read_bytes()
+    with running(root, models=home.parent, workers=2, engine="shared", watch_seconds=0.25, cache_bytes=0) as server:
+        served = server.get("/generate?seed=42")
+        if data is None:
+            home.unlink()
+        else:
+            replace_file(home, data)
+            wait_until(lambda: b'gan_model_swaps_total{result="refused"} 2.0' in server.get("/metrics").body, "it is refused")
+        os.kill(server.engine(), signal.SIGKILL)
+        wait_until(lambda: server.get("/generate?seed=42").status == 503, "the engine has ended")
+        wait_until_ready(server)
+        assert {server.get("/generate?seed=42").body for _ in range(8)} == {served.body}
+        assert b'gan_model_swaps_total{result="restored"} 2.0' in server.get("/metrics").body
+        replace_file(home, retrained())
+        wait_until(lambda: server.get("/generate?seed=42").body != served.body, "the next good file is served")
+        os.kill(server.engine(), signal.SIGKILL)
+        replace_file(home, good)
+        wait_until(lambda: server.get("/generate?seed=42").body == served.body, "the first file is served again")
+        assert server.stop() == 0
 
 
 def test_a_killed_worker_takes_nothing_from_the_others(root: Path, folder: Path) -> None:
