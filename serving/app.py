@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
+from contract import Image
 from serving.engine.activity import Activity
 from serving.engine.registry import ModelEntry
 from serving.engine.reload import Reloader
@@ -81,15 +82,16 @@ def create_app(
     service = create_service(settings, models.values(), metrics, activity)
     if log_writer:
         service.watchdog.on_exit = log_writer.close
+    announce = partial(_announce, metrics, log, settings.max_pixels)
     for entry in service.registry.values():
-        _announce(metrics, log, entry)
+        announce(entry)
     reloader = Reloader(
         service.registry,
         dict(zip(files, models, strict=True)),
         lambda path: service.registry.make_entry(load(path)),
         settings=settings,
         metrics=metrics,
-        announce=partial(_announce, metrics, log),
+        announce=announce,
         log=log,
         reload_count=reload_count,
     )
@@ -110,8 +112,8 @@ def create_app(
     return ASGIApp(flask, service, state.answer, worker_threads(settings), reloader.watch, observer)
 
 
-def _announce(metrics: Metrics, log: Log, entry: ModelEntry) -> None:
-    """Record a model in the metrics and the log."""
+def _announce(metrics: Metrics, log: Log, max_pixels: int, entry: ModelEntry) -> None:
+    """Record a model in the metrics and the log, which also says if its pictures are too large to be answered."""
     model, files = entry.model, entry.golden_files
     facts = {
         "digest": model.digest,
@@ -123,6 +125,10 @@ def _announce(metrics: Metrics, log: Log, entry: ModelEntry) -> None:
     }
     metrics.record_model(model.card.name, facts)
     log("model", name=model.card.name, **facts)
+    output = model.card.output
+    if isinstance(output, Image) and (pixels := output.height * output.width) > max_pixels:
+        reason = f"a picture has {pixels} pixels, GAN_MAX_PIXELS is {max_pixels}: samples are answered 400"
+        log("too_large", name=model.card.name, reason=reason)
 
 
 def _create_flask(routes: Mapping[str, Callable[..., Response]], state: AppState, log: Log, observer: RequestObserver) -> Flask:

@@ -14,7 +14,7 @@ from serving.engine.registry import ModelEntry, Registry
 from serving.engine.samples import sample_of
 from serving.errors import BadParameter
 from serving.generation.generate import Reply, RequestHeaders, SampleRequest, Service, encode_sample, fulfil
-from serving.generation.limits import check_pixels, check_sides, check_size, is_slow
+from serving.generation.limits import check_pixels, check_sides, check_size, check_smallest, is_slow
 from serving.generation.negotiation import choose_format, entity_tag
 from serving.generation.parameters import ARITHMETIC, MIX, WALK, Route
 from serving.generation.query import SampleQuery, read_overrides, read_query
@@ -215,6 +215,7 @@ def _check_walk(query: Walk, name: str, form: AnimationFormat | Format, settings
     if isinstance(output, Image):
         parameter, value = ("scale", query.scale) if query.scale > 1 else ("frames", query.frames)
         sides = output.height * query.scale, output.width * query.scale
+        check_smallest(query.entry.model, name, 2 * output.height * output.width, settings)
         check_pixels(parameter, value, query.shown_frames * sides[0] * sides[1], settings)
         check_sides(parameter, value, sides, name, form)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contract import Image
 from serving.encoding.animations import AnimationFormat
-from serving.encoding.formats import Format, picture_sides
+from serving.encoding.formats import Format, picture_pixels, picture_sides
 from serving.errors import BadParameter
 from serving.generation.parameters import GENERATE
 from serving.generation.query import SampleQuery
+from serving.model.load import ModelFacts
 from serving.settings import Settings
 
 QUICK_PIXELS = 2**16
@@ -36,10 +37,24 @@ def check_size(query: SampleQuery, name: str, form: Format, settings: Settings) 
     height, width = picture_sides(output, query.n, query.scale, query.n if is_apart else query.columns)
     pixels = height * width
     if pixels > settings.max_pixels:
-        check_pixels(*_largest(query), pixels, settings)
+        single = picture_pixels(output, 1, 1)
+        check_smallest(query.model, name, single, settings)
+        is_many = query.scale == 1 and query.n * single > settings.max_pixels  # in any number of columns
+        check_pixels(*(("n", query.n) if is_many else _largest(query)), pixels, settings)
     if not is_apart and max(height, width) > form.max_side:
         check_sides(*_largest(query), (height, width), name, form)
     return pixels
+
+
+def check_smallest(model: ModelFacts, name: str, pixels: int, settings: Settings) -> None:
+    """Check that the smallest answer of a model in the format of that name has no more pixels than allowed.
+
+    Raises:
+        BadParameter: naming the model, since no other parameter can help.
+    """
+    if pixels > settings.max_pixels:
+        allowed = f"one whose smallest answer in {name} has at most {settings.max_pixels} pixels, not {pixels}"
+        raise BadParameter("model", model.card.name, allowed)
 
 
 def check_pixels(parameter: str, value: int, pixels: int, settings: Settings) -> None:
