@@ -49,5 +49,9 @@ def render_page(settings: Settings) -> str:
     modules = [name for name in static_files() if name.endswith(".js")]
     preloads = "\n".join(f'<link rel="modulepreload" href="/static/{name}">' for name in modules)
     return _template().format(
-        max_images=settings.max_images, max_frames=settings.max_frames, max_scale=settings.max_scale, preloads=preloads
+        max_images=settings.max_images,
+        max_frames=settings.max_frames,
+        max_scale=settings.max_scale,
+        max_pixels=settings.max_pixels,
+        preloads=preloads,
     )

@@ -48,6 +48,28 @@ def test_tiles_are_requested_as_they_come_into_view(visitor: Visitor, large: Ser
     assert sorted(requested(visit)) == list(range(0, 24, 4))
 
 
+@pytest.mark.parametrize(
+    ("limit", "frames", "sheet"), [(10 * 128 * 128, "&frames=6", 9), (46 * 128 * 128, "", 16), (2 * 128 * 128, "&frames=2", 1)]
+)
+def test_the_page_asks_for_what_the_service_answers(
+    visitor: Visitor, root: Path, tmp_path: Path, limit: int, frames: str, sheet: int
+) -> None:
+    """With a small ``GAN_MAX_PIXELS`` the walk has fewer frames, the sheet fewer pictures; each request of the page is 200."""
+    (tmp_path / "m.onnx").write_bytes(tiny_onnx.build("large", tiny_onnx.GREY, Image(128, 128, 1)))
+    with running(root, models=tmp_path / "m.onnx", max_pixels=limit) as server:
+        visit = visitor("#view=between&a=5&b=9", at=server, **NARROW)
+        visit.page.get_by_role("button", name="Play the walk").click()
+        visit.settle()
+        assert visit.samples("/walk") == [f"/walk?model=large&from=5&to=9&back=on{frames}&format=webp"]
+        assert visit.page.locator("#picture img").get_attribute("alt") == "the walk from 5 to 9 of large"
+        visit = visitor("#seed=3", at=server, **NARROW)
+        wait_for_all(visit)
+        links = {link: visit.page.get_by_role("link", name=link, exact=True) for link in ("PNG", "Sheet", "Animation")}
+        paths = {name: str(link.get_attribute("href")) for name, link in links.items()}
+        assert f"&n={sheet}&" in paths["Sheet"]
+        assert {server.get(path).status for path in paths.values()} == {200}
+
+
 def test_a_tile_is_its_seeds_picture(visitor: Visitor, large: Server) -> None:
     """Its pixels are those of the image that the seed gives alone."""
     visit = visitor(at=large)

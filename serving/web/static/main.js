@@ -4,6 +4,7 @@ import { ask, askJson, onAnswer } from "./api.js";
 import { showControls } from "./controls.js";
 import { byId, element } from "./dom.js";
 import { Latest } from "./latest.js";
+import { thereAndBack } from "./limits.js";
 import { markModel, showCard, showModels } from "./models.js";
 import { showOperands } from "./operands.js";
 import { showParameters } from "./parameters.js";
@@ -150,7 +151,7 @@ function play() {
     return render(state);
   }
   const moves = shownFormat(model) === "png";
-  const url = walkUrl(state, model, moves ? { back: "on", format: "webp" } : { format: "json" });
+  const url = walkUrl(state, model, moves ? thereAndBack(model) : { format: "json" });
   isPlaying = true;
   byId("play").textContent = "Stop";
   const words = `the walk from ${state.a} to ${state.b} of ${model.name}`;

@@ -1,11 +1,11 @@
 // The ways to share a sample: curl command, permanent address, files.
 
 import { byId, element } from "./dom.js";
+import { fewer, scaled, thereAndBack } from "./limits.js";
 import { kindOf } from "./models.js";
 import { MAX_SEED } from "./state.js";
 import { immutableUrl, sampleUrl, shownUrl, walkUrl } from "./urls.js";
 
-const { maxScale, maxImages } = document.documentElement.dataset;
 const LARGE = 512; // side in pixels of a file for viewing
 
 export function showShare(state, model, pin, told) {
@@ -51,16 +51,16 @@ function files(state, model) {
     return model.formats.map((format) => [format.toUpperCase(), shownUrl(state, model, { format }), `${name}.${format}`]);
   }
   const { width, height } = model.card.output;
-  const scale = Math.max(1, Math.min(Number(maxScale), Math.floor(LARGE / Math.max(width, height))));
+  const scale = scaled(model, 1, Math.floor(LARGE / Math.max(width, height)));
   const found = [["PNG", shownUrl(state, model, { format: "png", scale }), `${name}.png`]];
   if (state.view === "sample") {
-    const n = Math.min(Number(maxImages), 16);
-    const small = Math.max(1, Math.floor(scale / 4));
+    const n = Math.floor(Math.sqrt(fewer(model, 16))) ** 2; // a square has no empty tiles
+    const small = scaled(model, n, Math.floor(scale / 4));
     const first = { ...state, seed: Math.min(state.seed, MAX_SEED - n + 1) };
     found.push(["Sheet", sampleUrl(first, model, { n, format: "png", scale: small }), `${first.seed}-sheet.png`]);
   }
   const ends = state.view === "sample" ? { ...state, a: state.seed, b: (state.seed + 1) % 2 ** 32 } : state;
-  const half = Math.max(1, Math.floor(scale / 2));
-  found.push(["Animation", walkUrl(ends, model, { back: "on", scale: half, format: "webp" }), `${ends.a}-${ends.b}.webp`]);
+  const walk = walkUrl(ends, model, thereAndBack(model, Math.floor(scale / 2)));
+  found.push(["Animation", walk, `${ends.a}-${ends.b}.webp`]);
   return found;
 }

@@ -3,6 +3,7 @@
 
 import { ask, askJson } from "./api.js";
 import { byId, element } from "./dom.js";
+import { fewer } from "./limits.js";
 import { kindOf } from "./models.js";
 import { plot } from "./scatter.js";
 import { roll } from "./seed.js";
@@ -80,7 +81,8 @@ function fillInView(model, state, first, choose, more) {
   const n = count(model);
   tiles(canvases(model, n), first, choose);
   const groups = new Map(); // the first tile of each group and the group's first seed
-  for (let i = 0; i < n; i += AT_ONCE) groups.set(byId("tiles").children[i], first + i);
+  const atOnce = fewer(model, AT_ONCE);
+  for (let i = 0; i < n; i += atOnce) groups.set(byId("tiles").children[i], first + i);
   const wanted = new Set();
   const observer = (inView = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
@@ -94,7 +96,7 @@ function fillInView(model, state, first, choose, more) {
     for (const tile of wanted) {
       if (inView !== observer) return;
       const seed = groups.get(tile);
-      const rows = Math.min(AT_ONCE, first + n - seed);
+      const rows = Math.min(atOnce, first + n - seed);
       const url = sampleUrl({ ...state, at: null, seed }, model, { n: rows, cols: rows, format: shownFormat(model) });
       const sheet = await createImageBitmap((await ask(url, { signal })).body);
       signal.throwIfAborted();

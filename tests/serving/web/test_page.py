@@ -40,7 +40,8 @@ def test_the_page_has_no_inline_code(app: ASGIApp) -> None:
 
 def test_the_page_has_the_limits(app: ASGIApp) -> None:
     """The limits of the settings are attributes of the page, so that it sends no request that is refused."""
-    assert 'data-max-images="256" data-max-frames="256" data-max-scale="16"' in ask(app, path="/").body.decode()
+    found = dict(re.findall(r'data-max-(\w+)="(\d+)"', ask(app, path="/").body.decode()))
+    assert found == {"images": "256", "frames": "256", "scale": "16", "pixels": "16777216"}
 
 
 def test_static_files_are_those_loaded(app: ASGIApp) -> None:
