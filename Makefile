@@ -74,7 +74,7 @@ $(STAMP): | $(BIN)/python
 	@{ $(BIN)/python deploy/install '$(EXTRAS)' && \
 	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .; } || { \
 	  echo 'The installation failed; the lines above say why. A machine without PyPI needs PIP_INDEX_URL to name a mirror.'; exit 1; }
-	@$(BIN)/python -m compileall -q -j 0 contract training serving gan_serve  # else each process compiles where PYTHONDONTWRITEBYTECODE is set
+	@$(BIN)/python -m compileall -qq -j 0 contract training serving gan_serve  # else each process compiles where PYTHONDONTWRITEBYTECODE is set
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 	@echo 'Everything is installed in $(VENV).'
