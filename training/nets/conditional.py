@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.game.step import DiscriminatorOutput
-from training.nets.layers import Maxout, deconv5, initialise, normal
+from training.nets.layers import Dropout, Maxout, deconv5, initialise, normal
 
 
 class JointGenerator(nn.Module):
@@ -58,7 +58,7 @@ def joint_generator(z: int, classes: int, shape: tuple[int, ...]) -> JointGenera
     """z - 200, y - 1000, together - 1200 - shape; ReLU and dropout .5, a sigmoid at the end: arXiv:1411.1784, section 4.1."""
 
     def hidden(inputs: int, units: int) -> list[nn.Module]:
-        return [nn.Linear(inputs, units), nn.ReLU(), nn.Dropout(0.5)]
+        return [nn.Linear(inputs, units), nn.ReLU(), Dropout(0.5)]
 
     last = [nn.Linear(1200, math.prod(shape)), nn.Sigmoid()]
     joint = nn.Sequential(*hidden(1200, 1200), *last)
@@ -72,9 +72,9 @@ def joint_discriminator(classes: int, shape: tuple[int, ...]) -> JointDiscrimina
     """
 
     def hidden(inputs: int, units: int, pieces: int) -> nn.Sequential:
-        return nn.Sequential(Maxout(inputs, units, pieces), nn.Dropout(0.5))
+        return nn.Sequential(Maxout(inputs, units, pieces), Dropout(0.5))
 
-    sample = nn.Sequential(nn.Dropout(0.2), *hidden(math.prod(shape), 240, 5))
+    sample = nn.Sequential(Dropout(0.2), *hidden(math.prod(shape), 240, 5))
     return JointDiscriminator(sample, hidden(classes, 50, 5), hidden(290, 240, 4), 240, classes)
 
 

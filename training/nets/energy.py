@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from training.game.step import DiscriminatorOutput
 from training.nets import mlp
-from training.nets.layers import initialise, normal
+from training.nets.layers import Dropout, initialise, normal
 
 
 class AutoEncoder(nn.Module):
@@ -60,5 +60,5 @@ def _dense(inputs: int, layers: int, size: int, dropout: float) -> nn.Sequential
     parts: list[nn.Module] = []
     for number, (a, b) in enumerate(pairwise([inputs] + [size] * layers)):
         norm = [nn.BatchNorm1d(b)] if number else []
-        parts += [nn.Linear(a, b), *norm, nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+        parts += [nn.Linear(a, b), *norm, nn.ReLU(), *([Dropout(dropout)] if dropout else [])]
     return nn.Sequential(*parts)

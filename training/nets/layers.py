@@ -23,7 +23,22 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pieces: Tensor = self.linear(x).unflatten(1, (-1, self.pieces))
-        return pieces.amax(2)
+        return pieces.max(2).values  # amax, which divides the gradient between equal pieces, takes up to twice as long
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout`` by 16 random bits a value on the CPU, where torch's own mask takes three times as long.
+
+    The probability is rounded to a multiple of 2**-16 (.2 is .199997); what is kept is divided by the share that is.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p in (0.0, 1.0) or x.device.type != "cpu":
+            return super().forward(x)
+        dropped = round(self.p * 2**16)
+        words = torch.empty(math.ceil(x.numel() / 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        bits = words.view(torch.int16).as_strided(x.shape, torch.empty_like(x).stride())
+        return x * (bits >= dropped - 2**15).to(x.dtype).mul_(2**16 / (2**16 - dropped))
 
 
 class MinibatchDiscrimination(nn.Module):

@@ -9,7 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from training.game.step import DiscriminatorOutput
-from training.nets.layers import Maxout
+from training.nets.layers import Dropout, Maxout
 
 
 class Generator(nn.Module):
@@ -78,6 +78,6 @@ def discriminator_maxout(
 ) -> Discriminator:
     """Maxout layers, each followed by dropout; ``input_dropout`` is the share of the sample's values that is dropped."""
     sizes = [math.prod(shape), *units]
-    layers = [layer for a, b in pairwise(sizes) for layer in (Maxout(a, b, pieces), nn.Dropout(dropout))]
-    first = [nn.Dropout(input_dropout)] if input_dropout else []
+    layers = [layer for a, b in pairwise(sizes) for layer in (Maxout(a, b, pieces), Dropout(dropout))]
+    first = [Dropout(input_dropout)] if input_dropout else []
     return Discriminator(nn.Sequential(*first, *layers), units[-1])

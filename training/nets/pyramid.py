@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from training.game.step import DiscriminatorOutput
 from training.nets.conditional import one_hot
+from training.nets.layers import Dropout
 
 
 def halve(x: Tensor, times: int = 1) -> Tensor:
@@ -52,10 +53,10 @@ class DenseDiscriminator(nn.Module):
         self.body = nn.Sequential(
             nn.Linear(math.prod(shape) + classes, width),
             nn.ReLU(),
-            nn.Dropout(0.5),
+            Dropout(0.5),
             nn.Linear(width, width),
             nn.ReLU(),
-            nn.Dropout(0.5),
+            Dropout(0.5),
         )
         self.head = nn.Linear(width, 1)
         self.classes = classes
@@ -115,7 +116,7 @@ class DetailDiscriminator(nn.Module):
             nn.Conv2d(width, width, 5, 2),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Dropout(0.5),
+            Dropout(0.5),
         )
         self.head = nn.Linear(width * end * end, 1)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.game.step import DiscriminatorOutput
+from training.nets.layers import Dropout
 
 State = tuple[Tensor, Tensor]
 """Hidden state and cell, float32 [N,hidden] each."""
@@ -113,7 +114,7 @@ class SequenceDiscriminator(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv1d(width, count, span) for span, count in filters.items())
         features = sum(filters.values())
         self.transform, self.gate = nn.Linear(features, features), nn.Linear(features, features)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.last = nn.Linear(features, 1)
         nn.init.uniform_(self.embedding.weight, -1, 1)
         for layer in (self.transform, self.gate):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.nets.conv import ConvDiscriminator
-from training.nets.layers import initialise, normal
+from training.nets.layers import Dropout, initialise, normal
 
 
 class Lambda(nn.Module):
@@ -50,7 +50,7 @@ def gman_discriminator(shape: tuple[int, ...], *, width: int, keep: float) -> Co
     down = [channels, width, 2 * width, 4 * width]
     body: list[nn.Module] = []
     for a, b, stride in zip(down, down[1:], (2, 2, 1), strict=False):
-        dropout = [nn.Dropout(1 - keep)] if stride == 2 else []
+        dropout = [Dropout(1 - keep)] if stride == 2 else []
         body += [nn.Conv2d(a, b, 3, stride, 1), nn.LeakyReLU(0.2), *dropout]
     end = (size + 3) // 4
     net = ConvDiscriminator(nn.Sequential(*body, nn.Flatten()), down[-1] * end * end)
