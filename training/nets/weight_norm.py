@@ -43,12 +43,18 @@ class WeightNormLinear(nn.Module):
             self.register_buffer("scale", torch.ones(units))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        if not self.training:
+            return F.linear(x, self.weight, self.bias)
+        return F.linear(x, self.direction) * self._gain() + self.bias  # there are fewer outputs than weights to scale
 
     @property
     def weight(self) -> Tensor:
         """[out,in]."""
-        return self.direction * (self.scale / (1e-6 + self.direction.square().sum(1)).sqrt())[:, None]
+        return self.direction * self._gain()[:, None]
+
+    def _gain(self) -> Tensor:
+        """Length of each row of the weight over that of its direction, [out]."""
+        return self.scale / (1e-6 + self.direction.square().sum(1)).sqrt()
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:

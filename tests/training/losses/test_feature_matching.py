@@ -132,6 +132,17 @@ def test_weight_norm_sets_the_length_of_each_row() -> None:
     assert [name for name, _ in fixed.named_parameters()] == ["direction", "bias"]
 
 
+def test_scaled_outputs_are_those_of_a_scaled_weight() -> None:
+    """In training the outputs are scaled, in evaluation the weight: values and gradients agree."""
+    layer = WeightNormLinear(6, 4, weight=normal(0.1), is_scale_trained=True).double()
+    x = torch.rand(9, 6, dtype=torch.float64)
+    weights = list(layer.parameters())
+    answers = [layer.train(mode)(x) for mode in (True, False)]
+    slopes = [torch.autograd.grad(answer.square().sum(), weights) for answer in answers]
+    assert torch.allclose(*answers, rtol=1e-12)
+    assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(*slopes, strict=True))
+
+
 def test_noise_is_silent_in_evaluation() -> None:
     """In training it adds its deviation, in evaluation nothing."""
     noise, x = GaussianNoise(0.5), torch.zeros(20_000)
