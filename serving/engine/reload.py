@@ -34,6 +34,10 @@ Stamp = tuple[FileStamp, FileStamp | None]
 """Stamps of a model file and of its signature file, which may be written later."""
 
 
+NEVER = ()
+"""In place of the stamp of a file that was not loaded yet; a link to nothing has None, as a missing file."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The result of reloading one file."""
@@ -98,7 +102,8 @@ class Reloader:
     async def reload_all(self) -> list[Outcome]:
         """Follow a reload request: as ``reload``, and refused files are tried again, since the reason may be gone."""
         self._known_count = self._reload_count()
-        self._loaded.update(dict.fromkeys(self._refused))
+        for path in self._refused:
+            self._loaded.pop(path, None)
         return await self.reload()
 
     async def reload(self) -> list[Outcome]:
@@ -133,7 +138,7 @@ class Reloader:
             elif watch_seconds and waited >= watch_seconds:
                 waited = 0.0
                 found = stamps(self._settings)
-                is_changed = any(self._loaded.get(path) != current for path, current in found.items())
+                is_changed = any(self._loaded.get(path, NEVER) != current for path, current in found.items())
                 if found == known and (is_changed or self._refused.keys() - found.keys()):
                     await self.reload()
                 known = found
@@ -172,7 +177,7 @@ class Reloader:
     async def _load_changed(self, path: Path) -> ModelEntry | Outcome:
         """Load a file that has changed; the outcome if it has not, or is refused."""
         current = stamp(path)
-        if current == self._loaded.get(path):
+        if current == self._loaded.get(path, NEVER):
             return Outcome(file=path.name, result="unchanged", model=self._names.get(path))
         self._loaded[path] = current  # a refused file is not loaded again until it changes
         try:

@@ -134,3 +134,15 @@ def test_the_metric_of_an_additional_file_ends_with_it(two: ASGIApp, tmp_path: P
         (tmp_path / "new.onnx").unlink()
     reload(two)
     assert gauge() == 1
+
+
+def test_a_link_to_nothing_is_refused(two: ASGIApp, tmp_path: Path) -> None:
+    """A service that starts would refuse the folder, too; a request tries the link again, and its model is served at last."""
+    (tmp_path / "c.onnx").symlink_to(tmp_path / "later")
+    run, reloader = service_of(two).portal.run, reloader_of(two)
+    assert [outcome.result for outcome in reload(two)] == ["unchanged", "unchanged", "refused"]
+    assert [outcome.result for outcome in reload(two)] == ["unchanged", "unchanged", "unchanged"]
+    assert [outcome.result for outcome in run(reloader.reload_all())] == ["unchanged", "unchanged", "refused"]
+    (tmp_path / "later").write_bytes(retrained(5, "c"))
+    assert [outcome.result for outcome in reload(two)] == ["unchanged", "unchanged", "swapped"]
+    assert list(served(two)) == ["a", "b", "c"]
