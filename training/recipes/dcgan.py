@@ -90,6 +90,7 @@ def cdcgan_r1(name: str, summary: str) -> Recipe:
         batch=64,
         steps=2700,
         conditions=("y",),
+        bfloat16="equal",
     )
 
 

@@ -165,3 +165,13 @@ def test_a_run_keeps_the_precision_it_began_with(tmp_path: Path) -> None:
     assert train(replace(asked, precision="auto", steps=3), tiny_context(tmp_path / "run"))
     with pytest.raises(TrainingError, match="holds another run"):
         train(replace(asked, precision="float32", steps=4), tiny_context(tmp_path / "run"))
+
+
+def test_on_a_gpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No recipe was trained in bfloat16 there, so `auto` stays float32."""
+    monkeypatch.setattr(precision, "measured_gain", lambda device: 9.0)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: True)
+    is_bfloat16_faster.cache_clear()
+    assert is_bfloat16_faster(CPU)
+    assert not is_bfloat16_faster(torch.device("cuda"))
+    is_bfloat16_faster.cache_clear()

@@ -137,9 +137,9 @@ def test_scaled_outputs_are_those_of_a_scaled_weight() -> None:
     layer = WeightNormLinear(6, 4, weight=normal(0.1), is_scale_trained=True).double()
     x = torch.rand(9, 6, dtype=torch.float64)
     weights = list(layer.parameters())
-    answers = [layer.train(mode)(x) for mode in (True, False)]
-    slopes = [torch.autograd.grad(answer.square().sum(), weights) for answer in answers]
-    assert torch.allclose(*answers, rtol=1e-12)
+    scaled, plain = (layer.train(mode)(x) for mode in (True, False))
+    slopes = [torch.autograd.grad(answer.square().sum(), weights) for answer in (scaled, plain)]
+    assert torch.allclose(scaled, plain, rtol=1e-12)
     assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(*slopes, strict=True))
 
 
