@@ -51,6 +51,8 @@ GENERATORS = {
 EXPORTED_AS = {name: first for first, others in GENERATORS.items() for name in others}
 EXPORTED = [name for name in REHEARSED if name not in EXPORTED_AS]
 STEPS = 4
+LONGER = {"renom": 20}
+"""Steps of recipes whose samples differ by less than a grey level after four, so that the service takes them for one."""
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -71,14 +73,15 @@ def test_two_steps_move_every_trained_net_and_stay_finite(name: str, picture_fol
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in EXPORTED])
 def test_a_recipe_is_resumed_exported_and_served(name: str, picture_folder: Path, tmp_path: Path) -> None:
     """A run that another process resumes half-way ends in the same bytes; the model answers what torch does, and is served."""
-    config = tiny_config(name, picture_folder, steps=STEPS)
+    steps = LONGER.get(name, STEPS)
+    config = tiny_config(name, picture_folder, steps=steps)
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     train_tiny(config, whole)
     _copy_without_last_checkpoint(whole, resumed)
     assert train_in_process(config, resumed, is_exported=False) == 0
-    _assert_equal_runs(whole, resumed)
+    _assert_equal_runs(whole, resumed, steps)
     with few_updates(name):
-        _assert_served(whole, name)
+        _assert_served(whole, name, steps)
 
 
 @pytest.mark.slow
@@ -110,20 +113,20 @@ def _copy_without_last_checkpoint(whole: Path, resumed: Path) -> None:
     (resumed / MODEL).unlink(missing_ok=True)
 
 
-def _assert_equal_runs(whole: Path, resumed: Path) -> None:
+def _assert_equal_runs(whole: Path, resumed: Path, steps: int) -> None:
     states: list[Any] = [load_newest(run, device=torch.device("cpu"))[0] for run in (whole, resumed)]
-    assert states[0]["step"] == STEPS
+    assert states[0]["step"] == steps
     assert differences(*states) == []
-    for file in ("stats.jsonl", "samples.webp", f"samples/step-{STEPS:06d}.png"):
+    for file in ("stats.jsonl", "samples.webp", f"samples/step-{steps:06d}.png"):
         assert (whole / file).read_bytes() == (resumed / file).read_bytes(), file
 
 
-def _assert_served(run: Path, name: str) -> None:
+def _assert_served(run: Path, name: str, steps: int) -> None:
     """The card is right; onnxruntime's samples are the net's, those of the graph as torch reads it, and the service's."""
     path = run / MODEL
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
-    assert (card.recipe, card.steps, session.get_outputs()[0].name) == (name, STEPS, card.output.kind)
+    assert (card.recipe, card.steps, session.get_outputs()[0].name) == (name, steps, card.output.kind)
     game, data = open_run(tiny_context(run))
     inputs = sample_inputs(game, data, range(5))
     assert [i.name for i in session.get_inputs()] == list(inputs)
