@@ -20,7 +20,7 @@ from serving.errors import NonFinite
 from serving.latents.sources import RowSource
 from serving.model.load import Model
 from serving.observability.metrics import Metrics
-from serving.observability.timings import Batch, Timings
+from serving.observability.timings import BatchTimes, Timings
 
 RunModel = Callable[[Sequence[RowSource], Sequence[Overrides]], Array]
 """A model: one source and its overrides per row to an array of rows."""
@@ -55,7 +55,7 @@ class Job:
         self.timings = timings
         self.submitted = time.perf_counter()
         self.rows = Rows(loop=asyncio.get_running_loop())
-        self.batch: Batch | None = None
+        self.batch: BatchTimes | None = None
         """The batch that it is a part of; None while it waits."""
         self.first = 0
         """Its first row in that batch."""
@@ -67,7 +67,7 @@ class Backend(Protocol):
     def room(self) -> int:
         """The number of rows that may begin now."""
 
-    def start(self, batch: Batch, jobs: Sequence[Job], on_end: OnEnd) -> None:
+    def start(self, batch: BatchTimes, jobs: Sequence[Job], on_end: OnEnd) -> None:
         """Begin a batch for which there is room; ``on_end`` may be called before this returns.
 
         Args:
@@ -111,7 +111,7 @@ class LocalBackend:
         """A whole batch, or nothing while one runs."""
         return 0 if self._is_running else self._max_batch
 
-    def start(self, batch: Batch, jobs: Sequence[Job], on_end: OnEnd) -> None:
+    def start(self, batch: BatchTimes, jobs: Sequence[Job], on_end: OnEnd) -> None:
         """Run a batch on the loop if it is expected to be quick, else in the thread."""
         self._is_running = True
         self._activity.begin()
@@ -132,7 +132,7 @@ class LocalBackend:
     def drop(self, job: Job) -> None:
         """Change nothing: what runs is finished."""
 
-    def _infer(self, batch: Batch, jobs: Sequence[Job]) -> list[Array | Exception]:
+    def _infer(self, batch: BatchTimes, jobs: Sequence[Job]) -> list[Array | Exception]:
         """Run a batch; return the rows of each job, or its error. A batch with NaN is run again, job by job."""
         batch.begun = time.perf_counter()
         rows = self._run_jobs(jobs)
@@ -153,7 +153,7 @@ class LocalBackend:
         except BaseException as error:  # delivered to each of the jobs; the next batch is not affected
             return error if isinstance(error, Exception) else RuntimeError(f"the run raised {error!r}")
 
-    def _end(self, batch: Batch, on_end: OnEnd, outcomes: Sequence[Array | Exception]) -> None:
+    def _end(self, batch: BatchTimes, on_end: OnEnd, outcomes: Sequence[Array | Exception]) -> None:
         self._is_running = False
         self._activity.end(batch.ended - batch.begun)
         on_end(outcomes)

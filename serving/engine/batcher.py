@@ -19,7 +19,7 @@ from serving.engine.backend import Backend, Job
 from serving.errors import QueueFull
 from serving.latents.sources import RowSource
 from serving.observability.metrics import Metrics
-from serving.observability.timings import Batch, Run, Timings
+from serving.observability.timings import BatchTimes, Run, Timings
 
 
 class Batcher:
@@ -41,7 +41,7 @@ class Batcher:
         self._waiting: deque[Job] = deque()
         self._waiting_rows = 0
         self._recorded_depth = 0
-        self._running: dict[Batch, float] = {}
+        self._running: dict[BatchTimes, float] = {}
         """Start of each running batch, the earliest first."""
         self._is_scheduled = False
         """Whether ``_run_next`` is scheduled on the loop."""
@@ -130,7 +130,7 @@ class Batcher:
         if not jobs:
             return
         self._is_busy = len(jobs) > 1
-        batch = Batch(sum(len(job.sources) for job in jobs))
+        batch = BatchTimes(sum(len(job.sources) for job in jobs))
         first = 0
         for job in jobs:
             job.batch, job.first = batch, first
@@ -140,7 +140,7 @@ class Batcher:
         if not self._is_scheduled:
             self._schedule(after_next_turn=self._is_busy)
 
-    def _deliver(self, batch: Batch, jobs: Sequence[Job], outcomes: Sequence[Array | Exception]) -> None:
+    def _deliver(self, batch: BatchTimes, jobs: Sequence[Job], outcomes: Sequence[Array | Exception]) -> None:
         del self._running[batch]
         if not self._is_scheduled:
             self._schedule(after_next_turn=True)

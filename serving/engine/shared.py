@@ -14,7 +14,7 @@ from serving.engine.lease import Lease, LeasedModel
 from serving.engine.slots import Answered, Fault, Use, WorkerSlots
 from serving.errors import EngineLost, InternalProblem, NonFinite, OutOfMemory
 from serving.latents.sources import row_inputs
-from serving.observability.timings import Batch
+from serving.observability.timings import BatchTimes
 
 
 class SharedBackend:
@@ -28,7 +28,7 @@ class SharedBackend:
         self._model = model
         self._lease = model.lease
         self._slots = WorkerSlots(model.lease.table)
-        self._uses: dict[Batch, tuple[Use, Sequence[Job], OnEnd]] = {}
+        self._uses: dict[BatchTimes, tuple[Use, Sequence[Job], OnEnd]] = {}
         self._is_attached = False
         self._is_lost = False
 
@@ -36,7 +36,7 @@ class SharedBackend:
         """The number of free slots; all after the engine has ended, so that all that waits is answered."""
         return self._lease.table.count if self._is_lost else self._slots.free
 
-    def start(self, batch: Batch, jobs: Sequence[Job], on_end: OnEnd) -> None:
+    def start(self, batch: BatchTimes, jobs: Sequence[Job], on_end: OnEnd) -> None:
         """Write a batch into free slots, and wake the engine."""
         if not self._is_attached:
             self._attach(asyncio.get_running_loop())

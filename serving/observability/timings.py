@@ -15,7 +15,7 @@ TIMED = "cache;desc=miss, batch;desc=%d, queue;dur=%.2f, inference;dur=%.2f, enc
 """``Server-Timing`` of a computed response; milliseconds."""
 
 
-class Batch:
+class BatchTimes:
     """One inference, which may include rows of several responses."""
 
     __slots__ = ("rows", "begun", "ended")
@@ -29,7 +29,7 @@ class Run(NamedTuple):
     """A response's share of one inference: when its rows were queued, and the batch that they were part of."""
 
     submitted: float
-    batch: Batch
+    batch: BatchTimes
 
 
 class Timings:

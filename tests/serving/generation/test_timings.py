@@ -14,7 +14,7 @@ from flask import Flask
 from serving.app import create_app
 from serving.generation.generate import RequestHeaders, Service, generate
 from serving.http.asgi import ASGIApp
-from serving.observability.timings import Batch, Run, Timings
+from serving.observability.timings import BatchTimes, Run, Timings
 from serving.openapi.document import SERVER_TIMING
 from serving.settings import Settings
 from tests.serving.client import ask, fetch, measured, service_of
@@ -97,7 +97,7 @@ def test_the_times_of_several_batches_are_added() -> None:
     """In milliseconds, from the moments that were kept."""
     timings = Timings()
     for submitted, begun, ended in ((1.0, 1.25, 1.5), (2.0, 2.001, 2.0035)):
-        batch = Batch(4)
+        batch = BatchTimes(4)
         batch.begun, batch.ended = begun, ended
         timings.runs.append(Run(submitted, batch))
     timings.encoding = (3.0, 3.0101)
