@@ -77,7 +77,7 @@ def test_one_sample_is_a_time_lapse_of_one_frame(tmp_path: Path) -> None:
 
 
 def test_a_large_noisy_run_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames that do not compress are shown with loss, and fewer of them, within the limit of 3 MB (here of 200 kB)."""
+    """Frames that do not compress are shown with loss, and fewer of them, within the limit of 4 MB (here of 200 kB)."""
     monkeypatch.setattr(timelapse, "MOST_BYTES", 200_000)
     content = encode_timelapse(write_frames(tmp_path, 60, 100))
     frames, _ = read(content)
