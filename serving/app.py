@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,10 @@ from werkzeug.exceptions import NotFound as NoRoute
 
 from contract import Image
 from serving.engine.activity import Activity
+from serving.engine.kept_files import GoodFile
 from serving.engine.registry import ModelEntry
-from serving.engine.reload import Reloader
+from serving.engine.reload import Reloader, Served, stamp
+from serving.engine.start import load_models
 from serving.errors import MethodNotAllowed, NotFound, Problem
 from serving.generation.generate import Service, problem_reply
 from serving.generation.service import answer, create_service, fault
@@ -24,7 +27,7 @@ from serving.http.asgi import ARRIVED, ASGIApp, target_of
 from serving.http.bearer_auth import BearerAuth
 from serving.http.responses import reply_response
 from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, AppState, is_operations
-from serving.model.load import ModelFacts, load_models, model_loader
+from serving.model.load import ModelFacts, model_loader
 from serving.observability.gpu_metrics import GpuCollector
 from serving.observability.log_writer import LogWriter
 from serving.observability.logs import Log, print_event
@@ -35,7 +38,7 @@ from serving.observability.request_log import RequestObserver, make_observer
 from serving.oip.routes import error_reply, is_protocol
 from serving.openapi.document import split_route
 from serving.openapi.published import Publisher
-from serving.settings import Settings, model_files, worker_threads
+from serving.settings import Settings, find_model_files, model_files, worker_threads
 
 if TYPE_CHECKING:
     from serving.observability.tracing import Tracing
@@ -54,6 +57,8 @@ def create_app(
     tracing: Tracing | None = None,
     activity: Activity | None = None,
     load: Callable[[Path], ModelFacts] | None = None,
+    good: Mapping[Path, GoodFile] | None = None,
+    on_served: Served = lambda path, digest, stamp: None,
 ) -> ASGIApp:
     """Load and check the models, and create the ASGI application around ``.flask``.
 
@@ -69,17 +74,22 @@ def create_app(
         tracing: exports spans; None to follow ``settings.tracing`` and OpenTelemetry's environment variables.
         activity: inferences of all worker processes; None when this process is the only one.
         load: loads a model file; None to load it into this process.
+        good: files that earlier workers have served, which take the place of refused and missing ones.
+        on_served: called for each file whose model is in service.
 
     Raises:
         StartError: a setting, a model or the device is invalid.
     """
     metrics = Metrics(metrics_directory, [processes or ProcessCollector(), GpuCollector()])
     observer = make_observer(settings, metrics, log_writer, tracing)
-    files = model_files(settings)
+    files = find_model_files(settings)[0] if good else model_files(settings)
+    loaded = {path: stamp(path) for path in files}
     load_here = load is None
     load = load or model_loader(settings)
-    models = load_models(files, load)
-    service = create_service(settings, models.values(), metrics, activity)
+    # A good file's digest was accepted with its signature, which may belong to another file by now.
+    load_good = model_loader(replace(settings, public_key=None)) if load_here else load
+    started = load_models(files, load, good=good, load_good=load_good)
+    service = create_service(settings, started.models.values(), metrics, activity)
     if log_writer:
         service.watchdog.on_exit = log_writer.close
     announce = partial(_announce, metrics, log, settings.max_pixels)
@@ -87,13 +97,17 @@ def create_app(
         announce(entry)
     reloader = Reloader(
         service.registry,
-        dict(zip(files, models, strict=True)),
+        {path: model.card.name for path, model in started.models.items()},
         lambda path: service.registry.make_entry(load(path)),
+        loaded=loaded,
+        refused=started.refused,
+        good=good or {},
         settings=settings,
         metrics=metrics,
         announce=announce,
         log=log,
         reload_count=reload_count,
+        on_served=on_served,
     )
     routes = ROUTES | (ADMIN_ROUTES if settings.admin_token else {})
     state = AppState(

@@ -1,11 +1,29 @@
-"""The files of the models in service, held open, so that a new engine can load them when others were renamed over them."""
+"""Files of models in service, held open, so that a new engine or worker can load them when others were renamed over them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Set
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+FileStamp = tuple[int, int, int, int]
+"""Device, inode, modification time in nanoseconds, size."""
+
+
+def stamp_of(status: os.stat_result) -> FileStamp:
+    """The stamp by which a change of a file is detected."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoodFile:
+    """A model file that a worker has served."""
+
+    address: Path
+    """Where it is held open, when another file may be at its path."""
+    digest: str
+    """SHA-256 of the model."""
 
 
 class KeptFiles:
@@ -14,11 +32,27 @@ class KeptFiles:
     def __init__(self) -> None:
         self._descriptors: dict[Path, int] = {}
 
-    def keep(self, path: Path) -> None:
-        """Hold the file that is at this path now, instead of the one that was there before."""
+    def keep(self, path: Path, loaded: FileStamp | None, *, address: Path | None = None) -> bool:
+        """Hold the file at a path instead of the one that was held for it.
+
+        Args:
+            path: the path from which it was loaded.
+            loaded: its stamp then; a file of another stamp is not held. None holds any.
+            address: where the file is now, if not at its path.
+
+        Returns:
+            Whether it is held.
+        """
+        try:
+            descriptor = os.open(address or path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # it is gone, or no descriptor is left
+            return False
+        if loaded and stamp_of(os.fstat(descriptor)) != loaded:
+            os.close(descriptor)
+            return False
         self.forget({path})
-        with suppress(OSError):  # it is gone, or no descriptor is left
-            self._descriptors[path] = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._descriptors[path] = descriptor
+        return True
 
     def forget(self, paths: Collection[Path]) -> None:
         """Let files go."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from serving.engine.kept_files import KeptFiles
+from serving.engine.kept_files import FileStamp, GoodFile, KeptFiles, stamp_of
 from serving.engine.lease import LeasedModel
 from serving.engine.registry import ModelEntry, Registry
 from serving.errors import Nondeterministic, StartError
@@ -27,12 +27,11 @@ POLL_SECONDS = 0.25
 RETRY_SECONDS = 2.0
 """Seconds between two attempts to load the files of lost models, when one was refused."""
 
-FileStamp = tuple[int, int, int, int]
-"""Device, inode, modification time in nanoseconds, size."""
-
 Stamp = tuple[FileStamp, FileStamp | None]
 """Stamps of a model file and of its signature file, which may be written later."""
 
+Served = Callable[[Path, str | None, FileStamp | None], None]
+"""Takes a path, the digest that is served from it, and the stamp of its file; None for both if it has no model any longer."""
 
 NEVER = ()
 """In place of the stamp of a file that was not loaded yet; a link to nothing has None, as a missing file."""
@@ -60,12 +59,16 @@ class Reloader:
     Args:
         registry: the models in service.
         names: name of the model in each file, as loaded at the start.
+        loaded: stamps of the files at their paths before they were loaded.
+        refused: why a file was refused at the start.
+        good: files of an earlier worker, from which the models of refused and missing files were loaded.
         load: reads and checks a file; called in a thread; any exception refuses the file.
         settings: model paths, and the interval of the checks.
         metrics: counts outcomes.
         announce: called with each model put into service.
         log: writes outcomes.
         reload_count: number of reload requests so far, to any worker.
+        on_served: called for each file whose model is in service.
     """
 
     def __init__(
@@ -74,11 +77,15 @@ class Reloader:
         names: dict[Path, str],
         load: Callable[[Path], ModelEntry],
         *,
+        loaded: Mapping[Path, Stamp | None],
+        refused: Mapping[Path, StartError],
+        good: Mapping[Path, GoodFile],
         settings: Settings,
         metrics: Metrics,
         announce: Callable[[ModelEntry], None],
         log: Log,
         reload_count: Callable[[], int] = lambda: 0,
+        on_served: Served = lambda path, digest, stamp: None,
     ) -> None:
         self._registry = registry
         self._names = names
@@ -88,15 +95,22 @@ class Reloader:
         self._announce = announce
         self._log = log
         self._reload_count = reload_count
-        self._loaded = {path: stamp(path) for path in names}
+        self._on_served = on_served
+        self._loaded = {path: loaded.get(path) for path in (*names, *refused)}
         self._refused: dict[Path, str | None] = {}
         """Files that were refused when they were last loaded; for those that were nondeterministic, the model in the metric."""
         self._known_count = reload_count()
         """Number of reload requests that this worker has followed."""
         self._kept = KeptFiles()
         """The files of models in the engine."""
-        for path in names:
-            self._keep(path)
+        for path, error in refused.items():
+            self._refuse(path, error)
+        for path, name in names.items():
+            if path in refused or not loaded.get(path):
+                self._keep(path, good[path].address)
+                self._report(Outcome(file=path.name, result="restored", model=name, digest=good[path].digest))
+            else:
+                self._keep(path)
         self._lock = asyncio.Lock()
 
     async def reload_all(self) -> list[Outcome]:
@@ -169,10 +183,14 @@ class Reloader:
                 self._announce(entry)
                 self._report(Outcome(file=path.name, result="restored", model=name, digest=entry.model.digest))
 
-    def _keep(self, path: Path) -> None:
-        """Hold the file of a model in the engine; other models need none once they are loaded."""
-        if isinstance(self._registry[self._names[path]].model, LeasedModel):
-            self._kept.keep(path)
+    def _keep(self, path: Path, address: Path | None = None) -> None:
+        """Hold the file of a model in the engine, for a new engine; report a file at its path, for a new worker."""
+        model, current = self._registry[self._names[path]].model, self._loaded[path]
+        loaded = current[0] if current and not address else None
+        if isinstance(model, LeasedModel):
+            self._kept.keep(path, loaded, address=address)
+        if loaded:
+            self._on_served(path, model.digest, loaded)
 
     async def _load_changed(self, path: Path) -> ModelEntry | Outcome:
         """Load a file that has changed; the outcome if it has not, or is refused."""
@@ -183,13 +201,16 @@ class Reloader:
         try:
             return await asyncio.get_running_loop().run_in_executor(None, self._load, path)
         except Exception as error:  # also one that is no refusal, such as a lack of descriptors: `watch` must go on
-            self._forget_refusal(path)
-            name = self._names.get(path, path.stem) if isinstance(error, Nondeterministic) else None
-            self._refused[path] = name
-            if name is not None:
-                self._metrics.record_determinism(name, is_ok=False)
-            reason = str(error) if isinstance(error, StartError) else f"{path}: {error!r}"
-            return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
+            return self._refuse(path, error)
+
+    def _refuse(self, path: Path, error: Exception) -> Outcome:
+        self._forget_refusal(path)
+        name = self._names.get(path, path.stem) if isinstance(error, Nondeterministic) else None
+        self._refused[path] = name
+        if name is not None:
+            self._metrics.record_determinism(name, is_ok=False)
+        reason = str(error) if isinstance(error, StartError) else f"{path}: {error!r}"
+        return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
 
     def _put_all(self, entries: dict[Path, ModelEntry], files: list[Path]) -> dict[Path, str]:
         """Serve loaded models, except those whose name another file has; the reasons of the exceptions.
@@ -210,7 +231,10 @@ class Reloader:
                 self._metrics.forget_model(old_name)
             self._registry.put(entries[path], instead_of=old_name)
             self._announce(entries[path])
+        known = self._names.keys()
         self._names = {path: name for path, name in self._names.items() if path in names or name not in names.values()} | names
+        for path in known - self._names.keys():
+            self._on_served(path, None, None)
         self._loaded = {path: current for path, current in self._loaded.items() if path in self._names or path in files}
         self._kept.forget(self._kept.paths() - self._names.keys())
         for path in accepted:
@@ -256,7 +280,7 @@ def _file_stamp(path: Path) -> FileStamp | None:
         status = path.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+    return stamp_of(status)
 
 
 def stamps(settings: Settings) -> dict[Path, Stamp | None]:

@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -48,8 +47,6 @@ from serving.settings import Settings
 MAX_FILE_BYTES = 2**31 - 1
 LONGEST_REASON = 1000
 """Characters of a refusal, at most: the names in a file may have any length, and a refusal is a line of the log."""
-
-T = TypeVar("T", bound="ModelFacts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,18 +247,3 @@ def _fingerprint(probes: Array, digest: str, provider: Device) -> str:
     hashed = hashlib.sha256(f"{digest}\n{runtime_of(provider)}\n".encode())
     hashed.update(np.ascontiguousarray(probes).tobytes())
     return hashed.hexdigest()
-
-
-def load_models(files: Sequence[Path], load: Callable[[Path], T]) -> dict[str, T]:
-    """Load model files: by name, in order.
-
-    Raises:
-        ModelError: one is refused, or two have the same name.
-    """
-    models: dict[str, T] = {}
-    for path in files:
-        model = load(path)
-        if model.card.name in models:
-            raise ModelError(f"{path}: another model has the name {model.card.name!r}")
-        models[model.card.name] = model
-    return models

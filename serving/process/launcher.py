@@ -23,6 +23,7 @@ from serving.model.signatures import trust_of
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.observability.logs import Log, print_event
 from serving.process.children import leave_group, start_child
+from serving.process.last_good import LastGoodFiles
 from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag, shared_numbers
 from serving.process.supervisor import Supervisor, watch_signals
 from serving.settings import MODELS, Engine, Provider, Settings, from_environ, model_files, unknown_variables, usable_cores
@@ -246,6 +247,7 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
     asking, granting = socket.socketpair(type=socket.SOCK_SEQPACKET)
     # These, too: a connection that is given to a worker which crashes waits for its successor.
     mailboxes = [socket.socketpair(type=socket.SOCK_SEQPACKET) for _ in range(count)]
+    last_good = LastGoodFiles()
     shared = Shared(
         draining=SharedFlag(),
         refused=SharedFlag(),
@@ -265,7 +267,7 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
             process = context.Process(target=run_engine, args=(settings, metrics_directory, shared, index, granting))
         else:
             rendezvous = asking if settings.engine == "shared" else None
-            arguments = (settings, address, metrics_directory, shared, index, rendezvous, mailboxes)
+            arguments = (settings, address, metrics_directory, shared, index, rendezvous, mailboxes, last_good.hand_over())
             process = context.Process(target=run_worker, args=arguments)
         return start_child(process)
 

@@ -20,6 +20,7 @@ from serving.engine.activity import Activity, BusyTimes
 from serving.errors import ResourceError, StartError
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.process.children import leave_group
+from serving.process.last_good import Handover
 from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag
 from serving.settings import Settings
 
@@ -65,6 +66,7 @@ def run_worker(
     index: int,
     rendezvous: socket.socket | None,
     mailboxes: Sequence[tuple[socket.socket, socket.socket]],
+    handover: Handover,
 ) -> None:
     """Load the models, listen and answer until SIGTERM; exits with 0, or with ``REFUSED`` if it cannot start.
 
@@ -76,6 +78,7 @@ def run_worker(
         index: slot of this worker, from 0; the successor of a crashed worker has the same one.
         rendezvous: where to ask the engine for leases; None to load the models into this process.
         mailboxes: for each worker, where it receives connections and where it is given them.
+        handover: the files that earlier workers have served.
     """
     leave_group()
     threading.Thread(target=end_with_launcher, daemon=True).start()
@@ -99,6 +102,8 @@ def run_worker(
             log_writer=log_writer,
             activity=Activity(shared.busy_until, index),
             load=_leasing(settings, rendezvous, shared) if rendezvous else None,
+            good=handover.files,
+            on_served=handover.report,
         )
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         # Each worker has a socket of its own; the kernel distributes connections among those with the same port.

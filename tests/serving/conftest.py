@@ -13,11 +13,12 @@ from flask import Flask
 
 from serving.app import create_app
 from serving.engine.golden_files import GoldenFiles, hash_golden_files
+from serving.engine.start import load_models
 from serving.generation import service
 from serving.generation.generate import Service
 from serving.generation.service import create_service
 from serving.http.asgi import ASGIApp
-from serving.model.load import Model, load_model, load_models
+from serving.model.load import Model, load_model
 from serving.observability.metrics import Metrics
 from serving.settings import Settings
 from tests.serving import tiny_onnx
@@ -58,7 +59,8 @@ def settings(folder: Path) -> Settings:
 @pytest.fixture(scope="session")
 def models(folder: Path) -> dict[str, Model]:
     """The loaded models, by name."""
-    return load_models(sorted(folder.glob("*.onnx")), partial(load_model, provider="cpu"))
+    started = load_models(sorted(folder.glob("*.onnx")), partial(load_model, provider="cpu"))
+    return {model.card.name: model for model in started.models.values()}
 
 
 @pytest.fixture(scope="session")

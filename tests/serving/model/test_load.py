@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from contract import METADATA_KEY, Categorical, Golden, Image, Normal, Points
 from serving.errors import ModelError, ProviderError
 from serving.model.determinism import compare_goldens
-from serving.model.load import load_model, load_models, model_from_bytes
+from serving.model.load import load_model, model_from_bytes
 from serving.model.onnx_file import read_contents
 from serving.model.runtime import PROBE, open_session, resolve_provider, runtime_of
 from tests.serving import tiny_onnx
@@ -245,14 +244,6 @@ def test_a_path_that_is_no_file_is_refused_without_waiting(make: Callable[[Path]
     with pytest.raises(ModelError, match="regular file|directory"):
         load_model(tmp_path / "m.onnx", "cpu")
     assert os.listdir("/proc/self/fd") == before
-
-
-def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
-    """Two models with the same name are refused."""
-    for name in ("a", "b"):
-        (tmp_path / f"{name}.onnx").write_bytes(tiny_onnx.grey())
-    with pytest.raises(ModelError, match="another model has the name 'grey'"):
-        load_models([tmp_path / "a.onnx", tmp_path / "b.onnx"], partial(load_model, provider="cpu"))
 
 
 def test_cuda_is_never_answered_by_the_cpu() -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from serving.errors import ModelError
 from serving.model.signatures import Serials
-from tests.harness.processes import TIMEOUT
+from tests.harness.processes import wait_until
 from tests.harness.service import running
 from tests.serving.client import ask
 from tests.serving.model.signing import put, put_release, signature
+from tests.serving.process.test_last_good import kill_worker
+from tests.serving.process.test_worker_faults import next_event
 from tests.serving.reloading import make_app, reload
 
 
@@ -96,9 +97,26 @@ def full(descriptor: int) -> None:
 @pytest.mark.process
 def test_workers_share_what_they_remember(root: Path, home: Path, keys: Path) -> None:
     """S-30: a worker that is started anew refuses an older model that lies in the place by now, without GAN_SERIALS, too."""
-    with running(root, models=home, public_key=keys, watch_seconds=0) as server:
+    with running(root, models=home, public_key=keys, watch_seconds=0, cache_bytes=0) as server:
+        served = server.get("/generate?seed=42").body
         put_release(home, 4)
-        (worker,) = server.workers()
-        subprocess.run(["kill", "-KILL", str(worker)], check=True)
-        assert server.process.wait(TIMEOUT) == 1
-        assert "serial 4 is older than 5" in server.errors()
+        kill_worker(server)
+        assert server.get("/generate?seed=42").body == served
+        assert server.stop() == 0
+        assert "serial 4 is older than 5" in str(next_event(server, "reload")["reason"])
+
+
+@pytest.mark.process
+def test_a_new_worker_has_the_last_signed_model(root: Path, home: Path, keys: Path) -> None:
+    """F-30: an unsigned file is at the path when the worker is killed; its successor serves the signed one."""
+    with running(root, models=home, public_key=keys, watch_seconds=0.25, cache_bytes=0) as server:
+        served = server.get("/generate?seed=42").body
+        put(home, b"no model", None)
+        wait_until(lambda: b'result="refused"} 1.0' in server.get("/metrics").body, "the file is refused")
+        kill_worker(server)
+        assert server.get("/generate?seed=42").body == served
+        put_release(home, 4)
+        wait_until(lambda: b'result="refused"} 3.0' in server.get("/metrics").body, "the new worker refuses an older one, too")
+        put_release(home, 6)
+        wait_until(lambda: server.get("/generate?seed=42").body != served, "a newer one is served")
+        assert server.stop() == 0
