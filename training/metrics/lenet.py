@@ -91,13 +91,13 @@ def _fit(net: LeNet, images: Tensor, labels: Tensor, dice: torch.Generator) -> N
     optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1e-2)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=epochs * per_epoch, pct_start=0.2)
     reach = images.shape[-1] // 14
-    framed = F.pad(images, (reach,) * 4)
     net.train()
     for _ in range(epochs):
         order = torch.randperm(count, generator=dice)
         for rows in torch.split(order[: per_epoch * batch], batch):
-            output = _shifted(framed, rows, reach, dice)
-            loss = F.cross_entropy(net.logits(net.features(output)), labels[rows.to(labels.device)])
+            rows = rows.to(images.device)
+            output = _shifted(images[rows], reach, dice)
+            loss = F.cross_entropy(net.logits(net.features(output)), labels[rows])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -117,11 +117,12 @@ def _normalise(net: LeNet, images: Tensor) -> None:
     net.last.weight.mul_(size)
 
 
-def _shifted(framed: Tensor, rows: Tensor, reach: int, dice: torch.Generator) -> Tensor:
-    """Those rows of images framed by ``reach`` pixels, each moved by up to ``reach`` pixels either way."""
-    height, width = framed.shape[2] - 2 * reach, framed.shape[3] - 2 * reach
-    moves = torch.randint(0, 2 * reach + 1, (2, len(rows), 1), generator=dice)
-    down = (moves[0] + torch.arange(height)).to(framed.device)
-    across = (moves[1] + torch.arange(width)).to(framed.device)
-    taken = framed[rows.to(framed.device)[:, None, None], :, down[:, :, None], across[:, None, :]]
+def _shifted(images: Tensor, reach: int, dice: torch.Generator) -> Tensor:
+    """Images [N,C,H,W], each moved by up to ``reach`` pixels either way; what comes in from outside is 0."""
+    height, width = images.shape[2:]
+    moves = torch.randint(0, 2 * reach + 1, (2, len(images), 1), generator=dice)
+    down = (moves[0] + torch.arange(height)).to(images.device)
+    across = (moves[1] + torch.arange(width)).to(images.device)
+    framed, rows = F.pad(images, (reach,) * 4), torch.arange(len(images), device=images.device)
+    taken = framed[rows[:, None, None], :, down[:, :, None], across[:, None, :]]
     return taken.permute(0, 3, 1, 2)

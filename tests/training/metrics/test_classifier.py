@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from training.data import DataSet, load
 from training.errors import ScoreError
 from training.metrics import classifier as classifiers
+from training.metrics import lenet
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.lenet import FEATURES, LeNet, trained
 
@@ -129,6 +131,21 @@ def test_it_learns_from_as_many_images_as_fit_into_its_share_of_memory(
     found = classifier_for(digits, cache=tmp_path, say=said.append)
     assert said == ["training the classifier of digits on 200 images; once, then it is cached"]
     assert (found.held_out, found.accuracy > 0.5) == (144, True)
+
+
+def test_training_copies_no_more_images_than_a_batch(digits: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are framed batch by batch: all of a set at once took more than twice its share of memory."""
+    framed: list[int] = []
+    pad = lenet.F.pad
+
+    def spy(images: Tensor, sizes: tuple[int, ...]) -> Tensor:
+        framed.append(len(images))
+        return pad(images, sizes)
+
+    monkeypatch.setattr(lenet.F, "pad", spy)
+    assert digits.labels is not None
+    trained(digits.items[:130], digits.labels[:130], classes=10, device=torch.device("cpu"))
+    assert set(framed) == {64}
 
 
 def test_large_images_are_looked_at_in_smaller_numbers(
