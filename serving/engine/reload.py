@@ -43,7 +43,7 @@ class Outcome:
 
     file: str
     result: Literal["swapped", "unchanged", "refused", "restored"]
-    """``restored``: the same model again, after a restart of the engine."""
+    """``unchanged``: the file, or the model in it; ``restored``: the same model after a restart of the worker or the engine."""
     model: str | None = None
     digest: str | None = None
     reason: str | None = None
@@ -130,9 +130,12 @@ class Reloader:
             results = {path: await self._load_changed(path) for path in files}
             entries = {path: result for path, result in results.items() if isinstance(result, ModelEntry)}
             lost = {entry.model.digest for entry in self._registry.all() if entry.is_lost}
+            before = {path: self._registry[name].model.digest for path, name in self._names.items()}
             reasons = self._put_all(entries, files)
             return missing + [
-                result if isinstance(result, Outcome) else self._report_loaded(path, result, lost, reasons.get(path))
+                result
+                if isinstance(result, Outcome)
+                else self._report_loaded(path, result, lost, before.get(path), reasons.get(path))
                 for path, result in results.items()
             ]
 
@@ -241,12 +244,16 @@ class Reloader:
             self._keep(path)
         return reasons
 
-    def _report_loaded(self, path: Path, entry: ModelEntry, lost: Collection[str], reason: str | None) -> Outcome:
+    def _report_loaded(
+        self, path: Path, entry: ModelEntry, lost: Collection[str], before: str | None, reason: str | None
+    ) -> Outcome:
         self._forget_refusal(path)
         if reason:
             self._refused[path] = None
             return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
         model, digest = entry.model.card.name, entry.model.digest
+        if digest == before and digest not in lost:  # the file has another date only
+            return Outcome(file=path.name, result="unchanged", model=model)
         return self._report(
             Outcome(file=path.name, result="restored" if digest in lost else "swapped", model=model, digest=digest)
         )

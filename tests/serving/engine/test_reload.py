@@ -67,6 +67,14 @@ def test_a_model_that_was_replaced_twice_is_gone(app: ASGIApp, home: Path) -> No
     assert (answer.status, json.loads(answer.body)["code"]) == (410, "gone")
 
 
+def test_a_file_of_another_date_is_no_swap(app: ASGIApp, home: Path) -> None:
+    """A file that was touched, or copied once more, is loaded, and the same model in it is not counted."""
+    for replaced in (lambda: os.utime(home, (1, 1)), lambda: replace_file(home, home.read_bytes())):
+        replaced()
+        assert [(outcome.result, outcome.model) for outcome in reload(app)] == [("unchanged", "grey")]
+    assert swaps(app, "swapped") == 0
+
+
 def test_an_unchanged_file_is_left_alone(app: ASGIApp) -> None:
     """An unchanged file is not loaded."""
     assert [outcome.result for outcome in reload(app)] == ["unchanged"]
