@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-VERSION = 2
+VERSION = 3
 """Of the net and its training together; raise it whenever either changes, so that no older weights are taken for newer."""
 FEATURES = 128
 """Width of the penultimate layer."""
@@ -17,12 +17,15 @@ NORMALISE_BY = 2_000
 """Images by which the features are scaled."""
 SMALLEST = 8
 """Least side of an image, in pixels."""
+LARGEST = 64
+"""Longer sides are shortened to at most this by a whole factor: a step takes four times as long at twice the side."""
 
 
 class LeNet(nn.Module):
     """Convolutions of 3x3 and pooling until the side is at most 7, then 128 rectified features and K logits.
 
-    LeCun et al. 1998 in today's dress (ReLU, max-pooling, dropout). It sees uint8 images as they are served.
+    Sides of more than 64 pixels are shortened by averages. LeCun et al. 1998 in today's dress (ReLU, max-pooling, dropout).
+    It sees uint8 images as they are served.
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
@@ -30,8 +33,9 @@ class LeNet(nn.Module):
         channels, height, width = shape
         if min(height, width) < SMALLEST:
             raise ValueError(f"images must be at least {SMALLEST}x{SMALLEST}, got {height}x{width}")
-        layers: list[nn.Module] = []
-        wide = 16
+        shrunk = -(-height // LARGEST), -(-width // LARGEST)
+        layers: list[nn.Module] = [] if shrunk == (1, 1) else [nn.AvgPool2d(shrunk, ceil_mode=True)]
+        height, width, wide = -(-height // shrunk[0]), -(-width // shrunk[1]), 16
         while max(height, width) > 7:
             layers += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
             channels, wide, height, width = wide, min(2 * wide, 64), -(-height // 2), -(-width // 2)

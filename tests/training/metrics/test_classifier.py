@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from training.data import DataSet, load
 from training.errors import ScoreError
 from training.metrics import classifier as classifiers
-from training.metrics import lenet
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.lenet import FEATURES, LeNet, trained
 
@@ -136,13 +136,13 @@ def test_it_learns_from_as_many_images_as_fit_into_its_share_of_memory(
 def test_training_copies_no_more_images_than_a_batch(digits: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images are framed batch by batch: all of a set at once took more than twice its share of memory."""
     framed: list[int] = []
-    pad = lenet.F.pad
+    pad = functional.pad
 
     def spy(images: Tensor, sizes: tuple[int, ...]) -> Tensor:
         framed.append(len(images))
         return pad(images, sizes)
 
-    monkeypatch.setattr(lenet.F, "pad", spy)
+    monkeypatch.setattr(functional, "pad", spy)
     assert digits.labels is not None
     trained(digits.items[:130], digits.labels[:130], classes=10, device=torch.device("cpu"))
     assert set(framed) == {64}
@@ -184,12 +184,21 @@ def test_images_of_another_shape_are_refused(classifier: Classifier) -> None:
         classifier.features_of(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (1, 32, 32), (3, 64, 64), (1, 8, 30), (3, 65, 9)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (1, 32, 32), (3, 64, 64), (1, 8, 30), (3, 65, 9), (3, 129, 300)])
 def test_the_net_takes_any_size(shape: tuple[int, ...]) -> None:
     """From 8x8 on, any channels, square or not."""
     net = LeNet(shape, 5)
     images = torch.zeros(2, *shape, dtype=torch.uint8)
     assert net.logits(net.features(images)).shape == (2, 5)
+
+
+def test_large_images_are_shortened_first() -> None:
+    """A net for 128x128 has the weights of one for 64x64, and sees an image as that one sees the averages of its squares."""
+    small, large = LeNet((1, 64, 64), 5), LeNet((1, 128, 128), 5)
+    large.load_state_dict(dict(zip(large.state_dict(), small.state_dict().values(), strict=True)))
+    images = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    enlarged = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.allclose(large.features(enlarged), small.features(images), atol=1e-6)
 
 
 def test_images_too_small_are_refused() -> None:
