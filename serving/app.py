@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +15,10 @@ from werkzeug.exceptions import NotFound as NoRoute
 
 from contract import Image
 from serving.engine.activity import Activity
-from serving.engine.kept_files import GoodFile
+from serving.engine.kept_files import ServedFile
 from serving.engine.registry import ModelEntry
-from serving.engine.reload import Reloader, Served, stamp
-from serving.engine.start import load_models
+from serving.engine.reload import Reloader
+from serving.engine.start import load_again, load_models
 from serving.errors import MethodNotAllowed, NotFound, Problem
 from serving.generation.generate import Service, problem_reply
 from serving.generation.service import answer, create_service, fault
@@ -38,7 +37,7 @@ from serving.observability.request_log import RequestObserver, make_observer
 from serving.oip.routes import error_reply, is_protocol
 from serving.openapi.document import split_route
 from serving.openapi.published import Publisher
-from serving.settings import Settings, find_model_files, model_files, worker_threads
+from serving.settings import Settings, model_files, worker_threads
 
 if TYPE_CHECKING:
     from serving.observability.tracing import Tracing
@@ -56,9 +55,9 @@ def create_app(
     log_writer: LogWriter | None = None,
     tracing: Tracing | None = None,
     activity: Activity | None = None,
-    load: Callable[[Path], ModelFacts] | None = None,
-    good: Mapping[Path, GoodFile] | None = None,
-    on_served: Served = lambda path, digest, stamp: None,
+    load: Callable[..., ModelFacts] | None = None,
+    table: Sequence[ServedFile] = (),
+    on_served: Callable[[Sequence[ServedFile]], None] = lambda table: None,
 ) -> ASGIApp:
     """Load and check the models, and create the ASGI application around ``.flask``.
 
@@ -74,21 +73,17 @@ def create_app(
         tracing: exports spans; None to follow ``settings.tracing`` and OpenTelemetry's environment variables.
         activity: inferences of all worker processes; None when this process is the only one.
         load: loads a model file; None to load it into this process.
-        good: files that earlier workers have served, which take the place of refused and missing ones.
-        on_served: called for each file whose model is in service.
+        table: the models that were served before a restart of this process, which are served again.
+        on_served: called with the models in service whenever they have changed.
 
     Raises:
         StartError: a setting, a model or the device is invalid.
     """
     metrics = Metrics(metrics_directory, [processes or ProcessCollector(), GpuCollector()])
     observer = make_observer(settings, metrics, log_writer, tracing)
-    files = find_model_files(settings)[0] if good else model_files(settings)
-    loaded = {path: stamp(path) for path in files}
     load_here = load is None
     load = load or model_loader(settings)
-    # A good file's digest was accepted with its signature, which may belong to another file by now.
-    load_good = model_loader(replace(settings, public_key=None)) if load_here else load
-    started = load_models(files, load, good=good, load_good=load_good)
+    started = load_again(table, load) if table else load_models(model_files(settings), load)
     service = create_service(settings, started.models.values(), metrics, activity)
     if log_writer:
         service.watchdog.on_exit = log_writer.close
@@ -98,10 +93,9 @@ def create_app(
     reloader = Reloader(
         service.registry,
         {path: model.card.name for path, model in started.models.items()},
-        lambda path: service.registry.make_entry(load(path)),
-        loaded=loaded,
-        refused=started.refused,
-        good=good or {},
+        lambda path, digest=None: service.registry.make_entry(load(path, digest=digest)),
+        stamps=started.stamps,
+        kept=started.kept,
         settings=settings,
         metrics=metrics,
         announce=announce,

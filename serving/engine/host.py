@@ -25,8 +25,8 @@ import numpy as np
 from contract import Array, Inputs
 from serving.engine.activity import Activity
 from serving.engine.lease import grant
-from serving.engine.reload import Stamp, stamp
 from serving.engine.slots import EngineSlots, Fault, Numbers, Slots
+from serving.engine.stamps import Stamp, stamp
 from serving.errors import ModelError, NonFinite, OutOfMemory, StartError
 from serving.model.load import Model
 
@@ -73,7 +73,7 @@ class Host:
 
     def __init__(
         self,
-        load: Callable[[Path], Model],
+        load: Callable[..., Model],
         make_run: Callable[[Model, Activity], Run],
         *,
         runners: int,
@@ -132,20 +132,20 @@ class Host:
         """Read what a new lease is for, or the end of a granted one."""
         self._selector.unregister(connection)
         try:
-            path, slots = connection.recv()
+            path, slots, digest = connection.recv()
         except (EOFError, OSError):  # the worker has ended, or has dropped the model
             with self._changing:
                 self._leases.pop(connection, None)
                 self._group()
             connection.close()
         else:
-            self._loading.submit(self._grant, connection, path, slots)
+            self._loading.submit(self._grant, connection, path, slots, digest)
 
-    def _grant(self, connection: Connection[Any, Any], path: Path, slots: int) -> None:
+    def _grant(self, connection: Connection[Any, Any], path: Path, slots: int, digest: str | None) -> None:
         """Load a file unless its model is there, and grant a lease or send the refusal; called in the thread that loads."""
         try:
             try:
-                hosted = self._host(path)
+                hosted = self._host(path, digest)
             except Exception as error:
                 connection.send(error if isinstance(error, StartError) else ModelError(f"{path}: {error!r}"))
                 connection.close()
@@ -162,12 +162,13 @@ class Host:
         os.eventfd_write(self._work, 1)  # the worker may have asked before a runner could see its lease
         self._selector.register(connection, selectors.EVENT_READ)
 
-    def _host(self, path: Path) -> Hosted:
+    def _host(self, path: Path, digest: str | None) -> Hosted:
         """The model in a file, which is loaded again only when the file has changed; two paths may lead to one file."""
         version = stamp(path)
-        hosted = self._hosted.get(version)
+        same = [hosted for hosted in self._hosted.values() if hosted.model.digest == digest]
+        hosted = same[0] if same else None if digest else self._hosted.get(version)
         if hosted is None:
-            model = self._load(path)
+            model = self._load(path, digest=digest)
             hosted = Hosted(model, [self._make_run(model, activity) for activity in self._activities])
             self._hosted[version] = hosted
         return hosted

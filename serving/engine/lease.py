@@ -65,7 +65,9 @@ class LeasedModel(ModelFacts):
     lease: Lease
 
 
-def lease_model(path: Path, *, rendezvous: socket.socket, slots: int, is_stopping: Callable[[], bool]) -> LeasedModel:
+def lease_model(
+    path: Path, *, rendezvous: socket.socket, slots: int, is_stopping: Callable[[], bool], digest: str | None = None
+) -> LeasedModel:
     """Let the engine load a model file, and lease the model; waits while the engine is restarted.
 
     Args:
@@ -73,6 +75,7 @@ def lease_model(path: Path, *, rendezvous: socket.socket, slots: int, is_stoppin
         rendezvous: takes the engine's end of a new pair of sockets.
         slots: rows that may be in flight.
         is_stopping: whether this worker stops and must not wait any longer.
+        digest: of bytes that were trusted before, as in ``load_model``.
 
     Raises:
         StartError: the engine refuses the file, or this worker stops.
@@ -83,7 +86,7 @@ def lease_model(path: Path, *, rendezvous: socket.socket, slots: int, is_stoppin
         with theirs:
             socket.send_fds(rendezvous, [b"\0"], [theirs.fileno()])
         try:
-            ours.send((path, slots))
+            ours.send((path, slots, digest))
             while not ours.poll(POLL_SECONDS):
                 if is_stopping():
                     raise ModelError(f"{path}: the service stops")

@@ -7,17 +7,19 @@ response therefore comes entirely from the old or entirely from the new model. A
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from serving.engine.kept_files import FileStamp, GoodFile, KeptFiles, stamp_of
-from serving.engine.lease import LeasedModel
+from serving.engine.kept_files import KeptFiles, ServedFile, close, open_file
 from serving.engine.registry import ModelEntry, Registry
+from serving.engine.stamps import Stamp, stamp
 from serving.errors import Nondeterministic, StartError
-from serving.model.signatures import signature_file
 from serving.observability.logs import Log
 from serving.observability.metrics import Metrics
 from serving.settings import Settings, find_model_files
@@ -27,11 +29,8 @@ POLL_SECONDS = 0.25
 RETRY_SECONDS = 2.0
 """Seconds between two attempts to load the files of lost models, when one was refused."""
 
-Stamp = tuple[FileStamp, FileStamp | None]
-"""Stamps of a model file and of its signature file, which may be written later."""
-
-Served = Callable[[Path, str | None, FileStamp | None], None]
-"""Takes a path, the digest that is served from it, and the stamp of its file; None for both if it has no model any longer."""
+Known = dict[Path, Stamp | None]
+"""Stamps of files by their paths."""
 
 NEVER = ()
 """In place of the stamp of a file that was not loaded yet; a link to nothing has None, as a missing file."""
@@ -43,7 +42,7 @@ class Outcome:
 
     file: str
     result: Literal["swapped", "unchanged", "refused", "restored"]
-    """``unchanged``: the file, or the model in it; ``restored``: the same model after a restart of the worker or the engine."""
+    """``unchanged``: the file, or the model in it; ``restored``: the same model again, after a restart of the engine."""
     model: str | None = None
     digest: str | None = None
     reason: str | None = None
@@ -59,33 +58,32 @@ class Reloader:
     Args:
         registry: the models in service.
         names: name of the model in each file, as loaded at the start.
-        loaded: stamps of the files at their paths before they were loaded.
-        refused: why a file was refused at the start.
-        good: files of an earlier worker, from which the models of refused and missing files were loaded.
-        load: reads and checks a file; called in a thread; any exception refuses the file.
+        load: reads and checks a file; called in a thread; any exception refuses the file. With a ``digest`` it accepts no other
+            bytes, and needs no signature.
+        stamps: of the files from which the models were loaded; another file, of none of them, is loaded by the next reload.
+        kept: the files of the models.
         settings: model paths, and the interval of the checks.
         metrics: counts outcomes.
         announce: called with each model put into service.
         log: writes outcomes.
         reload_count: number of reload requests so far, to any worker.
-        on_served: called for each file whose model is in service.
+        on_served: called with the models in service, in their order, whenever they or their files have changed.
     """
 
     def __init__(
         self,
         registry: Registry,
         names: dict[Path, str],
-        load: Callable[[Path], ModelEntry],
+        load: Callable[..., ModelEntry],
         *,
-        loaded: Mapping[Path, Stamp | None],
-        refused: Mapping[Path, StartError],
-        good: Mapping[Path, GoodFile],
+        stamps: Mapping[Path, Stamp | None],
+        kept: KeptFiles,
         settings: Settings,
         metrics: Metrics,
         announce: Callable[[ModelEntry], None],
         log: Log,
         reload_count: Callable[[], int] = lambda: 0,
-        on_served: Served = lambda path, digest, stamp: None,
+        on_served: Callable[[Sequence[ServedFile]], None] = lambda table: None,
     ) -> None:
         self._registry = registry
         self._names = names
@@ -96,33 +94,27 @@ class Reloader:
         self._log = log
         self._reload_count = reload_count
         self._on_served = on_served
-        self._loaded = {path: loaded.get(path) for path in (*names, *refused)}
+        self._loaded = dict(stamps)
         self._refused: dict[Path, str | None] = {}
         """Files that were refused when they were last loaded; for those that were nondeterministic, the model in the metric."""
         self._known_count = reload_count()
         """Number of reload requests that this worker has followed."""
-        self._kept = KeptFiles()
-        """The files of models in the engine."""
-        for path, error in refused.items():
-            self._refuse(path, error)
-        for path, name in names.items():
-            if path in refused or not loaded.get(path):
-                self._keep(path, good[path].address)
-                self._report(Outcome(file=path.name, result="restored", model=name, digest=good[path].digest))
-            else:
-                self._keep(path)
+        self._kept = kept
+        self._opened: dict[Path, int | None] = {}
+        """Descriptors of files that are being loaded."""
         self._lock = asyncio.Lock()
+        self._report_served()
 
     async def reload_all(self) -> list[Outcome]:
         """Follow a reload request: as ``reload``, and refused files are tried again, since the reason may be gone."""
         self._known_count = self._reload_count()
-        for path in self._refused:
-            self._loaded.pop(path, None)
-        return await self.reload()
+        return await self.reload(with_refused=True)
 
-    async def reload(self) -> list[Outcome]:
+    async def reload(self, *, with_refused: bool = False) -> list[Outcome]:
         """Load each file that has changed since it was last loaded; concurrent calls run one after the other."""
         async with self._lock:
+            for path in self._refused if with_refused else ():
+                self._loaded.pop(path, None)
             files, wrong = find_model_files(self._settings)
             for path in self._refused.keys() - set(files):
                 self._forget_refusal(path)
@@ -133,32 +125,35 @@ class Reloader:
             before = {path: self._registry[name].model.digest for path, name in self._names.items()}
             reasons = self._put_all(entries, files)
             return missing + [
-                result
-                if isinstance(result, Outcome)
-                else self._report_loaded(path, result, lost, before.get(path), reasons.get(path))
+                result if isinstance(result, Outcome) else self._report_loaded(path, result, lost, before, reasons.get(path))
                 for path, result in results.items()
             ]
 
     async def watch(self) -> None:
         """Endless: reload when another worker was asked to, a changed file is the same for one interval, or models are lost."""
-        watch_seconds = self._settings.watch_seconds
         known, waited, retry_at = dict(self._loaded), 0.0, 0.0
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            waited += POLL_SECONDS
-            now = time.monotonic()
-            if now >= retry_at and (lost := self._registry.lost()):
-                retry_at = now + RETRY_SECONDS
-                await self._restore(lost)
-            elif self._reload_count() != self._known_count:
-                await self.reload_all()
-            elif watch_seconds and waited >= watch_seconds:
-                waited = 0.0
-                found = stamps(self._settings)
-                is_changed = any(self._loaded.get(path, NEVER) != current for path, current in found.items())
-                if found == known and (is_changed or self._refused.keys() - found.keys()):
-                    await self.reload()
-                known = found
+            try:
+                known, waited, retry_at = await self._look(known, waited + POLL_SECONDS, retry_at)
+            except Exception as error:  # a worker must not serve on without following changes
+                self._log("fault", id=f"{secrets.randbits(64):016x}", error="".join(traceback.format_exception(error)))
+
+    async def _look(self, known: Known, waited: float, retry_at: float) -> tuple[Known, float, float]:
+        """One look of ``watch``: the stamps it found, the seconds since then, and when to try lost models again."""
+        watch_seconds, now = self._settings.watch_seconds, time.monotonic()
+        if now >= retry_at and (lost := self._registry.lost()):
+            await self._restore(lost)
+            return known, waited, now + RETRY_SECONDS
+        if self._reload_count() != self._known_count:
+            await self.reload_all()
+        elif watch_seconds and waited >= watch_seconds:
+            found = stamps(self._settings)
+            is_changed = any(self._loaded.get(path, NEVER) != current for path, current in found.items())
+            if found == known and (is_changed or self._refused.keys() - found.keys()):
+                await self.reload()
+            return found, 0.0, retry_at
+        return known, waited, retry_at
 
     async def _restore(self, lost: Collection[str]) -> None:
         """Load the files of models whose engine has ended; returns when its successor has them."""
@@ -178,22 +173,27 @@ class Reloader:
             if address is None:
                 return
             try:
-                entry = await asyncio.get_running_loop().run_in_executor(None, self._load, address)
-            except Exception:  # it was overwritten in place, or is signed; the refusal of the file at the path is logged
+                load = partial(self._load, address, digest=self._registry[name].model.digest)
+                entry = await asyncio.get_running_loop().run_in_executor(None, load)
+            except Exception:  # it was overwritten in place; the refusal of the file at the path is logged
                 return
-            if entry.model.digest == self._registry[name].model.digest:
-                self._registry.put(entry)
-                self._announce(entry)
-                self._report(Outcome(file=path.name, result="restored", model=name, digest=entry.model.digest))
+            self._registry.put(entry)
+            self._announce(entry)
+            self._report(Outcome(file=path.name, result="restored", model=name, digest=entry.model.digest))
 
-    def _keep(self, path: Path, address: Path | None = None) -> None:
-        """Hold the file of a model in the engine, for a new engine; report a file at its path, for a new worker."""
-        model, current = self._registry[self._names[path]].model, self._loaded[path]
-        loaded = current[0] if current and not address else None
-        if isinstance(model, LeasedModel):
-            self._kept.keep(path, loaded, address=address)
-        if loaded:
-            self._on_served(path, model.digest, loaded)
+    def _report_served(self) -> None:
+        paths = {name: path for path, name in self._names.items()}
+        self._on_served(
+            [
+                ServedFile(
+                    path=paths[name],
+                    name=name,
+                    digest=entry.model.digest,
+                    descriptor=self._kept.descriptor(paths[name]),
+                )
+                for name, entry in self._registry.items()
+            ]
+        )
 
     async def _load_changed(self, path: Path) -> ModelEntry | Outcome:
         """Load a file that has changed; the outcome if it has not, or is refused."""
@@ -201,19 +201,18 @@ class Reloader:
         if current == self._loaded.get(path, NEVER):
             return Outcome(file=path.name, result="unchanged", model=self._names.get(path))
         self._loaded[path] = current  # a refused file is not loaded again until it changes
+        self._opened[path] = open_file(path)
         try:
             return await asyncio.get_running_loop().run_in_executor(None, self._load, path)
         except Exception as error:  # also one that is no refusal, such as a lack of descriptors: `watch` must go on
-            return self._refuse(path, error)
-
-    def _refuse(self, path: Path, error: Exception) -> Outcome:
-        self._forget_refusal(path)
-        name = self._names.get(path, path.stem) if isinstance(error, Nondeterministic) else None
-        self._refused[path] = name
-        if name is not None:
-            self._metrics.record_determinism(name, is_ok=False)
-        reason = str(error) if isinstance(error, StartError) else f"{path}: {error!r}"
-        return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
+            close(self._opened.pop(path))
+            self._forget_refusal(path)
+            name = self._names.get(path, path.stem) if isinstance(error, Nondeterministic) else None
+            self._refused[path] = name
+            if name is not None:
+                self._metrics.record_determinism(name, is_ok=False)
+            reason = str(error) if isinstance(error, StartError) else f"{path}: {error!r}"
+            return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
 
     def _put_all(self, entries: dict[Path, ModelEntry], files: list[Path]) -> dict[Path, str]:
         """Serve loaded models, except those whose name another file has; the reasons of the exceptions.
@@ -234,25 +233,30 @@ class Reloader:
                 self._metrics.forget_model(old_name)
             self._registry.put(entries[path], instead_of=old_name)
             self._announce(entries[path])
-        known = self._names.keys()
         self._names = {path: name for path, name in self._names.items() if path in names or name not in names.values()} | names
-        for path in known - self._names.keys():
-            self._on_served(path, None, None)
         self._loaded = {path: current for path, current in self._loaded.items() if path in self._names or path in files}
         self._kept.forget(self._kept.paths() - self._names.keys())
-        for path in accepted:
-            self._keep(path)
+        for path in entries:
+            descriptor = self._opened.pop(path)
+            if path in accepted:
+                self._kept.hold(path, descriptor)
+            else:
+                close(descriptor)
+        if entries:
+            self._report_served()
         return reasons
 
     def _report_loaded(
-        self, path: Path, entry: ModelEntry, lost: Collection[str], before: str | None, reason: str | None
+        self, path: Path, entry: ModelEntry, lost: Collection[str], before: Mapping[Path, str], reason: str | None
     ) -> Outcome:
+        """Report a loaded file; ``before`` has the digests that were served before, by path."""
         self._forget_refusal(path)
         if reason:
             self._refused[path] = None
             return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
         model, digest = entry.model.card.name, entry.model.digest
-        if digest == before and digest not in lost:  # the file has another date only
+        is_same = digest == before.get(path) or (path not in before and digest in before.values())
+        if is_same and digest not in lost:  # the file has another date, or another name
             return Outcome(file=path.name, result="unchanged", model=model)
         return self._report(
             Outcome(file=path.name, result="restored" if digest in lost else "swapped", model=model, digest=digest)
@@ -274,20 +278,6 @@ def _last_conflict(names: dict[Path, str], changed: Collection[Path]) -> Path | 
     """The last changed file whose model has the name of another file's; None if all names differ."""
     taken = [path for path in changed if list(names.values()).count(names[path]) > 1]
     return taken[-1] if taken else None
-
-
-def stamp(path: Path) -> Stamp | None:
-    """The stamp by which a change of a model file is detected; None if the file is missing."""
-    model = _file_stamp(path)
-    return None if model is None else (model, _file_stamp(signature_file(path)))
-
-
-def _file_stamp(path: Path) -> FileStamp | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return stamp_of(status)
 
 
 def stamps(settings: Settings) -> dict[Path, Stamp | None]:

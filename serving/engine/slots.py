@@ -2,7 +2,7 @@
 
 A slot is one row. Each of its words has one writer and is written at once, so nothing is locked, and a process that is killed
 leaves no word half written. ``asked`` is written after the inputs and ``answered`` after the output, which is safe only on
-processors that show stores to others in their order: ``serving.process.launcher.PROCESSORS``.
+processors that show stores to others in their order: ``serving.process.resolve.PROCESSORS``.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""The models of a worker that starts: the files at their paths or, where these are refused or gone, the last good ones."""
+"""The models of a worker that starts: those of the files or, after a restart, those that the worker before it served."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from serving.engine.kept_files import GoodFile
+from serving.engine.kept_files import KeptFiles, ServedFile, open_file
+from serving.engine.stamps import Stamp, file_stamp_of, stamp
 from serving.errors import ModelError, StartError
 from serving.model.load import ModelFacts
 
@@ -19,54 +21,70 @@ class Started(Generic[T]):
     """What a worker has loaded."""
 
     models: dict[Path, T] = field(default_factory=dict)
-    """Models by the path of their file."""
-    refused: dict[Path, StartError] = field(default_factory=dict)
-    """Why the file at a path was refused; its last good file is in ``models`` if there is one."""
+    """Models by the path of their file, in the order in which they are served."""
+    stamps: dict[Path, Stamp | None] = field(default_factory=dict)
+    """Stamps of the files at these paths if they are those of the models; another file there is still to be loaded."""
+    kept: KeptFiles = field(default_factory=KeptFiles)
+    """The files of the models."""
 
 
-def load_models(
-    files: Sequence[Path],
-    load: Callable[[Path], T],
-    *,
-    good: Mapping[Path, GoodFile] | None = None,
-    load_good: Callable[[Path], T] | None = None,
-) -> Started[T]:
-    """Load model files in order; where a worker has served before, a refused file takes nothing out of service.
+def load_models(files: Sequence[Path], load: Callable[..., T]) -> Started[T]:
+    """Load model files, in order.
 
     Args:
         files: the files.
-        load: loads and checks one.
-        good: files that workers have served, by their paths, in the order of the models; empty at the first start.
-        load_good: loads one of ``good``; by default ``load``.
+        load: loads and checks a file.
 
     Raises:
-        StartError: a file is refused, or two hold models of one name, and no worker has served before, or no model is left.
+        StartError: a file is refused, or two hold models of one name.
     """
-    good, found = good or {}, Started[T]()
+    started = Started[T]()
     for path in files:
+        _put(started, path, *_load(path, load))
+    return started
+
+
+def load_again(table: Sequence[ServedFile], load: Callable[..., T]) -> Started[T]:
+    """Load the models that were served before a restart, also where other files are at their paths by now.
+
+    Args:
+        table: the models in their order; their descriptors are taken over.
+        load: loads and checks a file; with a ``digest`` it accepts no other bytes, and needs no signature.
+
+    Raises:
+        StartError: a file was overwritten in place, or is not held, and the one at its path is refused.
+    """
+    started = Started[T]()
+    for served in table:
+        started.kept.hold(served.path, served.descriptor)
+    for served in table:
+        path, address, current = served.path, started.kept.address(served.path), stamp(served.path)
         try:
-            found.models[path] = _unless_taken(path, load(path), found.models)
-        except StartError as error:
-            if not good:
-                raise
-            found.refused[path] = error
-    for path in good:
-        if path not in found.models:
-            try:
-                model = (load_good or load)(good[path].address)
-                if model.digest == good[path].digest:  # else the file was overwritten in place
-                    found.models[path] = _unless_taken(path, model, found.models)
-            except StartError:  # the refusal of the file at the path says more
-                pass
-    if not found.models:
-        raise next(iter(found.refused.values()), ModelError("the files of all models are gone"))
-    order = {path: place for place, path in enumerate(good)}
-    return Started(
-        models=dict(sorted(found.models.items(), key=lambda item: order.get(item[0], len(order)))), refused=found.refused
-    )
+            if address is None:
+                raise ModelError(f"{path}: its file is not held")
+            model = load(address, digest=served.digest)
+        except StartError:
+            _put(started, path, *_load(path, load))
+        else:
+            is_there = current is not None and current[0] == file_stamp_of(address.stat())
+            _put(started, path, model, current if is_there else None, started.kept.descriptor(path))
+    return started
 
 
-def _unless_taken(path: Path, model: T, models: Mapping[Path, T]) -> T:
-    if any(model.card.name == other.card.name for other in models.values()):
+def _load(path: Path, load: Callable[..., T]) -> tuple[T, Stamp | None, int | None]:
+    """The model of a file, and the file's stamp and a descriptor, taken before it was loaded."""
+    current, descriptor = stamp(path), open_file(path)
+    try:
+        return load(path), current, descriptor
+    except BaseException:
+        if descriptor is not None:
+            os.close(descriptor)
+        raise
+
+
+def _put(started: Started[T], path: Path, model: T, current: Stamp | None, descriptor: int | None) -> None:
+    if any(model.card.name == other.card.name for other in started.models.values()):
         raise ModelError(f"{path}: another model has the name {model.card.name!r}")
-    return model
+    started.models[path], started.stamps[path] = model, current
+    if descriptor != started.kept.descriptor(path):
+        started.kept.hold(path, descriptor)

@@ -109,8 +109,8 @@ class Model(ModelFacts):
         return self.run(inputs, on_idle_cores=on_idle_cores)
 
 
-def model_loader(settings: Settings) -> Callable[[Path], Model]:
-    """Return the function that loads a model file into this process by the settings.
+def model_loader(settings: Settings) -> Callable[..., Model]:
+    """Return ``load_model`` by the settings, for this process.
 
     Raises:
         ProviderError: the device cannot be used.
@@ -134,6 +134,7 @@ def load_model(
     idle_threads: int = 1,
     max_batch: int = 64,
     trust: Trust | None = None,
+    digest: str | None = None,
 ) -> Model:
     """Load a model file.
 
@@ -144,6 +145,7 @@ def load_model(
         idle_threads: threads of an inference on the CPU while the cores are idle, if more; see ``Model.idle_session``.
         max_batch: rows of the largest batch.
         trust: with it, the file is refused if it is not signed.
+        digest: SHA-256 of bytes that were trusted before: other bytes are refused, and these need no signature.
 
     Raises:
         ModelError: the file, its signature, its card or its outputs are refused; the message names the file.
@@ -152,7 +154,9 @@ def load_model(
     try:
         with _loading(provider):
             data = read_file(path, MAX_FILE_BYTES)
-            statement = trust.check(path, data) if trust else None
+            if digest and hashlib.sha256(data).hexdigest() != digest:
+                raise ModelError(f"the file has other bytes than those with SHA-256 {digest[:12]}...")
+            statement = trust.check(path, data) if trust and not digest else None
             model = model_from_bytes(
                 data, provider, intra_op_threads=intra_op_threads, idle_threads=idle_threads, max_batch=max_batch
             )

@@ -54,8 +54,8 @@ def run_engine(settings: Settings, metrics_directory: Path, shared: Shared, inde
     watchdog.on_exit = log_writer.close
     load_model = model_loader(settings)
 
-    def load(path: Path) -> Model:
-        model = load_model(path)
+    def load(path: Path, digest: str | None = None) -> Model:
+        model = load_model(path, digest=digest)
         gc.collect()
         gc.freeze()
         return model

@@ -5,41 +5,32 @@ from __future__ import annotations
 import ipaddress
 import multiprocessing
 import os
-import platform
 import resource
-import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Collection, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
-from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from serving.errors import AddressError, ResourceError, SettingError, StartError
+from serving.errors import AddressError, ResourceError, StartError
 from serving.model.signatures import trust_of
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.observability.logs import Log, print_event
-from serving.process.children import leave_group, start_child
-from serving.process.last_good import LastGoodFiles
+from serving.process.children import start_child
+from serving.process.resolve import Stopped, resolve, signal_name
+from serving.process.served_table import ServedTable
 from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag, shared_numbers
 from serving.process.supervisor import Supervisor, watch_signals
-from serving.settings import MODELS, Engine, Provider, Settings, from_environ, model_files, unknown_variables, usable_cores
-
-PROCESSORS = frozenset({"x86_64", "AMD64"})
-"""Machines (``platform.machine``) whose processors show the stores of one process to others in their order."""
+from serving.settings import MODELS, Settings, from_environ, model_files, unknown_variables
 
 METRICS_BYTES = 5 * 2**16
 """Initial size of a worker's metric files: counters, histograms, and gauges of three modes."""
 
 MIN_OPEN_FILES = 64
 """Open files that a worker needs for itself and a few connections."""
-
-
-class _Stopped(Exception):
-    """A signal, by its name, stopped the service before it began."""
 
 
 def main(environ: Mapping[str, str], *, models_by: str = MODELS) -> int:
@@ -49,7 +40,7 @@ def main(environ: Mapping[str, str], *, models_by: str = MODELS) -> int:
     signals = watch_signals()
     try:
         _check_open_files()
-        settings = _resolve(from_environ(environ, models_by=models_by), signals)
+        settings = resolve(from_environ(environ, models_by=models_by), signals)
         trust_of(settings)  # report unusable keys before any worker starts
         files = model_files(settings, models_by=models_by)
         addresses, reservations = zip(*(reserve_address(settings.host, port) for port in settings.ports), strict=True)
@@ -58,7 +49,7 @@ def main(environ: Mapping[str, str], *, models_by: str = MODELS) -> int:
     except StartError as error:
         print(f"serving: {error}", file=sys.stderr)
         return error.exit_code
-    except _Stopped as stop:
+    except Stopped as stop:
         print_event("stop", exit_code=0, reason=str(stop))
         return 0
     _warn_of_unknown(environ)
@@ -112,70 +103,6 @@ def _check_open_files() -> None:
         raise ResourceError(f"the limit of open files (ulimit -n) must be at least {MIN_OPEN_FILES}, got {limit}")
 
 
-def _resolve(settings: Settings, signals: int) -> Settings:
-    """Replace ``provider=auto``, ``engine=None`` and ``workers=None`` by what suits this machine.
-
-    Raises:
-        ProviderError: CUDA was requested and cannot be used.
-        SettingError: the shared engine was requested and cannot be used.
-        ResourceError: the machine could not be examined.
-        _Stopped: a signal has arrived meanwhile.
-    """
-    provider = settings.provider if settings.provider == "cpu" else _ask_for_provider(settings.provider, signals)
-    engine = choose_engine(settings.engine, provider, platform.machine())
-    cores = usable_cores()
-    workers = cores if provider != "cuda" else max(1, cores - 1) if engine == "shared" else 1
-    return replace(settings, provider=provider, engine=engine, workers=settings.workers or workers)
-
-
-def choose_engine(asked: Engine | None, provider: Provider, machine: str) -> Engine:
-    """The engine to use: the one that was asked for, else the shared one on CUDA where the processor allows it.
-
-    Raises:
-        SettingError: the shared engine was asked for, and processes cannot meet without locks on this machine's processor.
-    """
-    if asked == "shared" and machine not in PROCESSORS:
-        raise SettingError(f"GAN_ENGINE must be worker on {machine}, got 'shared'")
-    return asked or ("shared" if provider == "cuda" and machine in PROCESSORS else "worker")
-
-
-def _ask_for_provider(provider: Provider, signals: int) -> Provider:
-    """Resolve a provider in a child process, since the launcher must hold no CUDA context and no onnxruntime."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    with receiver:
-        child = start_child(context.Process(target=_find_provider, args=(provider, sender)))
-        sender.close()
-        ready = wait([receiver, signals])
-        if signals in ready:
-            child.kill()
-        try:
-            answer: Provider | StartError = receiver.recv()
-        except EOFError:
-            child.join()
-            ready += wait([signals], 1)  # a signal to the process group may have ended the helper first
-            answer = ResourceError(f"looking for a GPU ended with exit code {child.exitcode}")
-        child.join()
-    if signals in ready:
-        raise _Stopped(signal_name(os.read(signals, 1)[0]))
-    if isinstance(answer, StartError):
-        raise answer
-    return answer
-
-
-def _find_provider(provider: Provider, sender: Connection) -> None:
-    leave_group()
-    from serving.model.runtime import resolve_provider
-
-    answer: Provider | StartError
-    try:
-        answer = resolve_provider(provider)
-    except StartError as error:
-        answer = error
-    with suppress(OSError):  # the launcher was killed
-        sender.send(answer)
-
-
 def reserve_address(host: str, port: int) -> tuple[str, socket.socket]:
     """Resolve a host to an IP address, and bind a socket to it that keeps other programs from the port.
 
@@ -223,14 +150,6 @@ def local_url(address: str, port: int) -> str:
     return f"http://{'127.0.0.1' if ip.is_unspecified else ip}:{port}"
 
 
-def signal_name(number: int) -> str:
-    """A signal's name, or its number as text."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return str(number)
-
-
 def _processes(settings: Settings) -> int:
     """The number of processes below the launcher: the workers, and the engine if there is one."""
     return (settings.workers or 1) + (settings.engine == "shared")
@@ -247,7 +166,7 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
     asking, granting = socket.socketpair(type=socket.SOCK_SEQPACKET)
     # These, too: a connection that is given to a worker which crashes waits for its successor.
     mailboxes = [socket.socketpair(type=socket.SOCK_SEQPACKET) for _ in range(count)]
-    last_good = LastGoodFiles()
+    served = ServedTable()
     shared = Shared(
         draining=SharedFlag(),
         refused=SharedFlag(),
@@ -265,11 +184,11 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
     def start(index: int) -> BaseProcess:
         if index == count:
             process = context.Process(target=run_engine, args=(settings, metrics_directory, shared, index, granting))
-        else:
-            rendezvous = asking if settings.engine == "shared" else None
-            arguments = (settings, address, metrics_directory, shared, index, rendezvous, mailboxes, last_good.hand_over())
-            process = context.Process(target=run_worker, args=arguments)
-        return start_child(process)
+            return start_child(process)
+        rendezvous = asking if settings.engine == "shared" else None
+        with served.handed_over() as handover:
+            arguments = (settings, address, metrics_directory, shared, index, rendezvous, mailboxes, handover)
+            return start_child(context.Process(target=run_worker, args=arguments))
 
     def report_end(index: int, pid: int, code: int) -> None:
         if code:
@@ -280,6 +199,11 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
         how = {"exit_code": code} if code >= 0 else {"signal": signal_name(-code)}
         log("worker_ended", worker=name(index), pid=pid, **how)
 
+    def report_no_start(index: int, error: OSError) -> None:
+        log("worker_not_started", worker=name(index), reason=str(error))
+        if not shared.serving.is_set():
+            raise error
+
     def is_hopeless(code: int, running: Collection[int]) -> bool:
         return code == REFUSED and (not set(running) - {count} or not shared.serving.is_set())
 
@@ -288,6 +212,7 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
         _processes(settings),
         is_hopeless=is_hopeless,
         on_end=report_end,
+        on_no_start=report_no_start,
         heartbeat=lambda index: shared.heartbeats[index].value(),
         stall_seconds=settings.stall_seconds,
         on_stall=lambda index, pid: log("worker_stalled", worker=name(index), pid=pid, seconds=settings.stall_seconds),

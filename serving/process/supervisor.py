@@ -53,6 +53,7 @@ class Supervisor:
         count: number of workers.
         is_hopeless: whether a crash ends the service, from the exit code and the slots whose workers still run.
         on_end: called with slot, process id and exit code of each worker that ended before the service stops.
+        on_no_start: called with slot and error when the system starts no process; it is tried again unless this raises.
         heartbeat: a number that a slot's worker changes while it works; checked from its first change on.
         stall_seconds: a worker whose heartbeat does not change for so long is killed.
         on_stall: called with slot and process id of such a worker.
@@ -69,6 +70,7 @@ class Supervisor:
         *,
         is_hopeless: Callable[[int, Collection[int]], bool],
         on_end: Callable[[int, int, int], None],
+        on_no_start: Callable[[int, OSError], None],
         heartbeat: Callable[[int], int] = lambda index: 0,
         stall_seconds: float = math.inf,
         on_stall: Callable[[int, int], None] = lambda index, pid: None,
@@ -80,6 +82,7 @@ class Supervisor:
         self._slots = [_Slot() for _ in range(count)]
         self._is_hopeless = is_hopeless
         self._on_end = on_end
+        self._on_no_start = on_no_start
         self._heartbeat = heartbeat
         self._check_seconds = min(HEARTBEAT_SECONDS, stall_seconds / 4)
         self._stall_checks = stall_seconds / self._check_seconds
@@ -130,7 +133,11 @@ class Supervisor:
         for index, slot in enumerate(self._slots):
             if not slot.worker and self._kill_at is None and slot.restart_at <= time.monotonic():
                 slot.beat, slot.first_beat, slot.silent_checks = None, self._heartbeat(index), 0
-                slot.worker, slot.started_at = self._start(index), time.monotonic()
+                try:
+                    slot.worker, slot.started_at = self._start(index), time.monotonic()
+                except OSError as error:  # too many processes, or no memory or descriptors for one more
+                    self._on_no_start(index, error)
+                    slot.restart_at, slot.backoff = time.monotonic() + slot.backoff, min(2 * slot.backoff, MAX_BACKOFF_SECONDS)
 
     def _reap(self) -> None:
         """Release ended workers, and plan the restart of crashed ones."""

@@ -20,7 +20,7 @@ from serving.engine.activity import Activity, BusyTimes
 from serving.errors import ResourceError, StartError
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.process.children import leave_group
-from serving.process.last_good import Handover
+from serving.process.served_table import Handover
 from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag
 from serving.settings import Settings
 
@@ -78,7 +78,7 @@ def run_worker(
         index: slot of this worker, from 0; the successor of a crashed worker has the same one.
         rendezvous: where to ask the engine for leases; None to load the models into this process.
         mailboxes: for each worker, where it receives connections and where it is given them.
-        handover: the files that earlier workers have served.
+        handover: the models that were in service before this worker.
     """
     leave_group()
     threading.Thread(target=end_with_launcher, daemon=True).start()
@@ -102,7 +102,7 @@ def run_worker(
             log_writer=log_writer,
             activity=Activity(shared.busy_until, index),
             load=_leasing(settings, rendezvous, shared) if rendezvous else None,
-            good=handover.files,
+            table=handover.table,
             on_served=handover.report,
         )
         family = socket.AF_INET6 if ":" in address else socket.AF_INET

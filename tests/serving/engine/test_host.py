@@ -64,7 +64,7 @@ class Engine:
         self.thread.start()
         self.granting = granting
 
-    def load(self, path: Path) -> Model:
+    def load(self, path: Path, digest: str | None = None) -> Model:
         self.loads.append(path.name)
         if path.name not in self.models:
             raise ModelError(f"{path}: refused")

@@ -1,4 +1,4 @@
-"""The models of a worker that starts after others have served: a refused or missing file takes nothing out of service."""
+"""The models of a worker that starts, at first and after another one has served."""
 
 from __future__ import annotations
 
@@ -8,29 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from serving.engine.kept_files import GoodFile, KeptFiles, stamp_of
-from serving.engine.start import Started, load_models
+from serving.engine.kept_files import KeptFiles, ServedFile, open_file
+from serving.engine.stamps import stamp
+from serving.engine.start import Started, load_again, load_models
 from serving.errors import ModelError
 from serving.model.load import Model, load_model
 from tests.serving import tiny_onnx
 from tests.serving.reloading import replace_file, retrained
 
 load = partial(load_model, provider="cpu")
-
-
-def held(*paths: Path) -> dict[Path, GoodFile]:
-    """These files as a launcher would hold them, each in its place under another name."""
-    good = {}
-    for path in paths:
-        other = path.with_suffix(".held")
-        other.write_bytes(path.read_bytes())
-        good[path] = GoodFile(address=other, digest=load(other).digest)
-    return good
-
-
-def names(started: Started[Model]) -> dict[str, str]:
-    """The name of the model of each file's name."""
-    return {path.name: model.card.name for path, model in started.models.items()}
 
 
 @pytest.fixture
@@ -42,71 +28,80 @@ def two(tmp_path: Path) -> list[Path]:
     return paths
 
 
+def served(started: Started[Model]) -> list[ServedFile]:
+    """The table that a worker would report, with descriptors for the next one."""
+    return [
+        ServedFile(path=path, name=model.card.name, digest=model.digest, descriptor=os.dup(started.kept.descriptor(path) or 0))
+        for path, model in started.models.items()
+    ]
+
+
+def names(started: Started[Model]) -> list[tuple[str, str]]:
+    """The names of files and of their models, in order."""
+    return [(path.name, model.card.name) for path, model in started.models.items()]
+
+
 def test_two_models_of_one_name_are_refused(home: Path, tmp_path: Path) -> None:
-    """At the first start a second model of one name ends it; later it is one more refused file."""
+    """A second model of one name ends the first start."""
     other = tmp_path / "z.onnx"
     other.write_bytes(home.read_bytes())
     with pytest.raises(ModelError, match="z.onnx: another model has the name 'grey'"):
         load_models([home, other], load)
-    started = load_models([home, other], load, good=held(home))
-    assert (names(started), list(started.refused)) == ({"m.onnx": "grey"}, [other])
 
 
-def test_the_first_start_accepts_no_refused_file(two: list[Path]) -> None:
-    """Before any worker has served, a file that is refused is the operator's mistake, and is said at once."""
-    two[1].write_bytes(b"broken")
-    with pytest.raises(ModelError, match="b.onnx"):
-        load_models(two, load)
-
-
-def test_refused_and_missing_files_leave_their_models(two: list[Path], tmp_path: Path) -> None:
-    """The last good files take their place, in the order that the models had, and the reason of the refusal is kept."""
-    good = held(*two)
+def test_what_was_served_is_loaded_again_in_its_order(two: list[Path]) -> None:
+    """Other files are at the paths by now: broken, gone, or of another model. A file that is still there keeps its stamp."""
+    table = served(load_models(two[::-1], load))
     replace_file(two[0], b"broken")
-    two[1].unlink()
-    new = tmp_path / "0.onnx"
-    new.write_bytes(b"broken, too")
-    added = tmp_path / "c.onnx"
-    added.write_bytes(tiny_onnx.exact())
-    started = load_models([new, two[0], added], load, good=good)
-    assert list(names(started).items()) == [("a.onnx", "grey"), ("b.onnx", "colour"), ("c.onnx", "exact")]
-    assert {path: str(error).split(": ")[0] for path, error in started.refused.items()} == {
-        new: str(new),
-        two[0]: str(two[0]),
-    }
+    for data in (b"broken", None, retrained(name="colour")):
+        again = [replace(row, descriptor=os.dup(row.descriptor or 0)) for row in table]
+        replace_file(two[1], data) if data else two[1].unlink()
+        started = load_again(again, load)
+        assert names(started) == [("b.onnx", "colour"), ("a.onnx", "grey")]
+        assert [model.digest for model in started.models.values()] == [row.digest for row in table]
+        assert started.stamps == {two[0]: None, two[1]: None}
+    started = load_models(two[1:], load)
+    assert load_again(served(started), load).stamps == {two[1]: stamp(two[1])}
 
 
-def test_a_model_that_moved_to_another_file_is_loaded_once(home: Path, tmp_path: Path) -> None:
-    """A file that was renamed while no worker ran is not restored under its old path."""
-    good = held(home)
-    moved = home.rename(tmp_path / "n.onnx")
-    assert names(load_models([moved], load, good=good)) == {"n.onnx": "grey"}
-
-
-def test_a_file_overwritten_in_place_is_not_restored(home: Path) -> None:
-    """The file that is held has other bytes than those that were served: none is left, and the refusal says why."""
-    good = held(home)
-    good[home].address.write_bytes(retrained())
+def test_a_file_overwritten_in_place_is_the_one_at_its_path(home: Path) -> None:
+    """The file that is held has other bytes than those that were served: it is loaded as a new one, or refused as such."""
+    started = load_models([home], load)
+    home.write_bytes(retrained())
+    again = load_again(served(started), load)
+    assert again.models[home].digest != started.models[home].digest
+    assert again.stamps == {home: stamp(home)}
     home.write_bytes(b"broken")
-    with pytest.raises(ModelError, match="m.onnx"):
-        load_models([home], load, good=good)
-    home.unlink()
-    with pytest.raises(ModelError, match="the files of all models are gone"):
-        load_models([], load, good=good)
+    with pytest.raises(ModelError, match="m.onnx: the file is truncated"):
+        load_again(served(started), load)
 
 
-def test_a_held_file_is_the_one_that_was_loaded(home: Path) -> None:
-    """A file that was renamed over it meanwhile is not taken for it, and the one held before stays."""
-    files, first = KeptFiles(), home.read_bytes()
-    loaded = stamp_of(home.stat())
-    assert files.keep(home, loaded)
-    replace_file(home, b"another")
-    assert not files.keep(home, loaded)
-    address = files.address(home)
-    assert address
-    assert address.read_bytes() == first
-    assert files.keep(home, None)
-    assert not address.exists() or address.read_bytes() == b"another"
-    descriptors = len(os.listdir("/proc/self/fd"))
-    files.forget({home})
-    assert (files.address(home), len(os.listdir("/proc/self/fd"))) == (None, descriptors - 1)
+def test_bytes_that_were_not_served_are_never_parsed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-30: with a digest, other bytes are refused before anything looks into them."""
+    monkeypatch.setattr("serving.model.load.model_from_bytes", lambda *arguments, **options: pytest.fail("they were parsed"))
+    with pytest.raises(ModelError, match="other bytes than those with SHA-256 000000000000"):
+        load(home, digest=64 * "0")
+
+
+def test_a_refused_file_is_not_left_open(home: Path) -> None:
+    """A worker that cannot start holds nothing; one that starts holds one descriptor for each model."""
+    before = os.listdir("/proc/self/fd")
+    started = load_models([home], load)
+    assert len(os.listdir("/proc/self/fd")) == len(before) + 1
+    started.kept.forget({home})
+    home.write_bytes(b"broken")
+    with pytest.raises(ModelError):
+        load_models([home], load)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_few_descriptors_are_taken_for_files(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An eighth of those that the process may open; a file beyond that is not held."""
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (16, 16))
+    files, before = KeptFiles(), len(os.listdir("/proc/self/fd"))
+    for number in range(5):
+        files.hold(home.with_name(str(number)), open_file(home))
+    assert [path.name for path in files.paths()] == ["0", "1"]
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    files.forget(set(files.paths()))
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ import pytest
 from serving.errors import ModelError
 from serving.model.signatures import Serials
 from tests.harness.processes import wait_until
-from tests.harness.service import running
+from tests.harness.service import Server, running
 from tests.serving.client import ask
 from tests.serving.model.signing import put, put_release, signature
-from tests.serving.process.test_last_good import kill_worker
+from tests.serving.process.test_served_table import kill_worker
 from tests.serving.process.test_worker_faults import next_event
 from tests.serving.reloading import make_app, reload
 
@@ -97,26 +98,36 @@ def full(descriptor: int) -> None:
 @pytest.mark.process
 def test_workers_share_what_they_remember(root: Path, home: Path, keys: Path) -> None:
     """S-30: a worker that is started anew refuses an older model that lies in the place by now, without GAN_SERIALS, too."""
-    with running(root, models=home, public_key=keys, watch_seconds=0, cache_bytes=0) as server:
+    with running(root, models=home, public_key=keys, watch_seconds=1, cache_bytes=0) as server:
         served = server.get("/generate?seed=42").body
         put_release(home, 4)
         kill_worker(server)
+        wait_until(lambda: b'result="refused"} 1.0' in server.get("/metrics").body, "the new worker refuses it")
         assert server.get("/generate?seed=42").body == served
         assert server.stop() == 0
         assert "serial 4 is older than 5" in str(next_event(server, "reload")["reason"])
 
 
+def refusals(server: Server) -> float:
+    """How many files the workers have refused."""
+    (count,) = re.findall(r'gan_model_swaps_total{result="refused"} (\S+)', server.get("/metrics").body.decode()) or ["0"]
+    return float(count)
+
+
 @pytest.mark.process
-def test_a_new_worker_has_the_last_signed_model(root: Path, home: Path, keys: Path) -> None:
+@pytest.mark.parametrize("engine", ["worker", "shared"])
+def test_a_new_worker_has_the_last_signed_model(root: Path, home: Path, keys: Path, engine: str) -> None:
     """F-30: an unsigned file is at the path when the worker is killed; its successor serves the signed one."""
-    with running(root, models=home, public_key=keys, watch_seconds=0.25, cache_bytes=0) as server:
+    with running(root, models=home, public_key=keys, engine=engine, watch_seconds=0.25, cache_bytes=0) as server:
         served = server.get("/generate?seed=42").body
         put(home, b"no model", None)
-        wait_until(lambda: b'result="refused"} 1.0' in server.get("/metrics").body, "the file is refused")
+        wait_until(lambda: refusals(server) == 1, "the file is refused")
         kill_worker(server)
         assert server.get("/generate?seed=42").body == served
+        wait_until(lambda: refusals(server) == 2, "its successor refuses it, too")
         put_release(home, 4)
-        wait_until(lambda: b'result="refused"} 3.0' in server.get("/metrics").body, "the new worker refuses an older one, too")
+        wait_until(lambda: refusals(server) > 2, "it refuses an older one, too")
+        assert server.get("/generate?seed=42").body == served
         put_release(home, 6)
         wait_until(lambda: server.get("/generate?seed=42").body != served, "a newer one is served")
         assert server.stop() == 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from serving.errors import SettingError
-from serving.process.launcher import choose_engine, local_url
+from serving.process.launcher import local_url
+from serving.process.resolve import choose_engine
 from serving.settings import Engine, Provider
 
 

@@ -51,12 +51,16 @@ def work(kind):
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
+    refusals = [OSError(11, "no process") for _ in range(3 * (sys.argv[1] == "refused"))]
     def start(index):
+        if refusals:
+            raise refusals.pop()
         process = context.Process(target=work, args=(sys.argv[1],))
         process.start()
         return process
     stopped_by = Supervisor(
         start, 1, is_hopeless=lambda code, running: code == 78, on_end=lambda *facts: None,
+        on_no_start=lambda index, error: print("refused", error.errno, flush=True),
         drain=lambda: print("drain", flush=True),
         drain_seconds=float(sys.argv[2]), stop_seconds=0.2,
     ).run(watch_signals())
@@ -110,6 +114,15 @@ def test_workers_that_crash_at_once_are_restarted_with_backoff(root: Path, tmp_p
     with supervise(root, tmp_path, "1") as process:
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(4)] == 4 * ["began\n"]
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=TIMEOUT)[0].split()[-2:] == ["over", "SIGINT"]
+
+
+def test_a_process_that_the_system_refuses_is_started_later(root: Path, tmp_path: Path) -> None:
+    """F-24: where there are too many processes for one more, or no descriptor is left, the supervisor tries again."""
+    with supervise(root, tmp_path, "refused") as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(4)] == [*3 * ["refused 11\n"], "began\n"]
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=TIMEOUT)[0].split()[-2:] == ["over", "SIGINT"]
 
