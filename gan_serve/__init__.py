@@ -28,14 +28,14 @@ class _Requests:
 
     def _rows(self, seed: int, n: int, parameters: dict[str, Any]) -> Generator[httpx.Request | float, Any, NDArray[Any]]:
         """One call: yields requests and seconds to wait, receives responses, returns the array."""
-        request = self.http.build_request(
-            "GET",
-            "/generate",
-            params=dict(seed=seed, n=n, format="npy", **{k: value for k, value in parameters.items() if value is not None}),
-        )
+        given = {  # numbers without an exponent, which the service does not read
+            name: np.format_float_positional(value, precision=20, trim="-") if isinstance(value, float | np.floating) else value
+            for name, value in parameters.items()
+            if value is not None
+        }
+        request = self.http.build_request("GET", "/generate", params=dict(seed=seed, n=n, format="npy", **given))
         etag, body = self._kept.pop(request.url, ("", b""))
-        if etag:
-            request.headers["If-None-Match"] = etag
+        request.headers.update({"If-None-Match": etag} if etag else {})
         response = yield request
         for _ in range(self._retries):
             if wait := response.headers.get("Retry-After"):

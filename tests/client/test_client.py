@@ -110,6 +110,17 @@ def test_a_parameter_that_is_none_is_left_out(client: Client) -> None:
         client.image(1, format="png")
 
 
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [(1e-5, "0.00001"), (np.float32(-0.5), "-0.5"), (5.551115123125783e-17, "0.00000000000000005551"), (3, "3"), (2.0, "2")],
+)
+def test_numbers_are_sent_as_the_service_reads_them(value: float, sent: str) -> None:
+    """Without an exponent, and with at most twenty decimals."""
+    request = next(Client("http://127.0.0.1")._rows(1, 1, {"c0": value}))
+    assert isinstance(request, httpx.Request)
+    assert request.url.params["c0"] == sent
+
+
 @pytest.mark.process
 def test_it_keeps_the_latest_answers_only(service: Server, client: Client) -> None:
     """With one answer kept, the one before it is transferred again."""
