@@ -12,7 +12,7 @@ import onnx.inliner
 import onnx.version_converter
 from numpy.typing import NDArray
 
-from contract import Image
+from contract import Image, Latent, Normal, Uniform
 from contract.runtime import MAX_NODES
 from training.adopt.inputs import Input, draw_probes
 from training.adopt.names import nodes_of
@@ -47,7 +47,7 @@ def adopt_graph(path: Path, inputs: Sequence[Input], form: PictureFormat) -> tup
     model = _load(path)
     _check_operators(model)
     bound, rows = _bind(model.graph, inputs)
-    _check_noise(model.graph, bound)
+    _check_noise(model.graph, bound, inputs)
     reference = model.SerializeToString() if all(one.name in rows for one in inputs) else None
     batches = [axis for name in rows.values() for axis in dimensions(model.graph, name)[:1]]
     fixed = max((axis for axis in batches if isinstance(axis, int)), default=1)
@@ -145,16 +145,48 @@ def _bind(graph: onnx.GraphProto, inputs: Sequence[Input]) -> tuple[dict[str, st
     return bound, {name: target for name, target in bound.items() if target in declared}
 
 
-def _check_noise(graph: onnx.GraphProto, bound: Mapping[str, str]) -> None:
+def _check_noise(graph: onnx.GraphProto, bound: Mapping[str, str], inputs: Sequence[Input]) -> None:
+    """Check that each random node is bound to a latent of its own distribution."""
+    given = {bound[one.name]: one for one in inputs}
     for node in nodes_of(graph):
-        given = {attribute.name: attribute.f for attribute in node.attribute}
-        if node.op_type in RANDOM and node.output[0] not in bound.values():
+        if node.op_type not in RANDOM:
+            continue
+        prior, one = _prior_of(node), given.get(node.output[0])
+        target = f"{prior}@{node.name or node.output[0]}"
+        if one is None:
             raise AdoptError(
                 f"the node {label(node)} draws noise, so a seed would not fix the pictures: "
-                f"bind it to a latent, --latent noise=normal:SIZE@{node.name or node.output[0]}"
+                f"bind it to a latent, --latent noise={target}"
             )
-        if node.op_type.startswith("RandomNormal") and (given.get("mean", 0.0), given.get("scale", 1.0)) != (0.0, 1.0):
+        if _in_words(one.latent) != prior:
+            raise AdoptError(f"the node {label(node)} draws other noise than the latent {one.name}: use {one.name}={target}")
+
+
+def _prior_of(node: onnx.NodeProto) -> str:
+    """The latent that can take the place of a random node, as --latent declares it.
+
+    Raises:
+        AdoptError: no latent can.
+    """
+    values = {attribute.name: attribute.f for attribute in node.attribute}
+    if node.op_type in ("Bernoulli", "Multinomial"):
+        raise AdoptError(f"the node {label(node)} draws noise that is neither normal nor uniform, which no latent can replace")
+    if node.op_type.startswith("RandomNormal"):
+        if (values.get("mean", 0.0), values.get("scale", 1.0)) != (0.0, 1.0):
             raise AdoptError(f"the node {label(node)} draws noise that is not standard normal, which no latent can replace")
+        return _in_words(Normal(1))
+    low, high = values.get("low", 0.0), values.get("high", 1.0)
+    if not low < high:
+        raise AdoptError(f"the node {label(node)} draws noise from {low:g} to {high:g}, which no latent can replace")
+    return _in_words(Uniform(1, low, high))
+
+
+def _in_words(latent: Latent) -> str:
+    """The distribution of a latent in the words of --latent, its bounds in float32 as ONNX has them."""
+    if not isinstance(latent, Uniform):
+        return f"{latent.kind}:SIZE"
+    bounds = (np.format_float_positional(np.float32(value) + np.float32(0), trim="-") for value in (latent.low, latent.high))
+    return ":".join(["uniform:SIZE", *bounds])
 
 
 def label(node: onnx.NodeProto) -> str:

@@ -117,6 +117,13 @@ def test_a_noise_node_is_bound_to_a_latent(adopt: Adopt, tmp_path: Path) -> None
     assert "RandomNormalLike" not in {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
 
 
+def test_a_uniform_noise_node_is_bound_to_a_latent_of_its_bounds(adopt: Adopt, tmp_path: Path) -> None:
+    """The bounds of the latent are compared in float32, as the node has them."""
+    body = "x = Reshape(latent, shape) e = RandomUniformLike <low = -0.3, high = 0.1> (x) y = Add(x, e) picture = Tanh(y)"
+    code, printed = adopt(save(graph(body), tmp_path), *Z, "--latent", "noise=uniform:3x2x2:-0.3:0.1@e")
+    assert code == 0, printed
+
+
 def test_external_data_is_folded_in(adopt: Adopt, tmp_path: Path) -> None:
     """Weights in a file next to the graph become part of the model file."""
     net, folder = generators.dcgan().eval(), tmp_path / "theirs"
@@ -190,6 +197,31 @@ MISTAKES = [
         (*Z, "--latent", "noise=normal:3x2x2@e"),
         "e (RandomNormalLike) draws noise that is not standard normal",
     ),
+    *[
+        (graph(f"x = Reshape(latent, shape) {draw} y = Add(x, e) picture = Tanh(y)"), (*Z, *options), sentence)
+        for draw, options, sentence in (
+            (
+                "e = RandomUniformLike(x)",
+                (),
+                "the node e (RandomUniformLike) draws noise, so a seed would not fix the pictures: "
+                "bind it to a latent, --latent noise=uniform:SIZE:0:1@e",
+            ),
+            (
+                "e = RandomUniformLike(x)",
+                ("--latent", "noise=normal:3x2x2@e"),
+                "draws other noise than the latent noise: use noise=uniform:SIZE:0:1@e",
+            ),
+            ("e = RandomUniformLike(x)", ("--latent", "e=uniform:3x2x2"), "than the latent e: use e=uniform:SIZE:0:1@e"),
+            (
+                "e = RandomUniform <low = -0.3, high = 0.1, shape = [1,3,2,2]> ()",
+                ("--latent", "e=onehot:12"),
+                "than the latent e: use e=uniform:SIZE:-0.3:0.1@e",
+            ),
+            ("e = RandomUniformLike <low = 1.0> (x)", (), "draws noise from 1 to 1, which no latent can replace"),
+            ("e = RandomNormalLike(x)", ("--latent", "e=uniform:3x2x2:0:1"), "than the latent e: use e=normal:SIZE@e"),
+            ("p = Sigmoid(x) e = Bernoulli(p)", ("--latent", "e=normal:3x2x2"), "neither normal nor uniform, which no latent"),
+        )
+    ],
 ]
 
 
