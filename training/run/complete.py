@@ -138,6 +138,7 @@ class Complete:
             "model": {
                 "name": generator.card.name,
                 "steps": generator.card.steps,
+                "sha256": generator.digest,
                 "discriminator": generator.doubt is not None,
             },
             "data": data,

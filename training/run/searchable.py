@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from training.export.sample_grid import sampler_of
 from training.files import model_file
 from training.game.loop import Game
 from training.game.step import DiscriminatorOutput
+from training.metrics.classifier import weights_digest
 from training.metrics.completion import Doubt, doubt_of_logit
 from training.metrics.reconstruction import Make
 from training.run.config import find_config
@@ -33,6 +35,8 @@ class SearchableGenerator:
     make: Make
     doubt: Doubt | None
     """None where there is no discriminator, or one that gives no probability."""
+    digest: str
+    """SHA-256 of the model file, or of all weights of the run's checkpoint, averages included."""
 
     @property
     def output(self) -> Image:
@@ -52,20 +56,31 @@ def open_generator(model: Path, context: JobContext) -> SearchableGenerator:
         game, data = open_run(context)
         card = card_of(game, data)
     else:
-        proto = _load(model_file(model))
+        content, proto = _load(model_file(model))
         card = card_from_metadata({entry.key: entry.value for entry in proto.metadata_props})
     if not isinstance(card.output, Image) or (card.picture is not None and not card.picture.is_optional):
         raise TrainingError(f"{card.name} makes no images from latents alone, so it completes no picture")
     if all(isinstance(latent, Categorical) for latent in card.latents.values()):
         raise TrainingError(f"{card.name} has no continuous latent to search")
     if is_run:
-        return SearchableGenerator(card, maker_of(sampler_of(game, data), card, context.device), _doubt_of(game))
-    return SearchableGenerator(card, _normalised(DifferentiableGraph(proto, context.device), card, context.device), None)
+        make = maker_of(sampler_of(game, data), card, context.device)
+        return SearchableGenerator(card, make, _doubt_of(game), _digest_of(game))
+    make = _normalised(DifferentiableGraph(proto, context.device), card, context.device)
+    return SearchableGenerator(card, make, None, hashlib.sha256(content).hexdigest())
 
 
-def _load(path: Path) -> onnx.ModelProto:
+def _digest_of(game: Game) -> str:
+    """SHA-256 of the weights of all nets and of their averages."""
+    groups = {"net": game.nets, "average": game.averages}
+    nets = {f"{kind} {name}": net for kind, group in groups.items() for name, net in group.items()}
+    return weights_digest({f"{name} {key}": value for name, net in nets.items() for key, value in net.state_dict().items()})
+
+
+def _load(path: Path) -> tuple[bytes, onnx.ModelProto]:
+    """The bytes of a model file, and the model."""
     try:
-        return onnx.load(path)
+        content = path.read_bytes()
+        return content, onnx.load_from_string(content)
     except OSError as error:
         raise TrainingError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # protobuf's errors are of many kinds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,21 @@ def test_a_search_is_not_repeated_nor_taken_for_another(run: Path, capsys: pytes
         assert command.main(["complete", str(model), "--test", "1", "--steps", "1", "--mask", "grid"]) == 0
         said.append("holds this search" in capsys.readouterr().out)
     assert said == [False, True, False]
+
+
+@pytest.mark.parametrize("model", ["", MODEL], ids=["run", "file"])
+def test_another_model_in_the_same_place_is_searched_anew(
+    run: Path, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other weights of the same name and number of steps are not taken for those that were searched."""
+    train_tiny(RunConfig(recipe="cdcgan_r1", data="digits", steps=2, batch=8, seed=1), tmp_path / "other")
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("completed-*"))
+    for is_held in (False, True, False):
+        assert command.main(["complete", str(tmp_path / "run" / model), "--test", "1", "--steps", "1"]) == 0
+        assert ("holds this search" in capsys.readouterr().out) == is_held
+        if is_held:
+            for path in (*(tmp_path / "other").glob("checkpoint-*.pt"), tmp_path / "other" / MODEL):
+                shutil.copy(path, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
