@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from training.errors import ScoreError
+from training.game.step import Batch
 
 
 def code_error(codes: Tensor, labels: Tensor) -> float:
@@ -29,6 +30,17 @@ def code_error(codes: Tensor, labels: Tensor) -> float:
     for code, label in match_codes(codes, labels).items():
         shown[code] = label
     return int((shown[codes] != labels).sum()) / len(labels)
+
+
+def labels_of(test: Batch) -> Tensor:
+    """The labels of test samples, int64 [N].
+
+    Raises:
+        ScoreError: there are none.
+    """
+    if test.y is None:
+        raise ScoreError("the test samples have no labels")
+    return test.y
 
 
 def match_codes(codes: Tensor, labels: Tensor) -> dict[int, int]:

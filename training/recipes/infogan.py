@@ -14,7 +14,7 @@ from training.game.recipe import Nets, Player, Recipe
 from training.game.step import Batch
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.information import mutual_information
-from training.metrics.codes import code_error, match_codes
+from training.metrics.codes import code_error, labels_of, match_codes
 from training.nets import information
 
 NOISE = 62
@@ -59,12 +59,15 @@ def examine(nets: Mapping[str, nn.Module], test: Batch) -> dict[str, float]:
 
     Returns:
         ``code-error``, a share, and the class that each value shows, ``y=0``: 7.
+
+    Raises:
+        ScoreError: the samples have no labels.
     """
-    assert test.y is not None
+    labels = labels_of(test)
     q = copy.deepcopy(nets["D"]).train()
     codes = torch.cat([q(x).heads["y"].argmax(1) for x in test.x.split(500)])
-    shown = {f"y={code}": float(label) for code, label in match_codes(codes, test.y).items()}
-    return {"code-error": code_error(codes, test.y), **shown}
+    shown = {f"y={code}": float(label) for code, label in match_codes(codes, labels).items()}
+    return {"code-error": code_error(codes, labels), **shown}
 
 
 RECIPES = (

@@ -16,6 +16,7 @@ from training.game.schedules import Schedule, Update, alternate
 from training.game.step import Batch
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.pyramid import at_level
+from training.metrics.codes import labels_of
 from training.metrics.images import laplacian_energy
 from training.nets.pyramid import (
     DenseDiscriminator,
@@ -99,8 +100,7 @@ def examine(nets: Mapping[str, nn.Module], test: Batch) -> dict[str, float]:
 
     ``real-gain`` is the first of real images. Latents are drawn by a fixed seed, a sample for each test label.
     """
-    assert test.y is not None
-    x, y = test.x[:EXAMINED], test.y[:EXAMINED]
+    x, y = test.x[:EXAMINED], labels_of(test)[:EXAMINED]
     dice = torch.Generator().manual_seed(0)
     sizes = {"z0": NOISE, **{f"z{level}": (SMALLEST << level) ** 2 for level in LEVELS[1:]}}
     z = {key: (2 * torch.rand(len(x), size, generator=dice) - 1).to(x.device) for key, size in sizes.items()}

@@ -16,7 +16,7 @@ from training.game.recipe import Ema, Nets, Recipe, d_and_g
 from training.game.schedules import alternate, simultaneous
 from training.game.step import Batch
 from training.losses.feature_matching import d_labelled, d_semi_supervised, g_feature_matching
-from training.metrics.codes import count_errors
+from training.metrics.codes import count_errors, labels_of
 from training.nets import weight_norm
 from training.nets.labelled import Labelled, choose
 
@@ -67,7 +67,11 @@ def label(per_class: int) -> Callable[[Mapping[str, nn.Module], Batches, int], N
     def prepare(nets: Mapping[str, nn.Module], batches: Batches, seed: int) -> None:
         if batches.labels is None or int(batches.labels.max()) + 1 != CLASSES:
             raise TrainingError(f"this recipe learns {CLASSES} classes, and the data has other ones or none")
-        known = batches.rows(choose(batches.labels, per_class, seed=seed))
+        try:
+            chosen = choose(batches.labels, per_class, seed=seed)
+        except ValueError as error:
+            raise TrainingError(f"the data has too few samples for this recipe: {error}") from None
+        known = batches.rows(chosen)
         assert known.y is not None
         labelled = cast(Labelled, nets["labelled"])
         labelled.x.copy_(known.x)
@@ -83,10 +87,13 @@ def examine(nets: Mapping[str, nn.Module], test: Batch) -> dict[str, float]:
 
     Returns:
         ``errors``, a count, and ``error``, its share.
+
+    Raises:
+        ScoreError: the samples have no labels.
     """
-    assert test.y is not None
-    errors = count_errors(torch.cat([nets["D"](x).logit for x in test.x.split(1000)]), test.y)
-    return {"errors": float(errors), "error": errors / len(test.y)}
+    labels = labels_of(test)
+    errors = count_errors(torch.cat([nets["D"](x).logit for x in test.x.split(1000)]), labels)
+    return {"errors": float(errors), "error": errors / len(labels)}
 
 
 LONG, SHORT = 300 * 600, 16_000

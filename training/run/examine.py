@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from training.data import DataError, load
+from training.errors import ScoreError
 from training.files import write_json
 from training.game.step import Batch
 from training.run.context import JobContext
@@ -16,7 +17,7 @@ def examine_run(context: JobContext) -> dict[str, float] | None:
     """Run the recipe's examination of the newest checkpoint on the data's test part; print it, and write examination.json.
 
     Returns:
-        Numbers by name; None where the recipe examines nothing, or the data has no labelled test part here.
+        Numbers by name; None where the recipe examines nothing, or the data has no test part here, or none with labels.
 
     Raises:
         TrainingError: the run has no checkpoint.
@@ -32,7 +33,11 @@ def examine_run(context: JobContext) -> dict[str, float] | None:
         return None
     nets = {name: net.eval() for name, net in game.sampling_nets().items()}
     with torch.no_grad():
-        values = recipe.examine(nets, Batch(game.batches.scale(test.items), test.labels))
+        try:
+            values = recipe.examine(nets, Batch(game.batches.scale(test.items), test.labels))
+        except ScoreError as error:
+            context.say(f"not examined: {error}")
+            return None
     listed = ", ".join(f"{name} {value:g}" for name, value in values.items())
     context.say(f"on {len(test):,} test samples of {data.name}: {listed}")
     written = {"step": game.step, "data": data.name, "samples": len(test), "values": values}

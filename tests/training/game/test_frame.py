@@ -155,6 +155,20 @@ def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: 
     assert written == {"step": 1, "data": "digits", "samples": 355, "values": {"test-samples": 355.0}}
 
 
+@pytest.mark.parametrize("name", ["infogan_small", "salimans_small", "lapgan"])
+def test_without_labels_there_is_no_examination_that_needs_them(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test part of another data set may have none: a sentence says so, and nothing is written."""
+    recipe = replace(CATALOGUE["parabola"], data="grid25", examine=CATALOGUE[name].examine)
+    monkeypatch.setitem(CATALOGUE, "examined", replace(recipe, name="examined"))
+    context = replace(tiny_context(tmp_path / "run"), console=Console(file=io.StringIO(), width=200))
+    assert train(RunConfig(recipe="examined", steps=1, batch=8), context)
+    assert examine_run(context) is None
+    assert "not examined: the test samples have no labels" in context.console.file.getvalue()  # type: ignore[attr-defined]
+    assert not (context.run / EXAMINATION).exists()
+
+
 def test_a_recipe_without_an_examination_has_none(tmp_path: Path) -> None:
     """None is said and nothing written."""
     context = tiny_context(tmp_path / "run")
