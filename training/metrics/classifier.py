@@ -38,6 +38,8 @@ class ClassifierOutput:
     """float64 [N,128], the penultimate layer."""
     probabilities: Tensor
     """float64 [N,K], the softmax."""
+    names: tuple[str, ...] = ()
+    """What the K classes are called; empty where that is not known."""
 
     @property
     def classes(self) -> Tensor:
@@ -45,7 +47,7 @@ class ClassifierOutput:
         return self.probabilities.argmax(1)
 
     def __getitem__(self, rows: slice | Tensor) -> ClassifierOutput:
-        return ClassifierOutput(self.features[rows], self.probabilities[rows])
+        return ClassifierOutput(self.features[rows], self.probabilities[rows], self.names)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -98,7 +100,8 @@ class Classifier(nn.Module):
         batch = max(1, min(batch, MOST_VALUES // images[0].numel()))
         features = [self.net.features(self._checked(part).to(device)) for part in torch.split(images, batch)]
         logits = [self.net.logits(part) for part in features]
-        return ClassifierOutput(torch.cat(features).double().cpu(), torch.cat(logits).double().softmax(1).cpu())
+        probabilities = torch.cat(logits).double().softmax(1).cpu()
+        return ClassifierOutput(torch.cat(features).double().cpu(), probabilities, self.classes)
 
     def accuracy_on(self, images: Tensor, labels: Tensor) -> float:
         """Share of images [N,C,H,W] that it gives their label [N]."""
@@ -110,6 +113,11 @@ class Classifier(nn.Module):
                 f"{self.name} knows uint8 images of {list(self.shape)}, got {images.dtype} of {list(images.shape[1:])}"
             )
         return images
+
+
+def has_classifier(data: DataSet) -> bool:
+    """Whether a classifier of the data can be trained, without which no KID is measured; one image has no KID."""
+    return data.is_image and data.labels is not None and min(data.shape[1:]) >= lenet.SMALLEST and len(data) > 1
 
 
 def classifier_for(
@@ -124,10 +132,14 @@ def classifier_for(
         say: called with a sentence when it takes time or when the cached file was not usable.
 
     Raises:
-        ScoreError: the data has no labels, or is not images.
+        ScoreError: the data has no labels, or is not images, or smaller ones.
     """
     if data.labels is None or not data.is_image:
         raise ScoreError(f"a classifier needs labelled images; {data.name} has none")
+    height, width = data.shape[1:]
+    if min(height, width) < lenet.SMALLEST:
+        least = f"at least {lenet.SMALLEST}x{lenet.SMALLEST} pixels"
+        raise ScoreError(f"a classifier needs images of {least}; those of {data.name} are of {height}x{width}")
     key = content_digest(data)
     path = cache / f"lenet-v{lenet.VERSION}-{key[:16]}.pt"
     held_out = min(HELD_OUT, len(data.items) // 10)

@@ -15,7 +15,7 @@ from contract import Card, Image
 from training.data import DataSet, MissingPart, load, of_card, stacked
 from training.errors import ScoreError
 from training.files import cache_folder, write_json
-from training.metrics.classifier import Classifier, classifier_for
+from training.metrics.classifier import Classifier, classifier_for, has_classifier
 from training.metrics.sampled import sample_model
 from training.metrics.score import Scores, score
 from training.metrics.stacked import SAMPLES as STACKED_SAMPLES
@@ -51,7 +51,7 @@ def run_score(
         data: what to measure against; None takes the data set on the model's card, and for mnist5k all of MNIST where that
             is on this machine.
         classifier_data: the labelled data set that the classifier learns from; None takes ``data``, for StackedMNIST MNIST, and
-            where ``data`` has no labels, no classifier.
+            where ``data`` has no labels or images below 8x8, no classifier.
         samples: how many seeds, from 0; None takes what the data's published figures are taken on, or 10,000.
         nearest: how many seeds the 1-NN classifier is fitted on; None takes ``samples``.
         environ: the environment, for ``DATA_ROOT``, ``XDG_CACHE_HOME`` and ``HOME``.
@@ -114,7 +114,7 @@ def _find_classifier(
     device: torch.device | str,
 ) -> Classifier | None:
     known = data if classifier_data is None else load(classifier_data, size=size, environ=environ)
-    if classifier_data is None and (known.labels is None or not known.is_image):
+    if classifier_data is None and not has_classifier(known):
         return None
     return classifier_for(
         known,

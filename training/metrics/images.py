@@ -182,9 +182,10 @@ def _few_classes(output: ClassifierOutput | None, data: DataSet) -> str | None:
     if nats >= bound:
         return None
     top = int(shares.argmax())
+    name = (output.names or data.classes)[top]
     return (
         f"collapse: {len(output):,} samples show {math.exp(nats):.1f} of {count} classes "
-        f"(entropy {nats:.2f} nats, alarm below {bound:.2f}); {float(shares[top]):.0%} are {data.classes[top]!r}"
+        f"(entropy {nats:.2f} nats, alarm below {bound:.2f}); {float(shares[top]):.0%} are {name!r}"
     )
 
 

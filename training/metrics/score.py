@@ -189,7 +189,7 @@ def _image_rows(
     sampled: Sampled, reals: Reals, classifier: Classifier | None
 ) -> tuple[list[ScoreRow], dict[str, float], list[str]]:
     if classifier is None:
-        return [], {}, ["no labelled data for a classifier: KID, FID, classes and confidence are left out"]
+        return [], {}, ["no labelled images of 8x8 or more for a classifier: KID, FID, classes and confidence are left out"]
     rows, histogram = classifier_rows(sampled, reals, classifier)
     is_compared = sampled.asked is None or any(row.measure.startswith("agreement") for row in rows)
     return (

@@ -12,9 +12,9 @@ import torch
 from training.data import DataSet
 from training.errors import OutOfMemory, TrainingError, first_line, is_out_of_memory
 from training.game.loop import Game
+from training.metrics.classifier import has_classifier
 from training.report.meters import KID
 from training.run.checkpoint import BEST, UNREADABLE, read, write
-from training.run.collapse import has_classifier
 from training.run.context import JobContext
 
 

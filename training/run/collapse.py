@@ -8,7 +8,7 @@ from functools import cache, partial
 from torch import Tensor
 
 from training.data import DataSet
-from training.metrics.classifier import Classifier
+from training.metrics.classifier import Classifier, has_classifier
 from training.metrics.images import describe_collapse, kid, real_spread
 from training.report.meters import KID
 from training.run.context import JobContext
@@ -25,11 +25,6 @@ CheckpointEvaluator = Callable[[Tensor, Tensor | None], tuple[str | None, dict[s
 def make_evaluator(data: DataSet, context: JobContext) -> CheckpointEvaluator:
     """The evaluator for a data set: by a classifier where the images have labels, else by the spread of the samples alone."""
     return evaluator_by(context.classifier_of(data) if has_classifier(data) else None, data)
-
-
-def has_classifier(data: DataSet) -> bool:
-    """Whether a classifier of the data can be trained, without which no KID is measured; one image has no KID."""
-    return data.is_image and data.labels is not None and min(data.shape[1:]) >= 8 and len(data) > 1
 
 
 def evaluator_by(classifier: Classifier | None, data: DataSet) -> CheckpointEvaluator:

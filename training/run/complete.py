@@ -25,6 +25,7 @@ from training.data import DataError, load, of_card
 from training.data.pictures import PictureFile, decode
 from training.errors import TrainingError
 from training.files import write_json, write_whole
+from training.metrics.classifier import has_classifier
 from training.metrics.completion import (
     Completion,
     MaskKind,
@@ -158,7 +159,7 @@ class Complete:
             ),
         }
         values["psnr-gain"] = values["psnr"] - values["psnr-mean-filling"]
-        if test.labels is not None:
+        if test.labels is not None and has_classifier(train):
             classifier = context.classifier_of(train)
             hidden = fill(wanted, made.mask, torch.zeros_like(wanted, dtype=torch.float32))
             for name, images in {"real": wanted, "masked": hidden, "completed": made.completed}.items():

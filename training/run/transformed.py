@@ -12,6 +12,7 @@ from training.export.sample_grid import evaluating
 from training.files import write_json
 from training.game.loop import Game
 from training.game.priors import from_priors
+from training.metrics.classifier import has_classifier
 from training.metrics.images import laplacian_energy
 from training.run.context import JobContext
 from training.run.directory import EXAMINATION
@@ -43,7 +44,7 @@ def examine_transformed(context: JobContext) -> dict[str, float]:
     test, part = unseen(game, data, context)
     made, real = change(game, test), test.items.float() / 255
     values = {"sharpness": laplacian_energy(made) / laplacian_energy(real), "l1": float((made - real).abs().mean())}
-    if test.labels is not None:
+    if test.labels is not None and has_classifier(data):
         classifier = context.classifier_of(data)
         values["accuracy"] = classifier.accuracy_on((made * 255).round().to(torch.uint8), test.labels)
         values["accuracy-real"] = classifier.accuracy_on(test.items, test.labels)

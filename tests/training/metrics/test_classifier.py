@@ -14,7 +14,7 @@ from torch.nn import functional
 from training.data import DataSet, load
 from training.errors import ScoreError
 from training.metrics import classifier as classifiers
-from training.metrics.classifier import Classifier, classifier_for
+from training.metrics.classifier import Classifier, classifier_for, has_classifier
 from training.metrics.lenet import FEATURES, LeNet, trained
 
 
@@ -48,6 +48,15 @@ def test_training_twice_gives_the_same_weights_and_leaves_the_callers_dice(digit
     assert torch.equal(before, torch.get_rng_state())
     for first, second in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.equal(first, second)
+
+
+def test_images_that_are_too_small_are_one_sentence(tmp_path: Path) -> None:
+    """Nothing is trained; the sentence has both sizes."""
+    data, said = load("digits", size=4, environ={}), list[str]()
+    assert not has_classifier(data)
+    with pytest.raises(ScoreError, match=r"images of at least 8x8 pixels; those of digits are of 4x4"):
+        classifier_for(data, cache=tmp_path, say=said.append)
+    assert said == []
 
 
 def test_it_stays_in_evaluation_mode(classifier: Classifier, digits: DataSet) -> None:

@@ -184,6 +184,16 @@ def test_alarm_for_a_few_classes(classifier: Classifier, digits: DataSet) -> Non
     assert "'1'" in alarm
 
 
+def test_the_alarm_has_the_class_names_of_the_classifier(classifier: Classifier, digits: DataSet) -> None:
+    """Data without labels, or with other classes, may be looked at by the classifier of another data set."""
+    assert digits.labels is not None
+    ones = digits.items[digits.labels == 1]
+    output = classifier.features_of(ones)
+    for labels, classes in ((None, ()), (digits.labels % 2, ("even", "odd"))):
+        data = dataclasses.replace(digits, labels=labels, classes=classes)
+        assert "are '1'" in str(images.describe_collapse(ones, data, output=output[: len(ones)]))
+
+
 def test_alarm_for_one_picture_a_class(classifier: Classifier, digits: DataSet) -> None:
     """All classes are there, but each looks always the same."""
     assert digits.labels is not None
