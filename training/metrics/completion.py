@@ -30,6 +30,11 @@ NORMAL_BOX = 2.0
 PIXEL_SPAN = 2.0
 """The authors' pixels are in -1..1, ours in 0..1; their lambda belongs to theirs."""
 
+ROWS = 2**16
+"""Pictures whose starts have seeds of their own."""
+MOST_STARTS = 2**32 // ROWS
+"""Starts for each picture at most: a seed is below 2^32."""
+
 Doubt = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
 """From images [n,C,H,W] in 0..1 and their latents to -log D of each, [n]."""
 
@@ -145,7 +150,7 @@ class _Search:
     def _start(self, first: int, starts: int) -> dict[str, Tensor]:
         """Latents of each start, one start after the other; a picture's do not depend on its neighbours."""
         rows = len(self.known)
-        drawn = draw(self.latents, [start * 2**16 + first + row for start in range(starts) for row in range(rows)])
+        drawn = draw(self.latents, [start * ROWS + first + row for start in range(starts) for row in range(rows)])
         z = {name: torch.from_numpy(values).to(self.known.device) for name, values in drawn.items()}
         if classes := classes_of(self.latents):
             z["y"] = torch.arange(starts, device=self.known.device).repeat_interleave(rows) % classes

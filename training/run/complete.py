@@ -27,6 +27,7 @@ from training.errors import TrainingError
 from training.files import write_json, write_whole
 from training.metrics.classifier import has_classifier
 from training.metrics.completion import (
+    MOST_STARTS,
     Completion,
     MaskKind,
     complete,
@@ -97,6 +98,8 @@ class Complete:
         for name in ("test", "weight"):
             if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise TrainingError(f"--{name} must be 0 or more and finite, got {value:g}")
+        if (self.starts or 1) > MOST_STARTS:
+            raise TrainingError(f"--starts must be at most {MOST_STARTS:,}, got {self.starts:,}")
         folder = self.model if self.model.is_dir() else self.model.parent
         out = self.out or folder / f"completed-{self.mask}"
         if any(path.resolve() == (out / f"{path.stem}.png").resolve() for path in self.pictures):

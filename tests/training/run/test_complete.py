@@ -122,6 +122,7 @@ def test_another_model_in_the_same_place_is_searched_anew(
         ([], "complete needs pictures, or --test"),
         (["x.png", "--test", "3"], "complete needs pictures, or --test"),
         (["--test", "3", "--steps", "0"], "--steps must be above 0 and finite, got 0"),
+        (["x.png", "--starts", "65537"], "--starts must be at most 65,536, got 65,537"),
         (["--test", "3", "--rate", "nan"], "--rate must be above 0 and finite, got nan"),
         (["--test", "3", "--weight", "nan"], "--weight must be 0 or more and finite, got nan"),
         (["a/x.png", "--out", "a"], "--out a holds the pictures themselves"),
