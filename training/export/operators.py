@@ -32,6 +32,8 @@ DTYPES = {
 CONVOLVE = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 """By the dimensions of the weight."""
 CONVOLVE_BACK = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}
+TORCH_CUBIC = -0.75
+"""The coefficient of torch's cubic interpolation, and of ONNX's where a node gives none."""
 REPEATING = {
     ("asymmetric", "floor"),
     ("tf_half_pixel_for_nn", "floor"),
@@ -140,12 +142,15 @@ def _resize(
         and all(big % small == 0 for big, small in zip(target, x.shape[2:], strict=True))
     ):
         return F.interpolate(x, target, mode="nearest")
+    curve = a.get("cubic_coeff_a", TORCH_CUBIC)
     smooth = {
         "linear": {3: "linear", 4: "bilinear"}.get(x.ndim),
-        "cubic": "bicubic" if a.get("cubic_coeff_a") == -0.75 else None,
+        "cubic": "bicubic" if x.ndim == 4 and curve == TORCH_CUBIC else None,
     }
     if smooth.get(mode) is None or where not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
-        raise ExportError(f"images may be enlarged by whole factors or linearly, got {mode}, {where}")
+        allowed = f"by whole factors, linearly, or by cubics of coefficient {TORCH_CUBIC}"
+        got = f"{mode}, {where}" + (f", coefficient {curve:g}" if mode == "cubic" else "")
+        raise ExportError(f"images may be enlarged {allowed}, got {got}")
     return F.interpolate(x, target, mode=str(smooth[mode]), align_corners=where == "align_corners")
 
 
@@ -189,6 +194,12 @@ def _plain(function: Callable[..., Any]) -> Operator:
     return lambda *inputs, a: function(*inputs)
 
 
+def _divide(x: Tensor, y: Tensor) -> Tensor:
+    """A quotient; that of whole numbers is cut off towards zero."""
+    is_whole = not (x.is_floating_point() or y.is_floating_point())
+    return torch.div(x, y, rounding_mode="trunc" if is_whole else None)
+
+
 def _one_hot(index: Tensor, depth: Tensor, values: Tensor, *, a: Attributes) -> Tensor:
     hot = F.one_hot(index.long(), int(depth)).to(values.dtype)
     return (values[0] + (values[1] - values[0]) * hot).movedim(-1, a.get("axis", -1))
@@ -208,7 +219,7 @@ PLAIN: Mapping[str, Callable[..., Any]] = {
     "Add": torch.add,
     "And": torch.logical_and,
     "Cos": torch.cos,
-    "Div": torch.div,
+    "Div": _divide,
     "Equal": torch.eq,
     "Erf": torch.erf,
     "Exp": torch.exp,

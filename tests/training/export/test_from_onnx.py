@@ -112,6 +112,15 @@ NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
         ],
         ("Slice", [np.array([-9]), np.array([-99]), np.array([3]), np.array([-1])], {}),
         ("ReduceSum", [np.array([], np.int64)], {"noop_with_empty_axes": 1}),
+        *[
+            (
+                "Resize",
+                [None, np.array([1, 1, 3, 2], np.float32)],
+                {"mode": "cubic", "coordinate_transformation_mode": where, **more},
+            )
+            for where in WHERE[:4]
+            for more in ({}, {"cubic_coeff_a": -0.75}, {"cubic_coeff_a": -0.5})
+        ],
     ],
 )
 def test_an_operator_computes_the_same_or_is_refused(op: str, constants: list[Any], options: dict[str, Any]) -> None:
@@ -131,9 +140,30 @@ def test_an_operator_computes_the_same_or_is_refused(op: str, constants: list[An
         found = OPERATORS[op](x, *(None if value is None else torch.from_numpy(value) for value in constants), a=attributes)
     except ExportError:
         assert op == "Resize"
-        assert options["coordinate_transformation_mode"] not in WHERE[:2] or options["nearest_mode"] in NEAREST[2:]
+        is_linear_grid = options["coordinate_transformation_mode"] in WHERE[:2]
+        assert not is_linear_grid or options.get("nearest_mode") in NEAREST[2:] or options.get("cubic_coeff_a") == -0.5
     else:
-        assert np.array_equal(found.numpy(), expected)
+        np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-5 if options.get("mode") == "cubic" else 0)
+
+
+def test_a_refusal_of_a_resize_names_what_there_is() -> None:
+    """A cubic of another coefficient is named with it."""
+    with pytest.raises(ExportError, match=r"linearly, or by cubics of coefficient -0.75, got cubic, half_pixel, .* -0.5$"):
+        OPERATORS["Resize"](torch.ones(1, 1, 2, 2), None, torch.ones(4), a={"mode": b"cubic", "cubic_coeff_a": -0.5})
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.float32])
+def test_a_quotient_of_whole_numbers_is_whole(kind: type[np.number[Any]]) -> None:
+    """Cut off towards zero; that of other numbers is not."""
+    x, y = np.array([7, -7, 7, 8], kind), np.array([2, 2, -2, 4], kind)
+    node, numbers = helper.make_node("Div", ["x", "y"], ["q"]), helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    *inputs, output = (helper.make_tensor_value_info(name, numbers, [4]) for name in ("x", "y", "q"))
+    graph = helper.make_graph([node], "g", inputs, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    expected = open_session(model.SerializeToString()).run(None, {"x": x, "y": y})[0]
+    found = OPERATORS["Div"](torch.from_numpy(x), torch.from_numpy(y), a={}).numpy()
+    assert found.dtype == kind
+    assert np.array_equal(found, expected)
 
 
 def test_its_gradient_is_that_of_the_net(graph: onnx.ModelProto) -> None:
