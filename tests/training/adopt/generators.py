@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 
 import numpy as np
@@ -215,6 +216,14 @@ class Positive(Pictures):
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.sigmoid(z).view(-1, 3, 2, 2)
+
+
+class Locked(Pictures):
+    """Holds a lock, so that Python cannot copy it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
 
 
 class Levels(Pictures):

@@ -131,6 +131,12 @@ def test_other_layouts_and_ranges(adopt: Adopt, tmp_path: Path) -> None:
     assert "note: no value of the output is below 0" in adopt("generators:Positive", *Z)[1]
 
 
+def test_a_generator_that_cannot_be_copied_is_adopted(adopt: Adopt) -> None:
+    """Its batch normalisation is not folded, which needs a copy."""
+    code, printed = adopt("generators:Locked", *Z)
+    assert code == 0, printed
+
+
 def test_a_class_may_be_one_hot(adopt: Adopt, tmp_path: Path) -> None:
     """y=onehot:K is the class y in requests and a row of zeros and a one for the generator."""
     code, printed = adopt("generators:Pictures", "--latent", "y=onehot:12@z", "--classes", *"abcdefghijkl")
