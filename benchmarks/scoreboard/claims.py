@@ -157,8 +157,10 @@ class Spread(Bar):
     figure: float
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
-        """One more seed of ours would be as far away at least once in twenty times."""
+        """One more seed of ours would be as far away at least once in twenty times; one value alone has no interval."""
         n = len(values)
+        if n < 2:
+            return False
         t = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
         return abs(self.figure - statistics.fmean(values)) <= t * statistics.stdev(values) * math.sqrt(1 + 1 / n)
 

@@ -43,6 +43,11 @@ def test_the_spread_is_a_prediction_interval(figure: float, verdict: str) -> Non
     assert decide(Claim(system="s", text="t", bar=Spread(figure)), True, [1.0, 2.0, 3.0], OTHERS.__getitem__) == verdict
 
 
+def test_one_value_has_no_spread() -> None:
+    """Of one seed the figure is not shown, however near it is."""
+    assert decide(Claim(system="s", text="t", bar=Spread(1.0)), True, [1.0], OTHERS.__getitem__) == "not shown"
+
+
 def test_without_all_seeds_there_is_no_verdict() -> None:
     """Neither of the row itself nor of the row that it is compared with."""
     assert decide(Claim(system="s", text="t", bar=AtMost(9)), False, [1.0, 2.0], OTHERS.__getitem__) == "not run"
