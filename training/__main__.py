@@ -107,8 +107,9 @@ class Train:
             export=self.export,
         )
         recipe = config.resolve()
-        if self.out == Path():
-            raise TrainingError("--out must name a folder of its own, not the current one")
+        if self.out is not None and not self.out.name:
+            what = "the current one" if self.out == Path() else f"{self.out}, which has no name"
+            raise TrainingError(f"--out must name a folder of its own, not {what}")
         run = self.out or Path("runs") / f"{recipe.name}-{recipe.data.replace(':', '-').replace('/', '-')}"
         if ":" in recipe.data:  # a folder, so that later commands find it from any directory
             config = replace(config, data=absolute(recipe.data))

@@ -55,7 +55,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def run_of(run: Path, seed: int) -> Path:
-    """The run directory of a seed: that of the command, ``-seed`` and the seed."""
+    """The run directory of a seed: that of the command, ``-seed`` and the seed.
+
+    Raises:
+        TrainingError: the directory of the command has no name.
+    """
+    if not run.name:
+        raise TrainingError(f"--out must name a folder, to whose name -seed{seed} is added, got {run}")
     return run.with_name(f"{run.name}-seed{seed}")
 
 

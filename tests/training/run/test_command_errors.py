@@ -89,6 +89,13 @@ def test_a_signal_before_the_first_step_ends_the_job_at_once() -> None:
             signal.signal(number, handler)
 
 
+@pytest.mark.parametrize("more", [[], ["--seeds", "0-1"]], ids=["one", "several"])
+def test_a_folder_without_a_name_is_no_run_directory(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The root folder: nothing can be added to its name."""
+    assert command.main([*TOY, *more, "--out", "/"]) == 2
+    assert "--out must name a folder of its own, not /, which has no name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("out", ["", "."])
 def test_the_current_folder_is_no_run_directory(out: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is written among the user's own files."""

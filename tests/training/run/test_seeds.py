@@ -93,6 +93,12 @@ def test_a_refusal_deletes_no_run(tmp_path: Path) -> None:
     assert not run_of(out, 1).exists()
 
 
+def test_a_folder_without_a_name_has_no_seeds() -> None:
+    """The seed is added to the name of --out."""
+    with pytest.raises(TrainingError, match="--out must name a folder, to whose name -seed3 is added, got /"):
+        run_of(Path("/"), 3)
+
+
 def test_seed_and_seeds_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is trained."""
     assert main(["train", "toy1d", "--seeds", "0-3", "--seed", "3"]) == 2
