@@ -16,22 +16,26 @@ from training.game.step import Batch
 class Batches:
     """A data set on its device, cut into full batches of a fresh permutation each epoch; each rank gets its part of a batch."""
 
-    def __init__(self, data: DataSet, size: int, *, seed: int, pixels: Pixels, ranks: Ranks = ALONE) -> None:
+    def __init__(self, data: DataSet, size: int, *, seed: int, pixels: Pixels, ranks: Ranks = ALONE, least: int = 1) -> None:
         """Args:
             data: data set, on the device where batches are wanted.
             size: samples per batch, those of all ranks together.
             seed: seed of the permutations.
             pixels: range of images, ``unit`` for [0,1], ``tanh`` for [-1,1]; points are not scaled.
             ranks: the processes that share each batch equally.
+            least: samples of a batch that each rank must have.
 
         Raises:
-            DataError: the data set holds fewer samples than one batch, or a batch cannot be divided among the ranks.
+            DataError: the data set holds fewer samples than one batch, a batch cannot be divided among the ranks, or its part
+                is too small.
         """
         if len(data.items) < size:
             raise DataError(f"{data.name} has {len(data.items)} samples, fewer than a batch of {size}: use a smaller --batch")
         if size % ranks.size:
             nearest = size - size % ranks.size or ranks.size
             raise DataError(f"{ranks.size} ranks cannot share a batch of {size} equally: use --batch {nearest}")
+        if size // ranks.size < least:
+            raise DataError(f"a batch of {size} is too small for this recipe: use --batch {least * ranks.size} or more")
         self.data = data
         self.size = size
         self._part = slice(ranks.rank * size // ranks.size, (ranks.rank + 1) * size // ranks.size)

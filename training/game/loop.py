@@ -40,12 +40,12 @@ class Game:
         """Initialise the nets from ``seed``, on the device of the data; of several ranks each has its part of the batches.
 
         Raises:
-            DataError: the data hold too few samples for a batch, or the ranks cannot share one.
+            DataError: the data hold too few samples for a batch, or it is too small, or the ranks cannot share one.
             RecipeError: the recipe's parts do not fit together.
         """
         self.recipe = recipe
         self.latents = recipe.latents(len(data.classes))
-        self.batches = Batches(data, recipe.batch, seed=seed, pixels=recipe.pixels, ranks=ranks)
+        self.batches = Batches(data, recipe.batch, seed=seed, pixels=recipe.pixels, ranks=ranks, least=recipe.least_batch)
         self.seed = seed
         self.precision = precision
         self.ranks = ranks

@@ -148,6 +148,8 @@ class Recipe:
     """Average of nets; None samples from the nets themselves."""
     batch: int
     """Real samples per batch."""
+    least_batch: int = 1
+    """Fewest real samples of a batch, on each rank, with which its losses have a value."""
     steps: int
     """Number of training steps; each is one pass of the schedule."""
     pixels: Pixels = "tanh"

@@ -40,6 +40,7 @@ def packing(data: str, degree: int, *, is_small: bool = False) -> Recipe:
         players=d_and_g(d_nonsaturating, g_nonsaturating, adam(1e-4, (0.8, 0.999))),
         schedule=simultaneous("D", "G"),
         batch=PACKS * degree,
+        least_batch=degree,
         steps=PER_EPOCH * (SMALL_EPOCHS if is_small else EPOCHS),
         log_every=500,
     )

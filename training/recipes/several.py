@@ -79,6 +79,7 @@ def gman(
         players=(*ds, g),
         schedule=simultaneous(*roles, "G"),
         batch=each * count,
+        least_batch=count,
         steps=steps,
     )
 

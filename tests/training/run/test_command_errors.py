@@ -96,6 +96,17 @@ def test_a_folder_without_a_name_is_no_run_directory(more: list[str], capsys: py
     assert "--out must name a folder of its own, not /, which has no name" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("recipe", "least"), [("pacgan4_ring8", 4), ("gman_small", 5)])
+def test_a_batch_that_is_too_small_for_a_recipe_is_one_sentence(
+    recipe: str, least: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pack, or a sample for each discriminator; it is refused before the first step."""
+    data = ["--data", "mnist5k"] if recipe.startswith("gman") else []
+    words = ["train", recipe, *data, "--batch", "3", "--steps", "1", "--device", "cpu", "--out", str(tmp_path / "run")]
+    assert command.main(words) == 2
+    assert f"error: a batch of 3 is too small for this recipe: use --batch {least} or more\n" == capsys.readouterr().err
+
+
 @pytest.mark.parametrize("out", ["", "."])
 def test_the_current_folder_is_no_run_directory(out: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is written among the user's own files."""
