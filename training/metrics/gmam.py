@@ -178,7 +178,7 @@ def _logits(name: str, net: nn.Module, x: Tensor, conditioning: Mapping[str, Any
 
 
 def _sizes(net: nn.Module, count: int) -> list[int]:
-    """Sizes of the batches of so many samples; a net that takes deviations in groups gets whole groups, then what is left."""
+    """Sizes of the batches of ``count`` samples; a net with deviations in groups gets whole groups, then what is left."""
     full, rest = divmod(count, BATCH)
     left = rest % GROUP if any(isinstance(part, MinibatchDeviation) for part in net.modules()) else 0
     return [BATCH] * full + [size for size in (rest - left, left) if size]
