@@ -148,8 +148,9 @@ def describe_collapse(
 ) -> str | None:
     """The sentence to print when a generator has collapsed, or None.
 
-    Three criteria; the first that holds is reported. The samples show fewer than 60 % of the data's classes, a class counted by
-    exp(entropy) of what a classifier saw; of a mixture, fewer than 60 % of the modes. The samples are spread less than 40 % as
+    Three criteria; the first that holds is reported. The samples show fewer than 60 % of the data's classes, counted by
+    exp(entropy) of what a classifier saw and of the data's labels, or of the classes asked for; of a mixture, fewer than 60 %
+    of the modes. The samples are spread less than 40 % as
     wide as the data; for a conditional generator, around the mean of each class asked for, since one picture a class
     would look wide; of sequences, fewer than 40 % as many are distinct. 1,000 samples are enough.
 
@@ -164,7 +165,7 @@ def describe_collapse(
     if data.vocabulary is not None:
         return _repeated(samples, data)
     return (
-        _few_classes(output, data)
+        _few_classes(output, data, asked)
         or _few_modes(samples, data)
         or _narrow(
             samples, data, None if asked is None else asked.to(samples.device), spread_of_real or partial(real_spread, data)
@@ -172,13 +173,17 @@ def describe_collapse(
     )
 
 
-def _few_classes(output: ClassifierOutput | None, data: DataSet) -> str | None:
+def _few_classes(output: ClassifierOutput | None, data: DataSet, asked: Tensor | None) -> str | None:
     if output is None:
         return None
     count = output.probabilities.shape[1]
     shares = class_shares(output.classes, count)
     nats, _ = entropy(shares, len(output))
-    bound = math.log(ALARM_EFFECTIVE_CLASSES * count)
+    expected = data.labels if asked is None else asked
+    there = float(count)
+    if expected is not None and len(data.classes) == count:
+        there = math.exp(entropy(class_shares(expected, count), len(expected))[0])
+    bound = math.log(ALARM_EFFECTIVE_CLASSES * there)
     if nats >= bound:
         return None
     top = int(shares.argmax())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, partial
 
+import torch
 from torch import Tensor
 
 from training.data import DataSet
@@ -35,8 +36,9 @@ def evaluator_by(classifier: Classifier | None, data: DataSet) -> CheckpointEval
     spread_of_real = cache(partial(real_spread, data))
     if classifier is None:
         return lambda samples, asked: (describe_collapse(samples, data, asked=asked, spread_of_real=spread_of_real), {})
-    stride = max(1, len(data) // len(SEEDS))
-    real = classifier.features_of(data.items[::stride][: len(SEEDS)])
+    count = min(len(data), len(SEEDS))
+    evenly = torch.arange(count) * len(data) // count  # of the whole set, since folders are sorted by class
+    real = classifier.features_of(data.items[evenly.to(data.items.device)])
 
     def evaluate(samples: Tensor, asked: Tensor | None) -> tuple[str | None, dict[str, float]]:
         output = classifier.features_of(samples)

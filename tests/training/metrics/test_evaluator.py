@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -18,6 +20,20 @@ def test_kid_is_small_for_the_data_and_large_for_noise(classifier: Classifier, d
     noise = torch.randint(0, 256, digits_test.items.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     likeness, difference = (look(items[:1000], None)[1]["score/kid"] for items in (digits_test.items, noise))
     assert abs(likeness) * 10 < difference
+
+
+def test_kid_is_against_all_classes_of_a_folder(
+    classifier: Classifier, digits: DataSet, digits_test: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference is taken evenly from items that are sorted by class, also where they are less than twice as many."""
+    assert digits.labels is not None
+    order = digits.labels.argsort(stable=True)
+    monkeypatch.setattr(collapse, "SEEDS", range(len(digits) * 3 // 5))
+    look = evaluator_by(classifier, replace(digits, items=digits.items[order], labels=digits.labels[order]))
+    assert digits_test.labels is not None
+    few = digits_test.items[digits_test.labels < 6]
+    all_classes, first_classes = (look(items, None)[1]["score/kid"] for items in (digits_test.items, few))
+    assert abs(all_classes) * 5 < first_classes
 
 
 def test_without_a_judge_there_is_no_kid(digits: DataSet) -> None:

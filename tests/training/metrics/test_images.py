@@ -194,6 +194,19 @@ def test_the_alarm_has_the_class_names_of_the_classifier(classifier: Classifier,
         assert "are '1'" in str(images.describe_collapse(ones, data, output=output[: len(ones)]))
 
 
+def test_no_alarm_for_the_classes_that_the_data_has(classifier: Classifier, digits: DataSet) -> None:
+    """Nine of ten digits are ones in data and samples alike; where each class is asked for, those samples are a collapse."""
+    assert digits.labels is not None
+    order = torch.cat([(digits.labels == 1).nonzero()[:135, 0], (digits.labels != 1).nonzero()[:15, 0]])
+    mostly = dataclasses.replace(digits, items=digits.items[order], labels=digits.labels[order])
+    output = classifier.features_of(mostly.items)
+    assert images.describe_collapse(mostly.items, mostly, output=output) is None
+    asked = torch.arange(10).repeat(15)
+    alarm = images.describe_collapse(mostly.items, mostly, output=output, asked=asked)
+    assert alarm is not None
+    assert "of 10 classes" in alarm
+
+
 def test_alarm_for_one_picture_a_class(classifier: Classifier, digits: DataSet) -> None:
     """All classes are there, but each looks always the same."""
     assert digits.labels is not None
