@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -93,17 +94,34 @@ def absolute(name: str) -> str:
         raise DataError(f"{name!r} is no folder: {error}") from None
 
 
-def of_card(name: str) -> str:
-    """The data set that a model's card names.
+def of_card(name: str, folder: Path) -> str:
+    """The data set that a model's card names; a folder, of which a card has the last name only, as the run next to it has it.
+
+    Args:
+        name: on the card.
+        folder: where the model lies.
 
     Raises:
-        DataError: it is none of this project, as on the card of an adopted model.
+        DataError: it is none of this project, as on the card of an adopted model, or a folder and there is no run.
     """
-    if not name.startswith("folder:") and name not in CATALOGUE:
+    if name.startswith("folder:"):
+        return _of_run(name, folder)
+    if name not in CATALOGUE:
         raise DataError(
             f"the model's card names {name!r}, which is no data set here: `score --data` and `adopt --data` take one that is"
         )
     return name
+
+
+def _of_run(name: str, folder: Path) -> str:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = str(json.loads((folder / "config.json").read_text())["config"]["data"])
+        if found.startswith("folder:") and Path(found).name == name.removeprefix("folder:"):
+            return found
+    raise DataError(
+        f"the model's card names {name!r} without its place, and there is no run of such data in {folder}: "
+        "`score --data folder:PATH` says where it is"
+    )
 
 
 def load(

@@ -70,7 +70,7 @@ def run_score(
         if value is not None and not isinstance(card.output, Image):
             raise ScoreError(f"{option} is for models of images, and {card.name} makes {card.output.kind}: leave it out")
     size = card.output.height if isinstance(card.output, Image) else None
-    name = data or _reference(card, environ)
+    name = data or _reference(card, model.parent, environ)
     train = load(name, size=size, environ=environ)
     learned = classifier_data or LEARNED.get(name)
     classifier = _find_classifier(learned, train, size, environ, console, device)
@@ -92,8 +92,8 @@ def run_score(
     return written
 
 
-def _reference(card: Card, environ: Mapping[str, str]) -> str:
-    own = of_card(card.data)
+def _reference(card: Card, folder: Path, environ: Mapping[str, str]) -> str:
+    own = of_card(card.data, folder)
     whole = WHOLE.get(own)
     return whole if whole is not None and _test(own, None, environ) is not None else own
 

@@ -15,6 +15,8 @@ FEATURES = 128
 """Width of the penultimate layer."""
 NORMALISE_BY = 2_000
 """Images by which the features are scaled."""
+AT_ONCE = NORMALISE_BY * 64 * 64
+"""Values of images of which the features are computed at once then: 2,000 grey ones of 64x64, 166 of 128x128 in colour."""
 SMALLEST = 8
 """Least side of an image, in pixels."""
 LARGEST = 64
@@ -115,7 +117,8 @@ def _normalise(net: LeNet, images: Tensor) -> None:
 
     Unscaled, MNIST's have 9, the kernel is nearly a pure cube, and KID's subsets scatter more for the same difference.
     """
-    size = net.features(images).square().mean().sqrt().clamp(min=1e-6)
+    parts = images.split(max(1, AT_ONCE // images[0].numel()))
+    size = torch.cat([net.features(part) for part in parts]).square().mean().sqrt().clamp(min=1e-6)
     net.penultimate.weight.div_(size)
     net.penultimate.bias.div_(size)
     net.last.weight.mul_(size)

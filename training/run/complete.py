@@ -134,7 +134,7 @@ class Complete:
 
     def _measure(self, generator: SearchableGenerator, context: JobContext, out: Path) -> None:
         """The first test images of the model's data."""
-        data, size = of_card(generator.card.data), generator.output.height
+        data, size = of_card(generator.card.data, context.run), generator.output.height
         train = load(data, size=size, environ=context.environ).to(context.device)
         test = load(data, split="test", size=size, environ=context.environ).to(context.device)
         wanted = test.items[: self.test]

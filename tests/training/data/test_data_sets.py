@@ -88,11 +88,24 @@ def test_a_wrong_request_says_what_would_be_right(name: str, split: Split, size:
         load(name, split=split, size=size, environ={})
 
 
-def test_a_card_of_other_data_says_which_option_names_some() -> None:
+def test_a_card_of_other_data_says_which_option_names_some(tmp_path: Path) -> None:
     """An adopted model's card says "unknown"; the message names the options, not the catalogue alone."""
-    assert [of_card(name) for name in ("digits", "folder:x")] == ["digits", "folder:x"]
+    assert of_card("digits", tmp_path) == "digits"
     with pytest.raises(DataError, match="the model's card names 'unknown', which is no data set here: `score --data`"):
-        of_card("unknown")
+        of_card("unknown", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "held", [None, "{", '{"config": {"data": "folder:/elsewhere/dogs"}}', '{"config": {"data": "digits"}}']
+)
+def test_a_folder_is_that_of_the_run_or_has_no_place(held: str | None, tmp_path: Path) -> None:
+    """A card has a folder's last name only, and a folder of that name in the working directory may hold anything."""
+    if held is not None:
+        (tmp_path / "config.json").write_text(held)
+    with pytest.raises(DataError, match=r"'folder:cats' without its place, .*`score --data folder:PATH`"):
+        of_card("folder:cats", tmp_path)
+    (tmp_path / "config.json").write_text('{"config": {"data": "folder:/some/where/cats"}}')
+    assert of_card("folder:cats", tmp_path) == "folder:/some/where/cats"
 
 
 def test_a_data_set_moves_whole() -> None:

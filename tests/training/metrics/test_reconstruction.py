@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from contract import Categorical, Normal, Uniform
+from tests.training.conftest import tiny_config, tiny_context, train_tiny
 from training.metrics.reconstruction import Search, reconstruct
 from training.run.compare import RECONSTRUCTION, run_reconstruction
 from training.run.config import RunConfig
@@ -82,3 +84,20 @@ def test_a_run_is_measured_by_the_command(tmp_path: Path) -> None:
     assert row.samples == 30
     assert "200 steps, 2 starts" in row.by
     assert json.loads((tmp_path / RECONSTRUCTION).read_text())["measure"] == "mre"
+
+
+@pytest.mark.parametrize(("recipe", "is_class"), [("infogan_small", False), ("cdcgan_small", True)])
+def test_a_code_is_not_taken_for_the_class(
+    recipe: str, is_class: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The labels are the classes of a conditional recipe; InfoGAN's ``y`` is a code that no one has named."""
+    given: list[Tensor | None] = []
+
+    def spy(make: Any, latents: Any, targets: Tensor, *, search: Search, labels: Tensor | None) -> Tensor:
+        given.append(labels)
+        return torch.ones(len(targets))
+
+    train_tiny(tiny_config(recipe, tmp_path, steps=1), tmp_path / "run", is_exported=False)
+    monkeypatch.setattr("training.run.compare.reconstruct", spy)
+    run_reconstruction(tiny_context(tmp_path / "run"), images=3, search=Search(steps=1))
+    assert [labels is not None for labels in given] == [is_class]
