@@ -64,7 +64,7 @@ class Train:
     size: int | None = None
     """Side of the images in pixels; by default the recipe's own."""
     steps: int | None = None
-    """Training steps; by default the recipe's own number."""
+    """Total number of steps, also of a run that goes on; by default the recipe's own number."""
     batch: int | None = None
     """Real samples per batch; by default the recipe's own number."""
     gate: Literal["always", "worse-only", "equilibrium", "loss-ratio"] | None = None
@@ -80,9 +80,9 @@ class Train:
     device: Device = "auto"
     """Device; auto is CUDA where there is a GPU."""
     fresh: bool = False
-    """Delete the run that the directory holds."""
+    """Start again from step 0: delete the run that the directory holds. Without it that run goes on."""
     checkpoints: int = CHECKPOINTS
-    """Number of evaluations of the samples. The weights do not depend on it; --export best chooses among them."""
+    """Number of evaluations of the samples, evenly spread; a checkpoint may follow each. Training does not depend on it."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """Least time in seconds between two checkpoints."""
     keep: int = KEEP

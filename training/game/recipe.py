@@ -182,7 +182,7 @@ class Recipe:
     @property
     def is_conditional(self) -> bool:
         """Whether it needs the labels of the real samples."""
-        return any(name != PICTURE for name in self.conditions)
+        return "y" in self.conditions
 
     def for_data(self, has_labels: bool) -> Recipe:
         """This recipe, without the conditions that are labels where they are optional and the data has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +50,10 @@ def test_other_conditional_recipes_need_labels(picture_folder: Path, tmp_path: P
     config = tiny_config("cdcgan_r1", picture_folder, steps=1)
     with pytest.raises(TrainingError, match="cdcgan_r1 needs labelled data"):
         set_up(config.__class__(**{**vars(config), "data": f"folder:{picture_folder}"}), tiny_context(tmp_path))
+
+
+def test_a_recipe_that_makes_its_own_labels_needs_none(picture_folder: Path, tmp_path: Path) -> None:
+    """The angles of the conditional adversarial autoencoder are drawn, and do not depend on classes."""
+    config = replace(tiny_config("caae_small", picture_folder, steps=1), data=f"folder:{picture_folder}", size=28)
+    game, _ = set_up(config, tiny_context(tmp_path))
+    assert list(play(game, 1)) == [1]
