@@ -26,7 +26,7 @@ from training.data import CATALOGUE as DATA
 from training.data import DataError, absolute
 from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.model_card import ExportCard
-from training.files import model_file, write_whole
+from training.files import find_config, model_file, write_whole
 from training.game.recipe import Choice
 from training.recipes import CATALOGUE, DEFAULT
 from training.recipes.page import fill
@@ -34,7 +34,7 @@ from training.recipes.systems import SYSTEMS, served
 from training.run.checkpoint import KEEP
 from training.run.compare import Gmam, Reconstruct
 from training.run.complete import Complete
-from training.run.config import RunConfig, find_config, read_config
+from training.run.config import RunConfig, read_config
 from training.run.context import CHECKPOINT_SECONDS, CHECKPOINTS, JobContext
 from training.run.examine import examine_run
 from training.run.job import export_run
@@ -200,10 +200,9 @@ class Score:
             examine_transformed(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
             return 0
         model = model_file(self.model)
-        trained_on = config.data if config else None
         run_score(
             model,
-            data=self.data or (trained_on if trained_on and ":" in trained_on else None),
+            data=self.data,
             classifier_data=self.classifier,
             samples=self.samples,
             nearest=self.nearest,

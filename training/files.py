@@ -18,6 +18,8 @@ from training.errors import TrainingError
 
 MODEL = "model.onnx"
 """File of a recipe's own model in a run directory."""
+CONFIG, OLD_CONFIG = "config.json", "recipe.json"
+"""File of a run's configuration, and its name, with the key ``plan``, in run directories made before version 0.1."""
 STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/1": 1, "/dev/fd/2": 2}
 """Outputs of this process by their paths: their descriptors."""
 LOCK = "lock"
@@ -90,6 +92,20 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 def model_file(model: Path) -> Path:
     """A model file, also where the run directory that holds it is named."""
     return model / MODEL if model.is_dir() else model
+
+
+def find_config(run: Path) -> Path | None:
+    """The configuration file of a run directory; None if it has none."""
+    return next((path for path in (run / CONFIG, run / OLD_CONFIG) if path.exists()), None)
+
+
+def config_in(path: Path) -> Any:
+    """What a configuration file holds, a mapping unless it is damaged.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError, RecursionError: it cannot be read, or is damaged.
+    """
+    return json.loads(path.read_text())["config" if path.name == CONFIG else "plan"]
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from training.data import mnist, oracle, packaged, stacked, toys
 from training.data.dataset import DataSet, Pixels, Request, Split
 from training.data.errors import DataError, MissingPart
 from training.data.folder import load_folder
+from training.files import config_in, find_config
 
 __all__ = ["CATALOGUE", "DataError", "DataSet", "Entry", "MissingPart", "Pixels", "absolute", "load", "names", "of_card"]
 
@@ -114,8 +114,9 @@ def of_card(name: str, folder: Path) -> str:
 
 
 def _of_run(name: str, folder: Path) -> str:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = str(json.loads((folder / "config.json").read_text())["config"]["data"])
+    path = find_config(folder)
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = str(config_in(path)["data"]) if path else ""
         if found.startswith("folder:") and Path(found).name == name.removeprefix("folder:"):
             return found
     raise DataError(

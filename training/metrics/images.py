@@ -150,9 +150,9 @@ def describe_collapse(
 
     Three criteria; the first that holds is reported. The samples show fewer than 60 % of the data's classes, counted by
     exp(entropy) of what a classifier saw and of the data's labels, or of the classes asked for; of a mixture, fewer than 60 %
-    of the modes. The samples are spread less than 40 % as
-    wide as the data; for a conditional generator, around the mean of each class asked for, since one picture a class
-    would look wide; of sequences, fewer than 40 % as many are distinct. 1,000 samples are enough.
+    of the modes. The samples are spread less than 40 % as wide as the data; for a conditional generator, around the mean of
+    each class asked for, since one picture a class would look wide; of sequences, fewer than 40 % as many are distinct.
+    1,000 samples are enough.
 
     Args:
         samples: uint8 [N,C,H,W], float32 [N,k] or int64 [N,t], as the data's items.

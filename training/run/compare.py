@@ -137,8 +137,8 @@ def run_reconstruction(context: JobContext, *, images: int, search: Search) -> S
         raise TrainingError(f"{game.recipe.name} makes sequences of tokens, which no gradient brings nearer to others")
     real, part = unseen(game, data, context)
     shown, labels = _scaled(real.items[:images]).to(game.device), real.labels
-    is_class = "y" in game.recipe.conditions and labels is not None  # else ``y`` is a code, which has its own values
-    given = labels[:images] if is_class and labels is not None else None
+    # Without labels as a condition, ``y`` is a code, which has its own values.
+    given = labels[:images] if game.recipe.is_conditional and labels is not None else None
     errors = reconstruct(_maker(game, data), game.latents, shown, search=search, labels=given).double()
     parts = data.items.split(max(1, MOST_VALUES // data.items[0].numel()))
     apart = [nearest_of(shown.flatten(1), _scaled(items.to(game.device)).flatten(1))[0] for items in parts]

@@ -12,14 +12,10 @@ from typing import Any, get_type_hints
 
 from training.data import DataSet
 from training.errors import TrainingError
-from training.files import write_json
+from training.files import CONFIG, config_in, find_config, write_json
 from training.game.gates import GATES
 from training.game.recipe import Recipe
 from training.recipes import CATALOGUE
-
-FILE = "config.json"
-OLD_FILE = "recipe.json"
-"""Name of the file, and its key ``plan``, in run directories made before version 0.1."""
 
 MOST_STEPS = 10**9 - 1
 """Steps of a run at most: names of checkpoints have nine digits."""
@@ -108,7 +104,7 @@ def write_config(
     together: Sequence[int] = (),
 ) -> None:
     """Write config.json: the configuration, the recipe in words, the data, versions, ranks, and the seeds played together."""
-    together = together or (json.loads((run / FILE).read_text()).get("together", ()) if (run / FILE).exists() else ())
+    together = together or (json.loads((run / CONFIG).read_text()).get("together", ()) if (run / CONFIG).exists() else ())
     content = {
         "config": dataclasses.asdict(config),
         "recipe": _in_words(recipe),
@@ -117,7 +113,7 @@ def write_config(
         "ranks": dict(ranks),
         **({"together": list(together)} if together else {}),
     }
-    write_json(run / FILE, content)
+    write_json(run / CONFIG, content)
 
 
 def read_config(run: Path) -> RunConfig:
@@ -128,9 +124,9 @@ def read_config(run: Path) -> RunConfig:
     """
     path = find_config(run)
     if path is None:
-        raise TrainingError(f"{run} is not a run directory: it has no {FILE}")
+        raise TrainingError(f"{run} is not a run directory: it has no {CONFIG}")
     try:
-        config = RunConfig(**json.loads(path.read_text())["config" if path.name == FILE else "plan"])
+        config = RunConfig(**config_in(path))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from None
     for name, kind in get_type_hints(RunConfig).items():
@@ -148,11 +144,6 @@ def read_ranks(run: Path, *, before: int) -> dict[str, int]:
         return {step: int(ranks) for step, ranks in written.items() if int(step) < before}
     except (AttributeError, TypeError, ValueError):
         raise TrainingError(f"{path} is damaged: ranks must give a number for each step, got {written!r}"[:300]) from None
-
-
-def find_config(run: Path) -> Path | None:
-    """The configuration file of a run directory; None if it has none."""
-    return next((path for path in (run / FILE, run / OLD_FILE) if path.exists()), None)
 
 
 def _in_words(value: Any) -> Any:

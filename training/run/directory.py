@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from training.errors import TrainingError
-from training.files import MODEL, locked
+from training.files import CONFIG, MODEL, OLD_CONFIG, find_config, locked
 from training.run import checkpoint
-from training.run.config import FILE, OLD_FILE, RunConfig, differences, find_config, read_config
+from training.run.config import RunConfig, differences, read_config
 
 EXAMINATION = "examination.json"
 OF_THE_NETS = (
     *("checkpoint-*.pt", checkpoint.BEST, MODEL, "model-*.onnx", "traversal-*.png"),
     *(EXAMINATION, "scores*.json", "reconstruction.json", "gmam-*.json", "completed-*/completion.json"),
-    *(OLD_FILE, FILE),
+    *(OLD_CONFIG, CONFIG),
 )
 """What a run directory holds of its nets and of what was measured of them; the recorder removes what it wrote itself."""
 

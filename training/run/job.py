@@ -16,8 +16,8 @@ from training.errors import OutOfMemory, RecipeError, TrainingError, is_out_of_m
 from training.export.sample_grid import picture_of
 from training.export.samplers import output_of
 from training.export.to_onnx import Tracer, export, package_versions
+from training.files import CONFIG, find_config, remove_leftovers
 from training.files import MODEL as MODEL
-from training.files import remove_leftovers
 from training.game.check import check_shapes
 from training.game.loop import Game, play
 from training.game.precision import resolve_precision
@@ -27,7 +27,7 @@ from training.report import Progress
 from training.run import checkpoint
 from training.run.choice import choose, require_best, require_kid
 from training.run.collapse import make_evaluator
-from training.run.config import FILE, RunConfig, find_config, read_config, write_config
+from training.run.config import RunConfig, read_config, write_config
 from training.run.context import JobContext
 from training.run.directory import forget, opened, refuse_other_config
 from training.run.keeping import Keeper
@@ -202,7 +202,7 @@ def _restore(game: Game, context: JobContext) -> bool:
         if is_out_of_memory(error):
             raise OutOfMemory(error) from None
         why = (str(error).splitlines()[1:2] or [str(error)])[0].strip()  # torch's first line says only that there were errors
-        raise TrainingError(f"the checkpoint in {context.run} is of other nets than its {FILE}: {why[:300]}") from None
+        raise TrainingError(f"the checkpoint in {context.run} is of other nets than its {CONFIG}: {why[:300]}") from None
     if game.step > game.recipe.steps:
         raise TrainingError(
             f"{context.run} is at step {game.step} already, past {game.recipe.steps}; use train with --fresh to start over"
@@ -271,7 +271,7 @@ def card_of(game: Game, data: DataSet) -> Card:
         latents=game.latents,
         picture=picture_of(game.recipe, data),
         output=output_of(data),
-        classes=data.classes if "y" in game.recipe.conditions else (),
+        classes=data.classes if game.recipe.is_conditional else (),
         data=data.name,
         data_licence=data.licence,
         steps=game.step,

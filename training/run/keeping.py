@@ -91,7 +91,7 @@ class Keeper:
         game = self._game
         samples = torch.from_numpy(sample_game(game, self._data, SEEDS))
         samples = samples.permute(0, 3, 1, 2).contiguous() if self._data.is_image else samples
-        asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if "y" in game.recipe.conditions else None
+        asked = torch.from_numpy(draw(game.latents, SEEDS)["y"]) if game.recipe.is_conditional else None
         sign, scores = self._evaluate(samples, asked)
         usual_steps = CATALOGUE[game.recipe.name].steps
         collapse = has_collapsed(sign, is_known=COLLAPSE in game.latest, progress=game.step / usual_steps)

@@ -16,13 +16,12 @@ from training.data.pixels import to_unit
 from training.errors import TrainingError, first_line
 from training.export.from_onnx import DifferentiableGraph
 from training.export.sample_grid import sampler_of
-from training.files import model_file
+from training.files import find_config, model_file
 from training.game.loop import Game
 from training.game.step import DiscriminatorOutput
 from training.metrics.classifier import weights_digest
 from training.metrics.completion import Doubt, doubt_of_logit
 from training.metrics.reconstruction import Make
-from training.run.config import find_config
 from training.run.context import JobContext
 from training.run.job import card_of, open_run
 

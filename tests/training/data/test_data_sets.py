@@ -106,6 +106,9 @@ def test_a_folder_is_that_of_the_run_or_has_no_place(held: str | None, tmp_path:
         of_card("folder:cats", tmp_path)
     (tmp_path / "config.json").write_text('{"config": {"data": "folder:/some/where/cats"}}')
     assert of_card("folder:cats", tmp_path) == "folder:/some/where/cats"
+    (tmp_path / "config.json").rename(tmp_path / "recipe.json")
+    (tmp_path / "recipe.json").write_text('{"plan": {"data": "folder:/older/cats"}}')
+    assert of_card("folder:cats", tmp_path) == "folder:/older/cats"
 
 
 def test_a_data_set_moves_whole() -> None:
