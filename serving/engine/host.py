@@ -165,8 +165,10 @@ class Host:
     def _host(self, path: Path, digest: str | None) -> Hosted:
         """The model in a file, which is loaded again only when the file has changed; two paths may lead to one file."""
         version = stamp(path)
-        same = [hosted for hosted in self._hosted.values() if hosted.model.digest == digest]
-        hosted = same[0] if same else None if digest else self._hosted.get(version)
+        if digest:
+            hosted = next((hosted for hosted in self._hosted.values() if hosted.model.digest == digest), None)
+        else:
+            hosted = self._hosted.get(version)
         if hosted is None:
             model = self._load(path, digest=digest)
             hosted = Hosted(model, [self._make_run(model, activity) for activity in self._activities])

@@ -102,6 +102,8 @@ class Reloader:
         self._kept = kept
         self._opened: dict[Path, int | None] = {}
         """Descriptors of files that are being loaded."""
+        self._retry_at = 0.0
+        """When lost models are tried again, by the monotonic clock."""
         self._lock = asyncio.Lock()
         self._report_served()
 
@@ -131,29 +133,29 @@ class Reloader:
 
     async def watch(self) -> None:
         """Endless: reload when another worker was asked to, a changed file is the same for one interval, or models are lost."""
-        known, waited, retry_at = dict(self._loaded), 0.0, 0.0
+        known, waited = dict(self._loaded), 0.0
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                known, waited, retry_at = await self._look(known, waited + POLL_SECONDS, retry_at)
+                known, waited = await self._look(known, waited + POLL_SECONDS)
             except Exception as error:  # a worker must not serve on without following changes
                 self._log("fault", id=f"{secrets.randbits(64):016x}", error="".join(traceback.format_exception(error)))
 
-    async def _look(self, known: Known, waited: float, retry_at: float) -> tuple[Known, float, float]:
-        """One look of ``watch``: the stamps it found, the seconds since then, and when to try lost models again."""
+    async def _look(self, known: Known, waited: float) -> tuple[Known, float]:
+        """One look of ``watch``: the stamps that it found, and the seconds since then."""
         watch_seconds, now = self._settings.watch_seconds, time.monotonic()
-        if now >= retry_at and (lost := self._registry.lost()):
+        if now >= self._retry_at and (lost := self._registry.lost()):
+            self._retry_at = now + RETRY_SECONDS
             await self._restore(lost)
-            return known, waited, now + RETRY_SECONDS
-        if self._reload_count() != self._known_count:
+        elif self._reload_count() != self._known_count:
             await self.reload_all()
         elif watch_seconds and waited >= watch_seconds:
             found = stamps(self._settings)
             is_changed = any(self._loaded.get(path, NEVER) != current for path, current in found.items())
             if found == known and (is_changed or self._refused.keys() - found.keys()):
                 await self.reload()
-            return found, 0.0, retry_at
-        return known, waited, retry_at
+            return found, 0.0
+        return known, waited
 
     async def _restore(self, lost: Collection[str]) -> None:
         """Load the files of models whose engine has ended; returns when its successor has them."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from serving.engine.kept_files import KeptFiles, ServedFile, open_file
+from serving.engine.kept_files import KeptFiles, ServedFile, close, open_file
 from serving.engine.stamps import Stamp, file_stamp_of, stamp
 from serving.errors import ModelError, StartError
 from serving.model.load import ModelFacts
@@ -77,8 +76,7 @@ def _load(path: Path, load: Callable[..., T]) -> tuple[T, Stamp | None, int | No
     try:
         return load(path), current, descriptor
     except BaseException:
-        if descriptor is not None:
-            os.close(descriptor)
+        close(descriptor)
         raise
 
 

@@ -20,10 +20,10 @@ from serving.model.signatures import trust_of
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.observability.logs import Log, print_event
 from serving.process.children import start_child
-from serving.process.resolve import Stopped, resolve, signal_name
+from serving.process.resolve import Stopped, resolve
 from serving.process.served_table import ServedTable
 from serving.process.shared_memory import ConnectionCounts, SharedCounter, SharedFlag, shared_numbers
-from serving.process.supervisor import Supervisor, watch_signals
+from serving.process.supervisor import Supervisor, signal_name, watch_signals
 from serving.settings import MODELS, Settings, from_environ, model_files, unknown_variables
 
 METRICS_BYTES = 5 * 2**16

@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
-import signal
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 
 from serving.errors import ResourceError, SettingError, StartError
 from serving.process.children import leave_group, start_child
+from serving.process.supervisor import signal_name
 from serving.settings import Engine, Provider, Settings, usable_cores
 
 PROCESSORS = frozenset({"x86_64", "AMD64"})
@@ -84,11 +84,3 @@ def _find_provider(provider: Provider, sender: Connection) -> None:
         answer = error
     with suppress(OSError):  # the launcher was killed
         sender.send(answer)
-
-
-def signal_name(number: int) -> str:
-    """A signal's name, or its number as text."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return str(number)

@@ -226,3 +226,11 @@ def watch_signals() -> int:
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
     return receiver
+
+
+def signal_name(number: int) -> str:
+    """A signal's name, or its number as text."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return str(number)
