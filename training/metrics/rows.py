@@ -65,7 +65,7 @@ def classifier_rows(sampled: Sampled, reals: Reals, classifier: Classifier) -> t
     subsets = f"{images.SUBSETS} subsets of {min(images.SUBSET_SIZE, n, len(real)):,}, error is their sd"
     shares, real_shares = (images.class_shares(output.classes, count) for output in (fake, real))
     rows = [
-        _row("kid" + tail, images.kid(real, fake[:n]), images.kid(real, others), n, f"torchmetrics, {subsets}"),
+        _row("kid" + tail, images.kid(real, fake[:n]), images.kid(real, others), n, subsets),
         _row("fid" + tail, images.fid(real, fake[:n]), images.fid(real, others), n, f"torchmetrics, {len(real):,} real"),
         _row(
             "confidence" + tail,

@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
 
 from tests.training.conftest import PROCESSES
 from training.data import DataSet, load
@@ -41,6 +42,21 @@ def test_kid_is_the_unbiased_estimate_of_the_cubic_kernel() -> None:
     value, deviation = images.kid(_output(x), _output(y), subsets=1, subset_size=60)
     assert value == pytest.approx(_kid_oracle(x, y), rel=1e-10)
     assert deviation == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*will save all extracted features")
+def test_kid_is_that_of_torchmetrics() -> None:
+    """The same subsets give torchmetrics the same mean and deviation."""
+    dice = np.random.default_rng(5)
+    x, y = (torch.from_numpy(dice.normal(size=(count, 6))) for count in (50, 70))
+    metric = KernelInceptionDistance(images.GivenFeatures(6), subsets=5, subset_size=20)
+    metric.update(x, real=True)
+    metric.update(y, real=False)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        mean, deviation = metric.compute()
+    expected = pytest.approx((float(mean), float(deviation)), rel=1e-9)
+    assert images.kid(_output(x.numpy()), _output(y.numpy()), subsets=5, subset_size=20, seed=3) == expected
 
 
 def test_kid_of_one_distribution_is_zero_on_average() -> None:
