@@ -21,7 +21,6 @@ from training.errors import ScoreError
 from training.export.sample_grid import evaluating, sampler_of
 from training.game.loop import Game
 from training.game.step import Batch
-from training.nets.growing import GROUP, MinibatchDeviation
 
 BATCH = 100
 """Samples at a time."""
@@ -169,19 +168,11 @@ def _discriminators(game: Game) -> dict[str, nn.Module]:
 
 
 def _logits(name: str, net: nn.Module, x: Tensor, conditioning: Mapping[str, Any]) -> Tensor:
-    sizes = _sizes(net, len(x))
-    given = zip(x.split(sizes), *(rows.split(sizes) for rows in conditioning.values()), strict=True)
+    given = zip(x.split(BATCH), *(rows.split(BATCH) for rows in conditioning.values()), strict=True)
     parts = [net(part, **dict(zip(conditioning, rows, strict=True))).logit for part, *rows in given]
     if parts[0].ndim != 1:
         raise ScoreError(f"{name} gives {parts[0].shape[1]} logits a sample; GMAM needs one")
     return torch.cat(parts)
-
-
-def _sizes(net: nn.Module, count: int) -> list[int]:
-    """Sizes of the batches of ``count`` samples; a net with deviations in groups gets whole groups, then what is left."""
-    full, rest = divmod(count, BATCH)
-    left = rest % GROUP if any(isinstance(part, MinibatchDeviation) for part in net.modules()) else 0
-    return [BATCH] * full + [size for size in (rest - left, left) if size]
 
 
 def _about(contestant: Contestant) -> str:

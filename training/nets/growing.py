@@ -63,15 +63,23 @@ class PixelNorm(nn.Module):
 class MinibatchDeviation(nn.Module):
     """One channel more, constant in a group of samples: their standard deviation, averaged over channels and pixels; section 3.
 
-    Sample i is in the group of i + N/4, i + 2N/4, ..., as in the authors' code. [N,C,H,W] -> [N,C+1,H,W].
+    Sample i is in the group of i + N/4, i + 2N/4, ..., as in the authors' code; the last N mod 4 are a group of their own.
+    [N,C,H,W] -> [N,C+1,H,W].
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """N must be less than 4 or a multiple of 4."""
-        group = min(GROUP, len(x))
-        variance = x.unflatten(0, (group, -1)).var(0, unbiased=False)
-        mean = (variance + EPSILON).sqrt().mean((1, 2, 3))
-        return torch.cat([x, mean.repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])], 1)
+        rest = len(x) % GROUP
+        if rest == 0:
+            return _with_deviation(x, GROUP)
+        whole = [_with_deviation(x[:-rest], GROUP)] if len(x) > rest else []
+        return torch.cat([*whole, _with_deviation(x[-rest:], rest)])
+
+
+def _with_deviation(x: Tensor, group: int) -> Tensor:
+    """[N,C,H,W] -> [N,C+1,H,W]; N is a multiple of the group."""
+    variance = x.unflatten(0, (group, -1)).var(0, unbiased=False)
+    mean = (variance + EPSILON).sqrt().mean((1, 2, 3))
+    return torch.cat([x, mean.repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])], 1)
 
 
 @dataclass(frozen=True)

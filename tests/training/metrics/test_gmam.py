@@ -20,7 +20,6 @@ from training.game.loop import Game
 from training.game.schedules import Schedule
 from training.game.step import DiscriminatorOutput
 from training.metrics.gmam import Contestant, aggregated, compare, gmam, value_of
-from training.nets.growing import MinibatchDeviation
 from training.recipes import CATALOGUE
 from training.run.compare import Weights, gmam_file, run_gmam
 from training.run.config import RunConfig
@@ -130,31 +129,6 @@ def test_the_generator_nearer_to_the_data_wins(truth: DataSet) -> None:
     assert compare(far, near, truth, samples=200).value > 0.1
     assert compare(near, far, truth, samples=200).value == pytest.approx(-compare(far, near, truth, samples=200).value)
     assert compare(near, near, truth, samples=200).value == 0
-
-
-@pytest.mark.parametrize(
-    ("samples", "groups", "plain"), [(110, [100, 8, 2], [100, 10]), (104, [100, 4], [100, 4]), (3, [3], [3])]
-)
-def test_a_deviation_over_samples_is_taken_of_whole_groups(
-    truth: DataSet, samples: int, groups: list[int], plain: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What fills no group of four is a batch of its own; a net without such a layer gets all that is left at once."""
-    sizes = list[int]()
-
-    def forward(net: Near, x: Tensor) -> DiscriminatorOutput:
-        sizes.append(len(x))
-        for layer in net.children():
-            x = layer(x[..., None, None]).flatten(1)
-        return DiscriminatorOutput(x[:, 0], x)
-
-    monkeypatch.setattr(Near, "forward", forward)
-    for expected, layers in ((plain, ()), (groups, (MinibatchDeviation(),))):
-        own = contestant(truth, 4.0, 4.0)
-        for layer in layers:
-            own.game.nets["D0"].add_module("deviation", layer)
-        sizes.clear()
-        compare(own, own, truth, samples=samples)
-        assert sizes[: len(expected)] == expected
 
 
 def test_several_discriminators_count_as_told(truth: DataSet) -> None:

@@ -57,6 +57,15 @@ def test_the_deviation_of_a_minibatch_is_taken_in_groups_of_four() -> None:
     torch.testing.assert_close(made[:, 1, 0, 1], torch.tensor([1.0, 1e-4] * 4))
 
 
+def test_samples_that_fill_no_group_are_a_group_of_their_own() -> None:
+    """Of ten samples, the first eight are as if they were alone, and the last two, too; so are two, and one."""
+    x = noise(10, 3, 2, 2)
+    deviation = MinibatchDeviation()
+    torch.testing.assert_close(deviation(x), torch.cat([deviation(x[:8]), deviation(x[8:])]))
+    torch.testing.assert_close(deviation(x[8:])[:, 3, 0, 0], ((x[8:].var(0, unbiased=False) + 1e-8).sqrt().mean()).expand(2))
+    torch.testing.assert_close(deviation(x[:1])[:, 3], torch.full((1, 2, 2), 1e-4))
+
+
 def test_the_deviation_is_averaged_over_channels_and_pixels() -> None:
     """Of two samples that differ by 2 in one of four numbers: (1 + 3e-4) / 4."""
     x = torch.zeros(2, 2, 1, 2)
