@@ -31,8 +31,11 @@ MIN_BYTES_PER_SECOND = 1024
 RETRY_PAUSE_SECONDS = 0.5
 """Seconds for which a connection is not read after a response with ``Retry-After``.
 
-Otherwise refusing a thousand clients that retry at once takes the time in which others could be served.
+Otherwise refusing a thousand clients that retry at once takes the time in which others could be served. A proxy's connection
+is read at once: its next request may be another client's.
 """
+PROXY_HEADERS = frozenset({b"x-forwarded-for", b"forwarded", b"via"})
+"""Any of them in a request says that a proxy sent it."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -198,12 +201,16 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._problem and not self._is_answering():
             self._refuse(self._problem)
-        elif self._response_transport.is_refusal:
+        elif self._response_transport.is_refusal and not self._is_from_proxy():
             self.flow.pause_reading()
             self.loop.call_later(RETRY_PAUSE_SECONDS, self.flow.resume_reading)
         if self.cycle.more_body and self.timeout_keep_alive_task:
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(self._client_seconds, self.timeout_keep_alive_handler)
+
+    def _is_from_proxy(self) -> bool:
+        """Whether a proxy sent the latest request, and so all requests of this connection."""
+        return any(name in PROXY_HEADERS for name, _ in self.cycle.scope["headers"])
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import suppress
 from typing import Any
 
-from uvicorn.config import Config
-from uvicorn.server import ServerState
-
-from serving.http.protocol import HttpProtocol
-from serving.http.transport import UnreadResponses
-from serving.observability.metrics import Metrics
-from serving.observability.request_log import RequestObserver
-from tests.harness.processes import TIMEOUT
+from tests.serving.http.protocol_server import serving
 
 BODY = bytes(2**24)
 """Several times what the kernel takes of a response whose client does not read."""
@@ -28,24 +19,6 @@ async def large(scope: Any, receive: Any, send: Any) -> None:
     """An application that answers with a large body."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(BODY))]})
     await send({"type": "http.response.body", "body": BODY})
-
-
-@asynccontextmanager
-async def serving(limit: int) -> AsyncIterator[int]:
-    """The port of a server of that application."""
-    protocol = partial(HttpProtocol, RequestObserver(Metrics()), lambda: False, TIMEOUT, UnreadResponses(limit), None)
-    config = Config(large, lifespan="off", log_config=None, access_log=False)
-    config.load()
-    state = ServerState()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for connection in list(state.connections):
-            connection.transport.abort()
 
 
 async def ask(port: int) -> socket.socket:
@@ -72,7 +45,7 @@ def wholes(limit: int, clients: int) -> list[bool]:
     """Which of some clients get their answers whole, when they read after the last one has asked, the last one first."""
 
     async def run() -> list[bool]:
-        async with serving(limit) as port:
+        async with serving(large, unread_bytes=limit) as port:
             waiting = [await ask(port) for _ in range(clients)]
             return [await read(connection) for connection in waiting[::-1]][::-1]
 
@@ -93,7 +66,7 @@ def test_who_has_read_does_not_count() -> None:
     """Clients that read one after the other get their responses, any number of them."""
 
     async def run() -> list[bool]:
-        async with serving(LIMIT) as port:
+        async with serving(large, unread_bytes=LIMIT) as port:
             return [await read(await ask(port)) for _ in range(5)]
 
     assert asyncio.run(run()) == [True] * 5
