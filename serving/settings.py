@@ -26,7 +26,7 @@ class Settings:
     """All settings; the field ``max_batch`` is the variable ``GAN_MAX_BATCH``."""
 
     models: tuple[str, ...] = ("models",)
-    """Model files or folders of them, comma separated; the first model is the default one."""
+    """Model files or folders of them, comma separated; the first model is the default one; files of a folder are sorted."""
     host: str = "127.0.0.1"
     """Address to listen on; a container needs ``0.0.0.0``."""
     port: int = 8000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
 
 from serving.engine.batcher import Batcher
@@ -81,6 +81,10 @@ class Registry(Mapping[str, ModelEntry]):
     def all(self) -> list[ModelEntry]:
         """Current models, then kept ones."""
         return [*self._current.values(), *self._replaced]
+
+    def arrange(self, names: Sequence[str]) -> None:
+        """Put the current models, of which these are all names, in this order; the first is the default one."""
+        self._current = {name: self._current[name] for name in names}
 
     def lost(self) -> list[str]:
         """Names of the current models whose engine has ended."""

@@ -236,6 +236,7 @@ class Reloader:
             self._registry.put(entries[path], instead_of=old_name)
             self._announce(entries[path])
         self._names = {path: name for path, name in self._names.items() if path in names or name not in names.values()} | names
+        self._registry.arrange([self._names[path] for path in sorted(self._names, key=partial(_place_of, self._settings))])
         self._loaded = {path: current for path, current in self._loaded.items() if path in self._names or path in files}
         self._kept.forget(self._kept.paths() - self._names.keys())
         for path in entries:
@@ -280,6 +281,12 @@ def _last_conflict(names: dict[Path, str], changed: Collection[Path]) -> Path | 
     """The last changed file whose model has the name of another file's; None if all names differ."""
     taken = [path for path in changed if list(names.values()).count(names[path]) > 1]
     return taken[-1] if taken else None
+
+
+def _place_of(settings: Settings, path: Path) -> tuple[int, Path]:
+    """Sorts model files as ``find_model_files`` gives them, also those that are gone."""
+    named = list(map(Path, settings.models))
+    return min((index for index, at in enumerate(named) if at in (path, path.parent)), default=len(named)), path
 
 
 def stamps(settings: Settings) -> dict[Path, Stamp | None]:

@@ -34,12 +34,24 @@ def test_a_model_may_come_back_in_another_file(two: ASGIApp, tmp_path: Path) -> 
     replace_file(tmp_path / "c.onnx", retrained(5, "a"))
     assert [(outcome.file, outcome.result) for outcome in reload(two)] == [("b.onnx", "unchanged"), ("c.onnx", "swapped")]
     after = served(two)
-    assert list(after) == ["a", "b"]
+    assert list(after) == ["b", "a"], "in the order of their files, as after a start"
     assert after["b"] == before["b"]
     assert after["a"] != before["a"]
     replace_file(tmp_path / "a.onnx", retrained(6, "a"))
     assert [outcome.result for outcome in reload(two)] == ["refused", "unchanged", "unchanged"]
     assert served(two) == after
+
+
+def test_the_models_are_in_the_order_of_a_start(two: ASGIApp, tmp_path: Path) -> None:
+    """A file that comes first in the folder has the default model at once, as in a service that starts now; its loss too."""
+    replace_file(tmp_path / "0.onnx", retrained(2, "zero"))
+    replace_file(tmp_path / "ab.onnx", retrained(3, "between"))
+    reload(two)
+    assert list(served(two)) == list(served(make_app(tmp_path))) == ["zero", "a", "between", "b"]
+    (tmp_path / "a.onnx").unlink()
+    replace_file(tmp_path / "b.onnx", retrained(4, "b"))
+    reload(two)
+    assert list(served(two)) == ["zero", "a", "between", "b"], "a model whose file is gone keeps its place"
 
 
 def test_a_list_of_the_models_is_that_of_one_moment(two: ASGIApp, tmp_path: Path) -> None:
