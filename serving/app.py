@@ -22,7 +22,7 @@ from serving.engine.start import load_again, load_models
 from serving.errors import MethodNotAllowed, NotFound, Problem
 from serving.generation.generate import Service, problem_reply
 from serving.generation.service import answer, create_service, fault
-from serving.http.asgi import ARRIVED, ASGIApp, target_of
+from serving.http.asgi import ARRIVED, INFER_ROUTE, ASGIApp, target_of
 from serving.http.bearer_auth import BearerAuth
 from serving.http.responses import reply_response
 from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, AppState, is_operations
@@ -35,7 +35,7 @@ from serving.observability.process_metrics import ProcessCollector
 from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver, make_observer
 from serving.oip.routes import error_reply, is_protocol
-from serving.openapi.document import split_route
+from serving.openapi.document import SAMPLES, split_route
 from serving.openapi.published import Publisher
 from serving.settings import Settings, model_files, worker_threads
 
@@ -90,6 +90,9 @@ def create_app(
     announce = partial(_announce, metrics, log, settings.max_pixels)
     for entry in service.registry.values():
         announce(entry)
+    for method, rule in map(split_route, ROUTES):
+        if rule in SAMPLES or rule == INFER_ROUTE:
+            metrics.expect_errors(rule, method)
     reloader = Reloader(
         service.registry,
         {path: model.card.name for path, model in started.models.items()},

@@ -138,6 +138,11 @@ class Metrics:
         known_method = method if method in METHODS else "other"
         return self.requests.labels(route, known_method, str(code)), self.duration.labels(route, cache, model)
 
+    def expect_errors(self, route: str, method: str) -> None:
+        """Expose the counts of a route's 5xx from the start: Prometheus sees no increase in a series that begins above 0."""
+        for code in (500, 503, 504):
+            self.requests.labels(route, method, str(code))
+
     def record_encoding(self, name: str, seconds: float) -> None:
         """Record the time to encode a response in the format of that name."""
         if name not in self._encoded:
