@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 import tyro
 import yaml
 
 from tests.deploy.manifests import built, container_of, needs_kubectl, pod_of, settings_of, written
 from tests.repository.files import ROOT, last_stage
+from tests.serving.client import service_of
+from tests.serving.reloading import make_app, reload, retrained
 from training.__main__ import Train
 from training.recipes import DEFAULT
 
@@ -87,6 +93,36 @@ def test_checkpoints_are_written_to_the_volume() -> None:
     assert [rest for keyword, rest in last_stage("Dockerfile.train") if keyword == "VOLUME"] == [f'["{mount}"]']
     out = container["args"][container["args"].index("--out") + 1]
     assert f"{container['workingDir']}/{out}".startswith(f"{mount}/")
+
+
+@pytest.mark.process
+def test_a_second_run_is_published_in_the_place_of_the_first(tmp_path: Path) -> None:
+    """The Job's own commands, with RUN changed as OPERATIONS.md says: the service swaps, another starts, and RUN goes back."""
+    container = container_of(written("training/publish/job.yaml"))
+    shell, options, script = container["command"]
+    folder = tmp_path / "models"
+    folder.mkdir()
+
+    def publish(run: str) -> None:
+        environ = settings_of(container) | {"RUN": run, "PATH": os.environ["PATH"]}
+        subprocess.run([shell, options, script.replace("/models/", f"{folder}/")], cwd=tmp_path, env=environ, check=True)
+
+    runs = [settings_of(container)["RUN"], "another-seed"]
+    for seed, run in enumerate(runs):
+        (tmp_path / "runs" / run).mkdir(parents=True)
+        (tmp_path / "runs" / run / "model.onnx").write_bytes(retrained(seed, "digits"))
+    publish(runs[0])
+    app = make_app(folder)
+    first = [entry.model.digest for entry in service_of(app).registry.values()]
+    publish(runs[1])
+    assert [outcome.result for outcome in reload(app)] == ["swapped"]
+    second = [entry.model.digest for entry in service_of(app).registry.values()]
+    assert second != first
+    assert [entry.model.digest for entry in service_of(make_app(folder)).registry.values()] == second
+    publish(runs[0])
+    assert [outcome.result for outcome in reload(app)] == ["swapped"]
+    assert [entry.model.digest for entry in service_of(app).registry.values()] == first
+    assert [path.name for path in folder.iterdir()] == [f"{settings_of(container)['MODEL']}.onnx"]
 
 
 def test_what_is_published_is_what_is_trained() -> None:
