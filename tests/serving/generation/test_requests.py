@@ -85,6 +85,8 @@ def test_accept_chooses_the_format(app: ASGIApp) -> None:
         "text/html, */*;q=0.1": "image/png",
         "image/avif,image/webp,image/*,*/*;q=0.8": "image/png",
         "application/json": "application/json",
+        " , ,,image/webp,": "image/webp",
+        "image/webp" + "," * 1014: "image/webp",
     }
     assert {accept: ask(app, "seed=1", headers={"Accept": accept}).headers["Content-Type"] for accept in wanted} == wanted
 
@@ -92,6 +94,18 @@ def test_accept_chooses_the_format(app: ASGIApp) -> None:
 def test_the_format_parameter_wins_over_accept(app: ASGIApp) -> None:
     """``format=png`` with ``Accept: image/jpeg`` gives PNG."""
     assert ask(app, "seed=1&format=png", headers={"Accept": "image/jpeg"}).headers["Content-Type"] == "image/png"
+
+
+@pytest.mark.parametrize("accept", ["," * 60_000, "a/b;q=0," * 7500, "image/png" + " " * 1016])
+def test_an_accept_header_that_takes_long_to_read_is_refused(app: ASGIApp, flask_only: Flask, accept: str) -> None:
+    """B-17: it is 431 where it would choose the format, and not read where ``format`` does."""
+    for path, query in (("/generate", "seed=1"), ("/walk", "from=1&to=2"), ("/mix", "a=1&b=2"), ("/arithmetic", "a=1&b=2&c=3")):
+        for answers in (app, flask_only):
+            answer = ask(answers, query, path=path, headers={"Accept": accept})
+            problem = json.loads(answer.body)
+            assert (answer.status, problem["code"]) == (431, "headers_too_large")
+            assert problem["detail"] == f"Accept must have at most 1024 characters, has {len(accept)}"
+    assert ask(app, "seed=1&format=png", headers={"Accept": accept}).status == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "FOO"])

@@ -98,6 +98,8 @@ def test_conditions_are_those_of_http(app: ASGIApp, flask_only: Flask, path: str
         (f"{other}, {tag}", other, 200),
         (tag, f"W/{tag}", 304),
         (" * ", "*", 304),
+        (f"W/{tag}, {tag}", f"{other}, W/{other},{tag}", 304),
+        (f"{other}," * 15_000 + tag, f"{other}," * 15_000, 200),
         (other, None, 412),
         (other, tag, 412),
         (f"W/{tag}, {other}", None, 412),
