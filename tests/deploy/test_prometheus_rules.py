@@ -21,6 +21,7 @@ needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="promto
 ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
 RECORDED = {rule["record"]: rule for rule in rules("rules.yml")}
 NOT_PROBES = 'route!~"/healthz|/readyz|/metrics|/v2/health/.*|/static/.*|none"'
+FROM_A_MODEL = 'model!=""'
 
 
 def promtool(*arguments: str) -> None:
@@ -104,7 +105,13 @@ def test_what_the_rules_read_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "of"), [("errors:ratio", NOT_PROBES), ("slow:ratio", 'model!=""'), ("requests:increase", NOT_PROBES)]
+    ("kind", "of"),
+    [
+        ("errors:ratio", NOT_PROBES),
+        ("slow:ratio", FROM_A_MODEL),
+        ("requests:increase", NOT_PROBES),
+        ("answers:increase", FROM_A_MODEL),
+    ],
 )
 def test_the_windows_of_a_service_level_differ_in_nothing_else(kind: str, of: str) -> None:
     """One expression for each, in which only the window changes; probes, or all that no model answered, are left out."""
@@ -121,11 +128,16 @@ def test_the_service_level_is_a_bound_of_the_histogram() -> None:
 
 
 def test_the_guards_are_ten_bad_requests() -> None:
-    """Each burn rate's least number of requests is the one of which ten would be bad at its threshold."""
-    guarded = re.compile(r"> ([\d.]+) \* ([\d.]+)\s+and\s+job:gan_slo_requests:increase\w+ > (\d+)")
+    """Each burn rate's least number is the one of which ten would be bad at its threshold, of what its ratio is a share of."""
+    guarded = re.compile(
+        r"job:gan_slo_(\w+):ratio(\w+) > [\d.]+ \* [\d.]+\s+and\s+job:gan_slo_\1:ratio\w+ > ([\d.]+) \* ([\d.]+)\s+and\s+"
+        r"job:gan_slo_(\w+):increase(\w+) > (\d+)"
+    )
     found = [match for rule in ALERTS.values() for match in guarded.findall(rule["expr"])]
     assert len(found) == 8
-    assert [int(least) for _, _, least in found] == [round(10 / (float(rate) * float(budget))) for rate, budget, _ in found]
+    for level, window, rate, budget, counted, guard_window, least in found:
+        assert int(least) == round(10 / (float(rate) * float(budget)))
+        assert (counted, guard_window) == ({"errors": "requests", "slow": "answers"}[level], window)
 
 
 def test_scaling_changes_durations_alone() -> None:
