@@ -140,6 +140,13 @@ HEALTH = [
         queries={"{{result}}": f"sum by (result) (increase(gan_model_swaps_total{{{HERE}}}{RATE}))"},
     ),
     Panel(
+        title="Refused model files",
+        kind="number",
+        top=1,
+        description="Above 0: a file is refused, or a path has none; a restart of the whole service would fail.",
+        queries={"{{instance}}": f"max by (instance) (gan_model_files_refused{{{HERE}}})"},
+    ),
+    Panel(
         title="Worker crashes",
         queries={"{{instance}}": f"sum by (instance) (increase(gan_worker_crashes_total{{{HERE}}}{RATE}))"},
     ),

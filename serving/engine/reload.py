@@ -126,10 +126,12 @@ class Reloader:
             lost = {entry.model.digest for entry in self._registry.all() if entry.is_lost}
             before = {path: self._registry[name].model.digest for path, name in self._names.items()}
             reasons = self._put_all(entries, files)
-            return missing + [
+            outcomes = missing + [
                 result if isinstance(result, Outcome) else self._report_loaded(path, result, lost, before, reasons.get(path))
                 for path, result in results.items()
             ]
+            self._metrics.refused_files.set(len(self._refused) + len(wrong))
+            return outcomes
 
     async def watch(self) -> None:
         """Endless: reload when another worker was asked to, a changed file is the same for one interval, or models are lost."""
@@ -150,7 +152,8 @@ class Reloader:
         elif self._reload_count() != self._known_count:
             await self.reload_all()
         elif watch_seconds and waited >= watch_seconds:
-            found = stamps(self._settings)
+            found, wrong = stamps(self._settings)
+            self._metrics.refused_files.set(len(self._refused) + len(wrong))
             is_changed = any(self._loaded.get(path, NEVER) != current for path, current in found.items())
             if found == known and (is_changed or self._refused.keys() - found.keys()):
                 await self.reload()
@@ -289,6 +292,7 @@ def _place_of(settings: Settings, path: Path) -> tuple[int, Path]:
     return min((index for index, at in enumerate(named) if at in (path, path.parent)), default=len(named)), path
 
 
-def stamps(settings: Settings) -> dict[Path, Stamp | None]:
-    """Stamps of all model files that are there."""
-    return {path: stamp(path) for path in find_model_files(settings)[0]}
+def stamps(settings: Settings) -> tuple[Known, list[str]]:
+    """Stamps of all model files that are there, and what is wrong with each path of the settings that gives none."""
+    files, wrong = find_model_files(settings)
+    return {path: stamp(path) for path in files}, wrong

@@ -84,6 +84,12 @@ class Metrics:
             "gan_log_dropped", "Lines of the log dropped because its reader was too slow or gone.", registry=registry
         )
         self.swaps = Counter("gan_model_swaps", "Reloads of changed model files by result.", ["result"], registry=registry)
+        self.refused_files = Gauge(
+            "gan_model_files_refused",
+            "Model files that are refused at present, and paths of GAN_MODELS without one; a restart would fail.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self.model_info = Gauge(
             "gan_model_info",
             "1 for each model in service, 0 for replaced ones.",

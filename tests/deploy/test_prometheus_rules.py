@@ -146,7 +146,7 @@ def test_scaling_changes_durations_alone() -> None:
         {rule["alert"]: rule for group in made["groups"] for rule in group["rules"]}
         for made in (scaled("alerts.yml", 1), scaled("alerts.yml", 60))
     )
-    assert after["GanModelRefused"]["expr"] == 'increase(gan_model_swaps_total{result="refused"}[15000ms]) > 0'
+    assert after["GanWorkersCrash"]["expr"] == "increase(gan_worker_crashes_total[15000ms]) > 2.5"
     assert after["GanTrainingStalled"]["expr"].startswith("time() - gan_training_logged_timestamp_seconds > 15 and")
     assert (before["GanErrorsBurnFast"]["for"], after["GanErrorsBurnFast"]["for"]) == ("120000ms", "2000ms")
     assert before["GanErrorsBurnFast"]["expr"] == after["GanErrorsBurnFast"]["expr"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from serving.engine.reload import stamps
 from serving.http.asgi import ASGIApp
 from serving.settings import Settings
+from tests.harness.processes import TIMEOUT
 from tests.serving import tiny_onnx
 from tests.serving.client import ask, service_of
 from tests.serving.reloading import make_app, reload, reloader_of, replace_file, retrained
@@ -126,7 +128,7 @@ def test_a_missing_path_does_not_hold_up_the_others(tmp_path: Path) -> None:
     app = make_app(*paths)
     paths[0].unlink()
     replace_file(paths[1], retrained(2, "b"))
-    assert list(stamps(Settings(models=tuple(map(str, paths))))) == paths[1:]
+    assert list(stamps(Settings(models=tuple(map(str, paths))))[0]) == paths[1:]
     missing, changed = reload(app)
     assert (missing.result, missing.file, changed.result) == ("refused", "GAN_MODELS", "swapped")
     assert str(paths[0]) in str(missing.reason)
@@ -146,6 +148,44 @@ def test_the_metric_of_an_additional_file_ends_with_it(two: ASGIApp, tmp_path: P
         (tmp_path / "new.onnx").unlink()
     reload(two)
     assert gauge() == 1
+
+
+def refused_files(app: ASGIApp) -> float | None:
+    """The gauge of files that are refused now."""
+    return service_of(app).metrics.registry.get_sample_value("gan_model_files_refused")
+
+
+def test_the_number_of_refused_files_lasts_as_long_as_they_do(two: ASGIApp, tmp_path: Path) -> None:
+    """Broken files and taken names count at each reload, until the file is valid or removed."""
+    assert refused_files(two) == 0
+    replace_file(tmp_path / "b.onnx", b"broken")
+    replace_file(tmp_path / "c.onnx", retrained(5, "a"))
+    for _ in range(2):
+        reload(two)
+        assert refused_files(two) == 2
+    replace_file(tmp_path / "b.onnx", retrained(6, "b"))
+    reload(two)
+    assert refused_files(two) == 1
+    (tmp_path / "c.onnx").unlink()
+    reload(two)
+    assert refused_files(two) == 0
+
+
+def test_a_path_without_a_model_counts_as_refused(tmp_path: Path) -> None:
+    """The watch alone notices that a path of the settings has no file, and that it has one again."""
+    (tmp_path / "a.onnx").write_bytes(retrained(1, "a"))
+    app = make_app(tmp_path / "a.onnx", watch_seconds=0.01)
+
+    async def play() -> None:
+        watch = asyncio.create_task(reloader_of(app).watch())
+        for move, count in ((("a.onnx", "away"), 1), (("away", "a.onnx"), 0)):
+            (tmp_path / move[0]).rename(tmp_path / move[1])
+            while refused_files(app) != count:
+                assert not watch.done()
+                await asyncio.sleep(0.01)
+        watch.cancel()
+
+    service_of(app).portal.run(asyncio.wait_for(play(), TIMEOUT))
 
 
 def test_a_link_to_nothing_is_refused(two: ASGIApp, tmp_path: Path) -> None:

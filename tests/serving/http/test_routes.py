@@ -192,6 +192,7 @@ def test_metric_names_are_stable(app: ASGIApp) -> None:
         "gan_cache_bytes",
         "gan_cancelled_total",
         "gan_model_swaps_total",
+        "gan_model_files_refused",
         "gan_model_info",
         "gan_ready",
         "gan_determinism_check_ok",

@@ -80,6 +80,7 @@ def test_a_new_engine_has_the_last_good_model(root: Path, home: Path, data: byte
         else:
             replace_file(home, data)
             wait_until(lambda: b'gan_model_swaps_total{result="refused"} 2.0' in server.get("/metrics").body, "it is refused")
+            assert b"gan_model_files_refused 1.0" in server.get("/metrics").body
         os.kill(server.engine(), signal.SIGKILL)
         wait_until(lambda: server.get("/generate?seed=42").status == 503, "the engine has ended")
         wait_until_ready(server)
@@ -87,6 +88,7 @@ def test_a_new_engine_has_the_last_good_model(root: Path, home: Path, data: byte
         assert b'gan_model_swaps_total{result="restored"} 2.0' in server.get("/metrics").body
         replace_file(home, retrained())
         wait_until(lambda: server.get("/generate?seed=42").body != served.body, "the next good file is served")
+        wait_until(lambda: b"gan_model_files_refused 0.0" in server.get("/metrics").body, "no worker refuses a file")
         os.kill(server.engine(), signal.SIGKILL)
         replace_file(home, good)
         wait_until(lambda: server.get("/generate?seed=42").body == served.body, "the first file is served again")
