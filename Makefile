@@ -172,8 +172,8 @@ ifeq ($(shell uname -sm),Linux x86_64)
 endif
 	@touch $@
 
-clean: ## Remove what setup, the tests and the linters made; runs/ with your models stays
-	@rm -rf $(VENV) .build build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove what setup, the tests and the linters made; runs/ with your models and dist/ with a release stay
+	@rm -rf $(VENV) .build build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------------------------------------------------- containers

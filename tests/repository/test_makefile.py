@@ -61,16 +61,24 @@ def test_train_hands_its_variables_on(variables: list[str], arguments: str) -> N
 
 
 def test_clean_takes_only_what_the_project_made(tmp_path: Path) -> None:
-    """The environment and the caches go; models, sources and data stay."""
+    """The environment and the caches go; models, a signed release, sources and data stay."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    for name in (".venv", ".mypy_cache", ".pytest_cache", "a/__pycache__", "runs/x", "data", "training/data"):
+    for name in (".venv", ".mypy_cache", ".pytest_cache", "a/__pycache__", "runs/x", "data", "training/data", "dist/model"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "file").touch()
     for name in ("pyproject.toml", "constraints.txt"):
         (tmp_path / name).touch()
     make("clean", cwd=tmp_path)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["Makefile", "constraints.txt", "data/file", "pyproject.toml", "runs/x/file", "training/data/file"]
+    assert left == [
+        "Makefile",
+        "constraints.txt",
+        "data/file",
+        "dist/model/file",
+        "pyproject.toml",
+        "runs/x/file",
+        "training/data/file",
+    ]
 
 
 def test_clean_needs_no_environment() -> None:
