@@ -83,9 +83,21 @@ def uniform(bound: float) -> Init:
     return lambda tensor: nn.init.uniform_(tensor, -bound, bound)
 
 
-def he_fan_in(weight: Tensor) -> Tensor:
-    """N(0, sqrt(2 / fan in)), for ReLU: He et al. 2015, arXiv:1502.01852, eq. 10."""
-    return nn.init.kaiming_normal_(weight, nonlinearity="relu")
+def initialise_he(net: T) -> T:
+    """The net, with weights N(0, sqrt(2 / fan in)) and biases of zero: He et al. 2015, arXiv:1502.01852, eq. 10.
+
+    The last layer, behind which is no ReLU, has 1 instead of 2. A number that a transposed convolution makes has
+    in * k^2 / stride^2 inputs; torch's ``kaiming_normal_`` counts out * k^2.
+    """
+    layers = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    for layer in layers:
+        fan_in = layer.weight[0].numel()
+        if isinstance(layer, nn.ConvTranspose2d):
+            fan_in = layer.weight[:, 0].numel() // math.prod(layer.stride)
+        nn.init.normal_(layer.weight, 0.0, math.sqrt((1 if layer is layers[-1] else 2) / fan_in))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return net
 
 
 def he_normal(weight: Tensor) -> Tensor:

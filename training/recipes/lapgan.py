@@ -82,7 +82,7 @@ def lapgan(name: str, summary: str, *, dense: tuple[int, int], width: int, steps
         latents=latents,
         nets=nets,
         players=(
-            *(player("D", level, d_nonsaturating) for level in LEVELS),
+            *(player("D", level, _d_loss(has_adam)) for level in LEVELS),
             *(player("G", level, g_nonsaturating) for level in LEVELS),
         ),
         schedule=Schedule("all discriminators, then all generators, own batches", lambda step: updates),
@@ -132,7 +132,7 @@ def single(name: str, summary: str, *, dense: tuple[int, int], steps: int, has_a
         latents=lambda classes: {"z": Uniform(NOISE), "y": Categorical(classes)},
         nets=nets,
         players=(
-            _player("D", d_nonsaturating, has_adam=has_adam),
+            _player("D", _d_loss(has_adam), has_adam=has_adam),
             _player("G", g_nonsaturating, has_adam=has_adam),
         ),
         schedule=alternate(is_new_batch=True),
@@ -141,6 +141,11 @@ def single(name: str, summary: str, *, dense: tuple[int, int], steps: int, has_a
         conditions=("y",),
         log_every=100,
     )
+
+
+def _d_loss(has_adam: bool) -> Loss:
+    """Reals and fakes have one mean in the authors' scripts, half of the sum of two; Adam knows no difference."""
+    return d_nonsaturating if has_adam else 0.5 * d_nonsaturating
 
 
 def _player(name: str, objective: Loss, *, has_adam: bool) -> Player:

@@ -13,18 +13,24 @@ from contract import Latents, Uniform
 from training.game.objective import Loss
 from training.game.optimisers import Clip, adam
 from training.game.recipe import Nets, Player, Recipe
-from training.game.schedules import Schedule, Update, alternate
+from training.game.schedules import Schedule, Update
 from training.losses.adversarial import d_nonsaturating, g_nonsaturating
 from training.losses.least_squares import d_least_squares, g_least_squares
 from training.losses.margin import d_margin, g_margin
 from training.nets import conv
 from training.nets.judges import LossFunction, without_norm
-from training.nets.layers import he_fan_in, initialise
+from training.nets.layers import initialise_he
 
 T = TypeVar("T", bound=nn.Module)
 QI = "Qi 2017, arXiv:1701.06264; nets of DCGAN"
 MARGIN_SCALE = 2e-4 * 3 * 64 * 64
 """lambda of guojunq/lsgan and guojunq/glsgan times the values of their images: the margin is as large on smaller ones."""
+GLS_INPUTS = 8192
+"""Inputs of the head of their D.
+
+Clipped weights behind batch normalisation limit how far D's values are apart, in proportion to these inputs. So is the margin:
+with theirs, a smaller D never reaches it and the slope never acts.
+"""
 GLS_SLOPE, GLS_RATE, GLS_BOUND = 0.5, 1e-4, 0.04
 """Values that stood together in guojunq/glsgan (7 and 8 March 2017); its later ones are LS-GAN's with clipped weights."""
 
@@ -38,7 +44,8 @@ class Setup:
 
     summary: str
     paper: str
-    d_loss: Loss
+    d_loss: Callable[[int], Loss]
+    """D's loss, by the number of inputs of its head."""
     g_loss: Loss
     rate: float
     batch: int
@@ -53,7 +60,7 @@ SETUPS = {
     "dcgan_torch": Setup(
         summary="DCGAN as soumith/dcgan.torch trains it: what Qi's losses are compared with",
         paper="Radford et al. 2016, arXiv:1511.06434; soumith/dcgan.torch",
-        d_loss=d_nonsaturating,
+        d_loss=lambda inputs: d_nonsaturating,
         g_loss=g_nonsaturating,
         rate=2e-4,
         batch=64,
@@ -62,7 +69,7 @@ SETUPS = {
     "ls_gan": Setup(
         summary="Qi's loss-sensitive GAN: a fake costs more than a real by their distance",
         paper=QI,
-        d_loss=d_margin(MARGIN_SCALE),
+        d_loss=lambda inputs: d_margin(MARGIN_SCALE),
         g_loss=g_margin,
         rate=1e-4,
         batch=64,
@@ -72,7 +79,7 @@ SETUPS = {
     "gls_gan": Setup(
         summary="its generalisation: a leaky slope instead of the hinge, D's weights clipped",
         paper=QI,
-        d_loss=d_margin(MARGIN_SCALE, slope=GLS_SLOPE),
+        d_loss=lambda inputs: d_margin(MARGIN_SCALE * inputs / GLS_INPUTS, slope=GLS_SLOPE),
         g_loss=g_margin,
         rate=GLS_RATE,
         batch=64,
@@ -83,11 +90,11 @@ SETUPS = {
     "least_squares": Setup(
         summary="Mao's least squares GAN, targets -1, 1 and 0",
         paper="Mao et al. 2017, arXiv:1611.04076; nets of DCGAN",
-        d_loss=d_least_squares,
+        d_loss=lambda inputs: d_least_squares,
         g_loss=g_least_squares,
         rate=2e-4,
-        batch=128,
-        schedule=alternate(),
+        batch=64,
+        schedule=same_fakes,
     ),
 }
 
@@ -117,7 +124,7 @@ def on_dcgan(
     part = SETUPS[setup]
 
     def strip(role: str, net: T) -> T:
-        return without_norm(initialise(net, he_fan_in)) if role in bare else net
+        return without_norm(initialise_he(net)) if role in bare else net
 
     def nets(shape: tuple[int, ...], latents: Latents) -> Nets:
         g = conv.dense_generator(100, shape, width=width, dense=dense, last=nn.Tanh())
@@ -134,7 +141,7 @@ def on_dcgan(
         latents=lambda classes: {"z": Uniform(100)},
         nets=nets,
         players=(
-            Player(name="D", nets=("D",), loss=part.d_loss, optimiser=optimiser, after=clip),
+            Player(name="D", nets=("D",), loss=part.d_loss(dense), optimiser=optimiser, after=clip),
             Player(name="G", nets=("G",), loss=part.g_loss, optimiser=optimiser),
         ),
         schedule=part.schedule,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -130,12 +131,40 @@ def test_the_first_toys_d_begins_as_the_density() -> None:
     assert (logits > 0).tolist() == [False, False, False, True]
 
 
-def test_without_norm_signals_keep_their_size() -> None:
-    """He's initialisation: at the start the influence of z on a pixel is of the order of one, not a hundredth."""
+@pytest.mark.parametrize(("name", "role"), [("dcgan_torch_bare_small", "G"), ("ls_gan_bare", "G"), ("dcgan_torch_bare", "D")])
+def test_without_norm_signals_keep_their_size(name: str, role: str) -> None:
+    """He's initialisation: each layer gives the square of its input back, doubled for a ReLU, and the last one as it is."""
     torch.manual_seed(0)
-    g = nets_of("dcgan_torch_bare_small")["G"]
-    assert not [m for m in g.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    assert 0.1 < g(z=torch.rand(64, 100) * 2 - 1).std(0).mean().item() < 1.0
+    net = nets_of(name)[role]
+    assert not [m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    gains = list[float]()
+
+    def measure(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        inner = (..., slice(2, -2), slice(2, -2)) if output.ndim == 4 else ...  # at the edges fewer inputs count
+        gains.append((output[inner].square().mean() / inputs[0].square().mean()).item())
+
+    for layer in layers:
+        layer.register_forward_hook(measure)
+    if role == "G":
+        net(z=torch.rand(64, 100) * 2 - 1)
+    else:
+        net(torch.randn(64, 1, 28, 28))
+    assert gains == pytest.approx([2.0] * (len(layers) - 1) + [1.0], rel=0.35)
+
+
+def test_a_clipped_d_can_reach_its_margin() -> None:
+    """GLS-GAN: with weights within .04, after a normalised layer, D can tell digits apart by more than the margin asks for.
+
+    A unit is .04 n + b, n of mean 0 and variance 1, so its mean moves by at most .4 times .04, and the head adds all of them.
+    """
+    items = load("mnist5k", environ={}).items[:1000].float() / 127.5 - 1
+    distance = (items[:500] - items[500:]).abs().mean().item()
+    for name in ("gls_gan", "gls_gan_small"):
+        recipe, inputs = CATALOGUE[name], nets_of(name)["D"].inner.head.in_features  # type: ignore[union-attr]
+        scale = float(re.findall(r"d_margin\(([\d.e-]+)", str(recipe.players[0].loss))[0])
+        assert isinstance(inputs, int)
+        assert scale * distance < inputs * 0.04 * 0.4 * 0.04 / 2
 
 
 def test_bare_g_keeps_the_norm_of_d() -> None:
@@ -147,8 +176,8 @@ def test_bare_g_keeps_the_norm_of_d() -> None:
 
 def test_the_baseline_of_ls_gan_sees_as_many_reals() -> None:
     """Equal batch and schedule: G moves on D's reals and fakes, 64 at a time."""
-    baseline, other = CATALOGUE["dcgan_torch"], CATALOGUE["ls_gan"]
-    assert (baseline.batch, baseline.schedule) == (other.batch, other.schedule)
+    baseline, *others = (CATALOGUE[name] for name in ("dcgan_torch", "ls_gan", "least_squares"))
+    assert [(other.batch, other.schedule) for other in others] == [(baseline.batch, baseline.schedule)] * 2
 
 
 def test_adam_has_epsilon_inside_the_root() -> None:
