@@ -14,6 +14,8 @@ Verdict = Literal["shown", "inside the spread", "not shown", "not run"]
 VERDICTS: tuple[Verdict, ...] = ("shown", "inside the spread", "not shown", "not run")
 Statistic = Literal["median", "mean", "best", "worst"]
 Values = Sequence[float]
+LEAST_COUNTED = 0.25
+"""Share of the seeds that must have a value."""
 CONFIDENCE = 0.95
 """Of a prediction interval."""
 
@@ -43,6 +45,18 @@ class AgainstRow(Bar):
     @property
     def rows(self) -> tuple[str, ...]:
         return (self.row,)
+
+    def chance(self, values: Values, of: Callable[[str], Values]) -> float:
+        """How often chance alone would order the seeds so, or more in favour of the claim: one-sided Mann-Whitney U test.
+
+        It is the exact distribution, in which a tie counts half for either side, rounded against the claim.
+        """
+        theirs, alternative = self._compared(of(self.row))
+        return float(stats.mannwhitneyu(values, theirs, alternative=alternative, method="exact").pvalue)
+
+    def _compared(self, theirs: Values) -> tuple[Values, Literal["less", "greater"]]:
+        """What the seeds are compared with, and which of the two they should be."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,26 +126,35 @@ class NotBelow(AgainstRow):
         """Higher values are better."""
         return statistics.median(values) >= statistics.median(of(self.row)) - self.slack
 
+    def _compared(self, theirs: Values) -> tuple[Values, Literal["less", "greater"]]:
+        return [value - self.slack for value in theirs], "greater"
+
     def __str__(self) -> str:
         return f"median ≥ that of {self.row} - {self.slack:g}"
 
 
 @dataclass(frozen=True)
 class Below(AgainstRow):
-    """A statistic of the seeds is below a share of the same statistic of another row, less a margin."""
+    """A statistic of the seeds is below a share of that of another row, less a margin, and no greater than a number."""
 
     share: float = 1.0
     margin: float = 0.0
     statistic: Statistic = "median"
+    at_most: float = math.inf
+    """Where both games may fail: that the other one fails worse shows nothing."""
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """Lower values are better."""
         ours, theirs = (summarise(v, self.statistic, is_higher_better=False) for v in (values, of(self.row)))
-        return ours < self.share * theirs - self.margin
+        return ours < self.share * theirs - self.margin and ours <= self.at_most
+
+    def _compared(self, theirs: Values) -> tuple[Values, Literal["less", "greater"]]:
+        return [self.share * value - self.margin for value in theirs], "less"
 
     def __str__(self) -> str:
         share, margin = "" if self.share == 1 else f"{self.share:g} × ", f" - {self.margin:g}" if self.margin else ""
-        return f"{self.statistic} < {share}that of {self.row}{margin}"
+        most = "" if self.at_most == math.inf else f" and ≤ {self.at_most:g}"
+        return f"{self.statistic} < {share}that of {self.row}{margin}{most}"
 
 
 @dataclass(frozen=True)
@@ -144,6 +167,9 @@ class Above(AgainstRow):
         """Higher values are better."""
         ours, theirs = (summarise(v, self.statistic, is_higher_better=True) for v in (values, of(self.row)))
         return ours > theirs
+
+    def _compared(self, theirs: Values) -> tuple[Values, Literal["less", "greater"]]:
+        return theirs, "greater"
 
     def __str__(self) -> str:
         return f"{self.statistic} > that of {self.row}"
@@ -181,15 +207,22 @@ def summarise(values: Values, statistic: Statistic, *, is_higher_better: bool) -
             return min(values) if is_higher_better else max(values)
 
 
-def decide(claim: Claim, is_complete: bool, values: Values, of: Callable[[str], Values]) -> Verdict:
+def decide(claim: Claim, seeds: int, values: Values, of: Callable[[str], Values]) -> Verdict:
     """The verdict on a row.
 
     Args:
         claim: what is claimed.
-        is_complete: whether all seeds that the row asks for were run.
-        values: those of the seeds that have one.
+        seeds: number of seeds that were run, or 0 if some that the row asks for are missing.
+        values: those of the seeds that have one; of fewer than a quarter of them nothing is said.
         of: the values of another row, none where it was not run in full number.
     """
-    if not is_complete or not all(of(row) for row in claim.bar.rows):
+    if not seeds or not all(of(row) for row in claim.bar.rows):
         return "not run"
-    return claim.bar.verdict if values and claim.bar.holds(values, of) else "not shown"
+    return claim.bar.verdict if len(values) >= LEAST_COUNTED * seeds and claim.bar.holds(values, of) else "not shown"
+
+
+def chance(claim: Claim, values: Values, of: Callable[[str], Values]) -> float | None:
+    """How often chance alone would speak for the claim as much; None without another row, or where one has no values."""
+    if not isinstance(claim.bar, AgainstRow) or not values or not of(claim.bar.row):
+        return None
+    return claim.bar.chance(values, of)

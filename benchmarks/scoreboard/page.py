@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from benchmarks.scoreboard.claims import VERDICTS, Verdict, decide
+from benchmarks.scoreboard.claims import VERDICTS, Verdict, chance, decide
 from benchmarks.scoreboard.jobs import missing_recipes
 from benchmarks.scoreboard.results import Result, Scale, load_results, mean_and_spread, values_of
 from benchmarks.scoreboard.row import Protocol, Row
@@ -21,6 +22,8 @@ command and commit; a test compares them with the page. `benchmarks/scoreboard.s
 
 - **Claim.** It is what a paper says of its system, in kind. Its bar was written down before the run, and decides the verdict
   with all seeds of the row. *Inside the spread*: a published figure lies within the 95 % prediction interval of our seeds.
+- **p.** It is printed where a claim compares two rows: how often chance alone would order the seeds of both so, or more in
+  favour of the claim (one-sided Mann-Whitney U test). Three seeds against three have .05 at least. The bar decides, not p.
 - **Ours.** It is the mean ± standard deviation over the seeds; of three and more seeds also the median and the best. Of one
   seed, ± is its own error.
 - **Real data.** It is the value of real data in the place of the samples. [MEASURES.md](MEASURES.md) defines the measures.
@@ -46,6 +49,8 @@ COLUMNS = (
     "commit",
 )
 
+CLEAR = 0.1
+"""At this p and below, the order of the seeds is hardly chance."""
 SEVERAL = 3
 """Number of seeds from which on a median is shown."""
 ARROWS = {"higher": "↑", "lower": "↓", "nearer": "nearer"}
@@ -62,6 +67,8 @@ class Entry:
     found: list[Result]
     verdict: Verdict | None
     """None where nothing is claimed."""
+    chance: float | None = None
+    """How often chance alone would speak for the claim as much, where two rows are compared."""
 
 
 def make_page(rows: Sequence[Row], results: Path) -> str:
@@ -92,10 +99,11 @@ def list_entries(rows: Sequence[Row], results: Path) -> list[Entry]:
         found = load_results(results, row.name, scale)
         measures, claim = {result.measure for result in found}, protocol.claim
         is_complete = len(found) >= protocol.seeds
-        verdict = (
-            None if claim is None else decide(claim, is_complete, values_of(found), lambda name: of(name, scale, measures))
-        )
-        return Entry(row, scale, protocol, found, verdict)
+        if claim is None:
+            return Entry(row, scale, protocol, found, None)
+        values, others = values_of(found), partial(of, scale=scale, measures=measures)
+        verdict = decide(claim, len(found) if is_complete else 0, values, others)
+        return Entry(row, scale, protocol, found, verdict, chance(claim, values, others) if is_complete else None)
 
     pairs: list[tuple[Row, Scale, Protocol | None]] = []
     for row in rows:
@@ -109,9 +117,11 @@ def _summary(entries: Sequence[Entry]) -> str:
     systems = list(dict.fromkeys(system for system, verdict in claimed if verdict in ("shown", "inside the spread")))
     counts = ", ".join(f"{sum(e.verdict == verdict for e in entries)} {verdict}" for verdict in VERDICTS)
     number = f"{len(systems)} of {len({system for system, _ in claimed})}"
+    compared = [entry.chance for entry in entries if entry.verdict == "shown" and entry.chance is not None]
     return (
         f"**{number} systems have a claim that is shown or inside the spread** ({', '.join(systems) or 'none'}). "
-        f"These are not quite the 25 of [SYSTEMS.md](SYSTEMS.md), with which the project began. Claims: {counts}."
+        f"These are not quite the 25 of [SYSTEMS.md](SYSTEMS.md), with which the project began. Claims: {counts}. "
+        f"Of the {len(compared)} that are shown by a comparison, {sum(p <= CLEAR for p in compared)} have p ≤ {CLEAR:g}."
     )
 
 
@@ -129,7 +139,7 @@ def _line(entry: Entry) -> str:
         row.system,
         claim.text if claim else "",
         str(claim.bar) if claim else "",
-        entry.verdict or "",
+        f"{entry.verdict or ''}{'' if entry.chance is None else f', p = {entry.chance:.2g}'}",
         f"`{' '.join((protocol.recipe, *protocol.options))}`, {row.data}" + (", *scaled*" if entry.scale == "scaled" else ""),
         _measure(row, found),
         _published(row),

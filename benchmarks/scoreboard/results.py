@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +76,13 @@ def load_results(folder: Path, row: str, scale: Scale) -> list[Result]:
 
 
 def store_result(folder: Path, row: str, scale: Scale, result: Result) -> None:
-    """Add one seed's result, in place of an earlier one of that seed."""
+    """Add one seed's result, in place of an earlier one of that seed.
+
+    Raises:
+        TrainingError: its value is not finite; a verdict would depend on the order of the seeds.
+    """
+    if result.value is not None and not math.isfinite(result.value):
+        raise TrainingError(f"{row}, seed {result.seed}: {result.measure} is {result.value}")
     kept = [old for old in load_results(folder, row, scale) if old.seed != result.seed]
     results = sorted([*kept, result], key=lambda result: result.seed)
     content: dict[str, Any] = {"row": row, "scale": scale, "results": [dataclasses.asdict(r) for r in results]}

@@ -45,6 +45,10 @@ def _line(system: System, entries: Sequence[Entry]) -> str:
 
 
 def _verdict(entries: Sequence[Entry]) -> str:
-    """The best verdict of a claim's rows, and at which scale where that is not the full one."""
-    best = min(entries, key=lambda entry: VERDICTS.index(entry.verdict or "not run"))
-    return f"{best.verdict}, scaled" if best.scale == "scaled" and best.verdict != "not run" else str(best.verdict)
+    """The verdicts of a claim's rows that were run, the best one first, each with the number of its rows above one."""
+    found: dict[str, int] = {}
+    for entry in sorted(entries, key=lambda entry: (VERDICTS.index(entry.verdict or "not run"), entry.scale)):
+        if entry.verdict != "not run":
+            text = f"{entry.verdict}{', scaled' if entry.scale == 'scaled' else ''}"
+            found[text] = found.get(text, 0) + 1
+    return "; ".join(text if count == 1 else f"{text} ({count})" for text, count in found.items()) or "not run"

@@ -94,20 +94,24 @@ def _over_grid(kind: Kind, claim: Claim | None, *, points: int, steps: int, larg
     )
 
 
+SURVIVES = 0.5
+"""KID of a game in which digits can be seen; of digits of one class it is above 1."""
+
+
 def bare() -> Iterable[Row]:
     """The loss-sensitive ones and DCGAN without batch normalisation, in G alone and in both nets."""
     for kind, where in (("bare_g", "in G"), ("bare", "in both nets")):
         for recipe, system in LOSS_SENSITIVE:
             claim = None
             if recipe != BASELINE:
-                better = Below(f"{BASELINE}_{kind}")
+                better = Below(f"{BASELINE}_{kind}", at_most=SURVIVES)
                 claim = Claim(system=system, text="survives without batch normalisation where DCGAN suffers", bar=better)
             yield Row(
                 name=f"{recipe}_{kind}",
                 system=f"{system} without batch normalisation {where}",
                 data="mnist",
                 better="lower",
-                note="arXiv:1701.06264 shows pictures only",
+                note="arXiv:1701.06264 shows pictures only; the .5 was added when all games with both nets bare had collapsed",
                 full=Protocol(recipe=f"{recipe}_{kind}_small", measure=FEW_KID, claim=claim, minutes=10),
                 scaled=Protocol(recipe=f"{recipe}_{kind}_small", steps=EARLY, measure=FEW_KID, claim=claim, minutes=3),
             )

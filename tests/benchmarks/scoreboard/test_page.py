@@ -125,9 +125,9 @@ def test_a_failed_game_does_not_hide_the_others(tmp_path: Path) -> None:
     assert cells(make_page([replace(ROW, better="nearer")], tmp_path), 0)["ours"].endswith("median 8")
 
 
-@pytest.mark.parametrize(("measure", "verdict"), [("w1", "shown"), ("w1@other", "not run")])
+@pytest.mark.parametrize(("measure", "verdict"), [("w1", "shown, p = 0.05"), ("w1@other", "not run")])
 def test_a_twin_by_another_measure_decides_nothing(measure: str, verdict: str, tmp_path: Path) -> None:
-    """A KID by one classifier is not compared with a KID by another, whichever is lower."""
+    """A KID by one classifier is not compared with a KID by another, whichever is lower; with p where it is."""
     claim = Claim(system="toys", text="it is nearer", bar=Below("twin"))
     row, twin = replace(ROW, full=replace(ROW.full, claim=claim), scaled=None), replace(ROW, name="twin", scaled=None)
     for seed in range(3):
@@ -196,4 +196,5 @@ def test_the_page_of_systems_has_a_line_for_each_with_its_verdicts() -> None:
     assert "digits without labels" in lines["DCGAN"]
     assert "digits without labels" not in lines["completion"]
     assert "20 points" in lines["completion"]
-    assert "| not shown<br>" in lines["gates"]
+    assert "| not shown (3)<br>" in lines["gates"]
+    assert "<br>shown, scaled; not shown (2); not shown, scaled |" in lines["completion"]
