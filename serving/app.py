@@ -19,7 +19,7 @@ from serving.engine.kept_files import ServedFile
 from serving.engine.registry import ModelEntry
 from serving.engine.reload import Reloader
 from serving.engine.start import load_again, load_models
-from serving.errors import MethodNotAllowed, NotFound, Problem
+from serving.errors import BadRequest, MethodNotAllowed, NotFound, Problem
 from serving.generation.generate import Service, problem_reply
 from serving.generation.service import answer, create_service, fault
 from serving.http.asgi import ARRIVED, INFER_ROUTE, ASGIApp, target_of
@@ -194,6 +194,8 @@ def _error_response(service: Service, log: Log, error: Exception) -> Response:
             problem = MethodNotAllowed(list(error.valid_methods or ()))
         case NoRoute():
             problem = NotFound(NO_PATH)
+        case HTTPException(code=400):
+            problem = BadRequest(error.description or "the request is invalid")
         case HTTPException(code=int(code)) if code < 500:
             problem = NotFound(error.description or "the request is invalid")
         case _:

@@ -14,8 +14,9 @@ NO_PATH = re.compile(rb"[a-z]+://[^/?]*(?=\?|\Z)", re.IGNORECASE)
 """The begin of an absolute target whose path is empty."""
 MAX_LENGTH_DIGITS = 20
 """Digits of ``Content-Length``, as many as its greatest value has; with leading zeros Python refuses to read thousands."""
-HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-"""A host and port: RFC 9110, 7.2, and RFC 3986, 3.2.2."""
+LABEL = rb"[A-Za-z0-9_~!$&'()*+,;=%-]"
+HOST = re.compile(rb"(?:(?:%b{1,63}\.)*%b{0,63}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?" % (LABEL, LABEL))
+"""A host and port: RFC 9110, 7.2, and RFC 3986, 3.2.2; a name's labels as in RFC 1034, 3.1, since Flask refuses others."""
 
 
 def check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Problem | None:

@@ -91,6 +91,8 @@ def test_a_malformed_head_is_one_400_and_a_closed_connection(server: Server, hea
         pytest.param(b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n", id="H-06 a host with a space"),
         pytest.param(b"GET /healthz HTTP/1.1\r\nHost: a/b\r\n\r\n", id="H-06 a host with a path"),
         pytest.param(b"GET /healthz HTTP/1.1\r\nHost: a:x\r\n\r\n", id="H-06 a port that is no number"),
+        pytest.param(GET.replace(b": x", b": a..b") + b"\r\n", id="H-06 a host with an empty label"),
+        pytest.param(GET.replace(b": x", b": " + 64 * b"a" + b".b") + b"\r\n", id="H-06 a host with a label of 64 letters"),
         pytest.param(b"GET /healthz#x HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 fragment"),
         pytest.param(b"GET ftp://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n", id="H-13 another scheme"),
         pytest.param(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="H-04 chunked in HTTP/1.0"),
@@ -108,6 +110,13 @@ def test_a_malformed_head_is_one_400_and_a_closed_connection(server: Server, hea
 def test_a_request_that_is_not_http_1_is_closed(server: Server, data: bytes) -> None:
     """H-13, H-14: one 400, and the connection is closed."""
     assert statuses(server.send(data)) == [400]
+
+
+@pytest.mark.parametrize("path", ["/generate?seed=1", "/models"])
+@pytest.mark.parametrize("host", [b"", b"a.b.", b"a_b:", 63 * b"a" + b".b:80", b"[::1]:80", b"10.0.0.1:8000", b"$(a)"])
+def test_any_host_gets_the_same_answer(server: Server, host: bytes, path: str) -> None:
+    """H-06: each well-formed host is accepted, on the event loop and by Flask."""
+    assert statuses(server.send(b"GET %s HTTP/1.1\r\nHost: %s\r\n" % (path.encode(), host) + CLOSE)) == [200]
 
 
 def test_http_1_0_needs_no_host(server: Server) -> None:

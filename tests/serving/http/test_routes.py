@@ -140,6 +140,15 @@ def test_headers_that_others_heed_change_nothing(app: ASGIApp, path: str) -> Non
     assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize(("path", "key"), [("/models", "detail"), ("/generate", "detail"), ("/v2", "error")])
+@pytest.mark.parametrize("host", ["a..b", 64 * "a"])
+def test_a_host_that_flask_refuses_is_400(flask_only: Flask, host: str, path: str, key: str) -> None:
+    """H-06: where no connection has checked ``Host``, what Flask refuses is 400, in the format of the route."""
+    answer = ask(flask_only, path=path, headers={"Host": host})
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, "bad_request")
+    assert key in json.loads(answer.body)
+
+
 @pytest.mark.parametrize(("path", "method"), [("/models", "GET"), ("/v2/models/grey/infer", "POST"), ("/transform", "POST")])
 def test_names_with_underscores_are_dropped(app: ASGIApp, path: str, method: str) -> None:
     """H-07: ``X_Request_Id`` is not taken for ``X-Request-Id``."""
