@@ -181,7 +181,8 @@ def _finish(observer: RequestObserver, response: Response) -> Response:
     assert context is not None
     response.headers["X-Request-Id"] = context.id
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    size = 0 if request.method == "HEAD" else response.calculate_content_length() or 0
+    is_empty = request.method == "HEAD" or response.status_code == 304
+    size = 0 if is_empty else response.calculate_content_length() or 0
     observer.end(context, route, response.status_code, size, cache=cache, model=model or "")
     return response
 

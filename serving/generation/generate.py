@@ -34,7 +34,6 @@ from serving.observability.timings import UNTIMED, Timings
 from serving.settings import Settings
 
 Headers = list[tuple[str, str]]
-
 IMMUTABLE = "public, max-age=31536000, immutable"
 SMALL_ROWS_BYTES = 2**16
 """Rows of more bytes than this are encoded in a thread."""
@@ -60,6 +59,11 @@ class RequestHeaders(NamedTuple):
         """Return how long the request waits for its answer, ``limit`` seconds at most; raises ``BadParameter``."""
         arrival = self.context.start if self.context else None
         return Deadline(waiting_seconds(self.timeout_ms, limit), self.until_disconnected, arrival)
+
+    def name_model(self, entry: ModelEntry) -> None:
+        """Put the model's name into the log and the trace of the request, also if it is refused from here on."""
+        if self.context:
+            self.context.model = entry.model.card.name
 
 
 @dataclass(kw_only=True, slots=True)  # not frozen: that would be a microsecond a request
@@ -146,6 +150,7 @@ async def generate(service: Service, query_string: str, request_headers: Request
     """
     addressed = service.registry.by_digest(digits) if digits else None
     query = parse_query(query_string, service.registry, service.settings, addressed)
+    request_headers.name_model(query.entry)
     request = sample_request(service, query, request_headers.accept)
     return await fulfil(service, request, request_headers, is_immutable=digits is not None)
 
@@ -161,8 +166,6 @@ async def fulfil(
     deadline = request_headers.deadline(service.settings.deadline_seconds)
     headers = _headers(request, is_immutable=is_immutable)
     model = request.entry.model.card.name
-    if request_headers.context:
-        request_headers.context.model = model
     check_if_match(request_headers.if_match, request.etag)
     if request.is_repeatable and matches(request_headers.if_none_match, request.etag):
         return Reply(status=304, headers=headers, cache="not_modified", model=model, server_timing=UNTIMED["not_modified"])
@@ -292,7 +295,6 @@ def _encode(metrics: Metrics, request: SampleRequest, rows: Array, timings: Timi
     check_finite(rows)
     start = time.perf_counter()
     body = request.encode(rows)
-    end = time.perf_counter()
-    timings.encoding = (start, end)
-    metrics.record_encoding(request.format, end - start)
+    timings.encoding = (start, time.perf_counter())
+    metrics.record_encoding(request.format, timings.encoding[1] - start)
     return body

@@ -84,6 +84,7 @@ async def _answer(
     service: Service, route: str, query: SampleQuery, source: Interpolation | VectorSum, request_headers: RequestHeaders
 ) -> Reply:
     """Answer with the one sample of an interpolation or a sum."""
+    request_headers.name_model(query.entry)
     kind = query.model.card.output.kind
     forms = single_formats(query.model)
     name = choose_format({name: form.media_type for name, form in forms.items()}, query.format, request_headers.accept)
@@ -146,6 +147,7 @@ async def walk(service: Service, query_string: str, request_headers: RequestHead
         Problem, ClientDisconnected: as ``generate``.
     """
     query = parse_walk(query_string, service.registry, service.settings)
+    request_headers.name_model(query.entry)
     model = query.entry.model
     forms = walk_formats(model)
     name = choose_format({name: form.media_type for name, form in forms.items()}, query.format, request_headers.accept)

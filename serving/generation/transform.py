@@ -35,6 +35,7 @@ async def transform(service: Service, query_string: str, request_headers: Reques
         ClientDisconnected: no reply can be sent.
     """
     query = parse_query(query_string, service.registry, service.settings, route=TRANSFORM)
+    request_headers.name_model(query.entry)
     declared = query.model.card.picture
     assert declared is not None
     if len(body) > body_limit(declared):

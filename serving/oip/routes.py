@@ -98,13 +98,14 @@ def show_inference(parts: Parts, name: str) -> Response:
     """Samples of seeds or of latents."""
     service = parts.service
     entry = service.registry.by_name(name)
-    body = _read_json_body(body_limit(entry.model, service.settings.max_images))
-    inference = read_inference(body, entry.model, service.settings.max_images)
     request_headers = RequestHeaders(
         timeout_ms=request.headers.get("X-Request-Timeout-Ms"),
         client=request.remote_addr,
         context=request.environ["serving.context"],
     )
+    request_headers.name_model(entry)
+    body = _read_json_body(body_limit(entry.model, service.settings.max_images))
+    inference = read_inference(body, entry.model, service.settings.max_images)
     rows = service.portal.run(infer(service, entry, inference, request_headers))
     reply = _reply_of(encode_rows(entry.model, inference, rows), 200, [("X-Model-Digest", entry.model.digest)])
     request.environ["serving.model"] = name
@@ -167,7 +168,6 @@ async def infer(service: Service, entry: ModelEntry, inference: Inference, reque
         service.token_bucket.acquire(request_headers.client, len(inference.sources))
         in_flight = InFlight(partial(entry.batcher.sample, inference.sources, inference.overrides))
         if request_headers.context:
-            request_headers.context.model = entry.model.card.name
             request_headers.context.join(in_flight.timings)
         rows = await in_flight.wait(deadline)
         check_finite(rows)

@@ -15,7 +15,6 @@ import pytest
 from serving.app import create_app
 from serving.http.asgi import ASGIApp
 from serving.observability.log_writer import ATOMIC_WRITE_BYTES
-from serving.observability.request_context import parse_traceparent
 from serving.settings import Settings
 from tests.harness.processes import TIMEOUT
 from tests.harness.service import running
@@ -98,6 +97,34 @@ def test_an_inference_by_the_protocol_names_its_model(make_logged: Callable[...,
     registry = service_of(logged.app).metrics.registry
     assert registry.get_sample_value("gan_http_request_duration_seconds_count", labels) == 1
     assert [line["model"] for line in logged.requests()] == ["grey"]
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_a_refused_sample_names_its_model(make_logged: Callable[..., Logged], fast_path: bool) -> None:
+    """A sample that is refused or late after its query was read has its model in its line."""
+    logged = make_logged(fast_path=fast_path, client_rate=1)
+    inference = json.dumps({"inputs": [{"name": "seed", "datatype": "INT64", "shape": [9], "data": 9 * [1]}]}).encode()
+    post: dict[str, Any] = {"method": "POST", "path": "/v2/models/grey/infer"}
+    answers = [
+        ask(logged.app, "seed=1", headers={"Accept": "text/html"}),
+        ask(logged.app, "seed=1&scale=2&format=npy"),
+        ask(logged.app, "a=1&b=2", path="/mix", headers={"Accept": "text/html"}),
+        ask(logged.app, "from=1&to=2&scale=2&format=npy", path="/walk"),
+        ask(logged.app, **post, body=b"{}"),
+        ask(logged.app, **post, body=inference),
+        ask(logged.app, **post, body=inference),
+    ]
+    assert [answer.status for answer in answers] == [406, 400, 406, 400, 400, 200, 429]
+    assert [line["model"] for line in logged.requests()] == len(answers) * ["grey"]
+
+
+@pytest.mark.parametrize("path", ["/models", "/openapi.json", "/", "/static/main.js"])
+def test_a_304_has_no_bytes(make_logged: Callable[..., Logged], path: str) -> None:
+    """The line of a 304 has the size of its body, which is empty."""
+    logged = make_logged()
+    whole = ask(logged.app, path=path)
+    assert ask(logged.app, path=path, headers={"If-None-Match": whole.headers["ETag"]}).status == 304
+    assert [line["bytes"] for line in logged.requests()] == [len(whole.body), 0]
 
 
 def test_what_a_client_sends_is_escaped_and_cut(make_logged: Callable[..., Logged]) -> None:
@@ -186,50 +213,6 @@ def test_a_callers_trace_is_in_the_line(make_logged: Callable[..., Logged], path
         ask(logged.app, path=path, headers=headers)
     fields = [(line.get("trace_id"), line.get("parent_id")) for line in logged.requests()]
     assert fields == [(TRACE, SPAN)] + 3 * [(None, None)]
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        PARENT,
-        f" {PARENT}\t",
-        f"00-{TRACE}-{SPAN}-00",
-        f"00-{TRACE}-{SPAN}-ff",
-        f"01-{TRACE}-{SPAN}-01",
-        f"cc-{TRACE}-{SPAN}-01-what-the-future-brings",
-    ],
-)
-def test_a_traceparent_is_read(header: str) -> None:
-    """Version 00 is parsed exactly, later versions by the fields of version 00."""
-    parent = parse_traceparent(header, "a=1")
-    assert parent is not None
-    assert (parent.trace_id, parent.span_id, parent.state) == (TRACE, SPAN, "a=1")
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        "",
-        "00",
-        f"00-{TRACE}-{SPAN}",
-        f"00-{TRACE}-{SPAN}-01-more",
-        f"00-{TRACE}-{SPAN}-01-",
-        f"ff-{TRACE}-{SPAN}-01",
-        f"00-{TRACE.upper()}-{SPAN}-01",
-        f"00-{'0' * 32}-{SPAN}-01",
-        f"00-{TRACE}-{'0' * 16}-01",
-        f"00-{TRACE[1:]}-{SPAN}-01",
-        f"00-{TRACE}-{SPAN}0-01",
-        f"00-{TRACE}-{SPAN}-1",
-        f"0-{TRACE}-{SPAN}-01",
-        f"00-{TRACE}-{SPAN}-0g",
-        f"cc-{TRACE}-{SPAN}-01.more",
-        f"00-{TRACE}-{SPAN}-01\n",
-    ],
-)
-def test_a_wrong_traceparent_is_none(header: str) -> None:
-    """Upper case, zeros, a wrong length or version ff is invalid: W3C Trace Context, 3.2.2."""
-    assert parse_traceparent(header) is None
 
 
 def send_requests(port: int, count: int, path: str) -> None:
