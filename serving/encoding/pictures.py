@@ -97,7 +97,7 @@ def _check_header(content: bytes, picture: Picture) -> int:
 
 
 def _check_lines(deflated: bytes, size: int) -> None:
-    """Check that the pixels are whole: Pillow shows missing lines as black, and ignores what is too much."""
+    """Check that the pixels are whole, with their checksum: Pillow shows missing lines as black, and ignores the rest."""
     inflater = zlib.decompressobj()
     try:
         lines = inflater.decompress(deflated, size + 1)
@@ -106,6 +106,10 @@ def _check_lines(deflated: bytes, size: int) -> None:
     if len(lines) != size:
         found = "more" if len(lines) > size else len(lines)
         raise BadPicture(f"the PNG is damaged: its pixels must inflate to {size} bytes, as its header says, got {found}")
+    if not inflater.eof:
+        raise BadPicture("the PNG is damaged: its pixels must end with their checksum, end before it")
+    if inflater.unused_data:
+        raise BadPicture(f"the PNG is damaged: {len(inflater.unused_data)} bytes follow its pixels in the IDAT chunks")
 
 
 def _correct_transparency(file: Image.Image, depth: int, colour: int) -> None:

@@ -130,6 +130,25 @@ def test_texts_and_profiles_change_nothing() -> None:
     assert np.array_equal(read_picture(png(PIXELS, pnginfo=texts, icc_profile=b"x" * 100), GREY)[..., 0], PIXELS)
 
 
+DEFLATED = zlib.compress(b"".join(b"\0" + line.tobytes() for line in PIXELS))
+
+
+def with_pixels(*parts: bytes) -> bytes:
+    """The plain PNG with other IDAT chunks, their CRCs right."""
+    return PLAIN[:33] + b"".join(write_chunk(b"IDAT", part) for part in parts) + END
+
+
+def test_pixels_may_be_in_any_number_of_chunks() -> None:
+    """Also the last byte of the checksum alone, and none."""
+    for parts in (
+        [DEFLATED],
+        [DEFLATED[:-1], DEFLATED[-1:]],
+        [DEFLATED, b""],
+        [DEFLATED[i : i + 1] for i in range(len(DEFLATED))],
+    ):
+        assert np.array_equal(read_picture(with_pixels(*parts), GREY)[..., 0], PIXELS)
+
+
 REFUSED: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "the body must be a PNG, which begins with 89504e470d0a1a0a, begins with none"),
     "text": (b"seed=42", "the body must be a PNG"),
@@ -151,6 +170,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "interlacing 2": (with_header(8, 8, 8, 0, 0, 0, 2), "interlacing 2, which no PNG has"),
     "too few lines": (with_header(8, 100, *HEADER[2:]), "its pixels must inflate to 900 bytes, as its header says, got 72"),
     "too many lines": (with_header(8, 4, *HEADER[2:]), "must inflate to 36 bytes, as its header says, got more"),
+    "no checksum": (with_pixels(DEFLATED[:-4]), "its pixels must end with their checksum, end before it"),
+    "half a checksum": (with_pixels(DEFLATED[:-2]), "its pixels must end with their checksum, end before it"),
+    "wrong checksum": (with_pixels(DEFLATED[:-1] + bytes([DEFLATED[-1] ^ 1])), "its pixels cannot be inflated"),
+    "more behind the pixels": (with_pixels(DEFLATED + b"x" * 70), "70 bytes follow its pixels in the IDAT chunks"),
+    "more in another chunk": (with_pixels(DEFLATED, b"x"), "1 bytes follow its pixels in the IDAT chunks"),
     "no deflate": (PLAIN[:33] + write_chunk(b"IDAT", b"0" * 50) + END, "its pixels cannot be inflated"),
     "palette missing": (with_header(8, 8, 8, 3, 0, 0, 0), "its colours are those of a palette, and it has none"),
     "palette behind the pixels": (
