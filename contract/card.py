@@ -23,7 +23,7 @@ from contract.sampling import MAX_SEED
 METADATA_KEY = "gan.card"
 SCHEMA = 1
 RESERVED = ("seed", "n", "format", "scale", "model")
-"""Query parameters of every model; a latent must not have one of these names."""
+"""Names that a latent must not have. The list does not grow: of a latent and a later query parameter, a route means its own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

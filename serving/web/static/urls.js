@@ -1,8 +1,8 @@
 // The request addresses of a view.
-// A route's parameter wins over a model's parameter of the same name.
+// A route's parameter wins over a model's parameter of the same name: those that a latent may be called, too.
 
 const OWN = {
-  generate: [],
+  generate: ["cols"],
   mix: ["a", "b", "t"],
   walk: ["from", "to", "frames", "fps", "loop", "back"],
   arithmetic: ["a", "b", "c"],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from contract.card import RESERVED
+from serving.generation.parameters import ARITHMETIC, GENERATE, MIX, WALK
 from serving.http.asgi import ASGIApp
 from serving.web.page import DOCUMENT, MEDIA_TYPES, static_files
 from tests.serving.client import ask
@@ -48,6 +51,14 @@ def test_static_files_are_those_loaded(app: ASGIApp) -> None:
     """The page and its modules load exactly the files of the folder."""
     texts = [ask(app, path="/").body.decode(), *(file.body.decode() for file in static_files().values())]
     assert set().union(*map(loaded, texts)) == static_files().keys()
+
+
+def test_a_latent_named_as_a_parameter_is_not_sent_to_its_route() -> None:
+    """The page has each route's parameters whose names a latent may have, such as ``cols``: the route's parameter wins."""
+    (table,) = re.findall(r"const OWN = {(.*?)};", static_files()["urls.js"].body.decode(), re.DOTALL)
+    own = {route: json.loads(names) for route, names in re.findall(r"(\w+): (\[.*?\])", table)}
+    routes = {"generate": GENERATE, "mix": MIX, "walk": WALK, "arithmetic": ARITHMETIC}
+    assert own == {name: [parameter for parameter in route if parameter not in RESERVED] for name, route in routes.items()}
 
 
 @pytest.mark.parametrize("name", static_files())
