@@ -19,6 +19,7 @@ from serving.errors import SettingError
 Provider = Literal["auto", "cpu", "cuda"]
 Engine = Literal["worker", "shared"]
 MODELS = "GAN_MODELS"
+WAITING_PICTURES = 64  # that a worker decodes or holds for it, at most; each has a thread of Flask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Settings:
     workers: int | None = None
     """Number of worker processes; unset means one per usable core; on CUDA one less with the shared engine, else one."""
     threads: int | None = None
-    """Threads of a worker, each for one request; unset means a full batch, a full queue and 16 more."""
+    """Threads of a worker, each for one request; unset means a full batch, full queues and 16 more."""
     intra_op_threads: int = 1
     """Threads of one inference."""
     idle_threads: int = 1
@@ -62,7 +63,7 @@ class Settings:
     fast_path: bool = True
     """Whether samples bypass Flask; the responses are the same."""
     client_rate: float | None = None
-    """Samples per second that a worker computes for one client; unset means no limit."""
+    """Samples a second that a worker computes, or pictures that it decodes, for one client; unset means no limit."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies whose ``X-Forwarded-For`` names the client."""
     request_log: bool = True
@@ -277,8 +278,8 @@ def find_model_files(settings: Settings, *, models_by: str = MODELS) -> tuple[li
 
 
 def worker_threads(settings: Settings) -> int:
-    """Threads of a worker: a full batch, a full queue, and 16 for refusals and health checks."""
-    return settings.threads or settings.max_batch + settings.queue_limit + 16
+    """Threads of a worker: a full batch, a full queue, pictures that wait to be decoded, and 16 for other requests."""
+    return settings.threads or settings.max_batch + settings.queue_limit + WAITING_PICTURES + 16
 
 
 def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,19 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract import MAX_SEED, Array, Overrides
-from serving.encoding.formats import FORMATS, Format
+from serving.encoding.formats import FORMATS
 from serving.engine.registry import ModelEntry, Registry
-from serving.engine.samples import check_finite, sample_of
+from serving.engine.samples import check_finite
 from serving.engine.watchdog import Watchdog
 from serving.errors import Problem
 from serving.generation.coalescing import Coalescer, Deadline, UntilDisconnected, waiting_seconds
-from serving.generation.encoding_queue import EncodingQueue
+from serving.generation.encoding import encode_sample
 from serving.generation.event_loop import EventLoopPortal
 from serving.generation.limits import check_size, is_slow
 from serving.generation.negotiation import check_if_match, choose_format, entity_tag, matches
 from serving.generation.query import SampleQuery, parse_query
 from serving.generation.rate_limit import TokenBucket
 from serving.generation.response_cache import ResponseCache
+from serving.generation.thread_queue import ThreadQueue
 from serving.latents.sources import PictureSource, SeedSource
 from serving.observability.metrics import Metrics
 from serving.observability.request_context import RequestContext
@@ -92,12 +92,12 @@ class Service:
     metrics: Metrics
     cache: ResponseCache
     coalescer: Coalescer
-    encoding: EncodingQueue
-    """Encodes large responses."""
+    encoding: ThreadQueue
+    """Encodes large responses, counted by the bytes of their rows."""
+    decoding: ThreadQueue
+    """Decodes pictures one after the other, counted by one: a small body may need hundreds of MiB meanwhile."""
     token_bucket: TokenBucket
     """Limits the rows that one client may have computed."""
-    decoder: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "decoding"))
-    """Decodes pictures one after the other: a small body may need hundreds of MiB meanwhile."""
     portal: EventLoopPortal = field(default_factory=EventLoopPortal)
     watchdog: Watchdog = field(default_factory=Watchdog)
     media_types: Mapping[str, Mapping[str, str]] = field(
@@ -126,6 +126,8 @@ class SampleRequest(NamedTuple):
     """Further headers of the response."""
     is_cacheable: bool = True
     """Whether clients and proxies may keep a repeatable body."""
+    charged: int = 0
+    """Tokens that its client was charged when the request was admitted, before it was complete."""
 
 
 Handler = Callable[[Service, str, RequestHeaders, str | None], Coroutine[Any, Any, Reply]]
@@ -230,7 +232,7 @@ async def _body(
     if in_flight is None:
         deadline.check()
         request.entry.batcher.check_room(len(request.sources))  # before any work for a request that is refused
-        service.token_bucket.acquire(request_headers.client, len(request.sources))
+        service.token_bucket.acquire(request_headers.client, len(request.sources), request.charged)
         in_flight = service.coalescer.start(key, partial(produce, service, request))
     if request_headers.context:
         request_headers.context.join(in_flight.timings)
@@ -282,13 +284,6 @@ def _headers(request: SampleRequest, *, is_immutable: bool) -> Headers:
         ("X-Model-Digest", request.entry.model.digest),
         ("X-Content-Type-Options", "nosniff"),
     ]
-
-
-def encode_sample(form: Format, query: SampleQuery, source: SeedSource, rows: Array) -> bytes:
-    """Encode rows: those of the seeds from ``source`` on, or the one row of an interpolation or a sum."""
-    return form.encode(
-        sample_of(query.model, rows, source, query.overrides, scale=query.scale, columns=query.columns, picture=query.picture)
-    )
 
 
 def _encode(metrics: Metrics, request: SampleRequest, rows: Array, timings: Timings) -> bytes:

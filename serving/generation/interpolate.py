@@ -13,7 +13,8 @@ from serving.encoding.formats import FORMATS, PNG_KEYWORD, Format
 from serving.engine.registry import ModelEntry, Registry
 from serving.engine.samples import sample_of
 from serving.errors import BadParameter
-from serving.generation.generate import Reply, RequestHeaders, SampleRequest, Service, encode_sample, fulfil
+from serving.generation.encoding import encode_sample
+from serving.generation.generate import Reply, RequestHeaders, SampleRequest, Service, fulfil
 from serving.generation.limits import check_pixels, check_sides, check_size, check_smallest, is_slow
 from serving.generation.negotiation import choose_format, entity_tag
 from serving.generation.parameters import ARITHMETIC, MIX, WALK, Route

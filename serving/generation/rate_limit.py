@@ -29,8 +29,13 @@ class TokenBucket:
         self._clock = clock
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def acquire(self, client: str | None, rows: int) -> None:
-        """Charge ``rows`` tokens to the client's bucket; a request without a client address is not limited.
+    def acquire(self, client: str | None, rows: int, charged: int = 0) -> None:
+        """Charge tokens to the client's bucket; a request without a client address is not limited.
+
+        Args:
+            client: its address.
+            rows: tokens that the request costs.
+            charged: those of them that it was charged before; it is admitted then, also if the bucket is empty now.
 
         Raises:
             RateLimited: the bucket is empty.
@@ -42,9 +47,9 @@ class TokenBucket:
         now = self._clock()
         left, then = self._left.get(client, (self._burst, now))
         left = min(self._burst, left + (now - then) * self._rate)
-        if left <= 0:
+        if left <= 0 and not charged:
             raise RateLimited(self._rate, -left / self._rate)
-        self._left[client] = (left - rows, now)
+        self._left[client] = (left - rows + charged, now)
         self._left.move_to_end(client)
         if len(self._left) > MAX_CLIENTS:
             self._left.popitem(last=False)

@@ -18,18 +18,20 @@ from serving.engine.registry import ModelEntry, Registry
 from serving.engine.shared import SharedBackend
 from serving.errors import ClientDisconnected, InternalProblem, Problem
 from serving.generation.coalescing import Coalescer
-from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate, problem_reply
 from serving.generation.interpolate import ANIMATION
 from serving.generation.rate_limit import TokenBucket
 from serving.generation.response_cache import ResponseCache
+from serving.generation.thread_queue import ThreadQueue
 from serving.latents.sources import row_inputs
 from serving.model.load import Model, ModelFacts
 from serving.observability.logs import Log
 from serving.observability.metrics import Metrics
 from serving.observability.request_context import RequestContext
-from serving.settings import Settings
+from serving.settings import WAITING_PICTURES, Settings
 
+MAX_ENCODING_BYTES = 2**28
+"""Rows that wait or are being encoded; a request that finds more is refused."""
 BURST_SECONDS = 2.0
 """A client's full bucket holds the tokens of this many seconds."""
 
@@ -62,7 +64,8 @@ def create_service(
         metrics=metrics,
         cache=ResponseCache(settings.cache_bytes, metrics.cache_bytes.set),
         coalescer=Coalescer(),
-        encoding=EncodingQueue(),
+        encoding=ThreadQueue(MAX_ENCODING_BYTES, "bytes wait to be encoded", "encoding"),
+        decoding=ThreadQueue(WAITING_PICTURES, "pictures wait to be decoded", "decoding"),
         token_bucket=TokenBucket(settings.client_rate, BURST_SECONDS * (settings.client_rate or 0)),
     )
 

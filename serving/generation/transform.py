@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import replace
+from functools import partial
 
 from serving.encoding.pictures import body_limit, read_picture
 from serving.errors import ContentTooLarge, DeadlineExceeded
@@ -24,6 +25,9 @@ async def transform(service: Service, query_string: str, request_headers: Reques
     The same query and picture have the same body as long as model, runtime and encoder are the same; two PNGs with the same
     pixels at the model's size are the same picture.
 
+    A client is charged a token when its picture is decoded, also if it is damaged or the answer is kept, and the rest of n
+    when the answer is computed.
+
     Args:
         service: models, cache and limits.
         query_string: raw.
@@ -41,10 +45,15 @@ async def transform(service: Service, query_string: str, request_headers: Reques
     if len(body) > body_limit(declared):
         raise ContentTooLarge(body_limit(declared))
     deadline = request_headers.deadline(service.settings.deadline_seconds)
+    deadline.check()
+    query.entry.batcher.check_room(query.n)  # before any work, and before the charge
+    service.decoding.check_room(1)
+    service.token_bucket.acquire(request_headers.client, 1)
     try:
         async with asyncio.timeout(deadline.remaining()):
-            pixels = await asyncio.get_running_loop().run_in_executor(service.decoder, read_picture, body, declared)
+            pixels = await service.decoding.run(partial(read_picture, body, declared), 1)
     except TimeoutError:
         raise DeadlineExceeded(deadline.seconds) from None
     query = replace(query, picture=hashlib.sha256(pixels.tobytes()).hexdigest())
-    return await fulfil(service, sample_request(service, query, request_headers.accept, pixels), request_headers)
+    request = sample_request(service, query, request_headers.accept, pixels)._replace(charged=1)
+    return await fulfil(service, request, request_headers)

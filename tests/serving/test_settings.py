@@ -155,8 +155,8 @@ def test_a_path_without_a_model_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_threads_exceed_a_batch_and_a_queue() -> None:
-    """A worker has threads for a full batch and a full queue, and some for refusals and health checks."""
-    assert worker_threads(Settings(max_batch=64, queue_limit=128)) == 208
+    """A worker has threads for a full batch, a full queue and pictures to decode, and some for refusals and health checks."""
+    assert worker_threads(Settings(max_batch=64, queue_limit=128)) == 272
     assert worker_threads(Settings(threads=5)) == 5
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.generate import RequestHeaders, Service, generate
 from serving.generation.interpolate import walk
+from serving.generation.thread_queue import ThreadQueue
 from serving.model.load import Model
 from tests.harness.processes import TIMEOUT
 from tests.serving.client import fetch
@@ -77,7 +77,7 @@ def test_what_takes_long_is_encoded_in_a_thread(
 ) -> None:
     """Animations, plots, AVIF, and answers of many rows or pixels leave the event loop free; small answers do not."""
     with CountingThreads(1) as threads:
-        service = replace(make_service(), encoding=EncodingQueue(threads=threads))
+        service = replace(make_service(), encoding=ThreadQueue(2**28, "bytes", "encoding", threads))
         assert service.portal.run(make(service, query, RequestHeaders())).status == 200
         assert bool(threads.overrides) == is_threaded
 
@@ -92,7 +92,7 @@ def test_a_cancelled_answer_that_waits_is_let_go() -> None:
         return b"body"
 
     async def play() -> None:
-        queue = EncodingQueue(max_bytes=100)
+        queue = ThreadQueue(100, "bytes", "encoding")
         slow = asyncio.create_task(queue.run(encode_slowly, 100 - 8))
         while not begun.is_set():
             await asyncio.sleep(0.001)

@@ -64,7 +64,7 @@ def test_a_wait_for_a_thread_counts(app: ASGIApp) -> None:
         started.set()
         leave.wait()
 
-    service.decoder.submit(decode)
+    service.decoding.threads.submit(decode)
     started.wait()
 
     async def play() -> list[Answer]:

@@ -14,8 +14,8 @@ from flask import Flask
 
 from serving.app import create_app
 from serving.errors import DeadlineExceeded, QueueFull
-from serving.generation.encoding_queue import EncodingQueue
 from serving.generation.generate import RequestHeaders, Service
+from serving.generation.thread_queue import ThreadQueue
 from serving.http import asgi
 from serving.http.asgi import ASGIApp, Message
 from serving.settings import Settings
@@ -75,7 +75,7 @@ def test_an_encoding_that_nothing_waits_for_is_dropped(make_service: Callable[..
     """O-08: a request whose deadline passes while it waits for the encoder is 504 and is never encoded."""
     service = make_service()
     threads, leave = held_encoder(service)
-    service = replace(service, encoding=EncodingQueue(threads=threads))
+    service = replace(service, encoding=ThreadQueue(2**28, "bytes", "encoding", threads))
     with pytest.raises(DeadlineExceeded):
         fetch(service, "seed=1&scale=16", RequestHeaders(timeout_ms="100"))
     leave.set()
@@ -87,7 +87,7 @@ def test_waiting_encodings_are_limited(make_service: Callable[..., Service]) -> 
     """O-08: a request that finds too many rows waiting for the encoder is 503; one alone may wait with any number of rows."""
     service = make_service()
     threads, leave = held_encoder(service)
-    service = replace(service, encoding=EncodingQueue(max_bytes=1, threads=threads))
+    service = replace(service, encoding=ThreadQueue(1, "bytes", "encoding", threads))
     with ThreadPoolExecutor(1) as clients:
         first = clients.submit(fetch, service, "seed=1&scale=16")
         while not threads._work_queue.qsize():

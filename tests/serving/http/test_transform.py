@@ -135,7 +135,7 @@ def test_pictures_are_decoded_one_after_the_other(settings: Settings) -> None:
         started.set()
         leave.wait()
 
-    held = service_of(app).decoder.submit(decode)
+    held = service_of(app).decoding.threads.submit(decode)
     started.wait()
     late = post(app, "seed=7", picture(), {**PNG, "X-Request-Timeout-Ms": "50"})
     assert problem(late) == (504, "deadline_exceeded: no answer within 0.05 s")
