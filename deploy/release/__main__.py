@@ -23,7 +23,7 @@ from deploy.release.archives import BuildError, build_wheel, context, source_dat
 from deploy.release.audit import Vulnerable, audit
 from deploy.release.lock import PROJECT, LockError, requirements, resolve
 from deploy.release.sbom import sbom
-from deploy.release.sign import SigningError, card_of, check_serial, read_private_key, sign_file
+from deploy.release.sign import SigningError, card_of, check_model, check_serial, read_private_key, sign_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,13 +37,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     asked = make_parser().parse_args(arguments)
     out = asked.out.resolve()
     try:
-        check(asked)
+        digest = check(asked)
         key = read_private_key(asked.key) if asked.key else None
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".release-") as scratch:
             made = Path(scratch) / "made"
             made.mkdir()
-            release(made, Path(scratch), asked, key, environ)
+            release(made, Path(scratch), asked, digest, key, environ)
             shutil.rmtree(out, ignore_errors=True)
             made.rename(out)
     except (ReleaseError, BuildError, LockError, SigningError, Vulnerable) as error:
@@ -69,16 +69,15 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check(asked: argparse.Namespace) -> None:
-    """Look at what can be wrong before anything is built.
+def check(asked: argparse.Namespace) -> str:
+    """Look at what can be wrong before anything is built; the SHA-256 of the model, which the service would accept.
 
     Raises:
         ReleaseError: naming it, and what would be right.
-        SigningError: the model is none, or the serial is out of its range.
+        SigningError: the service would refuse the model, or the serial is out of its range.
     """
     if not asked.model.is_file():
         raise ReleaseError(f"there is no model at {asked.model}: `make train` makes one")
-    card_of(asked.model.read_bytes())
     if (asked.key is None) != (asked.serial is None):
         raise ReleaseError("a key and a serial are given together: SIGNING_KEY=release.pem SERIAL=7")
     if asked.serial is not None:
@@ -87,6 +86,7 @@ def check(asked: argparse.Namespace) -> None:
         raise ReleaseError(f"{asked.out} is a file; a release is a folder")
     if others := others_in(asked.out):
         raise ReleaseError(f"{asked.out} holds something that is no release, {others[0]}; it is not replaced")
+    return check_model(asked.model)
 
 
 def others_in(folder: Path) -> list[str]:
@@ -98,9 +98,14 @@ def others_in(folder: Path) -> list[str]:
 
 
 def release(
-    made: Path, scratch: Path, asked: argparse.Namespace, key: Ed25519PrivateKey | None, environ: Mapping[str, str]
+    made: Path,
+    scratch: Path,
+    asked: argparse.Namespace,
+    digest: str,
+    key: Ed25519PrivateKey | None,
+    environ: Mapping[str, str],
 ) -> None:
-    """Fill the folder ``made``; what is in between goes to ``scratch``."""
+    """Fill the folder ``made``; what is in between goes to ``scratch``. ``digest`` is the SHA-256 of the checked model."""
     epoch = source_date(ROOT, environ)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     stem = f"{PROJECT}-{version}"
@@ -112,18 +117,20 @@ def release(
     pinned.write_text(requirements(pins))
     (made / f"{stem}-{asked.runtime}.cdx.json").write_text(sbom(version, pins))
     print(audit(pinned))
-    bundle(made / "model", asked.model, key, asked.serial)
+    bundle(made / "model", asked.model, digest, key, asked.serial)
     write_sums(made)
 
 
-def bundle(folder: Path, model: Path, key: Ed25519PrivateKey | None, serial: int | None) -> None:
+def bundle(folder: Path, model: Path, digest: str, key: Ed25519PrivateKey | None, serial: int | None) -> None:
     """A folder that the service can be pointed at: the model, its card to read, their sums, and the signature.
 
     Raises:
-        SigningError: it is no model.
+        ReleaseError: the model is not the one with the SHA-256 ``digest``, which was checked.
     """
     folder.mkdir()
     data = model.read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ReleaseError(f"{model} was replaced while the release was made; run it again")
     (folder / "card.json").write_text(json.dumps(json.loads(card_to_json(card_of(data))), indent=1) + "\n")
     (folder / "model.onnx").write_bytes(data)
     if key is not None and serial is not None:

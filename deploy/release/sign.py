@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from contract import Card, CardError, card_from_metadata
-from serving.errors import ModelError
+from serving.errors import ModelError, StartError
 from serving.model.onnx_file import read_contents
 from serving.model.signatures import MAX_SERIAL, Statement, sign, signature_file
 
@@ -32,7 +32,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     asked = parser.parse_args(arguments)
     try:
-        print(sign_file(asked.model, read_private_key(asked.key), asked.serial))
+        key = read_private_key(asked.key)
+        check_serial(asked.serial)
+        check_model(asked.model)
+        print(sign_file(asked.model, key, asked.serial))
         return 0
     except SigningError as error:
         print(f"sign: {error}", file=sys.stderr)
@@ -53,6 +56,23 @@ def sign_file(model: Path, key: Ed25519PrivateKey, serial: int) -> Path:
     statement = Statement(name=card_of(data).name, serial=serial, digest=hashlib.sha256(data).hexdigest())
     signature_file(model).write_text(sign(statement, key))
     return signature_file(model)
+
+
+def check_model(model: Path) -> str:
+    """Load a model on the CPU as the service does, with its self-test; its SHA-256.
+
+    Raises:
+        SigningError: it cannot be read, or the service would refuse it.
+    """
+    from serving.model.load import load_model  # not above: onnxruntime writes into TMPDIR when it is imported
+
+    try:
+        model.open("rb").close()
+        return load_model(model, "cpu").digest
+    except OSError as error:
+        raise SigningError(f"{model} cannot be read: {error.strerror}") from None
+    except StartError as error:
+        raise SigningError(f"no model that could be served: {error}") from None
 
 
 def check_serial(serial: int) -> None:

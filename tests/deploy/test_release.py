@@ -8,17 +8,15 @@ import io
 import json
 import os
 import re
-import subprocess
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from contract import card_from_metadata
+from deploy.release.__main__ import ReleaseError, bundle
 from deploy.release.archives import BuildError, build_wheel, context, source_date
 from deploy.release.audit import Vulnerable, audit
 from deploy.release.lock import Pin, pins_of, requirements
@@ -26,8 +24,8 @@ from deploy.release.sbom import components, sbom
 from serving.model.load import load_model
 from serving.model.onnx_file import read_contents
 from serving.model.signatures import Trust
+from tests.deploy.releasing import make_release, put_model, refused, with_flipped_bit
 from tests.repository.files import ROOT, instructions
-from tests.serving import tiny_onnx
 
 OFFLINE = re.compile(r"No matching distribution found|name resolution|Network is unreachable|Max retries exceeded")
 PINS = [Pin("numpy", "2.4.6", "a" * 64), Pin("torch", "2.13.0+cpu", "b" * 64)]
@@ -36,18 +34,7 @@ PINS = [Pin("numpy", "2.4.6", "a" * 64), Pin("torch", "2.13.0+cpu", "b" * 64)]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model, and next to it ``key.pem`` and ``key.pub.pem``."""
-    folder = tmp_path_factory.mktemp("model")
-    key = Ed25519PrivateKey.generate()
-    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    (folder / "key.pub.pem").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    (folder / "m.onnx").write_bytes(tiny_onnx.grey())
-    return folder / "m.onnx"
-
-
-def make_release(*arguments: object, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
-    """The command behind `make release`."""
-    command = [sys.executable, "-m", "deploy.release", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, umask=umask)
+    return put_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -247,13 +234,6 @@ def test_a_key_needs_a_serial(model: Path, tmp_path: Path) -> None:
         assert "a key and a serial are given together" in done.stderr
 
 
-def refused(*arguments: object) -> str:
-    """The line of a release that is refused before anything is built."""
-    done = make_release(*arguments)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    return done.stderr
-
-
 @pytest.mark.process
 @pytest.mark.parametrize("has_sums", [False, True])
 def test_a_folder_that_is_no_release_is_not_replaced(model: Path, tmp_path: Path, has_sums: bool) -> None:
@@ -277,3 +257,19 @@ def test_what_cannot_be_released_is_refused_first(model: Path, tmp_path: Path) -
     assert "a serial must be 0..999999999999999, got -1" in refused("--model", model, *key, "--serial", -1, *out)
     assert "file is a file; a release is a folder" in refused("--model", model, "--out", tmp_path / "file")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "text.onnx"]
+
+
+@pytest.mark.process
+def test_a_model_that_the_service_refuses_is_not_released(model: Path, tmp_path: Path) -> None:
+    """One bit of a weight is flipped: the card is good, but a golden differs, so that nothing is built or signed."""
+    (tmp_path / "m.onnx").write_bytes(with_flipped_bit(model.read_bytes()))
+    key = ("--key", model.parent / "key.pem", "--serial", 3)
+    line = refused("--model", tmp_path / "m.onnx", *key, "--out", tmp_path / "dist")
+    assert re.match(r"release: no model that could be served: .*m\.onnx: .*golden seed", line)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_a_model_that_is_replaced_meanwhile_is_not_released(model: Path, tmp_path: Path) -> None:
+    """What is signed is the file that was checked."""
+    with pytest.raises(ReleaseError, match=r"m\.onnx was replaced while the release was made; run it again"):
+        bundle(tmp_path / "model", model, "0" * 64, None, None)

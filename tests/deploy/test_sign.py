@@ -12,6 +12,7 @@ import pytest
 
 from serving.model.load import load_model
 from serving.model.signatures import Trust, signature_file
+from tests.deploy.releasing import with_flipped_bit
 from tests.repository.files import ROOT
 from tests.serving import tiny_onnx
 
@@ -72,6 +73,16 @@ def test_a_wrong_key_signs_nothing(key: Path, tmp_path: Path) -> None:
         done = sign(model, "--key", tmp_path / name, "--serial", 7)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
         assert done.stderr.startswith("sign: the key must be an ed25519 private key in PEM, not encrypted, got ")
+    assert not signature_file(model).exists()
+
+
+def test_a_model_that_the_service_refuses_is_not_signed(key: Path, tmp_path: Path) -> None:
+    """The signing command loads the model as the service does: one flipped bit of a weight is found by a golden."""
+    model = tmp_path / "m.onnx"
+    model.write_bytes(with_flipped_bit(tiny_onnx.grey()))
+    done = sign(model, "--key", key, "--serial", 7)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "golden seed" in done.stderr
     assert not signature_file(model).exists()
 
 
