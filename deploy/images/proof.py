@@ -123,7 +123,7 @@ def build(podman: Podman, scratch: Path, mirror: str, settings: Mapping[str, str
         for image in ("serve", "train"):
             folder = scratch / f"context-{image}"
             folder.mkdir()
-            data = context(ROOT, f"Dockerfile.{image}", source_date(ROOT, os.environ))
+            data = context(ROOT, f"Dockerfile.{image}", "serve", source_date(ROOT, os.environ))
             subprocess.run(["tar", "-xz", "-C", str(folder)], input=data, check=True)
             podman.build(image, folder, packages)
             sizes[image] = podman.inspect(image)["Size"]

@@ -1,6 +1,7 @@
 """Write a release to one folder: wheel, both images' build contexts, pins, bill of materials and model, with their sums.
 
-Two runs of one commit with the same packages installed give the same bytes. The folder appears whole or not at all.
+With a key the sums are signed, and so is each file. The files are those of the last commit. Two runs of one commit with the
+same packages installed give the same bytes. The folder appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contract import card_to_json
-from deploy.release.archives import BuildError, build_wheel, context, source_date
+from deploy.release.archives import BuildError, build_wheel, check_tree, context, source_date
 from deploy.release.audit import Vulnerable, audit
 from deploy.release.lock import PROJECT, LockError, requirements, resolve
 from deploy.release.sbom import sbom
 from deploy.release.sign import SigningError, card_of, check_model, check_serial, read_private_key, sign_file
 
 ROOT = Path(__file__).resolve().parents[2]
+SUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.sig"
+"""The ed25519 signature of a release's sums, 64 bytes."""
 
 
 class ReleaseError(Exception):
@@ -61,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--runtime", choices=["serve", "serve-gpu"], default="serve", help="extra whose pins and bill of materials are written"
     )
-    parser.add_argument("--key", type=Path, metavar="KEY.pem", help="ed25519 private key that signs the model")
+    parser.add_argument("--key", type=Path, metavar="KEY.pem", help="ed25519 private key that signs the sums and the model")
     parser.add_argument(
         "--serial", type=int, metavar="N", help="serial of the model, higher than in every earlier release; needed with --key"
     )
@@ -74,6 +78,7 @@ def check(asked: argparse.Namespace) -> str:
 
     Raises:
         ReleaseError: naming it, and what would be right.
+        BuildError: the tree differs from its last commit.
         SigningError: the service would refuse the model, or the serial is out of its range.
     """
     if not asked.model.is_file():
@@ -86,15 +91,17 @@ def check(asked: argparse.Namespace) -> str:
         raise ReleaseError(f"{asked.out} is a file; a release is a folder")
     if others := others_in(asked.out):
         raise ReleaseError(f"{asked.out} holds something that is no release, {others[0]}; it is not replaced")
-    return check_model(asked.model)
+    digest = check_model(asked.model)
+    check_tree(ROOT)
+    return digest
 
 
 def others_in(folder: Path) -> list[str]:
     """The files below a folder that its ``SHA256SUMS`` does not list."""
-    sums = folder / "SHA256SUMS"
+    sums = folder / SUMS
     lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
     listed = {line.partition("  ")[2] for line in lines}
-    return [name for path in files_in(folder) if (name := str(path.relative_to(folder))) not in {*listed, sums.name}]
+    return [name for path in files_in(folder) if (name := str(path.relative_to(folder))) not in {*listed, SUMS, SIGNATURE}]
 
 
 def release(
@@ -111,7 +118,7 @@ def release(
     stem = f"{PROJECT}-{version}"
     build_wheel(ROOT, made, scratch / "source", {**environ, "SOURCE_DATE_EPOCH": str(epoch)})
     for image in ("serve", "train"):
-        (made / f"{stem}-{image}-image.tar.gz").write_bytes(context(ROOT, f"Dockerfile.{image}", epoch))
+        (made / f"{stem}-{image}-image.tar.gz").write_bytes(context(ROOT, f"Dockerfile.{image}", asked.runtime, epoch))
     pins = resolve(ROOT, [asked.runtime, "signed", "tracing"])
     pinned = made / f"{stem}-{asked.runtime}.requirements.txt"
     pinned.write_text(requirements(pins))
@@ -119,6 +126,8 @@ def release(
     print(audit(pinned))
     bundle(made / "model", asked.model, digest, key, asked.serial)
     write_sums(made)
+    if key is not None:
+        (made / SIGNATURE).write_bytes(key.sign((made / SUMS).read_bytes()))
 
 
 def bundle(folder: Path, model: Path, digest: str, key: Ed25519PrivateKey | None, serial: int | None) -> None:
@@ -141,7 +150,7 @@ def bundle(folder: Path, model: Path, digest: str, key: Ed25519PrivateKey | None
 def write_sums(folder: Path) -> None:
     """``SHA256SUMS`` of all that is in a folder, for ``sha256sum -c``."""
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files_in(folder)]
-    (folder / "SHA256SUMS").write_text("".join(lines))
+    (folder / SUMS).write_text("".join(lines))
 
 
 def files_in(folder: Path) -> list[Path]:

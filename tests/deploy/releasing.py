@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from tests.repository.files import ROOT
+from tests.repository.files import ROOT, files
 from tests.serving import tiny_onnx
 
 
@@ -20,6 +21,24 @@ def put_model(folder: Path) -> Path:
     (folder / "key.pub.pem").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     (folder / "m.onnx").write_bytes(tiny_onnx.grey())
     return folder / "m.onnx"
+
+
+def put_project(folder: Path) -> Path:
+    """Commit all files of the repository as they are now to a repository of its own in an empty folder; the folder."""
+    for path in files():
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "all")
+    return folder
+
+
+def git(project: Path, *arguments: str) -> None:
+    """Run a git command in a repository."""
+    options = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *options, *arguments], cwd=project, check=True, capture_output=True)
 
 
 def with_flipped_bit(data: bytes) -> bytes:

@@ -8,7 +8,8 @@ import io
 import json
 import os
 import re
-import sys
+import shutil
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -18,17 +19,14 @@ import pytest
 from contract import card_from_metadata
 from deploy.release.__main__ import ReleaseError, bundle
 from deploy.release.archives import BuildError, build_wheel, context, source_date
-from deploy.release.audit import Vulnerable, audit
-from deploy.release.lock import Pin, pins_of, requirements
-from deploy.release.sbom import components, sbom
+from deploy.release.sbom import components
 from serving.model.load import load_model
 from serving.model.onnx_file import read_contents
 from serving.model.signatures import Trust
-from tests.deploy.releasing import make_release, put_model, refused, with_flipped_bit
+from tests.deploy.releasing import make_release, put_model, put_project, refused, with_flipped_bit
 from tests.repository.files import ROOT, instructions
 
 OFFLINE = re.compile(r"No matching distribution found|name resolution|Network is unreachable|Max retries exceeded")
-PINS = [Pin("numpy", "2.4.6", "a" * 64), Pin("torch", "2.13.0+cpu", "b" * 64)]
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +36,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def released(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project, committed as it is now."""
+    return put_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def released(model: Path, project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole release, signed with serial 3."""
     out = tmp_path_factory.mktemp("release") / "dist"
-    done = make_release("--model", model, "--key", model.parent / "key.pem", "--serial", 3, "--out", out)
+    done = make_release(
+        "--model", model, "--runtime", "serve", "--key", model.parent / "key.pem", "--serial", 3, "--out", out, project=project
+    )
     if done.returncode and OFFLINE.search(done.stderr):
         pytest.skip("needs PyPI, which cannot be reached")
     assert done.returncode == 0, done.stderr
@@ -55,6 +61,7 @@ def test_a_release_is_whole_and_its_sums_are_true(released: Path) -> None:
     found = sorted(str(path.relative_to(released)) for path in released.rglob("*") if path.is_file())
     assert found == [
         "SHA256SUMS",
+        "SHA256SUMS.sig",
         "gan-serve-0.1.0-serve-image.tar.gz",
         "gan-serve-0.1.0-serve.cdx.json",
         "gan-serve-0.1.0-serve.requirements.txt",
@@ -68,17 +75,40 @@ def test_a_release_is_whole_and_its_sums_are_true(released: Path) -> None:
     for folder in (released, released / "model"):
         sums = dict(line.split("  ")[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
         assert sums == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sums}
-        assert len(sums) == len([path for path in folder.rglob("*") if path.is_file()]) - 1
+        others = {"SHA256SUMS", "SHA256SUMS.sig"}
+        assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - others == sums.keys()
     assert [path.name for path in released.parent.iterdir()] == ["dist"]
 
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_two_releases_are_the_same_bytes(released: Path, model: Path, tmp_path: Path) -> None:
+def test_two_releases_are_the_same_bytes(released: Path, model: Path, project: Path, tmp_path: Path) -> None:
     """A second run, under another umask, gives the same sums."""
-    again = tmp_path / "dist"
-    make_release("--model", model, "--key", model.parent / "key.pem", "--serial", 3, "--out", again, umask=0o077)
+    again, key = tmp_path / "dist", ("--key", model.parent / "key.pem", "--serial", 3)
+    make_release("--model", model, "--runtime", "serve", *key, "--out", again, project=project, umask=0o077)
     assert (again / "SHA256SUMS").read_text() == (released / "SHA256SUMS").read_text()
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+def test_openssl_checks_a_whole_release(released: Path, model: Path, tmp_path: Path) -> None:
+    """The commands in docs/RELEASING.md accept each file of a release, and neither changed sums nor a changed file."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/RELEASING.md").read_text(), re.DOTALL)
+    (commands,) = [block for block in blocks if "SHA256SUMS.sig" in block]
+    dist = shutil.copytree(released, tmp_path / "dist")
+    shutil.copy(model.parent / "key.pub.pem", tmp_path / "release.pub.pem")
+
+    def check() -> tuple[int, bool]:
+        done = subprocess.run(["bash", "-c", commands], cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, "Signature Verified Successfully" in done.stdout
+
+    assert check() == (0, True)
+    (dist / "model/card.json").write_text("{}")
+    assert check() == (1, True)
+    old, new = (hashlib.sha256((folder / "model/card.json").read_bytes()).hexdigest() for folder in (released, dist))
+    (dist / "SHA256SUMS").write_text((dist / "SHA256SUMS").read_text().replace(old, new))
+    assert check() == (1, False)
 
 
 @pytest.mark.process
@@ -128,8 +158,8 @@ def test_a_wheel_is_built_twice_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dockerfile", ["Dockerfile.serve", "Dockerfile.train"])
 def test_a_context_holds_what_its_build_copies(dockerfile: str) -> None:
     """The Dockerfile under the name that docker looks for, each thing it copies, no bytecode; the same bytes each time."""
-    data = context(ROOT, dockerfile, 1_000_000_000)
-    assert data == context(ROOT, dockerfile, 1_000_000_000)
+    data = context(ROOT, dockerfile, "serve-gpu", 1_000_000_000)
+    assert data == context(ROOT, dockerfile, "serve-gpu", 1_000_000_000)
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data))) as archive:
         members = archive.getmembers()
         taken = archive.extractfile("Dockerfile")
@@ -155,63 +185,6 @@ def test_the_date_comes_from_outside_or_from_the_commit(tmp_path: Path) -> None:
     for wrong in ("", "now", "-1", "99999999999"):
         with pytest.raises(BuildError, match=f"SOURCE_DATE_EPOCH must be 0..4294967295, got '{wrong}'"):
             source_date(ROOT, {"SOURCE_DATE_EPOCH": wrong})
-
-
-def test_the_bill_is_cyclonedx_and_no_dice(tmp_path: Path) -> None:
-    """Names, versions, digests and package addresses of every pin; the serial number changes with them alone."""
-    document = json.loads(sbom("0.1.0", PINS))
-    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
-    assert document["metadata"]["component"]["purl"] == "pkg:pypi/gan-serve@0.1.0"
-    assert [c["purl"] for c in document["components"]] == ["pkg:pypi/numpy@2.4.6", "pkg:pypi/torch@2.13.0%2Bcpu"]
-    assert document["components"][0]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
-    assert sbom("0.1.0", PINS) == sbom("0.1.0", PINS)
-    assert json.loads(sbom("0.1.0", PINS[:1]))["serialNumber"] != document["serialNumber"]
-    assert components(sbom("0.1.0", PINS)) == {"numpy": "2.4.6", "torch": "2.13.0+cpu"}
-
-
-def test_pins_are_what_pip_reports() -> None:
-    """In their canonical names, in order, the project itself left out; written as pip reads them back."""
-
-    def item(name: str, version: str, digest: str) -> dict[str, object]:
-        return {
-            "metadata": {"name": name, "version": version},
-            "download_info": {"archive_info": {"hashes": {"sha256": digest}}},
-        }
-
-    project = {"metadata": {"name": "gan-serve", "version": "0"}, "download_info": {"dir_info": {}}}
-    report = {"install": [project, item("torch", "2.13.0+cpu", "b" * 64), item("NumPy", "2.4.6", "a" * 64)]}
-    assert pins_of(report) == PINS  # type: ignore[arg-type]
-    assert requirements(PINS[:1]) == f"numpy==2.4.6 --hash=sha256:{'a' * 64}\n"
-
-
-AUDITS = {
-    "clean": ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "audited: no known hole in 1 packages"),
-    "unreachable": ("", 1, "not audited: the service is away"),
-}
-
-
-def put_audit(folder: Path, said: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program of the name and the outcome of pip-audit, in front of all others."""
-    (folder / "pip-audit").write_text(f"#!/bin/sh\necho 'the service is away' >&2\necho '{said}'\nexit {code}\n")
-    (folder / "pip-audit").chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(folder / "python"))
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("case", AUDITS)
-def test_an_audit_says_whether_it_was_run(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """S-28: a service that cannot be reached is reported as such, and is no clean audit."""
-    said, code, line = AUDITS[case]
-    put_audit(tmp_path, said, code, monkeypatch)
-    assert audit(tmp_path / "requirements.txt") == line
-
-
-@pytest.mark.process
-def test_a_known_hole_stops_the_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """S-28: and is named with its package."""
-    put_audit(tmp_path, '{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1"}]}]}', 1, monkeypatch)
-    with pytest.raises(Vulnerable, match="known holes: a 1: PYSEC-1"):
-        audit(tmp_path / "requirements.txt")
 
 
 @pytest.mark.process
