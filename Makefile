@@ -81,10 +81,11 @@ $(STAMP): | $(BIN)/python
 
 # One process needs no launcher; several are started, and started again when one dies, by torchrun.
 TRAIN = $(BIN)/$(if $(filter-out 1,$(NPROC)),torchrun --standalone --nproc-per-node=$(NPROC) --max-restarts=3,python) -m training
+TRAIN_ARGUMENTS = train '$(RECIPE)' $(if $(DATA),--data '$(DATA)') $(if $(STEPS),--steps $(STEPS)) \
+  $(if $(BATCH),--batch $(BATCH)) $(if $(SIZE),--size $(SIZE)) $(if $(SEED),--seed $(SEED)) --out '$(OUT)'
 
 train: setup ## Train RECIPE on DATA (STEPS, BATCH, SIZE, SEED, NPROC) into OUT; the model is OUT/model.onnx
-	@$(TRAIN) train '$(RECIPE)' $(if $(DATA),--data '$(DATA)') $(if $(STEPS),--steps $(STEPS)) \
-	  $(if $(BATCH),--batch $(BATCH)) $(if $(SIZE),--size $(SIZE)) $(if $(SEED),--seed $(SEED)) --out '$(OUT)'
+	@$(TRAIN) $(TRAIN_ARGUMENTS)
 
 serve: setup ## Serve MODEL on PORT; without one train OUT/model.onnx first
 	@test -f '$(MODEL)' || { \
@@ -180,12 +181,12 @@ clean: ## Remove what setup, the tests and the linters made; runs/ with your mod
 DOCKER_GPU = $(if $(filter serve-gpu,$(RUNTIME)),--gpus all)
 DOCKER_CPU = $(if $(filter serve,$(RUNTIME)),--build-arg BASE=ubuntu:24.04 --build-arg RUNTIME=serve)
 
-docker-train: ## Build the training image and train in it; the run appears in runs/
+# Not by make in the container: it would not pass SIGINT on. With --init signals also work before training handles them.
+docker-train: ## Build the training image and train in it as `train` does; the run appears in runs/, Ctrl-C stops and saves
 	@command -v docker >/dev/null || { echo 'There is no docker here: install it, or use `make train`.'; exit 1; }
 	@mkdir -p runs
 	docker build -f Dockerfile.train -t gan-train $(DOCKER_CPU) .
-	docker run --rm -t $(DOCKER_GPU) --user "$$(id -u):$$(id -g)" -v '$(CURDIR)/runs:/app/runs' \
-	  gan-train make train RECIPE='$(RECIPE)' DATA='$(DATA)' STEPS='$(STEPS)' OUT='$(OUT)'
+	docker run --rm --init -t $(DOCKER_GPU) --user "$$(id -u):$$(id -g)" -v '$(CURDIR)/runs:/app/runs' gan-train $(TRAIN) $(TRAIN_ARGUMENTS)
 
 docker-serve: ## Build the serving image and serve MODEL from it on PORT
 	@command -v docker >/dev/null || { echo 'There is no docker here: install it, or use `make serve`.'; exit 1; }

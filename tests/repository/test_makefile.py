@@ -60,6 +60,15 @@ def test_train_hands_its_variables_on(variables: list[str], arguments: str) -> N
     assert f"-m training train {arguments}" in re.sub(r"[ \\\n]+", " ", make("-n", "train", *variables))
 
 
+def test_training_in_a_container_takes_the_same_variables() -> None:
+    """`make docker-train` starts training itself as the container's program, with the arguments of `make train`."""
+    variables = ("RECIPE=dcgan", "DATA=mnist", "STEPS=5", "BATCH=8", "SEED=7", "OUT=runs/x")
+    (here,) = [line for line in make("-n", "train", *variables).splitlines() if " -m training train " in line]
+    (run,) = [line for line in make("-n", "docker-train", *variables).splitlines() if line.startswith("docker run ")]
+    assert run.partition(" gan-train ")[2] == here
+    assert "--init" in run
+
+
 def test_clean_takes_only_what_the_project_made(tmp_path: Path) -> None:
     """The environment and the caches go; models, a signed release, sources and data stay."""
     shutil.copy(ROOT / "Makefile", tmp_path)
