@@ -161,7 +161,7 @@ def test_a_clipped_d_can_reach_its_margin() -> None:
     items = load("mnist5k", environ={}).items[:1000].float() / 127.5 - 1
     distance = (items[:500] - items[500:]).abs().mean().item()
     for name in ("gls_gan", "gls_gan_small"):
-        recipe, inputs = CATALOGUE[name], nets_of(name)["D"].inner.head.in_features  # type: ignore[union-attr]
+        recipe, inputs = CATALOGUE[name], nets_of(name)["D"].inner.head.in_features
         scale = float(re.findall(r"d_margin\(([\d.e-]+)", str(recipe.players[0].loss))[0])
         assert isinstance(inputs, int)
         assert scale * distance < inputs * 0.04 * 0.4 * 0.04 / 2
