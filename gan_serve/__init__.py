@@ -1,6 +1,7 @@
 """Samples of a running service as NumPy arrays: ``Client("http://...").image(seed=42, y=3)``, and the same with ``await``."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Generator
 from io import BytesIO
@@ -16,7 +17,7 @@ class ServiceError(Exception):
 
 
 class _Requests:
-    """What both clients do: wait as ``Retry-After`` says, and keep the latest answers by their ETag."""
+    """What both clients do: wait as ``Retry-After`` says, and keep the latest answers by their ETag; threads may share one."""
 
     make_http: Any = httpx.Client
 
@@ -25,6 +26,7 @@ class _Requests:
         self.http = self.make_http(base_url=url, timeout=timeout_s)
         self._retries, self._limit = retries, kept
         self._kept: dict[httpx.URL, tuple[str, bytes]] = {}
+        self._lock = threading.Lock()
 
     def _rows(self, seed: int, n: int, parameters: dict[str, Any]) -> Generator[httpx.Request | float, Any, NDArray[Any]]:
         """One call: yields requests and seconds to wait, receives responses, returns the array."""
@@ -34,7 +36,8 @@ class _Requests:
             if value is not None
         }
         request = self.http.build_request("GET", "/generate", params=dict(seed=seed, n=n, format="npy", **given))
-        etag, body = self._kept.pop(request.url, ("", b""))
+        with self._lock:
+            etag, body = self._kept.pop(request.url, ("", b""))
         request.headers.update({"If-None-Match": etag} if etag else {})
         response = yield request
         for _ in range(self._retries):
@@ -48,9 +51,10 @@ class _Requests:
             rows: NDArray[Any] = np.load(BytesIO(body), allow_pickle=False)
         except (ValueError, EOFError, KeyError, TypeError):
             raise ServiceError(f"{response.status_code}: the service does not answer so: {body[:200]!r}") from None
-        self._kept[request.url] = (etag, body)
-        if len(self._kept) > self._limit:
-            del self._kept[next(iter(self._kept))]
+        with self._lock:
+            self._kept[request.url] = (etag, body)
+            if len(self._kept) > self._limit:
+                del self._kept[next(iter(self._kept))]
         return rows
 
 
