@@ -104,6 +104,24 @@ def test_a_walk_that_nobody_answers_can_be_played_again(visitor: Visitor) -> Non
     assert visit.problem() == ""
 
 
+@pytest.mark.parametrize("body", ['{"detail": [1]}', '{"detail": null}', '{"detail": ""}', "[]", "null", "<html>"])
+def test_a_proxys_error_is_a_sentence(visit: RequestContext, body: str) -> None:
+    """An answer whose ``detail`` is no text is named by its status."""
+    visit.page.route("**/generate?*", lambda route: route.fulfill(status=502, body=body))
+    fill(visit, "Seed", "5")
+    assert visit.problem() == "The service answered 502."
+
+
+@pytest.mark.parametrize("path", ["**/models", "**/generate?*"])
+def test_a_proxys_page_is_no_answer(visitor: Visitor, path: str) -> None:
+    """Models or tokens that come as HTML with 200, as from a page for signing in, are named as no answer of the service."""
+    visit = visitor("#model=tokens")
+    visit.page.route(path, lambda route: route.fulfill(status=200, content_type="text/html", body="<html>Sign in</html>"))
+    visit.page.reload()
+    visit.settle()
+    assert visit.problem() == "The service does not answer. Is it still running?"
+
+
 def test_no_picture_is_kept_that_is_not_shown(visit: RequestContext) -> None:
     """After each view was opened ten times, the addresses of pictures in memory are those of the pictures on the page."""
     page = visit.page

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from contract import Image
 from tests.browser.conftest import RequestContext, Visitor
 from tests.harness.service import running
 from tests.serving import tiny_onnx
@@ -60,6 +61,38 @@ def test_a_link_with_nonsense_shows_what_can_be_shown(visitor: Visitor) -> None:
     visit = visitor("#model=nobody&view=%3Cscript%3E&seed=-1&t=7&wall=x&at=..%2F..")
     assert visit.problem() == "There is no model 'nobody' here; this is conditional."
     assert visit.result().startswith("Seed 42 of conditional")
+
+
+def test_an_address_that_is_changed_to_a_missing_model_says_so(visit: RequestContext) -> None:
+    """Typed over an open page, it shows the default model, whose name it then has; what was said goes with the next view."""
+    page = visit.page
+    page.evaluate("location.hash = '#model=nothere&seed=7&p.y=3&at=0123456789ab'")
+    page.locator("#problem", has_text="There is no model 'nothere' here; this is conditional.").wait_for()
+    visit.settle()
+    assert visit.result().startswith("Seed 7 of conditional")
+    assert page.evaluate("location.hash") == "#model=conditional&seed=7"
+    page.get_by_role("button", name="Seed 5", exact=True).click()
+    visit.settle()
+    assert visit.problem() == ""
+    page.go_back()
+    page.go_back()
+    page.locator("#result", has_text="Seed 42 of").wait_for()
+
+
+def test_a_pin_of_a_missing_model_says_so(visit: RequestContext) -> None:
+    """A pinned place between two seeds has no digest, so that the model of its name is what it means."""
+    page = visit.page
+    page.get_by_role("link", name="Between two").click()
+    page.get_by_role("button", name="Pin", exact=True).click()
+    rename = "key => localStorage.setItem(key, localStorage.getItem(key).replaceAll('conditional', 'gone'))"
+    page.evaluate(rename, "gan-serve.pins")
+    visit.open("#view=pins")
+    page.reload()
+    page.locator(".pins .problem", has_text="Model must be one of").wait_for()
+    page.get_by_role("link", name="0.5 between 1 and 2 of gone").click()
+    page.locator("#problem", has_text="There is no model 'gone' here; this is conditional.").wait_for()
+    visit.settle()
+    assert visit.result().startswith("0.5 between 1 and 2 of conditional")
 
 
 @pytest.mark.parametrize(
@@ -212,6 +245,14 @@ def test_a_view_fits_its_window(visitor: Visitor, root: Path, view: str, scheme:
         pin_two(visit)
     visit.page.screenshot(path=root / SCREENSHOTS / f"{view}-{scheme}-{width}.png", full_page=True)
     assert visit.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_a_long_name_fits_a_small_window(visitor: Visitor, root: Path, tmp_path: Path) -> None:
+    """A model's name of 64 letters without a place to break, on a window of 320 pixels."""
+    (tmp_path / "long.onnx").write_bytes(tiny_onnx.build("N" * 64, tiny_onnx.GREY, Image(8, 8, 1)))
+    with running(root, models=tmp_path) as server:
+        visit = visitor("", server, viewport={"width": 320, "height": 640})
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == 320
 
 
 def pin_two(visit: RequestContext) -> None:

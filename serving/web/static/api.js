@@ -4,6 +4,8 @@ import { readTiming } from "./timing.js";
 
 export class Problem extends Error {}
 
+const NO_ANSWER = "The service does not answer. Is it still running?";
+
 const listeners = [];
 export const onAnswer = (listener) => listeners.push(listener);
 
@@ -16,7 +18,7 @@ export async function ask(path, { signal } = {}) {
     body = await response.blob();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem("The service does not answer. Is it still running?");
+    throw new Problem(NO_ANSWER);
   }
   const answer = { path, status: response.status, headers: response.headers, body, ms: performance.now() - start };
   answer.timing = readTiming(response.headers.get("Server-Timing"));
@@ -26,15 +28,26 @@ export async function ask(path, { signal } = {}) {
 }
 
 export async function askJson(path, options) {
-  const text = await (await ask(path, options)).body.text();
+  const answer = await ask(path, options);
+  const value = await readJson(answer);
   options?.signal?.throwIfAborted();
-  return JSON.parse(text);
+  return value;
+}
+
+export async function readJson({ body }) {
+  const text = await body.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Problem(NO_ANSWER); // a proxy's page, for example
+  }
 }
 
 async function sentence(response, body) {
   let told = `the service answered ${response.status}`;
   try {
-    told = JSON.parse(await body.text()).detail ?? told;
+    const { detail } = JSON.parse(await body.text());
+    if (typeof detail === "string" && detail) told = detail;
   } catch {
     // Not a problem document of the service: a proxy's error page, for example.
   }

@@ -180,7 +180,7 @@ async function noticeSwap(model, answer, signal) {
   takeModels(listed);
   shown.news = ["the model was replaced by a newer one"]; // shown with the new model's response
   shown.wall = shown.model = null;
-  render(store.state);
+  follow(store.state);
 }
 
 function takeModels(listed) {
@@ -198,15 +198,28 @@ async function start() {
   } catch (error) {
     return fail(error);
   }
-  const { state } = store;
-  const wanted = state.model;
   store.listen((changed) => {
     shown.isReread = false;
-    render(changed);
+    follow(changed);
   });
-  state.model = modelOf(state).name;
   store.start();
-  if (wanted && wanted !== state.model) problem(`There is no model '${wanted}' here; this is ${state.model}.`);
+}
+
+function follow(state) {
+  if (state.model !== modelOf(state).name) return nameModel(state.model);
+  if (shown.isMissed) problem("");
+  shown.isMissed = false;
+  render(state);
+}
+
+// An address, typed, of a link or of a pin, names no model, or one that is not served: then it gets the name of the model
+// that is shown, and digest and values of the other one go.
+function nameModel(wanted) {
+  const { name } = modelOf(store.state);
+  store.change(wanted ? { model: name, at: null, values: {} } : { model: name }, { replace: true });
+  if (!wanted) return;
+  problem(`There is no model '${wanted}' here; this is ${name}.`);
+  shown.isMissed = true;
 }
 
 byId("controls").addEventListener("submit", (event) => event.preventDefault());

@@ -1,5 +1,6 @@
 // One sample on the stage, of any kind: an image, a point among the real ones, or a sequence.
 
+import { readJson } from "./api.js";
 import { element } from "./dom.js";
 import { kindOf } from "./models.js";
 import { plot } from "./scatter.js";
@@ -14,9 +15,9 @@ export const shownFormat = (model) => (kindOf(model) === "image" ? "png" : "json
 // After the signal, the container stays as it is.
 export async function show(container, model, answer, words, signal) {
   if (kindOf(model) === "image") return put(container, [await picture(answer.body, words, signal)]);
-  const text = await answer.body.text();
+  const { data } = await readJson(answer);
   signal.throwIfAborted();
-  put(container, rows(model, JSON.parse(text).data, words));
+  put(container, rows(model, data, words));
 }
 
 // Fill an element that may hold pictures: a picture's bytes stay in memory until its address is revoked.
