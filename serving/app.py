@@ -25,7 +25,7 @@ from serving.generation.service import answer, create_service, fault
 from serving.http.asgi import ARRIVED, INFER_ROUTE, ASGIApp, target_of
 from serving.http.bearer_auth import BearerAuth
 from serving.http.responses import reply_response
-from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, AppState, is_operations
+from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, AppState, is_operations, is_public
 from serving.model.load import ModelFacts, model_loader
 from serving.observability.gpu_metrics import GpuCollector
 from serving.observability.log_writer import LogWriter
@@ -167,7 +167,7 @@ def _begin(observer: RequestObserver, operations_port: int | None) -> None:
     request.environ["serving.context"] = observer.begin(context)
     if request.environ["PATH_INFO"].startswith("//"):  # Werkzeug would merge the slashes
         raise NotFound(NO_PATH)
-    if operations_port and is_operations(request.path) and request.environ["SERVER_PORT"] != str(operations_port):
+    if is_operations(request.path) and is_public(operations_port):
         raise NotFound(NO_PATH)
 
 

@@ -30,7 +30,8 @@ from serving.oip.routes import (
     show_ready,
     show_server,
 )
-from serving.openapi.published import Publisher
+from serving.openapi.document import split_route
+from serving.openapi.published import Published, Publisher
 from serving.web.page import PAGE_POLICY, render_page, static_files
 
 PNG_BODY = re.compile(r"image/png", re.ASCII | re.IGNORECASE)
@@ -168,7 +169,8 @@ def show_metrics(state: AppState) -> Response:
 
 def show_page(state: AppState) -> Response:
     """The web page."""
-    return html_response(render_page(state.service.settings), PAGE_POLICY)
+    settings = state.service.settings
+    return html_response(render_page(settings, has_metrics=not is_public(settings.operations_port)), PAGE_POLICY)
 
 
 def show_static(state: AppState, name: str) -> Response:
@@ -180,12 +182,17 @@ def show_static(state: AppState, name: str) -> Response:
 
 def show_document(state: AppState) -> Response:
     """The OpenAPI document."""
-    return file_response(state.publisher.latest().document, "application/json")
+    return file_response(_published(state).document, "application/json")
 
 
 def show_docs(state: AppState) -> Response:
     """The OpenAPI document as a page."""
-    return html_response(state.publisher.latest().page)
+    return html_response(_published(state).page)
+
+
+def _published(state: AppState) -> Published:
+    """The document of the port that is asked."""
+    return state.publisher.latest(OPERATIONS if is_public(state.service.settings.operations_port) else frozenset())
 
 
 def reload_models(state: AppState) -> Response:
@@ -201,6 +208,11 @@ def reload_models(state: AppState) -> Response:
 def is_operations(path: str) -> bool:
     """Whether a path is for the operators, and absent from the public port where ``GAN_OPERATIONS_PORT`` is set."""
     return path == "/metrics" or path == "/admin" or path.startswith("/admin/")
+
+
+def is_public(operations_port: int | None) -> bool:
+    """Whether the request came to the public port, and there is another one for the operators."""
+    return operations_port is not None and request.environ["SERVER_PORT"] != str(operations_port)
 
 
 ROUTES: dict[str, Callable[..., Response]] = {
@@ -230,3 +242,6 @@ ROUTES: dict[str, Callable[..., Response]] = {
 
 ADMIN_ROUTES: dict[str, Callable[..., Response]] = {"POST /admin/reload": reload_models}
 """Routes that exist only with ``GAN_ADMIN_TOKEN``, to views."""
+
+OPERATIONS = frozenset(route for route in ROUTES | ADMIN_ROUTES if is_operations(split_route(route)[1]))
+"""Routes that are absent from the public port where ``GAN_OPERATIONS_PORT`` is set."""

@@ -37,14 +37,18 @@ class Publisher:
         self._routes, self._settings, self._registry = routes, settings, registry
         self._making = threading.Lock()
         """Held while the document is made: other threads wait for it instead of making the same."""
-        self._latest: Published | None = None
+        self._latest: dict[frozenset[str], Published] = {}
+        """By the routes that are left out."""
 
-    def latest(self) -> Published:
-        """Return the document of the models of this moment."""
+    def latest(self, without: frozenset[str] = frozenset()) -> Published:
+        """Return the document of the models of this moment, without some routes."""
         with self._making:
             models = [entry.model for entry in self._registry.values()]
             digests = [model.digest for model in models]
-            if self._latest is None or self._latest.digests != digests:
-                made = document(self._routes, Served(self._settings, models))
-                self._latest = Published(digests, f"{json.dumps(made, indent=1)}\n".encode(), render_docs(made))
-            return self._latest
+            latest = self._latest.get(without)
+            if latest is None or latest.digests != digests:
+                routes = {route: view for route, view in self._routes.items() if route not in without}
+                made = document(routes, Served(self._settings, models))
+                latest = Published(digests, f"{json.dumps(made, indent=1)}\n".encode(), render_docs(made))
+                self._latest[without] = latest
+            return latest

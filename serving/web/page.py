@@ -44,8 +44,8 @@ def _template() -> str:
     return files("serving.web").joinpath("static", DOCUMENT).read_text()
 
 
-def render_page(settings: Settings) -> str:
-    """The page as HTML with the limits of the settings; its modules request all other data."""
+def render_page(settings: Settings, *, has_metrics: bool) -> str:
+    """The page as HTML with the limits of the settings, and a link to the metrics; its modules request all other data."""
     modules = [name for name in static_files() if name.endswith(".js")]
     preloads = "\n".join(f'<link rel="modulepreload" href="/static/{name}">' for name in modules)
     return _template().format(
@@ -54,4 +54,5 @@ def render_page(settings: Settings) -> str:
         max_scale=settings.max_scale,
         max_pixels=settings.max_pixels,
         preloads=preloads,
+        metrics='\n    <a href="/metrics">Metrics</a>' if has_metrics else "",
     )

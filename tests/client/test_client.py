@@ -150,7 +150,7 @@ def test_threads_may_share_it(kept: int) -> None:
         try:
             rows.send(response)
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            return done.value
         raise AssertionError("it sends a second request")
 
     interval = sys.getswitchinterval()

@@ -111,7 +111,9 @@ def test_two_services_on_one_port(root: Path, folder: Path) -> None:
 
 
 def test_operations_have_a_port_of_their_own(root: Path, folder: Path) -> None:
-    """S-23: with ``GAN_OPERATIONS_PORT`` the public port has no /metrics and no /admin, and the other port has everything."""
+    """S-23: with ``GAN_OPERATIONS_PORT`` the public port has no /metrics and no /admin, and the other port has everything;
+    neither the public port's page nor its document leads there.
+    """
     port, token = free_port(), "CANARY-0123456789"  # of this test
     headers = {"Authorization": f"Bearer {token}"}
     with running(root, models=folder / "1-grey.onnx", operations_port=port, admin_token=token) as server:
@@ -121,6 +123,10 @@ def test_operations_have_a_port_of_their_own(root: Path, folder: Path) -> None:
         assert server.get("/generate?seed=1")[0] == server.get("/readyz")[0] == 200
         for path, method in (("/metrics", "GET"), ("/admin/reload", "POST"), ("/readyz", "GET"), ("/generate?seed=1", "GET")):
             assert ask(port, path, method, headers).status == 200
+        for asked, has_operations in ((server.port, False), (port, True)):
+            paths = json.loads(ask(asked, "/openapi.json").body)["paths"]
+            assert ("/metrics" in paths, "/admin/reload" in paths) == (has_operations, has_operations)
+            assert [b"/metrics" in ask(asked, path).body for path in ("/", "/docs")] == [has_operations] * 2
         assert server.stop() == 0
 
 
