@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Sequence
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scoreboard.machine import describe_commit, describe_machine
 from benchmarks.scoreboard.measures import RUN, SCORES, STAGES
+from benchmarks.scoreboard.origin import ORIGIN, begin, commit_of, noted, read_origin
 from benchmarks.scoreboard.results import RESULTS, Result, Scale, load_results, store_result
 from benchmarks.scoreboard.row import Protocol, Row
 from benchmarks.scoreboard.workspace import TRAINING, Workspace
@@ -142,33 +143,38 @@ def spell(protocol: Protocol, seed: int) -> str:
 
 def _measured(protocol: Protocol, seed: int, workspace: Workspace) -> Result:
     """One seed, from training to the figure."""
-    commit = describe_commit(workspace.root)
     opponents = {recipe: _trained(protocol, recipe, seed, workspace) for recipe in protocol.measure.opponents}
     run, commands = _run_of(protocol, protocol.recipe, seed, workspace), protocol.measure.commands(opponents)
     _play_stages(protocol, seed, run, commands, workspace)
-    measurement = protocol.measure.read(run)
+    measurement, origin = protocol.measure.read(run), read_origin(run)
+    if origin is None:
+        raise TrainingError(f"{run / ORIGIN} cannot be read: the run's commit and machine are not known")
     return Result(
         **vars(measurement),
         seed=seed,
         steps=_last_step(run),
         seconds=_seconds(run),
-        machine=describe_machine(has_cuda=workspace.has_cuda and workspace.device != "cpu"),
+        machine=", then ".join(origin.machines),
         command=spell(protocol, seed),
-        commit=commit,
+        commit=commit_of(origin, protocol, workspace),
     )
 
 
 def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[str]], workspace: Workspace) -> None:
     """Train to the end of each stage and run the commands there; stages that stages.json holds are over."""
-    stages = protocol.measure.stages
-    path = run / STAGES
-    over: list[dict[str, Any]] = json.loads(path.read_text())["stages"] if path.exists() else []
     are_together = protocol.are_together
     out = str(run).removesuffix(f"-seed{seed}") if are_together else str(run)
-    for share in stages[len(over) :]:
-        step = None if len(stages) == 1 else max(1, round(share * _steps(protocol)))
+    seeds = seeds_of(protocol) if are_together else [seed]
+    runs = [_run_of(protocol, protocol.recipe, seed, workspace) for seed in seeds]
+    stages, path = protocol.measure.stages, run / STAGES
+    steps = [None if len(stages) == 1 else max(1, round(share * _steps(protocol))) for share in stages]
+    trainings = [_train_words(protocol, protocol.recipe, seed, out, step) for step in steps]
+    begin(runs, protocol, workspace)
+    over: list[dict[str, Any]] = json.loads(path.read_text())["stages"] if path.exists() else []
+    for words in trainings[len(over) :]:
         if not (are_together and (run / MODEL).exists()):
-            workspace.run([*_train_words(protocol, protocol.recipe, seed, out, step), "--device", workspace.device])
+            with noted(runs, words, workspace):
+                workspace.run([*words, "--device", workspace.device])
         for words in [] if protocol.measure.is_there(run) else commands:
             more = ["--device", workspace.device] if words[0] in BY_NETS else []
             places = [str(run) + word.removeprefix(RUN) if word.split("/")[0] == RUN else word for word in words]
@@ -184,7 +190,10 @@ def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[s
 def _trained(protocol: Protocol, recipe: str, seed: int, workspace: Workspace) -> Path:
     """The run of an opponent, trained to its end; it is another row's run where that has the same settings."""
     run = _run_of(protocol, recipe, seed, workspace)
-    workspace.run([*_train_words(protocol, recipe, seed, str(run)), "--device", workspace.device])
+    words = _train_words(protocol, recipe, seed, str(run))
+    begin([run], protocol, workspace)
+    with noted([run], words, workspace):
+        workspace.run([*words, "--device", workspace.device])
     return run
 
 
@@ -203,13 +212,18 @@ def _train_words(protocol: Protocol, recipe: str, seed: int, run: str, step: int
 
 
 def _run_of(protocol: Protocol, recipe: str, seed: int, workspace: Workspace) -> Path:
-    """A directory for each different training; rows that measure the same training share it, stages apart."""
+    """A directory for each different training; rows that measure the same training share it.
+
+    A run in stages is measured on its way, so that its directory is named by the stages and by what is measured at each, too.
+    """
     parts = [
         recipe,
         *(word.removeprefix("--") for word in protocol.options),
         *([str(protocol.steps)] if protocol.steps else []),
     ]
-    parts += ["stages"] if len(protocol.measure.stages) > 1 else []
+    if len(stages := protocol.measure.stages) > 1:
+        key = json.dumps([stages, protocol.measure.commands({})])
+        parts.append(f"stages-{hashlib.sha256(key.encode()).hexdigest()[:8]}")
     return workspace.runs / f"{'-'.join(parts).replace(':', '-').replace('/', '-')}-seed{seed}"
 
 

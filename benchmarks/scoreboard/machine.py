@@ -10,6 +10,9 @@ import torch
 
 from benchmarks.processor import processor
 
+CODE = ("training", "contract", "benchmarks")
+"""Folders of the code that trains and measures."""
+
 
 def describe_machine(*, has_cuda: bool) -> str:
     """``2 cores of AMD EPYC 7B13`` or ``NVIDIA H200, 16 cores``; no name of the machine itself."""
@@ -24,7 +27,7 @@ def describe_commit(root: Path) -> str:
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
     if not commit:
         return "unknown"
-    return commit + ("+" if _git(root, "status", "--porcelain", "--", "training", "contract") else "")
+    return commit + ("+" if _git(root, "status", "--porcelain", "--", *CODE) else "")
 
 
 def _git(root: Path, *words: str) -> str:

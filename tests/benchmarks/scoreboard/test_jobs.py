@@ -21,7 +21,7 @@ from benchmarks.scoreboard.measures import Against, Scored
 from benchmarks.scoreboard.results import RESULTS, load_results
 from benchmarks.scoreboard.row import Protocol
 from benchmarks.scoreboard.rows import ROWS
-from benchmarks.scoreboard.stages import RankCorrelation
+from benchmarks.scoreboard.stages import RankCorrelation, StepsTo
 from benchmarks.scoreboard.workspace import TRAINING, Stopped, Workspace
 from tests.benchmarks.scoreboard.test_page import ROW
 from tests.repository.files import ROOT
@@ -135,6 +135,24 @@ def test_a_run_in_stages_is_scored_after_each(tmp_path: Path, monkeypatch: pytes
     (tmp_path / RESULTS / "tiny.json").unlink()
     assert run_rows([replace(TINY, full=protocol)], [], workspace, scale="full", seeds=None) == 0
     assert load_results(tmp_path / RESULTS, "tiny", "full")[0].value == result.value
+
+
+@pytest.mark.slow
+def test_another_curve_or_count_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A KID of more samples, or after more stages, is measured anew and never read from what another row kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", os.environ["TEST_CACHE"])
+    workspace = workspace_in(tmp_path, [])
+    options = ("--data", "digits", "--batch", "8")
+    first = StepsTo(kid=0.1, samples=40, stages=(0.5, 1.0))
+    for measure in (first, replace(first, samples=60), replace(first, stages=(0.25, 0.5, 1.0))):
+        protocol = Protocol(recipe="vanilla", measure=measure, steps=4, options=options, seeds=1, minutes=1)
+        assert run_rows([replace(TINY, full=protocol)], [], workspace, scale="full", seeds=None) == 0
+        (result,) = load_results(tmp_path / RESULTS, "tiny", "full")
+        assert set(result.others) == {f"kid at step {round(4 * share)}" for share in measure.stages}
+        (tmp_path / RESULTS / "tiny.json").unlink()
+    runs = list((tmp_path / "runs").glob("vanilla-*"))
+    counts = sorted(json.loads((run / "scores.json").read_text())["rows"][0]["samples"] for run in runs)
+    assert counts == [40, 40, 60]
 
 
 @pytest.mark.slow
