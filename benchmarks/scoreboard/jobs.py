@@ -46,6 +46,12 @@ def jobs_of(rows: Sequence[Row], *, scale: str, has_cuda: bool) -> list[Job]:
     return sorted(jobs, key=lambda job: job.protocol.minutes * job.protocol.seeds)
 
 
+def is_of(protocol: Protocol, result: Result) -> bool:
+    """Whether a stored result is what a protocol would measure: by its command, and by its parameters if stored."""
+    today = protocol.measure.parameters
+    return result.command == spell(protocol, result.seed) and {**today, **(result.parameters or {})} == today
+
+
 def seeds_of(protocol: Protocol) -> range:
     """The seeds of a protocol."""
     return range(protocol.first_seed, protocol.first_seed + protocol.seeds)
@@ -108,7 +114,7 @@ def _missing(jobs: Sequence[Job], workspace: Workspace, seeds: int | None) -> li
             workspace.say(f"{job.row.name}: no recipe yet: {', '.join(missing)}")
             continue
         stored = load_results(workspace.docs / RESULTS, job.row.name, job.scale)
-        done = {result.seed for result in stored if result.command == spell(job.protocol, result.seed)}
+        done = {result.seed for result in stored if is_of(job.protocol, result)}
         found += [(job, seed) for seed in seeds_of(job.protocol)[:seeds] if seed not in done]
     return found
 
@@ -157,6 +163,7 @@ def _measured(protocol: Protocol, seed: int, workspace: Workspace) -> Result:
         machine=", then ".join(origin.machines),
         command=spell(protocol, seed),
         commit=commit_of(origin, protocol, workspace),
+        parameters=protocol.measure.parameters,
     )
 
 
@@ -175,7 +182,7 @@ def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[s
         if not (are_together and (run / MODEL).exists()):
             with noted(runs, words, workspace):
                 workspace.run([*words, "--device", workspace.device])
-        for words in [] if protocol.measure.is_there(run) else commands:
+        for words in commands:
             more = ["--device", workspace.device] if words[0] in BY_NETS else []
             places = [str(run) + word.removeprefix(RUN) if word.split("/")[0] == RUN else word for word in words]
             if are_together:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,13 +15,13 @@ from training.metrics.gmam import Comparison
 from training.metrics.images import ALARM_EFFECTIVE_CLASSES
 from training.recipes.energy import Kind
 from training.report.journal import read_rows
-from training.run.job import MODEL
 
 SCORES, EXAMINATION, STAGES = "scores.json", "examination.json", "stages.json"
 RUN = "RUN"
 """In a command, what stands for the run directory."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Measure:
     """What a row measures; this one measures nothing and says what others say."""
 
@@ -30,13 +30,14 @@ class Measure:
     opponents: tuple[str, ...] = ()
     """Recipes whose runs of the same seed must be there, too."""
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Its kind and its fields, as JSON keeps them."""
+        return {"kind": type(self).__name__, **json.loads(json.dumps(asdict(self)))}
+
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """Arguments of ``python -m training`` after each stage, ``RUN`` for the run; opponents by recipe. None by default."""
         return []
-
-    def is_there(self, run: Path) -> bool:
-        """Whether the directory of a finished run holds what the commands would write, from a row of the same commands."""
-        return False
 
     def read(self, run: Path) -> Measurement:
         """The figure of a finished run.
@@ -117,6 +118,7 @@ class Examined(OfSamples):
             value=content["values"][self.name],
             samples=content["samples"],
             by=f"test part of {content['data']}",
+            classifier=content.get("classifier") if self.name.startswith("accuracy") else None,
             others=content["values"],
         )
 
@@ -138,6 +140,7 @@ class Collapsed(OfSamples):
             value=float(math.exp(cast(float, entropy.value)) < least),
             samples=entropy.samples,
             by=f"fewer than {least:g} effective classes",
+            classifier=classifier_in([entropy.measure]),
             others=entropy.others,
         )
 
@@ -205,13 +208,15 @@ class OverGrid(Measure):
 
     def read(self, run: Path) -> Measurement:
         """From the lines of stats.jsonl, one a game."""
-        scores = {row["recipe"]: row["score"] for row in read_rows(run / "stats.jsonl") if row["kind"] == self.kind}
+        games = [row for row in read_rows(run / "stats.jsonl") if row["kind"] == self.kind]
+        scores = {row["recipe"]: row["score"] for row in games}
         if not scores:
             raise ScoreError(f"{run / 'stats.jsonl'} has no game of kind {self.kind!r}")
         return Measurement(
             measure="inception-prime",
             value=sum(scores.values()) / len(scores),
             by=f"mean of {len(scores)} points of the grid",
+            classifier=", ".join(sorted({row["classifier"] for row in games if "classifier" in row})) or None,
             others=scores,
         )
 
@@ -227,9 +232,9 @@ def options_of(values: Mapping[str, object]) -> list[str]:
     return [word for name, value in values.items() if value is not None for word in (name, str(value))]
 
 
-def is_of_model(path: Path, run: Path) -> bool:
-    """Whether a file of measurements is there, and not older than the run's model."""
-    return path.exists() and path.stat().st_mtime >= (run / MODEL).stat().st_mtime
+def classifier_in(names: Iterable[str]) -> str | None:
+    """The classifier that the first of these names of measures has at its end; None where none has one."""
+    return next((f"lenet@{name.split('-lenet@')[1]}" for name in names if "-lenet@" in name), None)
 
 
 def read_json(path: Path) -> Any:

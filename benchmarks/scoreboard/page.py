@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.scoreboard.claims import VERDICTS, Verdict, chance, decide
-from benchmarks.scoreboard.jobs import missing_recipes
+from benchmarks.scoreboard.jobs import missing_recipes, seeds_of
 from benchmarks.scoreboard.results import Result, Scale, load_results, mean_and_spread, values_of
 from benchmarks.scoreboard.row import Protocol, Row
 
@@ -87,21 +87,21 @@ def make_page(rows: Sequence[Row], results: Path) -> str:
 def list_entries(rows: Sequence[Row], results: Path) -> list[Entry]:
     """Every line of the page, in the order of the rows."""
 
-    def of(name: str, scale: Scale, measures: set[str]) -> list[float]:
+    def of(name: str, scale: Scale, ours: list[Result]) -> list[float]:
         """None where a seed is missing, or where another measure was taken, as KID by another classifier."""
+        measures = {result.measure for result in ours}
         row = next(row for row in rows if row.name == name)
         protocol = row.scaled if scale == "scaled" and row.scaled else row.full
-        found = load_results(results, name, "scaled" if protocol is row.scaled else "full")
-        is_complete = len(found) >= protocol.seeds and {result.measure for result in found} == measures
-        return values_of(found) if is_complete else []
+        found = of_seeds(protocol, load_results(results, name, "scaled" if protocol is row.scaled else "full"))
+        is_comparable = {result.measure for result in found} == measures and are_by_one(found, ours)
+        return values_of(found) if is_comparable and has_all_seeds(protocol, found) else []
 
     def entry(row: Row, scale: Scale, protocol: Protocol) -> Entry:
-        found = load_results(results, row.name, scale)
-        measures, claim = {result.measure for result in found}, protocol.claim
-        is_complete = len(found) >= protocol.seeds
+        found, claim = of_seeds(protocol, load_results(results, row.name, scale)), protocol.claim
+        is_complete = has_all_seeds(protocol, found)
         if claim is None:
             return Entry(row, scale, protocol, found, None)
-        values, others = values_of(found), partial(of, scale=scale, measures=measures)
+        values, others = values_of(found), partial(of, scale=scale, ours=found)
         verdict = decide(claim, len(found) if is_complete else 0, values, others)
         return Entry(row, scale, protocol, found, verdict, chance(claim, values, others) if is_complete else None)
 
@@ -109,6 +109,22 @@ def list_entries(rows: Sequence[Row], results: Path) -> list[Entry]:
     for row in rows:
         pairs += [(row, "full", row.full), (row, "scaled", row.scaled)]
     return [entry(row, scale, protocol) for row, scale, protocol in pairs if protocol is not None]
+
+
+def of_seeds(protocol: Protocol, results: Sequence[Result]) -> list[Result]:
+    """The results of a protocol's seeds: others were seen before its claim was stated."""
+    return [result for result in results if result.seed in seeds_of(protocol)]
+
+
+def has_all_seeds(protocol: Protocol, results: Sequence[Result]) -> bool:
+    """Whether each seed of a protocol has a result."""
+    return {result.seed for result in results} >= set(seeds_of(protocol))
+
+
+def are_by_one(first: Sequence[Result], second: Sequence[Result]) -> bool:
+    """Whether two rows were measured by the same classifier, as far as their results say by which."""
+    ours, theirs = ({result.classifier for result in results if result.classifier} for results in (first, second))
+    return not ours or not theirs or ours == theirs
 
 
 def _summary(entries: Sequence[Entry]) -> str:

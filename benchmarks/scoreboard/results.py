@@ -35,6 +35,8 @@ class Measurement:
     samples: int | None = None
     by: str = ""
     """How it was taken, in a few words."""
+    classifier: str | None = None
+    """The classifier that it was taken by, as ``lenet@d90d5b``, where the measure's name has none; None where none is known."""
     others: Mapping[str, float] = field(default_factory=dict)
     """What else was measured of the same run."""
 
@@ -51,6 +53,9 @@ class Result(Measurement):
     command: str
     """From training to the figure."""
     commit: str
+    """At which the training began."""
+    parameters: Mapping[str, Any] | None = None
+    """Kind and parameters of the measure, of which the command does not say all; None in results of before they were stored."""
 
 
 def path_of(folder: Path, row: str, scale: Scale) -> Path:
@@ -85,9 +90,15 @@ def store_result(folder: Path, row: str, scale: Scale, result: Result) -> None:
         raise TrainingError(f"{row}, seed {result.seed}: {result.measure} is {result.value}")
     kept = [old for old in load_results(folder, row, scale) if old.seed != result.seed]
     results = sorted([*kept, result], key=lambda result: result.seed)
-    content: dict[str, Any] = {"row": row, "scale": scale, "results": [dataclasses.asdict(r) for r in results]}
+    content: dict[str, Any] = {"row": row, "scale": scale, "results": [_json_of(r) for r in results]}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path_of(folder, row, scale), content)
+
+
+def _json_of(result: Result) -> dict[str, Any]:
+    """As JSON; what a result of before does not have is left out."""
+    values = dataclasses.asdict(result)
+    return {name: value for name, value in values.items() if value is not None or name not in ("classifier", "parameters")}
 
 
 def values_of(results: Sequence[Result]) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.scoreboard.measures import RUN, Measure, is_of_model, options_of, read_json
+from benchmarks.scoreboard.measures import RUN, Measure, options_of, read_json
 from benchmarks.scoreboard.results import Measurement
 from training.metrics.completion import MaskKind
 
@@ -39,17 +39,9 @@ class Filled(Measure):
     steps: int = 1_000
 
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
-        """One: complete; rows of the same mask share what it finds."""
+        """One: complete, which searches once for all rows of a mask: it compares all that its file depends on."""
         how = {"--mask": self.mask, "--test": self.images, "--steps": self.steps}
         return [["complete", RUN, *options_of(how)]]
-
-    def is_there(self, run: Path) -> bool:
-        """Whether completion.json is of the run's model and of such a search."""
-        path = self._file(run)
-        if not is_of_model(path, run):
-            return False
-        content = read_json(path)
-        return bool((content["samples"], content["search"]["steps"]) == (self.images, self.steps))
 
     def read(self, run: Path) -> Measurement:
         """The value of that name in completion.json."""
@@ -59,6 +51,7 @@ class Filled(Measure):
             value=content["values"][self.name],
             samples=content["samples"],
             by=f"test part of {content['data']}, mask {self.mask}, {self.steps:,} steps",
+            classifier=content.get("classifier") if self.name.startswith("accuracy") else None,
             others=content["values"],
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.scoreboard.measures import STAGES, OfSamples, read_json
+from benchmarks.scoreboard.measures import STAGES, OfSamples, classifier_in, read_json
 from benchmarks.scoreboard.results import Measurement
 from training.errors import ScoreError
 from training.metrics.rank import rank_correlation
@@ -48,6 +48,7 @@ class RankCorrelation(OfSamples):
             value=rank_correlation(means, kids),
             samples=self.samples,
             by=f"over {len(kids)} stages of one run",
+            classifier=classifier_in(stages[-1]["values"]),
         )
 
 
@@ -64,7 +65,8 @@ class StepsTo(OfSamples):
 
     def read(self, run: Path) -> Measurement:
         """From stages.json."""
-        stages = [(int(stage["step"]), _kid(stage["values"])) for stage in read_json(run / STAGES)["stages"]]
+        measured = read_json(run / STAGES)["stages"]
+        stages = [(int(stage["step"]), _kid(stage["values"])) for stage in measured]
         value, before = 2.0 * stages[-1][0], (0, math.inf)
         for step, kid in stages:
             if kid <= self.kid:
@@ -77,6 +79,7 @@ class StepsTo(OfSamples):
             value=value,
             samples=self.samples,
             by=f"{len(stages)} stages of one run",
+            classifier=classifier_in(measured[-1]["values"]),
             others={f"kid at step {step}": kid for step, kid in stages},
         )
 

@@ -138,6 +138,7 @@ class Complete:
         train = load(data, size=size, environ=context.environ).to(context.device)
         test = load(data, split="test", size=size, environ=context.environ).to(context.device)
         wanted = test.items[: self.test]
+        classifier = context.classifier_of(train) if test.labels is not None and has_classifier(train) else None
         asked = {
             "model": {
                 "name": generator.card.name,
@@ -148,6 +149,7 @@ class Complete:
             "data": data,
             "samples": len(wanted),
             "search": {name: getattr(self, name) for name in ("mask", "steps", "rate", "weight", "starts", "seed")},
+            "classifier": None if classifier is None else classifier.name,
         }
         path = out / RESULTS
         if self.out is None and _holds(path, asked):
@@ -162,8 +164,7 @@ class Complete:
             ),
         }
         values["psnr-gain"] = values["psnr"] - values["psnr-mean-filling"]
-        if test.labels is not None and has_classifier(train):
-            classifier = context.classifier_of(train)
+        if classifier is not None and test.labels is not None:
             hidden = fill(wanted, made.mask, torch.zeros_like(wanted, dtype=torch.float32))
             for name, images in {"real": wanted, "masked": hidden, "completed": made.completed}.items():
                 values[f"accuracy-{name}"] = classifier.accuracy_on(images, test.labels[: self.test])

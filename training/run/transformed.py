@@ -44,13 +44,15 @@ def examine_transformed(context: JobContext) -> dict[str, float]:
     test, part = unseen(game, data, context)
     made, real = change(game, test), test.items.float() / 255
     values = {"sharpness": laplacian_energy(made) / laplacian_energy(real), "l1": float((made - real).abs().mean())}
+    written = {"step": game.step, "data": data.name, "samples": len(test)}
     if test.labels is not None and has_classifier(data):
         classifier = context.classifier_of(data)
+        written["classifier"] = classifier.name
         values["accuracy"] = classifier.accuracy_on((made * 255).round().to(torch.uint8), test.labels)
         values["accuracy-real"] = classifier.accuracy_on(test.items, test.labels)
     listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
     context.say(f"on {len(test):,} {part} samples of {data.name}: {listed}")
-    write_json(context.run / EXAMINATION, {"step": game.step, "data": data.name, "samples": len(test), "values": values})
+    write_json(context.run / EXAMINATION, {**written, "values": values})
     return values
 
 

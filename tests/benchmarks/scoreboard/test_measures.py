@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +60,21 @@ def test_an_examination_is_read_by_name(tmp_path: Path) -> None:
         Examined(name="code-error").read(tmp_path)
 
 
+def test_an_accuracy_says_by_which_classifier(tmp_path: Path) -> None:
+    """What was measured without one does not, though it stands in the same file."""
+    values = {"accuracy": 0.9, "sharpness": 1.0}
+    content = {"step": 5, "data": "mnist", "samples": 10, "classifier": "lenet@3fa1c2", "values": values}
+    write(tmp_path / "examination.json", content)
+    assert Examined(name="accuracy").read(tmp_path).classifier == "lenet@3fa1c2"
+    assert Examined(name="sharpness").read(tmp_path).classifier is None
+
+
 @pytest.mark.parametrize(("entropy", "collapsed"), [(0.0, 1.0), (1.79, 1.0), (1.8, 0.0), (2.302, 0.0)])
 def test_a_run_has_collapsed_where_the_alarm_would_sound(tmp_path: Path, entropy: float, collapsed: float) -> None:
     """Six of ten classes are e^1.792; below it is 1, above it 0."""
     write(tmp_path / "scores.json", {"rows": [row("entropy-lenet@3fa1c2", entropy)]})
-    assert Collapsed().read(tmp_path).value == collapsed
+    measurement = Collapsed().read(tmp_path)
+    assert (measurement.value, measurement.classifier) == (collapsed, "lenet@3fa1c2")
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
@@ -114,7 +123,7 @@ def test_a_scalar_that_falls_with_kid_follows_it(tmp_path: Path) -> None:
     (tmp_path / "stats.jsonl").write_text("".join(lines))
     measurement = RankCorrelation(scalar="D/loss", sign=-1).read(tmp_path)
     assert measurement.value == pytest.approx(1)
-    assert measurement.measure == "spearman(-D/loss, kid)"
+    assert (measurement.measure, measurement.classifier) == ("spearman(-D/loss, kid)", "lenet@3fa1c2")
     assert RankCorrelation(scalar="D/loss").read(tmp_path).value == pytest.approx(-1)
     with pytest.raises(ScoreError, match="no 'G/loss' between steps 5 and 10"):
         RankCorrelation(scalar="G/loss").read(tmp_path)
@@ -123,27 +132,15 @@ def test_a_scalar_that_falls_with_kid_follows_it(tmp_path: Path) -> None:
 def test_a_completion_is_read_from_the_folder_of_its_mask(tmp_path: Path) -> None:
     """The value of its name, the number of test images, and all other values."""
     (tmp_path / "completed-left").mkdir()
-    content = {"data": "mnist", "samples": 7, "values": {"psnr-gain": 1.5, "psnr": 9.0}}
+    values = {"psnr-gain": 1.5, "psnr": 9.0, "accuracy-gain": 0.25}
+    content = {"data": "mnist", "samples": 7, "classifier": "lenet@3fa1c2", "values": values}
     write(tmp_path / "completed-left" / "completion.json", content)
     measure = Filled(name="psnr-gain", mask="left", images=7)
     measurement = measure.read(tmp_path)
-    assert (measurement.value, measurement.samples, measurement.others) == (1.5, 7, content["values"])
+    assert (measurement.value, measurement.samples, measurement.others) == (1.5, 7, values)
+    assert measurement.classifier is None
+    assert Filled(name="accuracy-gain", mask="left", images=7).read(tmp_path).classifier == "lenet@3fa1c2"
     assert measure.commands({}) == [["complete", "RUN", "--mask", "left", "--test", "7", "--steps", "1000"]]
-
-
-def test_a_completion_that_is_there_is_not_made_again(tmp_path: Path) -> None:
-    """Of the same search and of the run's present model; another row of the mask reads it."""
-    found = tmp_path / "completed-left" / "completion.json"
-    found.parent.mkdir()
-    (tmp_path / "model.onnx").touch()
-    measures = [Filled(name=name, mask="left", images=7) for name in ("psnr-gain", "accuracy-gain")]
-    assert not any(measure.is_there(tmp_path) for measure in measures)
-    write(found, {"data": "mnist", "samples": 7, "search": {"steps": 1_000}, "values": {}})
-    assert all(measure.is_there(tmp_path) for measure in measures)
-    assert not Filled(name="psnr-gain", mask="left", images=7, steps=10).is_there(tmp_path)
-    assert not Filled(name="psnr-gain", mask="center", images=7).is_there(tmp_path)
-    os.utime(found, ns=(0, 0))
-    assert not any(measure.is_there(tmp_path) for measure in measures)
 
 
 def test_a_variant_is_exported_and_scored_apart(tmp_path: Path) -> None:
@@ -168,16 +165,19 @@ def test_steps_to_a_kid(kids: tuple[float, ...], steps: float, tmp_path: Path) -
     )
     measurement = StepsTo(kid=0.2).read(tmp_path)
     assert measurement.value == pytest.approx(steps)
+    assert measurement.classifier == "lenet@0"
     assert measurement.others["kid at step 100"] == kids[0]
 
 
 def test_a_grid_is_the_mean_of_one_kind_of_game(tmp_path: Path) -> None:
     """A game that broke counts as 0; other kinds don't count."""
     games = [("ebgan_g1", "ebgan", 3.0), ("ebgan_g2", "ebgan", 0.0), ("ebgan_pt_g1", "ebgan_pt", 9.0)]
-    lines = [json.dumps({"step": 5, "recipe": name, "kind": kind, "score": score}) for name, kind, score in games]
+    by = {"classifier": "lenet@3fa1c2"}
+    lines = [json.dumps({"step": 5, "recipe": name, "kind": kind, "score": score, **by}) for name, kind, score in games]
     (tmp_path / "stats.jsonl").write_text("\n".join(lines) + "\n")
     measurement = OverGrid(kind="ebgan").read(tmp_path)
     assert (measurement.value, measurement.by) == (1.5, "mean of 2 points of the grid")
+    assert measurement.classifier == "lenet@3fa1c2"
     assert measurement.others == {"ebgan_g1": 3.0, "ebgan_g2": 0.0}
     with pytest.raises(ScoreError, match="no game of kind 'gan'"):
         OverGrid(kind="gan").read(tmp_path)

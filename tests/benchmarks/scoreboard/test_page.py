@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.scoreboard.__main__ import choose, is_current, write_page
-from benchmarks.scoreboard.claims import Below, Claim
-from benchmarks.scoreboard.jobs import jobs_of, spell
-from benchmarks.scoreboard.measures import Scored
+from benchmarks.scoreboard.claims import AtMost, Below, Claim
+from benchmarks.scoreboard.jobs import is_of, jobs_of, spell
+from benchmarks.scoreboard.measures import Measure, Scored, WhereFound
 from benchmarks.scoreboard.page import COLUMNS, make_page
 from benchmarks.scoreboard.results import RESULTS, Result, load_results, path_of, store_result
 from benchmarks.scoreboard.row import Protocol, PublishedFigure, Row
 from benchmarks.scoreboard.rows import ROWS
+from benchmarks.scoreboard.stages import StepsTo
 from benchmarks.scoreboard.systems import make_systems
+from benchmarks.scoreboard.turned import Turned
 from tests.repository.files import ROOT
 from training.errors import TrainingError
 from training.recipes.systems import SYSTEMS
@@ -76,10 +79,68 @@ def test_every_stored_result_is_a_rows() -> None:
 
 
 def test_every_stored_result_is_of_todays_protocol() -> None:
-    """Its command is what its row would run now: a figure of another length or count does not stand under today's words."""
+    """It is what its row would measure now: a figure of another length or count does not stand under today's words."""
     for job in [*jobs_of(ROWS, scale="full", has_cuda=True), *jobs_of(ROWS, scale="scaled", has_cuda=True)]:
         for result in load_results(ROOT / "docs" / RESULTS, job.row.name, job.scale):
-            assert result.command == spell(job.protocol, result.seed)
+            assert is_of(job.protocol, result), (job.row.name, result.seed)
+
+
+@pytest.mark.parametrize(
+    ("stored", "today"),
+    [
+        (StepsTo(kid=0.1), StepsTo(kid=5)),
+        (WhereFound(name="sd", mean=4, within=1), WhereFound(name="sd", mean=4, within=0.01)),
+        (Turned(name="age-read", images=10), Turned(name="age-read")),
+        (Turned(name="age-read"), Turned(name="digit-kept")),
+    ],
+    ids=str,
+)
+def test_a_result_of_another_measure_by_the_same_command_is_no_result_of_today(stored: Measure, today: Measure) -> None:
+    """What a command does not say is compared where it is stored; a result of before has the command alone."""
+    before, now = (Protocol(recipe="vanilla", measure=measure, minutes=1) for measure in (stored, today))
+    assert spell(before, 0) == spell(now, 0)
+    result = replace(RESULT, command=spell(now, 0))
+    assert is_of(now, result)
+    result = replace(result, parameters=stored.parameters)
+    assert (is_of(before, result), is_of(now, result)) == (True, False)
+
+
+def test_a_result_keeps_its_parameters(tmp_path: Path) -> None:
+    """Stored and read again, they are those of the protocol; a result of before has no such key in its file."""
+    store_result(tmp_path, "toy", "full", RESULT)
+    protocol = ROW.full
+    new = replace(RESULT, seed=1, command=spell(protocol, 1), parameters=protocol.measure.parameters)
+    store_result(tmp_path, "toy", "full", new)
+    assert is_of(protocol, load_results(tmp_path, "toy", "full")[1])
+    first, second = json.loads(path_of(tmp_path, "toy", "full").read_text())["results"]
+    assert ("parameters" in first, "parameters" in second) == (False, True)
+
+
+def test_only_the_seeds_of_the_protocol_count(tmp_path: Path) -> None:
+    """Seeds that were seen before the claim was stated decide nothing, however many they are, and are not shown."""
+    claim = Claim(system="toys", text="it is near", bar=AtMost(2.5, "worst"))
+    row = replace(ROW, full=replace(ROW.full, first_seed=100, claim=claim), scaled=None)
+    for seed in range(3):
+        store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=9.0))
+    line = cells(make_page([row], tmp_path), 0)
+    assert (line["verdict"], line["ours"]) == ("not run", "not run")
+    for seed in range(100, 103):
+        store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed))
+    line = cells(make_page([row], tmp_path), 0)
+    assert (line["verdict"], line["seeds"]) == ("shown", "3")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "verdict"), [("lenet@a", "shown, p = 0.05"), ("lenet@b", "not run"), (None, "shown, p = 0.05")]
+)
+def test_a_twin_by_another_classifier_decides_nothing(theirs: str | None, verdict: str, tmp_path: Path) -> None:
+    """Also where the measure's name has no classifier; a result of before, which says nothing of it, is compared."""
+    claim = Claim(system="toys", text="it is nearer", bar=Below("twin"))
+    row, twin = replace(ROW, full=replace(ROW.full, claim=claim), scaled=None), replace(ROW, name="twin", scaled=None)
+    for seed in range(3):
+        store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, classifier="lenet@a"))
+        store_result(tmp_path, "twin", "full", replace(RESULT, seed=seed, value=3.0, classifier=theirs))
+    assert cells(make_page([row, twin], tmp_path), 0)["verdict"] == verdict
 
 
 def test_rows_have_names_of_their_own() -> None:
@@ -140,7 +201,8 @@ def test_a_rate_has_no_median(tmp_path: Path) -> None:
     """Of games that collapsed or did not, the mean is the rate and says all."""
     for seed, value in enumerate((0.0, 1.0, 1.0, 0.0)):
         store_result(tmp_path, "toy", "full", replace(RESULT, seed=seed, value=value))
-    assert cells(make_page([replace(ROW, is_share=True)], tmp_path), 0)["ours"] == "**50 ± 58 %**"
+    row = replace(ROW, full=replace(ROW.full, seeds=4), is_share=True)
+    assert cells(make_page([row], tmp_path), 0)["ours"] == "**50 ± 58 %**"
 
 
 def test_one_seed_shows_its_own_error_and_how_many_are_missing(tmp_path: Path) -> None:

@@ -84,12 +84,14 @@ def test_a_checker_board_has_more_laplacian_energy_than_its_blur() -> None:
 def test_score_of_a_run_examines_what_becomes_of_unseen_pictures(
     picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``score`` of such a run writes accuracy and sharpness of changed test images, and no samples are scored."""
+    """``score`` of such a run writes accuracy, its classifier and sharpness of changed test images; no samples are scored."""
     config = tiny_config("pix2pix_l1_small", picture_folder, steps=2)
     train_tiny(config, tmp_path, is_exported=False)
     monkeypatch.setenv("XDG_CACHE_HOME", tiny_context(tmp_path).environ["XDG_CACHE_HOME"])
     assert main(["score", str(tmp_path)]) == 0
-    values = json.loads((tmp_path / "examination.json").read_text())["values"]
+    content = json.loads((tmp_path / "examination.json").read_text())
+    values = content["values"]
+    assert content["classifier"].startswith("lenet@")
     assert values.keys() == {"sharpness", "l1", "accuracy", "accuracy-real"}
     assert values["accuracy-real"] > 0.9
 

@@ -101,6 +101,22 @@ def test_a_search_is_not_repeated_nor_taken_for_another(run: Path, capsys: pytes
     assert said == [False, True, False]
 
 
+def test_a_search_by_another_classifier_is_measured_anew(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An accuracy by another classifier, or by one of which the file says nothing, is not taken for today's."""
+    path, said = run / "completed-left" / RESULTS, []
+    words = ["complete", str(run), "--test", "2", "--steps", "2", "--mask", "left"]
+    assert command.main(words) == 0
+    content = json.loads(path.read_text())
+    assert content["classifier"].startswith("lenet@")
+    without = {name: value for name, value in content.items() if name != "classifier"}
+    for kept in (content, {**content, "classifier": "lenet@000000"}, without):
+        path.write_text(json.dumps(kept))
+        capsys.readouterr()
+        assert command.main(words) == 0
+        said.append("holds this search" in capsys.readouterr().out)
+    assert said == [True, False, False]
+
+
 @pytest.mark.parametrize("model", ["", MODEL], ids=["run", "file"])
 def test_another_model_in_the_same_place_is_searched_anew(
     run: Path, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
