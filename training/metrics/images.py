@@ -167,7 +167,8 @@ def describe_collapse(
         samples: uint8 [N,C,H,W], float32 [N,k] or int64 [N,t], as the data's items.
         data: what the generator was trained on.
         output: output of a classifier of the data on the samples; None uses their spread alone.
-        asked: int64 [N], the class that each sample was asked to show; None for an unconditional generator.
+        asked: int64 [N], the class of the data that each sample was asked to show; None for an unconditional generator, or for
+            one that is asked for something else, such as a parity.
         spread_of_real: ``real_spread`` of the data, where it is known from before; None computes it.
     """
     samples = samples.to(data.items.device)

@@ -115,7 +115,8 @@ def score(
         rows, notes = rows + pixels, notes + more + about
     first = sampled[:ALARM_SAMPLES]
     output = None if classifier is None or train.name == STACKED else classifier.features_of(first.items)
-    alarm = describe_collapse(first.items, train, output=output, asked=first.asked)
+    asked = first.asked if first.card.classes == train.classes else None  # a parity is no class of the data
+    alarm = describe_collapse(first.items, train, output=output, asked=asked)
     return Scores(
         model=sampled.card.name,
         digest=sampled.digest,

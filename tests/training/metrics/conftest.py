@@ -86,14 +86,14 @@ def _write(
 
 @pytest.fixture
 def picker(tmp_path: Path, digits: DataSet) -> ModelFile:
-    """A conditional model with one fixed picture a class, ``picker(classes)``, for every z."""
+    """A conditional model with one fixed picture a class, ``picker(classes)``, for every z; of two classes a 0 and a 1."""
 
     def write(classes: tuple[str, ...] = digits.classes) -> Path:
         assert digits.labels is not None
-        firsts = [int((digits.labels == label).nonzero()[0]) for label in range(10)]
+        firsts = [int((digits.labels == label).nonzero()[0]) for label in range(len(classes))]
         pictures = digits.items[firsts].permute(0, 2, 3, 1).numpy()
         nodes = [helper.make_node("Gather", ["pictures", "y"], ["image"])]
-        card = _card({"z": Normal(2), "y": Categorical(10)}, Image(8, 8, 1), "digits", classes)
+        card = _card({"z": Normal(2), "y": Categorical(len(classes))}, Image(8, 8, 1), "digits", classes)
         inputs = [_value("z", TensorProto.FLOAT, ["n", 2]), _value("y", TensorProto.INT64, ["n"])]
         image = _value("image", TensorProto.UINT8, ["n", 8, 8, 1])
         return _write(tmp_path / "model.onnx", nodes, {"pictures": pictures}, inputs, image, card)

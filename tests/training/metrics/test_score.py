@@ -19,6 +19,7 @@ from training.errors import ScoreError
 from training.metrics import score as scores_of
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.command import run_score
+from training.metrics.rows import PARITY
 from training.metrics.sampled import sample_model
 from training.metrics.score import score
 
@@ -107,6 +108,15 @@ def test_without_a_judge_what_needs_one_is_left_out(picker: ModelFile, digits: D
     assert "KID, FID, classes and confidence are left out" in scores.notes[0]
     assert scores.classifier is None
     assert scores.histogram == {}
+
+
+def test_a_model_that_is_asked_for_parity_can_collapse(
+    picker: ModelFile, digits: DataSet, digits_test: DataSet, classifier: Classifier
+) -> None:
+    """Nothing but a 0 for even and a 1 for odd is a collapse: the alarm counts the classes of the data, not those asked for."""
+    scores = score(picker(PARITY), digits, digits_test, samples=100, classifier=classifier)
+    assert scores.alarm is not None
+    assert "100 samples show 2.0 of 10 classes" in scores.alarm
 
 
 def test_a_judge_of_other_classes_does_not_compare_them(picker: ModelFile, digits: DataSet, classifier: Classifier) -> None:
