@@ -209,14 +209,15 @@ class OverGrid(Measure):
     def read(self, run: Path) -> Measurement:
         """From the lines of stats.jsonl, one a game."""
         games = [row for row in read_rows(run / "stats.jsonl") if row["kind"] == self.kind]
-        scores = {row["recipe"]: row["score"] for row in games}
+        classifier = games[-1].get("classifier") if games else None
+        scores = {row["recipe"]: row["score"] for row in games if row.get("classifier") == classifier}
         if not scores:
             raise ScoreError(f"{run / 'stats.jsonl'} has no game of kind {self.kind!r}")
         return Measurement(
             measure="inception-prime",
             value=sum(scores.values()) / len(scores),
             by=f"mean of {len(scores)} points of the grid",
-            classifier=", ".join(sorted({row["classifier"] for row in games if "classifier" in row})) or None,
+            classifier=classifier,
             others=scores,
         )
 

@@ -2,7 +2,8 @@
 
     python benchmarks/training/ebgan_grid.py --points 32 --steps 2000 --out runs/ebgan_grid
 
-Each line of stats.jsonl there is one finished game; a second call continues where the first one stopped. The score is that of
+Each line of stats.jsonl there is one finished game; a second call continues where the first one stopped. Games of other steps,
+data or seed, or by another classifier, stay there and are not counted. The score is that of
 the paper (arXiv:1609.03126, section 4.1), I' = E_x KL(p(y) || p(y|x))^2 by a classifier of digits; the table counts games
 above each bar.
 On a CPU leave out the widest generators: --largest 800.
@@ -46,14 +47,20 @@ def inception_prime(shares: Tensor) -> float:
     return float((marginal * (marginal.log() - shares.log())).sum(1).square().mean())
 
 
+def key_of(recipe: Recipe, data: DataSet, classifier: Classifier, *, seed: int) -> dict[str, str | int]:
+    """What a game's score depends on but for its recipe's name: steps, data, seed and classifier."""
+    return {"step": recipe.steps, "data": data.name, "seed": seed, "classifier": classifier.name}
+
+
 def measure(recipe: Recipe, data: DataSet, classifier: Classifier, *, seed: int) -> Record:
     """Play one game to its end and score samples as they would be served; a game that breaks scores nothing."""
     kind, size = recipe.name.rsplit("_g", 1)
     game = Game(recipe, data, seed=seed)
-    played: Record = {"step": recipe.steps, "recipe": recipe.name, "kind": kind, "size": size}
+    played: Record = {"recipe": recipe.name, "kind": kind, "size": size, **key_of(recipe, data, classifier, seed=seed)}
     try:
         for _ in play(game, recipe.steps):
             pass
+        game.settle()
     except NonFinite as error:
         return {**played, "score": 0.0, "broke": str(error)}
     images = torch.from_numpy(sample_game(game, data, range(SAMPLES))).permute(0, 3, 1, 2)
@@ -90,16 +97,20 @@ def main() -> None:
     rows = read_rows(journal)
     last = cut_journal(timings, last_step=len(rows))
     spent = last["wall_s"] if last else 0.0
-    played = {row["recipe"] for row in rows}
+    mine: list[Record] = []
     for recipe in grid(given.points, seed=given.seed, steps=given.steps, largest=given.largest):
-        if recipe.name not in played:
+        key = {"recipe": recipe.name, **key_of(recipe, data, classifier, seed=given.seed)}
+        if found := [row for row in rows if {**row, **key} == row]:
+            mine += found[:1]
+        else:
             begun = time.monotonic()
             rows.append(measure(recipe, data, classifier, seed=given.seed))
             with journal.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
             spent += time.monotonic() - begun
             append_row(timings, {"step": len(rows), "wall_s": spent})
-    summarise(rows)
+            mine.append(rows[-1])
+    summarise(mine)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python benchmarks/training/toy1d.py --seeds 20 --out runs/toy1d.jsonl
 
-Each line of the output is one finished game; a second call continues where the first one stopped.
+Each line of the output is one finished game; a second call continues where the first one stopped. Games of another number of
+steps stay in the file, and are not counted.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ RECIPES = ("toy1d", "toy1d_minibatch", "toy1d_clamped", "toy1d_minibatch_clamped
 SAMPLES = 10_000
 
 
-def measure(name: str, seed: int, data: DataSet, truth: DataSet, steps: int | None) -> dict[str, object]:
+def measure(name: str, seed: int, data: DataSet, truth: DataSet, steps: int) -> dict[str, object]:
     """Play one game to its end and measure 10,000 samples as they would be served."""
-    recipe = CATALOGUE[name]
-    game = Game(recipe, data, seed=seed)
-    for _ in play(game, steps or recipe.steps):
+    game = Game(CATALOGUE[name], data, seed=seed)
+    for _ in play(game, steps):
         pass
+    game.settle()
     points = torch.from_numpy(sample_game(game, data, range(SAMPLES)))
     real = truth.items[:SAMPLES]
-    return {"recipe": name, "seed": seed, "mean": mean(points)[0], "std": deviation(points)[0], "w1": w1(points, real)}
+    values = {"mean": mean(points)[0], "std": deviation(points)[0], "w1": w1(points, real)}
+    return {"recipe": name, "seed": seed, "steps": steps, **values}
 
 
 def summarise(rows: list[Mapping[str, object]]) -> None:
@@ -63,15 +65,16 @@ def main() -> None:
     data, truth = (load("gaussian1d", split=split, environ=os.environ) for split in ("train", "test"))
     given.out.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
-    played = {(row["recipe"], row["seed"]) for row in rows}
+    steps = {name: given.steps or CATALOGUE[name].steps for name in RECIPES}
+    played = {(row["recipe"], row["seed"], row.get("steps")) for row in rows}
     with given.out.open("a") as file:
         for seed in range(given.seeds):
             for name in RECIPES:
-                if (name, seed) not in played:
-                    rows.append(measure(name, seed, data, truth, given.steps))
+                if (name, seed, steps[name]) not in played:
+                    rows.append(measure(name, seed, data, truth, steps[name]))
                     file.write(json.dumps(rows[-1]) + "\n")
                     file.flush()
-    summarise(rows)
+    summarise([row for row in rows if row.get("steps") == steps[row["recipe"]]])
 
 
 if __name__ == "__main__":
