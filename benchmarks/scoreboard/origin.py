@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks.scoreboard.machine import describe_commit, describe_machine
+from benchmarks.commit import describe_commit, digest_files
+from benchmarks.scoreboard.machine import describe_machine
 from benchmarks.scoreboard.row import Protocol
 from benchmarks.scoreboard.workspace import Stopped, Workspace
 from training.files import write_json
@@ -19,6 +19,8 @@ ORIGIN = "origin.json"
 """File of a run directory that holds it."""
 TRAINS = ("training", "contract")
 """Folders of the code by which a run is trained."""
+CODE = (*TRAINS, "benchmarks")
+"""Folders of the code that trains and measures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ def begin(runs: Sequence[Path], protocol: Protocol, workspace: Workspace) -> Non
             workspace.say(f"{run.name} was begun by other code, of {by}: it is trained anew")
             shutil.rmtree(run)
         run.mkdir(parents=True)
-        write_json(run / ORIGIN, asdict(Origin(code=code, commit=describe_commit(workspace.root))))
+        write_json(run / ORIGIN, asdict(Origin(code=code, commit=describe_commit(workspace.root, *CODE))))
 
 
 @contextmanager
@@ -96,9 +98,5 @@ def read_origin(run: Path) -> Origin | None:
 
 def digest_code(protocol: Protocol, workspace: Workspace) -> str:
     """SHA-256 over the names and bytes of all source files that train a protocol's runs."""
-    digest, root = hashlib.sha256(), workspace.root
-    for folder in (*TRAINS, *([Path(protocol.script).parent] if protocol.script else [])):
-        for path in sorted((root / folder).rglob("*.py")):
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+    folders = (*TRAINS, *([Path(protocol.script).parent] if protocol.script else []))
+    return digest_files(workspace.root, (path for folder in folders for path in (workspace.root / folder).rglob("*.py")))

@@ -106,7 +106,10 @@ def measure_parts(model: Model, count: int, turn: int) -> Figures:
 
 
 def measure_wrk(port: int, connections: int, seconds: int, first_seed: int, request: Sequence[str] = ()) -> Figures:
-    """Throughput and latency with wrk, all seeds distinct; ``request`` is what the script takes, ours without it."""
+    """Throughput and latency with wrk, all seeds distinct; ``request`` is what the script takes, ours without it.
+
+    ``rate`` and ``requests`` count what was answered below 400, ``errors`` all others and connections that failed.
+    """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(LUA), f"http://127.0.0.1:{port}", "--", *request]
     environment = os.environ | {"FIRST_SEED": str(first_seed)}
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout

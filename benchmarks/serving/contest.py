@@ -10,7 +10,6 @@ server. An interrupted call continues, and tries again what failed. Our servers 
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import shutil
 import signal
@@ -18,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commit import describe_commit, digest_files
 from benchmarks.processor import processor
 from benchmarks.serving.contender import ROOT, load_contenders
 from benchmarks.serving.fixed_models import CONTEST, MODELS
@@ -29,6 +29,9 @@ from benchmarks.serving.visit import Load, visit
 from serving.model.load import load_model
 from serving.settings import usable_cores
 
+CODE = ("serving", "contract", "benchmarks/serving")
+"""Folders of what is measured and of what measures."""
+
 
 def main() -> None:
     """Hold the contest, or what is left of it, and print the tables."""
@@ -36,12 +39,13 @@ def main() -> None:
     everyone = load_contenders()
     names = arguments.only or list(everyone)
     models = {path.stem: (path, load_model(path, "cpu")) for path in map(find_model, arguments.models)}
-    plan = {"seconds": arguments.seconds, "repeats": arguments.repeats, "connections": arguments.connections}
+    plan = {name: getattr(arguments, name) for name in ("seconds", "repeats", "connections", "warm")}
+    plan |= {"machine": about_machine(), "code": digest_code()}
     if arguments.fresh:
         arguments.out.unlink(missing_ok=True)
     digests = {name: model.digest for name, (_, model) in models.items()}
     try:
-        report = read_report(arguments.out, plan, about_machine(), digests)
+        report = read_report(arguments.out, plan, describe_commit(ROOT, *CODE), digests)
     except ValueError as error:
         sys.exit(f"contest: {error}")
     load = Load(arguments.seconds, tuple(arguments.connections), arguments.warm)
@@ -92,7 +96,13 @@ def parse_arguments() -> argparse.Namespace:
 
 def about_machine() -> dict[str, Any]:
     """What the figures belong to."""
-    return {"cores": usable_cores(), "processor": processor(), "python": platform.python_version(), "load": os.getloadavg()}
+    return {"cores": usable_cores(), "processor": processor(), "python": platform.python_version()}
+
+
+def digest_code() -> str:
+    """SHA-256 of what is measured and of what measures: our code, each contender's files, the versions of all packages."""
+    paths = (path for folder in CODE for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts)
+    return digest_files(ROOT, [*filter(Path.is_file, paths), ROOT / "constraints.txt"])
 
 
 def is_done(entries: list[Run], **key: object) -> bool:

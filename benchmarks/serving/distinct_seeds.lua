@@ -1,4 +1,5 @@
 -- Asks for another seed each time: the threads' counters start far apart, so that no seed comes twice.
+-- Answers of 400 and above are errors, and no requests.
 -- Arguments: the path, the seed at its end; or path, media type, text before and text after the seed: a POST of that body.
 local threads = 0
 
@@ -25,6 +26,7 @@ end
 function done(summary, latency, requests)
   local bad = summary.errors.connect + summary.errors.read + summary.errors.write
       + summary.errors.status + summary.errors.timeout
-  io.write(string.format("RESULT %.3f %d %.6f %.6f %d\n", summary.requests / summary.duration * 1e6, summary.requests,
+  local good = summary.requests - summary.errors.status
+  io.write(string.format("RESULT %.3f %d %.6f %.6f %d\n", good / summary.duration * 1e6, good,
     latency:percentile(50) / 1e6, latency:percentile(99) / 1e6, bad))
 end

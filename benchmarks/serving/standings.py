@@ -16,22 +16,30 @@ Run = dict[str, Any]
 number of connections, loads with rate, p50, p99, requests, errors; load_average is the machine's at its end."""
 
 Report = dict[str, Any]
-"""plan, machine, digests by model, runs, limits (model, repeat, rates), and the summary by model."""
+"""plan, commit, digests by model, runs, limits (model, repeat, rates), and the summary by model."""
+
+MOST_ERRORS = 0.001
+"""Share of failed requests from which on a rate is none: a server that refuses is fast."""
 
 
-def read_report(path: Path, plan: dict[str, Any], machine: dict[str, Any], digests: dict[str, str]) -> Report:
+def read_report(path: Path, plan: dict[str, Any], commit: str, digests: dict[str, str]) -> Report:
     """The report in a file as far as it has come, failures left out to be tried again; an empty one where there is none.
+
+    Args:
+        path: the file.
+        plan: what the contest measures, with the machine and the digest of the code.
+        commit: of the code, for a new report.
+        digests: SHA-256 of each model.
 
     Raises:
         ValueError: the file belongs to a contest of another plan, or of other models.
     """
     if not path.exists():
-        return {"plan": plan, "machine": machine, "digests": digests, "runs": [], "limits": [], "summary": {}}
+        return {"plan": plan, "commit": commit, "digests": digests, "runs": [], "limits": [], "summary": {}}
     report: Report = json.loads(path.read_text())
-    if report["plan"] != plan:
-        raise ValueError(
-            f"{path} belongs to the plan {report['plan']}, not {plan}: take another --out, or --fresh to replace it"
-        )
+    before = report["plan"]
+    if others := [f"{name} {before.get(name)}, not {value}" for name, value in plan.items() if before.get(name) != value]:
+        raise ValueError(f"{path} belongs to another plan ({'; '.join(others)}): take another --out, or --fresh to replace it")
     for name in digests.keys() & report["digests"].keys():
         if report["digests"][name] != digests[name]:
             raise ValueError(f"{path} was measured with another {name}: take another --out, or --fresh")
@@ -58,9 +66,9 @@ def summarise(report: Report, model: str) -> dict[str, Any]:
         mine = [run for run in runs if run["contender"] == name]
         good = [run for run in mine if "failed" not in run]
         rows[name] = _medians(good) if good else {"failed": mine[-1]["failed"]}
-    ours = rows.get(OURS, {})
+    ours = rows.get(OURS, {"failed": "it was not asked"})
     for row in rows.values():
-        if "loads" in row and "loads" in ours:
+        if "failed" not in row and "failed" not in ours:
             row["ours_is"] = {c: _ratio(ours["loads"][c]["rate"], load["rate"]) for c, load in row["loads"].items()}
     limits = [entry["rates"] for entry in report["limits"] if entry["model"] == model]
     return {"contenders": rows, "limits": {key: statistics.median(r[key] for r in limits) for key in (limits or [{}])[0]}}
@@ -76,16 +84,30 @@ def _medians(runs: Sequence[Run]) -> dict[str, Any]:
         loads[c] = {key: statistics.median(run["loads"][c][key] for run in runs) for key in figures}
         loads[c]["errors"] = sum(run["loads"][c]["errors"] for run in runs)
     plain = {key: statistics.median(run[key] for run in runs) for key in ("startup_s", "memory_bytes", "png_bytes")}
-    return {"runs": len(runs), **plain, "loads": loads}
+    medians = {"runs": len(runs), **plain, "loads": loads}
+    failures = _failures(runs)
+    return {"failed": failures, **medians} if failures else medians
+
+
+def _failures(runs: Sequence[Run]) -> str:
+    """At which numbers of connections too many requests failed, and how many; empty where none did."""
+    found = []
+    for c in runs[0]["loads"]:
+        bad, good = (sum(run["loads"][c][key] for run in runs) for key in ("errors", "requests"))
+        if bad > MOST_ERRORS * (bad + good):
+            found.append(f"{bad:,.0f} of {bad + good:,.0f} requests failed at {c}")
+    return ", ".join(found)
 
 
 def _page(report: Report, model: str, contenders: dict[str, Contender]) -> str:
     summary, connections = report["summary"][model], [str(c) for c in report["plan"]["connections"]]
     rows = sorted(summary["contenders"].items(), key=lambda item: -_rate(item[1], connections[-1]))
     heads = [f"{c} connection{'s' * (c != '1')}: req/s, p50 / p99 ms" for c in connections]
-    lines = [f"## {model}, {report['machine']['cores']} cores, medians of {report['plan']['repeats']} repeats", ""]
-    lines += [_line("", *heads, "errors", "memory MiB", "first answer s", "ours is (at " + ", ".join(connections) + ")")]
-    lines += ["|" + "---|" * (len(heads) + 5)]
+    lines = [f"## {model}, {report['plan']['machine']['cores']} cores, medians over the repeats", ""]
+    lines += [
+        _line("", "repeats", *heads, "errors", "memory MiB", "first answer s", "ours is (at " + ", ".join(connections) + ")")
+    ]
+    lines += ["|" + "---|" * (len(heads) + 6)]
     lines += [_row(contenders[name].title, row, connections) for name, row in rows]
     lines += ["", *_best(summary["contenders"], connections, contenders)]
     if summary["limits"]:
@@ -95,17 +117,20 @@ def _page(report: Report, model: str, contenders: dict[str, Contender]) -> str:
 
 
 def _rate(row: dict[str, Any], connections: str) -> float:
-    return float(row["loads"][connections]["rate"]) if "loads" in row else 0.0
+    return float(row["loads"][connections]["rate"]) if "failed" not in row else 0.0
 
 
 def _row(title: str, row: dict[str, Any], connections: Sequence[str]) -> str:
     if "failed" in row:
-        return _line(title, f"not measured: {row['failed']}".replace("|", "/"), *[""] * (len(connections) + 3))
+        repeats = str(row.get("runs", 0))
+        return _line(title, repeats, f"not measured: {row['failed']}".replace("|", "/"), *[""] * (len(connections) + 3))
     loads = [row["loads"][c] for c in connections]
     cells = [f"{load['rate']:,.0f}, {load['p50'] * 1e3:.2f} / {load['p99'] * 1e3:.2f}" for load in loads]
     errors = f"{sum(load['errors'] for load in loads):.0f}"
     ratios = ", ".join("-" if (r := row.get("ours_is", {}).get(c)) is None else f"{r:.2f}" for c in connections)
-    return _line(title, *cells, errors, f"{row['memory_bytes'] / 2**20:,.0f}", f"{row['startup_s']:.1f}", ratios)
+    return _line(
+        title, str(row["runs"]), *cells, errors, f"{row['memory_bytes'] / 2**20:,.0f}", f"{row['startup_s']:.1f}", ratios
+    )
 
 
 def _best(rows: dict[str, Any], connections: Sequence[str], contenders: dict[str, Contender]) -> list[str]:

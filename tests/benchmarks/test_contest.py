@@ -7,18 +7,21 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from benchmarks.serving.answers import AnswerError, find_png
+from benchmarks.serving.bench import measure_wrk
 from benchmarks.serving.contender import FOLDER, OURS, fill, load_contenders
 from benchmarks.serving.standings import Run, read_report, summarise, write_report
 from serving.encoding.png import SIGNATURE
 from tests.serving import tiny_onnx
 
 NAMES = ["root", "here", "work", "model", "python", "bin", "libpython", "cores", "many", "port", "port2", "port3"]
-PLAN = {"seconds": 1, "repeats": 2, "connections": [1, 4]}
+PLAN = {"seconds": 1, "repeats": 2, "connections": [1, 4], "machine": {"cores": 2, "processor": "a CPU"}, "code": "0a"}
 
 
 def test_every_contender_can_be_read() -> None:
@@ -52,9 +55,9 @@ def test_an_answer_without_a_picture_is_told() -> None:
         find_png(b"overloaded")
 
 
-def visit_of(contender: str, repeat: int, rate: float) -> Run:
-    """A run as the harness writes it."""
-    load = {"rate": rate, "p50": 0.001, "p99": 0.002, "requests": rate, "errors": 1.0}
+def visit_of(contender: str, repeat: int, rate: float, errors: float = 1.0) -> Run:
+    """A run of ten seconds as the harness writes it."""
+    load = {"rate": rate, "p50": 0.001, "p99": 0.002, "requests": 10 * rate, "errors": errors}
     return {
         "model": "m",
         "contender": contender,
@@ -68,7 +71,7 @@ def visit_of(contender: str, repeat: int, rate: float) -> Run:
 
 def test_ratios_are_of_medians_and_errors_are_summed(tmp_path: Path) -> None:
     """Ours over each contender; who failed keeps its reason and has no figures; the best is named."""
-    report = read_report(tmp_path / "r.json", PLAN, {"cores": 2}, {"m": "digest"})
+    report = read_report(tmp_path / "r.json", PLAN, "abc", {"m": "digest"})
     report["runs"] = [visit_of(OURS, 0, 900), visit_of(OURS, 1, 1100), visit_of("gunicorn", 0, 500), visit_of("ray", 0, 400)]
     failed = {"model": "m", "contender": "pytriton", "repeat": 0, "failed": "no wheel"}
     report["runs"] += [visit_of("constant", 0, 9000), failed]
@@ -79,19 +82,65 @@ def test_ratios_are_of_medians_and_errors_are_summed(tmp_path: Path) -> None:
     text = write_report(report, load_contenders(), tmp_path / "r.json")
     assert "not measured: no wheel" in text
     assert "at 4: ours is 2.0 × the best contender, Flask" in text
+    heads, _, *lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    repeats = {line[0]: line[heads.index("repeats") + 1] for line in lines}
+    titles = load_contenders()
+    assert [repeats[titles[name].title] for name in (OURS, "gunicorn", "pytriton")] == ["2", "1", "0"]
+
+
+def test_a_server_whose_requests_fail_is_not_measured(tmp_path: Path) -> None:
+    """From a thousandth on: it is last, it has no ratio, and it is not the best; where ours fails, nothing is compared."""
+    report = read_report(tmp_path / "r.json", PLAN, "abc", {"m": "digest"})
+    report["runs"] = [visit_of(OURS, 0, 100), visit_of("gunicorn", 0, 1000, errors=11), visit_of("ray", 0, 50, errors=0)]
+    rows = summarise(report, "m")["contenders"]
+    assert rows["gunicorn"]["failed"] == "11 of 10,011 requests failed at 1, 11 of 10,011 requests failed at 4"
+    assert "ours_is" not in rows["gunicorn"]
+    text = write_report(report, load_contenders(), tmp_path / "r.json")
+    assert "at 4: ours is 2.0 × the best contender, Ray" in text
+    report["runs"][0] = visit_of(OURS, 0, 100, errors=100)
+    assert not any("ours_is" in row for row in summarise(report, "m")["contenders"].values())
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed (Debian: wrk)")
+@pytest.mark.parametrize("status", [200, 503])
+def test_only_answers_that_succeed_are_a_rate(status: int) -> None:
+    """wrk counts all that was answered; a server that refuses everything has a rate of 0."""
+
+    class Answer(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            figures = measure_wrk(server.server_port, 1, 1, 0)
+        finally:
+            server.shutdown()
+    is_good = status == 200
+    assert (figures["rate"] > 0, figures["requests"] > 0, figures["errors"] > 0) == (is_good, is_good, not is_good)
 
 
 def test_a_report_goes_on_without_what_failed_and_refuses_another_plan(tmp_path: Path) -> None:
     """What is finished stays, what failed is tried again, and figures of two plans never mix."""
     path = tmp_path / "r.json"
-    report = read_report(path, PLAN, {"cores": 2}, {"m": "digest"})
+    report = read_report(path, PLAN, "abc", {"m": "digest"})
     report["runs"] = [visit_of(OURS, 0, 900), {"model": "m", "contender": "ray", "repeat": 0, "failed": "x"}]
     write_report(report, load_contenders(), path)
-    assert [run["contender"] for run in read_report(path, PLAN, {}, {"m": "digest"})["runs"]] == [OURS]
-    with pytest.raises(ValueError, match="plan"):
-        read_report(path, {**PLAN, "seconds": 9}, {}, {"m": "digest"})
+    assert [run["contender"] for run in read_report(path, PLAN, "def", {"m": "digest"})["runs"]] == [OURS]
+    others: dict[str, object] = {"seconds": 9, "machine": {"cores": 64, "processor": "another"}, "code": "0b"}
+    for name, value in others.items():
+        with pytest.raises(ValueError, match=rf"another plan \({name} .*, not "):
+            read_report(path, {**PLAN, name: value}, "abc", {"m": "digest"})
     with pytest.raises(ValueError, match="another m"):
-        read_report(path, PLAN, {}, {"m": "other"})
+        read_report(path, PLAN, "abc", {"m": "other"})
 
 
 @pytest.mark.process

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.commit import describe_commit
 from benchmarks.scoreboard.__main__ import run_rows
-from benchmarks.scoreboard.machine import describe_commit
-from benchmarks.scoreboard.origin import ORIGIN
+from benchmarks.scoreboard.origin import CODE, ORIGIN
 from benchmarks.scoreboard.results import RESULTS, Result, load_results
 from benchmarks.scoreboard.workspace import Workspace
 from tests.benchmarks.scoreboard.test_jobs import TINY, workspace_in
@@ -97,8 +97,8 @@ def test_changed_benchmarks_are_no_clean_commit(repository: Path) -> None:
     """A program of benchmarks/ that plays or measures games belongs to the code: a plus sign says that it was changed."""
     (repository / "docs").mkdir()
     (repository / "docs" / "LOG.md").write_text("a page")
-    clean = describe_commit(repository)
+    clean = describe_commit(repository, *CODE)
     assert not clean.endswith("+")
     (repository / "benchmarks").mkdir()
     (repository / "benchmarks" / "measures.py").write_text("one")
-    assert describe_commit(repository) == f"{clean}+"
+    assert describe_commit(repository, *CODE) == f"{clean}+"
