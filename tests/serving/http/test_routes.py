@@ -210,9 +210,9 @@ def test_metric_names_are_stable(app: ASGIApp) -> None:
     assert re.search(r'^gan_http_request_duration_seconds_bucket{.*le="0.25"', text, re.MULTILINE)
 
 
-def test_errors_are_counted_from_zero(app: ASGIApp) -> None:
+def test_errors_are_counted_from_zero(settings: Settings) -> None:
     """Before a first 5xx, each route that is answered by a model shows 0 of them, so that Prometheus sees the first burst."""
-    text = ask(app, path="/metrics").body.decode()
+    text = ask(create_app(settings, log=lambda event, **facts: None), path="/metrics").body.decode()
     shown = re.findall(r'^gan_http_requests_total{code="(5\d\d)",method="(\w+)",route="([^"]+)"} 0.0$', text, re.MULTILINE)
     routes = {("GET", rule) for rule in ("/generate", "/models/<digest>/generate", "/walk", "/mix", "/arithmetic")}
     routes |= {("POST", rule) for rule in ("/transform", "/v2/models/<name>/infer")}
