@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from serving.errors import BadRequest, HeadersTooLarge, Problem, QueueFull, RequestTimeout
 from serving.generation.generate import problem_reply
 from serving.http.balance import Balance
 from serving.http.request_head import MAX_HEAD_BYTES, check_head, head_without_upgrade, is_too_large, with_path
+from serving.http.serial import SerialProtocol
 from serving.http.transport import CoalescingTransport, UnreadResponses
 from serving.observability.request_context import RequestContext
 from serving.observability.request_log import RequestObserver
@@ -38,7 +39,7 @@ PROXY_HEADERS = frozenset({b"x-forwarded-for", b"forwarded", b"via"})
 """Any of them in a request says that a proxy sent it."""
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(SerialProtocol):
     """One client connection.
 
     A timer runs whenever the service waits for the client: for a head (then 408), for the rest of a body after the response or

@@ -7,7 +7,10 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from tests.serving.http.protocol_server import serving
+import pytest
+
+from tests.serving.client import on_a_loop
+from tests.serving.http.protocol_server import clients_of, reset, serving
 
 BODY = bytes(2**24)
 """Several times what the kernel takes of a response whose client does not read."""
@@ -70,3 +73,42 @@ def test_who_has_read_does_not_count() -> None:
             return [await read(await ask(port)) for _ in range(5)]
 
     assert asyncio.run(run()) == [True] * 5
+
+
+@pytest.mark.parametrize("is_pipelined", [True, False])
+@pytest.mark.parametrize("leaves", [False, True], ids=["reads on", "leaves"])
+def test_a_request_waits_until_the_last_response_is_read(is_pipelined: bool, leaves: bool) -> None:
+    """H-24: on one connection nothing is computed while its client has most of an earlier response to read, since responses
+    that wait are counted nowhere; then the next request is answered, unless the client has left.
+    """
+    started: list[str] = []
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        started.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(BODY))]})
+        await send({"type": "http.response.body", "body": BODY})
+
+    @on_a_loop
+    async def play() -> None:
+        async with clients_of(large) as ask:
+            ends = b"\r\n", b"\r\n", b"Connection: close\r\n\r\n"
+            requests = [b"GET /%d HTTP/1.1\r\nHost: x\r\n%s" % request for request in enumerate(ends, 1)]
+            reader, writer = await ask(b"".join(requests if is_pipelined else requests[:1]))
+            assert await reader.readexactly(1) == b"H"
+            if not is_pipelined:
+                writer.write(b"".join(requests[1:]))
+            other, _ = await ask(b"GET /other HTTP/1.1\r\nHost: x\r\n" + b"Connection: close\r\n\r\n")
+            assert len(await other.read()) > len(BODY)
+            assert started == ["/1", "/other"]
+            if leaves:
+                reset(writer)
+                other, _ = await ask(b"GET /other HTTP/1.1\r\nHost: x\r\n" + b"Connection: close\r\n\r\n")
+                await other.read()
+                assert started == ["/1", "/other", "/other"]
+                return
+            rest = await reader.read()
+            assert rest.count(b"HTTP/1.1 200 OK\r\n") == 2
+            assert len(rest) > 3 * len(BODY)
+            assert started == ["/1", "/other", "/2", "/3"]
+
+    play()
