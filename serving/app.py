@@ -19,13 +19,14 @@ from serving.engine.kept_files import ServedFile
 from serving.engine.registry import ModelEntry
 from serving.engine.reload import Reloader
 from serving.engine.start import load_again, load_models
-from serving.errors import BadRequest, MethodNotAllowed, NotFound, Problem
+from serving.errors import BadRequest, ClientDisconnected, MethodNotAllowed, NotFound, Problem
 from serving.generation.generate import Service, problem_reply
 from serving.generation.service import answer, create_service, fault
-from serving.http.asgi import ARRIVED, INFER_ROUTE, ASGIApp, target_of
+from serving.http.asgi import INFER_ROUTE, ASGIApp
 from serving.http.bearer_auth import BearerAuth
 from serving.http.responses import reply_response
 from serving.http.routes import ADMIN_ROUTES, NO_PATH, ROUTES, AppState, is_operations, is_public
+from serving.http.scope import ARRIVED, CLIENT_DISCONNECTED, UNTIL_DISCONNECTED, target_of
 from serving.model.load import ModelFacts, model_loader
 from serving.observability.gpu_metrics import GpuCollector
 from serving.observability.log_writer import LogWriter
@@ -165,6 +166,7 @@ def _begin(observer: RequestObserver, operations_port: int | None) -> None:
         start=scope[ARRIVED] if scope else None,
     )
     request.environ["serving.context"] = observer.begin(context)
+    request.environ["serving.until_disconnected"] = scope.get(UNTIL_DISCONNECTED) if scope else None
     if request.environ["PATH_INFO"].startswith("//"):  # Werkzeug would merge the slashes
         raise NotFound(NO_PATH)
     if is_operations(request.path) and is_public(operations_port):
@@ -189,6 +191,9 @@ def _finish(observer: RequestObserver, response: Response) -> Response:
 
 def _error_response(service: Service, log: Log, error: Exception) -> Response:
     match error:
+        case ClientDisconnected():
+            service.metrics.cancelled.inc()
+            return Response(status=CLIENT_DISCONNECTED)
         case Problem():
             problem: Problem = error
         case WrongMethod():

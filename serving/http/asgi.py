@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Callable, Coroutine
 from functools import cache, partial
 from typing import Any, cast
 
@@ -20,15 +20,20 @@ from serving.errors import ClientDisconnected, Problem, QueueFull, RequestTimeou
 from serving.generation.generate import Handler, Reply, RequestHeaders, Service, generate, problem_reply
 from serving.generation.interpolate import arithmetic, mix, walk
 from serving.generation.transform import max_body
-from serving.observability.request_context import RequestContext
+from serving.http.scope import (
+    ARRIVED,
+    CLIENT_DISCONNECTED,
+    REFUSED,
+    UNTIL_DISCONNECTED,
+    Message,
+    Receive,
+    Send,
+    read_scope,
+    until_disconnected,
+)
 from serving.observability.request_log import RequestObserver
 from serving.oip.requests import body_limit
 from serving.oip.routes import error_reply, is_protocol
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
 
 Answer = Callable[[str, RequestHeaders, str | None, Handler], Coroutine[Any, Any, Reply]]
 """Query string, request headers, digest prefix and handler to a reply; raises ``ClientDisconnected`` only."""
@@ -47,10 +52,7 @@ INFER_ROUTE = "/v2/models/<name>/infer"
 INFER_PATH = re.compile(r"/v2/models/[^/]+/infer")
 ADDRESSED_ROUTE = "/models/<digest>/generate"
 ADDRESSED_PATH = re.compile(r"/models/([^/]+)/generate")
-ARRIVED = "serving.arrived"
-"""Key of a scope: when the request and its body had arrived, before it waits for a thread."""
-CLIENT_DISCONNECTED = 499
-"""Status in metrics and log of a request whose client disconnected; never sent."""
+DISCONNECTED = Reply(status=CLIENT_DISCONNECTED, headers=[], cache="")
 
 
 class ASGIApp:
@@ -98,6 +100,9 @@ class ASGIApp:
             await self._call_flask(scope, receive, send)
 
     async def _call_flask(self, scope: Message, receive: Receive, send: Send) -> None:
+        if REFUSED in scope:
+            await self._refuse(scope, receive, scope[REFUSED], send)
+            return
         # WSGI would take X_Request_Id for X-Request-Id, so that a name that a proxy does not know would pass it.
         if any(b"_" in name for name, _ in scope.get("headers", ())):
             scope["headers"] = [header for header in scope["headers"] if b"_" not in header[0]]
@@ -107,14 +112,16 @@ class ASGIApp:
     async def _fast_path(
         self, route: str, handler: Handler, digest: str | None, scope: Message, receive: Receive, send: Send
     ) -> None:
-        request_headers, context = _read_scope(scope, receive)
+        request_headers, context = read_scope(scope, receive)
         self.observer.begin(context)
         try:
             reply = await self._answer(scope["query_string"].decode("latin-1"), request_headers, digest, handler)
         except ClientDisconnected:
-            self._service.metrics.cancelled.inc()
-            self.observer.end(context, route, CLIENT_DISCONNECTED, 0)
-            return
+            if REFUSED not in scope:
+                self._service.metrics.cancelled.inc()
+            reply = DISCONNECTED
+        if REFUSED in scope:
+            reply = problem_reply(scope[REFUSED])
         body = b"" if context.method == "HEAD" else reply.body
         headers = [(_header_name(name), value.encode("latin-1")) for name, value in reply.headers]
         if reply.server_timing:
@@ -147,32 +154,37 @@ class ASGIApp:
                     while has_more and len(body) <= limit and not problem:
                         message = await receive()
                         if message["type"] == "http.disconnect":
-                            break  # the view refuses a body that is shorter than its length
+                            self._service.metrics.cancelled.inc()
+                            return await self._end(scope, receive, DISCONNECTED, send)
                         body += message.get("body", b"")
                         has_more = message.get("more_body", False)
                         self._body_bytes += len(body) - counted
                         counted = len(body)
                         if self._body_bytes > MAX_BODY_BYTES:
                             problem = QueueFull(MAX_BODY_BYTES, "bytes of bodies are held")
+                        problem = scope.get(REFUSED, problem)
             except TimeoutError:
                 problem = RequestTimeout(seconds, "the body")
             if problem:
                 return await self._refuse(scope, receive, problem, send)
-            if has_more and len(body) <= limit and length is None:
-                body.clear()  # a part of a chunked body may look whole
+            scope[UNTIL_DISCONNECTED] = partial(until_disconnected, scope, receive)
             return await self._call_flask(scope, _replay(bytes(body), receive), send)
         finally:
+            scope.pop(UNTIL_DISCONNECTED, None)  # with the scope inside it would be a cycle
             self._body_bytes -= counted
 
     async def _refuse(self, scope: Message, receive: Receive, problem: Problem, send: Send) -> None:
-        """Answer a request whose body is not read to its end."""
+        """Answer a request whose body is not read to its end with a problem."""
         self._service.metrics.record_refusal(problem)
-        reply = error_reply(problem) if is_protocol(scope["path"]) else problem_reply(problem)
-        _, context = _read_scope(scope, receive)
+        await self._end(scope, receive, error_reply(problem) if is_protocol(scope["path"]) else problem_reply(problem), send)
+
+    async def _end(self, scope: Message, receive: Receive, reply: Reply, send: Send) -> None:
+        """Answer a request without Flask, and close its connection."""
+        _, context = read_scope(scope, receive)
         self.observer.begin(context)
         path = scope["path"]
         route = TRANSFORM_ROUTE if path == TRANSFORM_ROUTE else INFER_ROUTE if INFER_PATH.fullmatch(path) else "none"
-        self.observer.end(context, route, reply.status, len(reply.body))
+        self.observer.end(context, route, reply.status, 0 if context.method == "HEAD" else len(reply.body))
         headers = [(_header_name(name), value.encode("latin-1")) for name, value in reply.headers]
         headers += [(b"x-request-id", context.id.encode("latin-1")), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
@@ -204,51 +216,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return replay
-
-
-READ_HEADERS = frozenset(
-    {b"accept", b"if-match", b"if-none-match", b"x-request-timeout-ms", b"x-request-id", b"traceparent", b"tracestate"}
-)
-"""Names of the headers that the fast path reads."""
-
-
-def _read_scope(scope: Message, receive: Receive) -> tuple[RequestHeaders, RequestContext]:
-    """The headers and the context of a request; repeated headers are joined by commas, as in WSGI."""
-    found: dict[bytes, str] = {}
-    for name, value in scope["headers"]:
-        if name in READ_HEADERS:
-            text = value.decode("latin-1")
-            found[name] = f"{found[name]},{text}" if name in found else text
-    context = RequestContext(
-        scope["method"], target_of(scope), found.get(b"x-request-id"), found.get(b"traceparent"), found.get(b"tracestate")
-    )
-    request_headers = RequestHeaders(
-        accept=found.get(b"accept"),
-        if_match=found.get(b"if-match"),
-        if_none_match=found.get(b"if-none-match"),
-        timeout_ms=found.get(b"x-request-timeout-ms"),
-        is_head=scope["method"] == "HEAD",
-        client=scope["client"][0] if scope.get("client") else None,
-        until_disconnected=partial(until_disconnected, receive),
-        context=context,
-    )
-    return request_headers, context
-
-
-def target_of(scope: Message) -> str:
-    """The request target (path and query) as sent."""
-    path: bytes = scope.get("raw_path") or scope["path"].encode()  # raw_path is optional in ASGI
-    query: bytes = scope["query_string"]
-    return (path + b"?" + query if query else path).decode("latin-1")
-
-
-async def until_disconnected(receive: Receive, is_waiting: Callable[[], bool]) -> None:
-    """Return when the client has closed its connection, or its writing half while its request still waits for the model.
-
-    A client that has left and one that still reads its response look the same, as long as nothing is sent to them.
-    """
-    has_more_body = True
-    while (message := await receive())["type"] != "http.disconnect":
-        if not has_more_body and is_waiting():  # a message after the body: see HttpProtocol.eof_received
-            return
-        has_more_body = message.get("more_body", False)

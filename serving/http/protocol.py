@@ -18,6 +18,7 @@ from serving.errors import BadRequest, HeadersTooLarge, Problem, QueueFull, Requ
 from serving.generation.generate import problem_reply
 from serving.http.balance import Balance
 from serving.http.request_head import MAX_HEAD_BYTES, check_head, head_without_upgrade, is_too_large, with_path
+from serving.http.scope import REFUSED
 from serving.http.serial import SerialProtocol
 from serving.http.transport import CoalescingTransport, UnreadResponses
 from serving.observability.request_context import RequestContext
@@ -80,6 +81,8 @@ class HttpProtocol(SerialProtocol):
         """Size of the current read."""
         self._read_heads = 0
         """Heads that begin in the current read."""
+        self._is_complete = True
+        """Whether the latest request was complete at the end of the last read; so none is in the midst."""
         self._body_bytes = 0
         """Bytes of the current read that belong to a body, its framing included."""
         self._overhead_bytes = 0
@@ -88,6 +91,8 @@ class HttpProtocol(SerialProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._problem: Problem | None = None
         """Why the current head, or the one after the request that is being answered, is refused."""
+        self._is_refused = False
+        """Whether a request was refused, so that nothing after it is read."""
         self.url = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -112,16 +117,10 @@ class HttpProtocol(SerialProtocol):
         if self._balance:
             self._balance.hold(len(self.connections))
 
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep the connection of a client that has closed its writing half until its responses are sent."""
-        if not self._is_answering() or self.cycle.more_body:
-            return False  # the transport closes
-        self.cycle.keep_alive = False
-        self.cycle.message_event.set()  # the application receives one more message after the body
-        return True
-
     def data_received(self, data: bytes) -> None:
         """Parse what was received; unlike uvicorn's, bytes that begin no request do not stop the keep-alive timer."""
+        if self._is_refused:
+            return
         self._read_bytes, self._body_bytes, self._read_heads = len(data), 0, 0
         try:
             try:
@@ -131,9 +130,10 @@ class HttpProtocol(SerialProtocol):
         except httptools.HttpParserError:
             self._refuse(self._problem or BadRequest("the request is not well-formed HTTP/1.1"))
             return
-        if not self._is_in_head and not self.cycle.more_body:  # the request is complete
+        was_complete, self._is_complete = self._is_complete, not self._is_in_head and not self.cycle.more_body
+        if self._is_complete and self._overhead_bytes + len(data) <= MAX_HEAD_BYTES:
             return
-        if self._read_heads < 2:  # else where in this read the latest head begins is unknown
+        if self._read_heads <= was_complete:  # else where in this read the latest head begins is unknown
             self._overhead_bytes = max(0, self._overhead_bytes + len(data) - self._body_bytes)
         if self._overhead_bytes > MAX_HEAD_BYTES:
             self._refuse(_too_large())
@@ -255,12 +255,15 @@ class HttpProtocol(SerialProtocol):
         self._cancel_head_timer()
         if self.transport.is_closing():
             return
-        if self._is_answering() and self._is_in_head:
-            self._problem = problem
+        if self._is_answering():
             self.flow.pause_reading()
-            return
-        if self._is_answering() and self.cycle.response_started:
-            self.transport.close()  # the problem would become a part of the response
+            if self._is_in_head:
+                self._problem = problem
+            else:  # the application answers it: it may have begun, and a response to another request may come before
+                self._is_refused = True
+                self.cycle.scope[REFUSED] = problem  # type: ignore[literal-required]
+                self.cycle.keep_alive = False
+                self.cycle.message_event.set()
             return
         reply, context = problem_reply(problem), self._refused_request()
         headers = (*reply.headers, ("X-Request-Id", context.id), ("Connection", "close"))

@@ -98,6 +98,7 @@ def _show(state: AppState, digest: str | None, handler: Handler = generate) -> R
         timeout_ms=headers.get("X-Request-Timeout-Ms"),
         is_head=request.method == "HEAD",
         client=request.remote_addr,
+        until_disconnected=request.environ["serving.until_disconnected"],
         context=request.environ["serving.context"],
     )
     query = request.environ.get("QUERY_STRING", "")

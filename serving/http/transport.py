@@ -6,6 +6,8 @@ import asyncio
 
 MAX_UNREAD_BYTES = 2**27
 """Bytes of responses that all clients of a worker together have not yet read, at most."""
+NEVER_SENT = b"HTTP/1.1 499 "
+"""The begin of a response for a client that has left."""
 PIECE_BYTES = 2**18
 """Bytes that a transport is given in one call, at most."""
 
@@ -58,10 +60,12 @@ class CoalescingTransport:
     def write(self, data: bytes) -> None:
         """Buffer the head, which is the first write of a response; send later writes, and ``100 Continue``, at once.
 
-        On a connection that is closing nothing is sent: uvicorn stops only the latest of its pipelined requests.
+        Nothing is sent on a connection that is closing. 499 is never sent: the client has left, or sees the connection end.
         """
         if self._transport.is_closing():
             self._head = b""
+        elif data.startswith(NEVER_SENT):
+            self._transport.close()
         elif self._has_head or data.startswith(b"HTTP/1.1 1"):
             self._write(self._head + data if self._head else data)
             self._head = b""

@@ -101,6 +101,7 @@ def show_inference(parts: Parts, name: str) -> Response:
     request_headers = RequestHeaders(
         timeout_ms=request.headers.get("X-Request-Timeout-Ms"),
         client=request.remote_addr,
+        until_disconnected=request.environ["serving.until_disconnected"],
         context=request.environ["serving.context"],
     )
     request_headers.name_model(entry)

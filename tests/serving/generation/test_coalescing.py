@@ -14,7 +14,7 @@ from serving.errors import ClientDisconnected, DeadlineExceeded, NotFound
 from serving.generation.coalescing import GRACE_SECONDS, Coalescer, Deadline
 from serving.generation.generate import RequestHeaders, Service, generate
 from serving.generation.service import answer
-from serving.http.asgi import until_disconnected
+from serving.http.scope import HALF_CLOSED, until_disconnected
 from serving.model.load import Model
 from serving.observability.timings import Timings
 from tests.serving.client import fetch, measured, on_a_loop
@@ -139,14 +139,14 @@ def test_a_closed_writing_half_costs_only_work_that_waits(held: tuple[Service, H
     service, session = held
 
     async def half_closed(is_waiting: Callable[[], bool]) -> None:
-        messages: list[dict[str, object]] = [{"type": "http.request", "more_body": False}] * 2
+        messages: list[dict[str, object]] = [{"type": "http.request", "more_body": False}]
 
         async def receive() -> dict[str, object]:
             if not messages:
                 await asyncio.Event().wait()
             return messages.pop()
 
-        await until_disconnected(receive, is_waiting)
+        await until_disconnected({HALF_CLOSED: True}, receive, is_waiting)
 
     async def play() -> None:
         running = asyncio.create_task(generate(service, "seed=1", RequestHeaders(until_disconnected=half_closed)))

@@ -17,9 +17,10 @@ from serving.errors import DeadlineExceeded, QueueFull
 from serving.generation.generate import RequestHeaders, Service
 from serving.generation.thread_queue import ThreadQueue
 from serving.http import asgi
-from serving.http.asgi import ASGIApp, Message
+from serving.http.asgi import ASGIApp
+from serving.http.scope import Message
 from serving.settings import Settings
-from tests.serving.client import ask, fetch, service_of
+from tests.serving.client import ask, fetch, measured, service_of
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
@@ -156,8 +157,10 @@ def counted(app: ASGIApp, code: str) -> float:
 
 
 def test_a_body_whose_client_has_left_is_not_taken_for_whole(app: ASGIApp) -> None:
-    """H-08: what came of a chunked body may look whole; without its last chunk it is never run."""
+    """H-08: what came of a chunked body may look whole; without its last chunk it is never run, and counted as cancelled."""
     body = part(json.dumps({"inputs": [{"name": "seed", "datatype": "INT64", "shape": [1], "data": [42]}]}).encode())
     ends = ([END], [{"type": "http.disconnect"}])
+    before = measured(service_of(app), "gan_cancelled_total"), counted(app, "499")
     statuses = [service_of(app).portal.run(post(app, "/v2/models/grey/infer", body, *end)) for end in ends]
-    assert statuses == [200, 400]
+    assert statuses == [200, 499]
+    assert (measured(service_of(app), "gan_cancelled_total"), counted(app, "499")) == (before[0] + 1, before[1] + 1)
