@@ -6,7 +6,8 @@
 #     DATA_ROOT=data benchmarks/scoreboard.sh --background --seeds 1
 #     DATA_ROOT=data benchmarks/scoreboard.sh --workers 10         # seeds at a time, on a GPU with MPS (docs/SCALING.md)
 #
-# What is stored is left out, what was interrupted goes on from its checkpoint; SIGTERM or Ctrl-C ends it at any time. On a GPU
+# What is stored is left out; what was interrupted goes on from its checkpoint, unless training/ or contract/ have changed since it
+# began: then its run is deleted and trained anew. SIGTERM or Ctrl-C ends it at any time. On a GPU
 # rows run in full, on the CPU scaled down where a row says how (--scale full|scaled decides otherwise). --background goes on after
 # you log out, at low priority, writing runs/scoreboard/log.txt; a second call while one runs says so and ends.
 # PYTHON names a Python that has torch; .venv's is taken otherwise. Further options: python -m benchmarks.scoreboard --help.
