@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
-import select
 import socket
-import threading
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import Pipe
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from contract import Array, Inputs, Normal, draw
-from serving.engine import host
-from serving.engine.batcher import Batcher
-from serving.engine.host import Host
-from serving.engine.lease import LeasedModel, grant, lease_model
-from serving.engine.shared import SharedBackend
-from serving.errors import EngineLost, InternalProblem, ModelError, NonFinite, QueueFull
+from contract import Normal, draw
+from serving.errors import EngineLost, InternalProblem, NonFinite, QueueFull
 from serving.model.load import Model
-from serving.observability.metrics import Metrics
 from serving.observability.timings import Timings
-from tests.harness.processes import TIMEOUT, wait_until
 from tests.serving.client import on_a_loop
-
-SLOTS = 4
+from tests.serving.engine.hosting import SLOTS, Engine, hosted, sample, settle
 
 
 class NaN:
@@ -45,68 +30,10 @@ class NaN:
         return [rows, np.where((inputs["z"] == self._latent).all(axis=1), np.nan, 0)]
 
 
-class Engine:
-    """A host whose runs wait for ``gate``, and what it has run."""
-
-    def __init__(self, models: dict[str, Model]) -> None:
-        self.gate = threading.Event()
-        self.gate.set()
-        self.batches: list[int] = []
-        self.loads: list[str] = []
-        self.is_broken = False
-        self.is_stopping = False
-        self.models = models
-        self.asking, granting = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        host = Host(self.load, self.make_run, runners=2, max_batch=8, on_fault=lambda error: 0xABC)
-        host.start()
-        serving = {"is_stopping": lambda: self.is_stopping, "beat": lambda: None, "seconds": 0.01}
-        self.thread = threading.Thread(target=host.serve, args=(granting,), kwargs=serving, daemon=True)
-        self.thread.start()
-        self.granting = granting
-
-    def load(self, path: Path, digest: str | None = None) -> Model:
-        self.loads.append(path.name)
-        if path.name not in self.models:
-            raise ModelError(f"{path}: refused")
-        return self.models[path.name]
-
-    def make_run(self, model: Model, activity: object) -> Callable[[Inputs], Array]:
-        def run(inputs: Inputs) -> Array:
-            assert self.gate.wait(TIMEOUT)
-            if self.is_broken:
-                raise RuntimeError("cable cut")
-            self.batches.append(len(next(iter(inputs.values()))))
-            return model.run(inputs)
-
-        return run
-
-    def lease(self, name: str = "grey", slots: int = SLOTS) -> LeasedModel:
-        return lease_model(Path(name), rendezvous=self.asking, slots=slots, is_stopping=lambda: False)
-
-    def batcher(self, model: LeasedModel, queue_limit: int = 1000) -> Batcher:
-        return Batcher(SharedBackend(model), max_batch=SLOTS, queue_limit=queue_limit, metrics=Metrics())
-
-
 @pytest.fixture
 def engine(models: dict[str, Model]) -> Iterator[Engine]:
-    engine = Engine(models)
-    yield engine
-    engine.gate.set()
-    engine.is_stopping = True
-    gc.collect()
-    engine.thread.join(5)
-    engine.asking.close()
-    engine.granting.close()
-
-
-def sample(batcher: Batcher, seeds: Sequence[Any]) -> asyncio.Task[Array]:
-    return asyncio.create_task(batcher.sample(seeds, {}, Timings()))
-
-
-async def settle() -> None:
-    """Let the loop make its next turns."""
-    for _ in range(5):
-        await asyncio.sleep(0)
+    with hosted(models) as engine:
+        yield engine
 
 
 def test_rows_are_those_of_the_model(engine: Engine, models: dict[str, Model]) -> None:
@@ -169,26 +96,24 @@ def test_a_full_queue_refuses_and_cancelled_requests_free_their_slots(engine: En
     ask()
 
 
-def test_a_request_may_come_before_the_lease_is_known(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker asks as soon as it has its lease: a runner that looked too early looks once more."""
-    is_asked = threading.Event()
-
-    def grant_and_wait(*how: Any) -> Any:
-        granted = grant(*how)
-        assert is_asked.wait(TIMEOUT)
-        return granted
-
-    monkeypatch.setattr(host, "grant", grant_and_wait)
+def test_a_cancelled_request_lets_the_one_behind_it_go(engine: Engine) -> None:
+    """O-07: a row that waits behind a request for which there is no room gets a free slot when that one is cancelled."""
     leased = engine.lease()
 
     @on_a_loop
     async def ask() -> None:
-        answer = sample(engine.batcher(leased), [1])
+        batcher = engine.batcher(leased)
+        engine.gate.clear()
+        tasks = [sample(batcher, [1])]
         await settle()
-        while select.select([leased.lease.work], [], [], 0)[0]:  # until a runner has looked
-            await asyncio.sleep(0.001)
-        is_asked.set()
-        assert len(await answer) == 1
+        tasks += [sample(batcher, [1, 2, 3, 4]), sample(batcher, [5])]
+        await settle()
+        assert batcher.backend.room() == SLOTS - 1
+        tasks.pop(1).cancel()
+        await settle()
+        assert batcher.backend.room() == SLOTS - 2
+        engine.gate.set()
+        await asyncio.gather(*tasks)
 
     ask()
 
@@ -223,44 +148,6 @@ def test_nan_fails_for_its_own_request(engine: Engine) -> None:
         assert [type(answer) for answer in answers] == [np.ndarray, NonFinite, np.ndarray]
 
     ask()
-
-
-def test_a_refused_file_is_the_error_of_a_local_load(engine: Engine) -> None:
-    """The engine's refusal is raised in the worker, and the engine goes on."""
-    with pytest.raises(ModelError, match="nothing: refused"):
-        engine.lease("nothing")
-    assert engine.lease().card.name == "grey"
-
-
-def test_a_worker_that_leaves_while_its_model_loads_leaves_nothing_open(models: dict[str, Model]) -> None:
-    """A lease that cannot be sent costs the engine no descriptor: workers may crash and come back any number of times."""
-    ours, theirs = Pipe()
-    theirs.close()
-    work = os.eventfd(0)
-    before = os.listdir("/proc/self/fd")
-    with pytest.raises(BrokenPipeError):
-        grant(ours, models["grey"], SLOTS, work)
-    assert os.listdir("/proc/self/fd") == before
-    os.close(work)
-    ours.close()
-
-
-def test_a_model_is_let_go_with_its_last_lease(engine: Engine, models: dict[str, Model]) -> None:
-    """A swap or the end of a worker ends its lease; the engine keeps a model as long as any worker has it."""
-    engine.models = {"grey": Model(**vars(models["grey"]))}
-    model = weakref.ref(engine.models["grey"])
-    leases = [engine.lease(), engine.lease()]
-    engine.models = {}
-    leases.pop()
-    threading.Event().wait(0.1)
-    assert model() is not None
-    leases.pop()
-
-    def is_let_go() -> bool:
-        gc.collect()
-        return model() is None
-
-    wait_until(is_let_go, "the engine lets go of it")
 
 
 def test_whoever_waits_is_answered_when_the_engine_ends(engine: Engine) -> None:

@@ -73,3 +73,56 @@ async def test_a_small_request_comes_between_the_batches_of_large_ones() -> None
     place = next(i for i, batch in enumerate(model.batches) if 7 in batch)
     assert place <= len(large)
     assert [len(await task) for task in large] == [40, 40, 40]
+
+
+@on_a_loop
+async def test_large_requests_take_no_place_from_small_ones() -> None:
+    """O-16: while three requests of ten batches wait for each other, small ones are accepted, and none is refused half way."""
+    model = HeldModel()
+    batcher, metrics = make_batcher(model, max_batch=MAX_BATCH, queue_limit=QUEUE_LIMIT)
+    large = [asyncio.create_task(sample(batcher, range(100 * i, 100 * i + 40))) for i in (1, 2, 3)]
+    small = []
+    for turn in range(BATCHES):
+        await model.wait_started()
+        small += [put(batcher, [turn]) for _ in range(2)]
+        model.release()
+    model.release(100)
+    assert [(await rows)[0] for rows in small] == [turn for turn in range(BATCHES) for _ in range(2)]
+    assert [(await task).tolist() for task in large] == [list(range(100 * i, 100 * i + 40)) for i in (1, 2, 3)]
+    assert depth(metrics) == 0
+
+
+@on_a_loop
+async def test_small_requests_do_not_keep_a_large_one_waiting() -> None:
+    """O-16: with the queue kept full of small requests, every second batch is one of the large request."""
+    model = HeldModel()
+    batcher, _ = make_batcher(model, max_batch=MAX_BATCH, queue_limit=QUEUE_LIMIT)
+    large = asyncio.create_task(sample(batcher, range(100, 140)))
+    small = []
+    for _ in range(BATCHES):
+        await model.wait_started()
+        while True:
+            try:
+                small.append(put(batcher, [1]))
+            except QueueFull:
+                break
+        model.release()
+    model.release(100)
+    assert len(await large) == 40
+    await asyncio.gather(*small)
+    assert [batch[0] >= 100 for batch in model.batches[:BATCHES]] == [True, False] * 10
+
+
+@on_a_loop
+async def test_large_requests_beyond_the_limit_are_refused() -> None:
+    """O-02: of large requests, one batch each counts; those beyond the limit are refused before their first batch."""
+    model = HeldModel()
+    batcher, metrics = make_batcher(model, max_batch=MAX_BATCH, queue_limit=QUEUE_LIMIT)
+    large = [asyncio.create_task(sample(batcher, range(8)))]
+    await model.wait_started()
+    large += [asyncio.create_task(sample(batcher, range(8))) for _ in range(3)]
+    await asyncio.sleep(0)
+    model.release(100)
+    ends = await asyncio.gather(*large, return_exceptions=True)
+    assert [type(end).__name__ for end in ends] == ["ndarray"] * 3 + ["QueueFull"]
+    assert depth(metrics) == 0

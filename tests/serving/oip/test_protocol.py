@@ -262,7 +262,7 @@ def test_a_full_queue_and_a_deadline_are_told_and_counted(
     entry = service.registry["grey"]
     with pytest.raises(DeadlineExceeded):
         service.portal.run(infer(service, entry, Inference(sources=range(200)), RequestHeaders(timeout_ms="1")))
-    entry.batcher._waiting_rows += 100
+    entry.batcher._single.rows += 100
     with pytest.raises(QueueFull):
         service.portal.run(infer(service, entry, Inference(sources=[1]), RequestHeaders()))
     assert {
