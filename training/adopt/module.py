@@ -151,10 +151,10 @@ def export_net(sampler: AdoptedSampler, card: Card, path: Path) -> dict[str, flo
 def _can_be_folded(sampler: AdoptedSampler, latents: Sequence[Tensor], levels: Tensor) -> bool:
     """Whether a copy whose batch normalisation is folded gives the same levels; not where the generator cannot be copied."""
     try:
-        folded = cast(AdoptedSampler, fold_batch_norm(sampler))
-    except Exception:  # a copy runs the generator's own code
+        folded = cast(AdoptedSampler, fold_batch_norm(sampler)).levels(*latents)
+    except Exception:  # a copy runs the generator's own code, and so do its hooks, which may want the weights as they were
         return False
-    return torch.allclose(folded.levels(*latents), levels, atol=0.02)
+    return torch.allclose(folded, levels, atol=0.02)
 
 
 def explain(error: BaseException | None) -> str:

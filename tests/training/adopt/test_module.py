@@ -137,6 +137,15 @@ def test_a_generator_that_cannot_be_copied_is_adopted(adopt: Adopt) -> None:
     assert code == 0, printed
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("source", ["spectral", "weighted", "doubled"])
+def test_weights_of_a_hook_are_adopted(adopt: Adopt, tmp_path: Path, source: str) -> None:
+    """Those of torch.nn.utils are computed once; a hook of another kind only keeps the normalisation from being folded."""
+    code, printed = adopt(f"hooked:{source}", "--latent", "z=normal:12x1x1")
+    assert code == 0, printed
+    assert {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}.isdisjoint({"MatMul", "Div"})
+
+
 def test_a_class_may_be_one_hot(adopt: Adopt, tmp_path: Path) -> None:
     """y=onehot:K is the class y in requests and a row of zeros and a one for the generator."""
     code, printed = adopt("generators:Pictures", "--latent", "y=onehot:12@z", "--classes", *"abcdefghijkl")
