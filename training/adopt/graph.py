@@ -13,11 +13,11 @@ import onnx.version_converter
 from numpy.typing import NDArray
 
 from contract import Image, Latent, Normal, Uniform
-from contract.runtime import MAX_NODES
-from training.adopt.inputs import Input, draw_probes
-from training.adopt.names import nodes_of
+from training.adopt.inputs import Input, draw_probes, latents_of
+from training.adopt.names import label, nodes_of
 from training.adopt.pictures import PictureFormat, check_varied
 from training.adopt.rewire import append_rounding, dimensions, feed, make_batch_dynamic
+from training.adopt.served import check_operators, check_served
 from training.errors import AdoptError, first_line
 from training.export.runtime import mistake_of, open_session, quietly
 from training.export.to_onnx import OPSET, strip_model
@@ -45,7 +45,8 @@ def adopt_graph(path: Path, inputs: Sequence[Input], form: PictureFormat) -> tup
         AdoptError: the graph cannot keep the promise that a seed fixes a picture; the message names the node or the input.
     """
     model = _load(path)
-    _check_operators(model)
+    check_operators(model.graph)
+    _keep_own_domain(model)
     bound, rows = _bind(model.graph, inputs)
     _check_noise(model.graph, bound, inputs)
     reference = model.SerializeToString() if all(one.name in rows for one in inputs) else None
@@ -62,14 +63,14 @@ def adopt_graph(path: Path, inputs: Sequence[Input], form: PictureFormat) -> tup
     pictures = rounded(form.levels(alone))
     finished = _batched(model, probes, pictures)
     check_varied(alone)
-    if (nodes := sum(1 for _ in nodes_of(finished.graph))) > MAX_NODES:
-        raise AdoptError(f"the graph has {nodes} nodes; the service runs at most {MAX_NODES}")
     if reference is not None:
         _check_faithful(reference, bound, inputs, probes, form, pictures)
     try:
-        return strip_model(finished), image, form.doubt(alone)
+        finished = strip_model(finished)
     except Exception as error:  # the checker's errors share no base class
         raise AdoptError(f"the rewired graph is not valid: {first_line(error)}") from None
+    check_served(finished, latents_of(inputs))
+    return finished, image, form.doubt(alone)
 
 
 def rounded(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -102,15 +103,8 @@ def _load(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _check_operators(model: onnx.ModelProto) -> None:
-    for node in nodes_of(model.graph):
-        flags = {attribute.name: attribute.i for attribute in node.attribute}
-        if node.domain not in ("", "ai.onnx"):
-            raise AdoptError(f"the node {label(node)} is of {node.domain}; the service runs ONNX's own operators only")
-        if node.op_type == "Loop":
-            raise AdoptError(f"the node {label(node)} may run endlessly; the service does not run it")
-        if node.op_type == "BatchNormalization" and flags.get("training_mode"):
-            raise AdoptError(f"the node {label(node)} normalises by the statistics of the batch: export in evaluation mode")
+def _keep_own_domain(model: onnx.ModelProto) -> None:
+    """Import no operators of other domains, of which the graph has none."""
     kept = [one for one in model.opset_import if one.domain in ("", "ai.onnx")]
     del model.opset_import[:]
     model.opset_import.extend(kept)
@@ -187,11 +181,6 @@ def _in_words(latent: Latent) -> str:
         return f"{latent.kind}:SIZE"
     bounds = (np.format_float_positional(np.float32(value) + np.float32(0), trim="-") for value in (latent.low, latent.high))
     return ":".join(["uniform:SIZE", *bounds])
-
-
-def label(node: onnx.NodeProto) -> str:
-    """A node in words: its name, or its first output, and its operator."""
-    return f"{node.name or node.output[0]} ({node.op_type})"
 
 
 def _run_alone(model: onnx.ModelProto, probes: Mapping[str, NDArray[Any]], fixed: int) -> NDArray[Any]:

@@ -23,8 +23,11 @@ PATTERN = re.compile(
 OUTPUT = "image"
 SEED = "seed"
 """The input of the Open Inference Protocol that stands for all latents."""
-PROBES = 64
-"""Seeds whose samples are checked."""
+SERVICE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
+"""Seeds whose pictures the service compares when it loads a model file."""
+PROBE_SEEDS = (*range(60), *SERVICE_SEEDS[4:])
+"""Seeds whose samples are checked, and which the service checks for NaN."""
+PROBES = len(PROBE_SEEDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +96,7 @@ def latents_of(inputs: Sequence[Input]) -> Latents:
 
 def draw_probes(inputs: Sequence[Input]) -> dict[str, NDArray[Any]]:
     """Latents of 64 seeds; the first and the last class of a categorical latent are among them."""
-    drawn: dict[str, NDArray[Any]] = dict(draw(latents_of(inputs), range(PROBES)))
+    drawn: dict[str, NDArray[Any]] = dict(draw(latents_of(inputs), PROBE_SEEDS))
     for one in inputs:
         if isinstance(one.latent, Categorical):
             drawn[one.name][:2] = np.array([0, one.latent.classes - 1])

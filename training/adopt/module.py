@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -16,10 +17,11 @@ from contract import Card
 from training.adopt.inputs import Input, draw_probes
 from training.adopt.pictures import PictureFormat, check_varied, scale_of
 from training.adopt.probe import probe
+from training.adopt.served import check_served
 from training.errors import AdoptError, ExportError
 from training.export.fold_batchnorm import fold_batch_norm
 from training.export.samplers import ImageSampler
-from training.export.to_onnx import FLOAT_TOLERANCE, export
+from training.export.to_onnx import FLOAT_TOLERANCE, export, trace
 
 Kind = inspect.Parameter
 
@@ -131,7 +133,8 @@ def export_net(sampler: AdoptedSampler, card: Card, path: Path) -> dict[str, flo
 
     Raises:
         ExportError: onnxruntime computes something else than torch.
-        AdoptError: ONNX has no operator for one of the generator's, or the generator fixes the number of rows.
+        AdoptError: ONNX has no operator for one of the generator's, the generator fixes the number of rows, or the service
+            would refuse the file.
         OSError: the file cannot be written.
     """
     latents = [torch.from_numpy(values[:8]) for values in draw_probes(cast(Adopted, sampler.inner).inputs).values()]
@@ -140,9 +143,16 @@ def export_net(sampler: AdoptedSampler, card: Card, path: Path) -> dict[str, flo
         is_folded = _can_be_folded(sampler, latents, levels)
     # A generator that rounds by itself may differ by a level where torch and onnxruntime differ in the last bit.
     is_rounded = sampler.form.values == "uint8" and torch.equal(levels, levels.round())
+    tolerance = 1.01 / 255 if is_rounded else FLOAT_TOLERANCE
+
+    def traced(module: nn.Module, examples: Mapping[str, Tensor], output: str) -> onnx.ModelProto:
+        model = trace(module, examples, output)
+        check_served(model, card.latents)
+        return model
+
     try:
-        return export(sampler, card, path, fold=is_folded, tolerance=1.01 / 255 if is_rounded else FLOAT_TOLERANCE)
-    except (ExportError, OSError):  # a full or read-only disk is not the generator's fault
+        return export(sampler, card, path, fold=is_folded, tolerance=tolerance, tracer=traced)
+    except (ExportError, AdoptError, OSError):  # a full or read-only disk is not the generator's fault
         raise
     except Exception as error:  # the exporter raises errors of many kinds
         raise AdoptError(explain(error)) from error

@@ -1,4 +1,4 @@
-"""The names of the tensors in an ONNX graph, and how one is changed everywhere."""
+"""The names of the tensors and nodes of an ONNX graph, and how a tensor's is changed everywhere."""
 
 from __future__ import annotations
 
@@ -48,3 +48,8 @@ def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
         for node in one.node:
             node.input[:] = [new if name == old else name for name in node.input]
             node.output[:] = [new if name == old else name for name in node.output]
+
+
+def label(node: onnx.NodeProto) -> str:
+    """A node in words: its name, or its first output, and its operator."""
+    return f"{node.name or node.output[0]} ({node.op_type})"

@@ -30,7 +30,7 @@ def doubled() -> nn.Module:
 
 
 def _double(layer: nn.Module) -> nn.Module:
-    layer.half_weight = nn.Parameter(layer.weight.detach() / 2)  # type: ignore[operator]
+    layer.half_weight = nn.Parameter(layer.weight.detach() / 2)
     del layer.weight
     _before(layer)
     layer.register_forward_pre_hook(_before)
@@ -38,4 +38,4 @@ def _double(layer: nn.Module) -> nn.Module:
 
 
 def _before(layer: nn.Module, *_: Any) -> None:
-    layer.weight = layer.half_weight.detach() * 2  # type: ignore[operator,union-attr]
+    layer.weight = layer.half_weight.detach() * 2

@@ -1,4 +1,4 @@
-"""Generators that are refused for the precision of their numbers, or for a row alone."""
+"""Generators that are refused for the precision of their numbers, for a row alone, or as the service would refuse them."""
 
 from __future__ import annotations
 
@@ -40,3 +40,23 @@ class Squeezed(Dense):
     def forward(self, z: Tensor) -> Tensor:
         x = self.first(z).view(-1, 3, 2, 2, 1).squeeze()
         return torch.tanh(x.permute(0, 1, 2, 3))
+
+
+class Masked(Dense):
+    """Weighs its latents by attention that may not see the last three."""
+
+    hidden: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("hidden", torch.arange(12) > 8)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z.masked_fill(self.hidden, float("-inf")).softmax(1))
+
+
+class Collapsed(Pictures):
+    """Its pictures differ by less than a level."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z * 1e-6 + 0.3)

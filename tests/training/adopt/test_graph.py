@@ -243,7 +243,7 @@ def test_a_graph_that_the_service_would_refuse_is_refused(
     adopt: Adopt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More nodes than the service runs are one sentence; the limit is the contract's."""
-    monkeypatch.setattr("training.adopt.graph.MAX_NODES", 5)
+    monkeypatch.setattr("training.adopt.served.MAX_NODES", 5)
     assert re.search(r"the graph has \d+ nodes; the service runs at most 5\n", adopt(save(graph(), tmp_path), *Z)[1])
 
 
