@@ -33,13 +33,15 @@ from serving.model.load import Model
 Run = Callable[[Inputs], Array]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Hosted:
     """A model in the engine."""
 
     model: Model
     runs: Sequence[Run]
     """By runner, the function that runs it."""
+    turn: int = 0
+    """Number of batches taken, by which the leases take turns in being first."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Host:
         self._turn = 0
         self._selector = selectors.DefaultSelector()
         self._loading = ThreadPoolExecutor(1, "load")
-        self._hosted: weakref.WeakValueDictionary[Stamp | None, Hosted] = weakref.WeakValueDictionary()
+        self._hosted: weakref.WeakValueDictionary[Stamp, Hosted] = weakref.WeakValueDictionary()
         self._changing = threading.Lock()
         """Held by the thread that adds or removes a lease."""
         self._leases: dict[Connection[Any, Any], Granted] = {}
@@ -168,11 +170,12 @@ class Host:
         if digest:
             hosted = next((hosted for hosted in self._hosted.values() if hosted.model.digest == digest), None)
         else:
-            hosted = self._hosted.get(version)
+            hosted = self._hosted.get(version) if version else None
         if hosted is None:
             model = self._load(path, digest=digest)
             hosted = Hosted(model, [self._make_run(model, activity) for activity in self._activities])
-            self._hosted[version] = hosted
+            if version:  # else the file has appeared meanwhile
+                self._hosted[version] = hosted
         return hosted
 
     def _group(self) -> None:
@@ -195,11 +198,11 @@ class Host:
 
     def _take(self) -> tuple[Hosted, list[Part]] | None:
         """Take a batch: of what waits for one model, the share of an idle runner; None if nothing waits."""
-        by_model, self._turn = self._by_model, self._turn + 1
+        by_model = self._by_model
         for place in range(len(by_model)):
             hosted, leases = by_model[(self._turn + place) % len(by_model)]
             waiting = []
-            for lease in _rotated(leases, self._turn):
+            for lease in _rotated(leases, hosted.turn):
                 slots, has_dropped = lease.slots.waiting()
                 if has_dropped:
                     os.eventfd_write(lease.done, 1)
@@ -208,6 +211,7 @@ class Host:
             total = sum(len(slots) for _, slots in waiting)
             if not total:
                 continue
+            self._turn, hosted.turn = self._turn + 1, hosted.turn + 1
             share = min(self._max_batch, -(-total // self.running_since.count(None)))
             if share < total or len(by_model) > 1:
                 os.eventfd_write(self._work, 1)  # the next runner looks at the rest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,9 +27,12 @@ SLOTS = 4
 
 
 class Engine:
-    """A host whose runs wait for ``gate``, and what it has run."""
+    """A host whose runs wait for ``gate``, and what it has run; its files have the names of their models."""
 
-    def __init__(self, models: dict[str, Model]) -> None:
+    def __init__(self, models: dict[str, Model], runners: int, directory: Path) -> None:
+        self.directory = directory
+        for name in models:
+            (directory / name).touch()
         self.gate = threading.Event()
         self.gate.set()
         self.batches: list[int] = []
@@ -37,7 +41,7 @@ class Engine:
         self.is_stopping = False
         self.models = models
         self.asking, granting = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        host = Host(self.load, self.make_run, runners=2, max_batch=8, on_fault=lambda error: 0xABC)
+        host = Host(self.load, self.make_run, runners=runners, max_batch=8, on_fault=lambda error: 0xABC)
         host.start()
         serving = {"is_stopping": lambda: self.is_stopping, "beat": lambda: None, "seconds": 0.01}
         self.thread = threading.Thread(target=host.serve, args=(granting,), kwargs=serving, daemon=True)
@@ -61,23 +65,24 @@ class Engine:
         return run
 
     def lease(self, name: str = "grey", slots: int = SLOTS) -> LeasedModel:
-        return lease_model(Path(name), rendezvous=self.asking, slots=slots, is_stopping=lambda: False)
+        return lease_model(self.directory / name, rendezvous=self.asking, slots=slots, is_stopping=lambda: False)
 
-    def batcher(self, model: LeasedModel, queue_limit: int = 1000) -> Batcher:
-        return Batcher(SharedBackend(model), max_batch=SLOTS, queue_limit=queue_limit, metrics=Metrics())
+    def batcher(self, model: LeasedModel, queue_limit: int = 1000, max_batch: int = SLOTS) -> Batcher:
+        return Batcher(SharedBackend(model), max_batch=max_batch, queue_limit=queue_limit, metrics=Metrics())
 
 
 @contextmanager
-def hosted(models: dict[str, Model]) -> Iterator[Engine]:
-    """An engine with models by the names of their files, and two runners."""
-    engine = Engine(models)
-    yield engine
-    engine.gate.set()
-    engine.is_stopping = True
-    gc.collect()
-    engine.thread.join(5)
-    engine.asking.close()
-    engine.granting.close()
+def hosted(models: dict[str, Model], runners: int = 2) -> Iterator[Engine]:
+    """An engine with models by the names of their files."""
+    with tempfile.TemporaryDirectory() as directory:
+        engine = Engine(models, runners, Path(directory))
+        yield engine
+        engine.gate.set()
+        engine.is_stopping = True
+        gc.collect()
+        engine.thread.join(5)
+        engine.asking.close()
+        engine.granting.close()
 
 
 def sample(batcher: Batcher, seeds: Sequence[Any]) -> asyncio.Task[Array]:

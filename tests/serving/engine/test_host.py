@@ -72,6 +72,26 @@ def test_requests_of_two_workers_are_one_batch(engine: Engine) -> None:
     ask()
 
 
+@on_a_loop
+async def test_every_worker_has_its_turn_with_every_model(models: dict[str, Model]) -> None:
+    """O-16: of two models in two workers, each of which asks for more than a batch, the first four batches have one of each."""
+    with hosted(models, runners=1) as engine:
+        batchers = [engine.batcher(engine.lease(name, 17), max_batch=8) for name in ("grey", "colour") for _ in range(2)]
+        engine.gate.clear()
+        tasks = [sample(batchers[0], [0])]
+        await settle()
+        runs: list[tuple[int, Timings]] = []
+        for place, batcher in enumerate(batchers):
+            for _ in range(2):
+                runs.append((place, Timings()))
+                tasks.append(asyncio.create_task(batcher.sample(range(8), {}, runs[-1][1])))
+        await settle()
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+        ordered = sorted(runs, key=lambda run: run[1].runs[0].batch.begun)
+        assert {place for place, _ in ordered[:4]} == {0, 1, 2, 3}
+
+
 def test_a_full_queue_refuses_and_cancelled_requests_free_their_slots(engine: Engine) -> None:
     """O-02: rows beyond the slots wait in the queue, and beyond the queue are refused; what is cancelled makes room again."""
     leased = engine.lease()

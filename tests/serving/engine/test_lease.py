@@ -60,6 +60,14 @@ def test_a_refused_file_is_the_error_of_a_local_load(engine: Engine) -> None:
     assert engine.lease().card.name == "grey"
 
 
+def test_a_file_that_appears_while_it_loads_is_no_other_one(engine: Engine) -> None:
+    """Two files that were not there when the engine looked are two models, not both the first one."""
+    for name in ("grey", "colour"):
+        (engine.directory / name).unlink()
+    leased = [engine.lease(name) for name in ("grey", "colour")]
+    assert [model.card.name for model in leased] == ["grey", "colour"]
+
+
 def test_a_worker_that_leaves_while_its_model_loads_leaves_nothing_open(models: dict[str, Model]) -> None:
     """A lease that cannot be sent costs the engine no descriptor: workers may crash and come back any number of times."""
     ours, theirs = Pipe()
