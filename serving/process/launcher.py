@@ -183,12 +183,11 @@ def _supervise(settings: Settings, address: str, metrics_directory: Path, signal
 
     def start(index: int) -> BaseProcess:
         if index == count:
-            process = context.Process(target=run_engine, args=(settings, metrics_directory, shared, index, granting))
-            return start_child(process)
+            return start_child(context, run_engine, settings, metrics_directory, shared, index, granting)
         rendezvous = asking if settings.engine == "shared" else None
         with served.handed_over() as handover:
             arguments = (settings, address, metrics_directory, shared, index, rendezvous, mailboxes, handover)
-            return start_child(context.Process(target=run_worker, args=arguments))
+            return start_child(context, run_worker, *arguments)
 
     def report_end(index: int, pid: int, code: int) -> None:
         if code:

@@ -54,7 +54,7 @@ def _ask_for_provider(provider: Provider, signals: int) -> Provider:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     with receiver:
-        child = start_child(context.Process(target=_find_provider, args=(provider, sender)))
+        child = start_child(context, _find_provider, provider, sender)
         sender.close()
         ready = wait([receiver, signals])
         if signals in ready:
