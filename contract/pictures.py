@@ -91,9 +91,13 @@ def probe_inputs(latents: Latents, picture: Picture | None, seeds: Sequence[int]
     drawn = draw(latents, seeds)
     if picture is None:
         return drawn
-    is_bare = [picture.is_optional and seed % 2 == 1 for seed in seeds]
-    pictures = [None if bare else probe_picture(picture, seed) for seed, bare in zip(seeds, is_bare, strict=True)]
+    pictures = [None if has_no_picture(picture, seed) else probe_picture(picture, seed) for seed in seeds]
     return {**drawn, **picture_inputs(picture, pictures)}
+
+
+def has_no_picture(picture: Picture, seed: int) -> bool:
+    """Whether the row of this seed in ``probe_inputs`` is without a picture: made from the seed alone."""
+    return picture.is_optional and seed % 2 == 1
 
 
 def probe_picture(picture: Picture, seed: int) -> NDArray[np.uint8]:

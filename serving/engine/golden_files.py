@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from contract.pictures import has_no_picture
 from serving.encoding.formats import FORMATS, fingerprint
 from serving.engine.samples import sample_of
 from serving.model.load import ModelFacts
@@ -18,7 +19,9 @@ class GoldenFiles:
     encoder: str | None
     """Fingerprint of the PNG encoder (zlib, and Pillow for plots); None if the output has no PNG format."""
     files: Mapping[str, str]
-    """Golden seed to SHA-256 of the PNG that ``/generate`` sends; equal on machines with equal pixels, runtime and encoder."""
+    """Golden seed to SHA-256 of the PNG that ``/generate`` sends; equal on machines with equal pixels, runtime and encoder.
+
+    Seeds whose golden was made from a picture, too, are left out."""
 
     @property
     def digest(self) -> str:
@@ -27,12 +30,17 @@ class GoldenFiles:
 
 
 def hash_golden_files(model: ModelFacts) -> GoldenFiles:
-    """Render each golden seed of the card as a PNG and hash it."""
+    """Render as a PNG, and hash, each golden of the card that was made from its seed alone, as ``/generate`` makes a sample.
+
+    The goldens of a model with a picture were made from one; where it is optional, those of odd seeds were not.
+    """
     output = model.card.output
     if "png" not in FORMATS[output.kind]:
         return GoldenFiles(encoder=None, files={})
     samples = [
-        sample_of(model, row[None], golden.seed, {}) for golden, row in zip(model.card.goldens, model.goldens.rows, strict=True)
+        sample_of(model, row[None], golden.seed, {})
+        for golden, row in zip(model.card.goldens, model.goldens.rows, strict=True)
+        if model.card.picture is None or has_no_picture(model.card.picture, golden.seed)
     ]
     return GoldenFiles(
         encoder=fingerprint(output.kind, "png"),

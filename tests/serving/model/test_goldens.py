@@ -126,6 +126,19 @@ def test_files_are_what_a_client_gets(make_service: Callable[..., Service], name
     }
 
 
+@pytest.mark.parametrize(("is_optional", "seeds"), [(False, []), (True, ["7", "4294967295"])])
+def test_files_of_a_model_with_a_picture_are_those_without_one(
+    make_service: Callable[..., Service], is_optional: bool, seeds: list[str]
+) -> None:
+    """``/generate`` has no picture, so a golden that was made from one is no file of a seed."""
+    file = tiny_onnx.transforming("mixing", is_optional=is_optional, golden_seeds=(0, 7, 42, 2**32 - 1))
+    service = make_service({"mixing": model_from_bytes(file, "cpu")})
+    answers = {s: fetch(service, f"model=mixing&seed={s}&format=png").body for s in seeds}
+    assert service.registry["mixing"].golden_files.files == {
+        seed: hashlib.sha256(body).hexdigest() for seed, body in answers.items()
+    }
+
+
 def test_models_shows_what_differs(app: ASGIApp, models: dict[str, Model]) -> None:
     """``/models/<name>`` reports latents, pixels, encoder and files separately."""
     shown: dict[str, Any] = json.loads(ask(app, path="/models/grey").body)["goldens"]
