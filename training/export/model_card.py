@@ -13,8 +13,9 @@ import onnx
 import tyro
 from rich.console import Console
 
-from contract import Card, CardError, Categorical, Image, Latent, Normal, Uniform, card_from_metadata
+from contract import Card, CardError, Categorical, Image, Latent, Normal, Picture, Uniform, card_from_metadata
 from contract.card import card_to_json
+from contract.pictures import HAS_PICTURE, PICTURE
 from training.errors import TrainingError
 from training.files import is_stream, model_file, write_whole
 
@@ -74,21 +75,19 @@ def as_json(card: Card, digest: str) -> str:
 def as_markdown(card: Card, file: str, digest: str) -> str:
     """The card as a page: a YAML head, what the model makes, how it is used, its inputs, and where it comes from."""
     card = _plain(card)
-    made = _made(card)
     data = f"{card.data}, licence: {card.data_licence}."
     steps = f" {card.steps:,} training steps, {card.images:,} real samples shown." if card.steps else ""
     chosen = f" Chosen for the {card.chosen}." if card.chosen else ""
-    inputs = "\n".join(f"| `{name}` | {_input(latent)} |" for name, latent in card.latents.items())
-    array = f"{card.output.dtype} {list(card.output.shape)}"
+    inputs = "\n".join(f"| `{name}` | {text} |" for name, text in _inputs(card).items())
     classes = ", ".join(f"{value} {name}" for value, name in enumerate(card.classes))
     parts = [
         _head(card),
         f"# {card.name}",
-        f"A generator that makes {made}, as one ONNX file: `{file}`. The same seed gives the same bytes.",
+        f"A generator that {_made(card)}, as one ONNX file: `{file}`. {_promise(card.picture)}",
         *([f"Paper: {card.paper}."] if card.paper else []),
         "## Use",
-        f"```sh\npip install 'gan-serve[serve]'\ngan-serve {file}\ncurl -o 42.png 'localhost:8000/generate?seed=42'\n```",
-        f"```python\nfrom gan_serve import Client\n\nrow = Client('http://localhost:8000').image(seed=42)  # {array}\n```",
+        "\n".join(["```sh", "pip install 'gan-serve[serve]'", f"gan-serve {file}", *_commands(card), "```"]),
+        *([] if _is_needed(card.picture) else [_program(card)]),
         "The file also runs in onnxruntime alone; seeds are turned into its inputs by `contract.draw`.",
         f"| input | |\n|---|---|\n{inputs}",
         *([f"Classes, the values of `y`: {classes}."] if classes else []),
@@ -125,16 +124,57 @@ def _head(card: Card) -> str:
     """YAML that Hugging Face reads. A text in double quotes is the same in JSON and in YAML."""
     known = next((name for begin, name in LICENCES.items() if card.data_licence.startswith(begin)), None)
     licence = {"license": known} if known else {"license": "other"}
-    task = {"pipeline_tag": "unconditional-image-generation"} if isinstance(card.output, Image) else {}
-    head = {**licence, **task, "library_name": "onnx", "tags": ["gan", "onnx", "gan-serve", card.recipe]}
+    task = "unconditional-image-generation" if card.picture is None else "image-to-image"
+    tag = {"pipeline_tag": task} if isinstance(card.output, Image) else {}
+    head = {**licence, **tag, "library_name": "onnx", "tags": ["gan", "onnx", "gan-serve", card.recipe]}
     return "\n".join(["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()), "---"])
 
 
 def _made(card: Card) -> str:
-    if isinstance(card.output, Image):
-        kind = "grey" if card.output.channels == 1 else "RGB"
-        return f"{kind} pictures of {card.output.width}x{card.output.height} pixels"
-    return f"{card.output.kind} of shape {list(card.output.shape)}"
+    """What the generator does, beginning with a verb."""
+    output = card.output
+    made = _pictures(output) if isinstance(output, Image) else f"{output.kind} of shape {list(output.shape)}"
+    if card.picture is None:
+        return f"makes {made}"
+    given = _pictures(card.picture)
+    return f"turns {given} into {made}" if _is_needed(card.picture) else f"makes {made}, or turns {given} into such ones"
+
+
+def _pictures(one: Image | Picture) -> str:
+    return f"{'grey' if one.channels == 1 else 'RGB'} pictures of {one.width}x{one.height} pixels"
+
+
+def _promise(picture: Picture | None) -> str:
+    return f"The same {'seed gives' if picture is None else 'picture and seed give'} the same bytes."
+
+
+def _is_needed(picture: Picture | None) -> bool:
+    """Whether the service makes nothing of a seed alone."""
+    return picture is not None and not picture.is_optional
+
+
+def _commands(card: Card) -> list[str]:
+    """Requests that the service answers, for a shell."""
+    file, form = ("-o {}.png ", "") if isinstance(card.output, Image) else ("", "&format=json")
+    body = "-H 'Content-Type: image/png' --data-binary @picture.png"
+    generate = f"curl {file.format(42)}'localhost:8000/generate?seed=42{form}'"
+    transform = f"curl {file.format('changed')}{body} 'localhost:8000/transform?seed=42{form}'"
+    return [generate] * (not _is_needed(card.picture)) + [transform] * (card.picture is not None)
+
+
+def _program(card: Card) -> str:
+    array = f"{card.output.dtype} {list(card.output.shape)}"
+    return f"```python\nfrom gan_serve import Client\n\nrow = Client('http://localhost:8000').image(seed=42)  # {array}\n```"
+
+
+def _inputs(card: Card) -> dict[str, str]:
+    """The graph's inputs by name, each in words."""
+    found = {name: _input(latent) for name, latent in card.latents.items()}
+    if card.picture is not None:
+        found[PICTURE] = f"uint8 [n,{','.join(map(str, card.picture.shape))}], the picture to change"
+        if card.picture.is_optional:
+            found[HAS_PICTURE] = "bool [n], whether the row has a picture"
+    return found
 
 
 def _input(latent: Latent) -> str:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 import yaml
 
 from contract import Image
+from tests.harness.service import running
 from tests.serving import tiny_onnx
 from training.__main__ import main
 
@@ -57,6 +63,45 @@ def test_points_are_no_pictures(tmp_path: Path) -> None:
     text = (tmp_path / "card.md").read_text()
     assert "pipeline_tag" not in text
     assert "points of shape [2]" in text
+
+
+KINDS = {
+    "drawn": (tiny_onnx.conditional(), "unconditional-image-generation", ["c", "y", "z"], ["42.png"]),
+    "needed": (tiny_onnx.transforming(), "image-to-image", ["picture", "y", "z"], ["changed.png"]),
+    "optional": (
+        tiny_onnx.transforming(channels=3, is_optional=True),
+        *("image-to-image", ["has_picture", "picture", "y", "z"], ["42.png", "changed.png"]),
+    ),
+    "tokens": (tiny_onnx.tokens(), None, ["z"], []),
+    "points": (tiny_onnx.points(), None, ["z"], []),
+}
+"""Of each kind of model its file, its task, its inputs, and the pictures that the page's commands write."""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_service_answers_what_the_page_shows(root: Path, tmp_path: Path, kind: str) -> None:
+    """The commands and the program of a page run, the input table has all inputs, and the task is the model's."""
+    content, task, inputs, pictures = KINDS[kind]
+    (tmp_path / "model.onnx").write_bytes(content)
+    PIL.Image.new("L", (9, 9), 77).save(tmp_path / "picture.png")
+    assert main(["card", str(tmp_path)]) == 0
+    page = (tmp_path / "README.md").read_text()
+    assert yaml.safe_load(page.split("---\n")[1]).get("pipeline_tag") == task
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == inputs
+    with running(root, models=tmp_path / "model.onnx") as server:
+        page = page.replace("localhost:8000", f"127.0.0.1:{server.port}")
+        commands = [line.replace("curl ", "curl -sS --fail ", 1) for line in page.splitlines() if line.startswith("curl ")]
+        for command in commands:
+            done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False, text=True)
+            assert done.returncode == 0, done.stderr
+            assert not done.stdout or json.loads(done.stdout)["model"]
+        for program in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+            subprocess.run([sys.executable, "-c", program], cwd=root, check=True, timeout=60)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [*pictures, "picture.png"]
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+    assert commands
 
 
 def test_the_card_is_plain_json(model: Path) -> None:
