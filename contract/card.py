@@ -22,7 +22,9 @@ from contract.sampling import MAX_SEED
 
 METADATA_KEY = "gan.card"
 SCHEMA = 1
-RESERVED = ("seed", "n", "format", "scale", "model")
+SEED = "seed"
+"""The seed in a request: a query parameter, and an input of the Open Inference Protocol. No latent has this name."""
+RESERVED = (SEED, "n", "format", "scale", "model")
 """Names that a latent must not have. The list does not grow: of a latent and a later query parameter, a route means its own."""
 
 
@@ -119,9 +121,25 @@ def card_from_metadata(metadata: Mapping[str, str]) -> Card:
     if not isinstance(value, dict):
         raise CardError(f"the card must be a JSON object, got {type(value).__name__}")
     try:
+        _check_texts(value)
         return _card_from_json(value)
     except RecursionError:  # Python 3.14 reads JSON that nests deeper than a message about it can
         raise CardError("the card has a value that is nested too deep") from None
+
+
+def _check_texts(value: dict[str, Any]) -> None:
+    """Check that all text can be written: JSON may escape half of a surrogate pair, which no encoding has.
+
+    Raises:
+        CardError: naming the key and the half.
+    """
+    for key, part in value.items():
+        try:
+            json.dumps({key: part}, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise CardError(
+                f"the card's {key!a} has {error.object[error.start]!a}, half of a surrogate pair and no character"
+            ) from None
 
 
 def _card_from_json(value: dict[str, Any]) -> Card:
@@ -198,13 +216,17 @@ def _golden(value: Any, output: Output) -> Golden:
 
 
 def check_names(card: Card) -> None:
-    """Check that the names of the model and of its parameters can stand in a URL.
+    """Check that the names of the model and of its parameters can stand in a URL, and that no latent is called as the seed is.
+
+    The Open Inference Protocol has an input ``seed`` next to all latents, also those without parameters.
 
     Raises:
         CardError: one cannot, or a latent takes the name of a query parameter that every model has.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", card.name):
         raise CardError(f"card.name must be 1..64 letters, digits, dots and dashes, got {card.name!r}")
+    if SEED in card.latents:
+        raise CardError(f"card.latents has one called {SEED}, which is the name of the seed in a request")
     for name in parameters(card.latents):
         if name in RESERVED or not re.fullmatch(r"[A-Za-z0-9_]{1,32}", name):
             raise CardError(

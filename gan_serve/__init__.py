@@ -30,8 +30,14 @@ class _Requests:
 
     def _rows(self, seed: int, n: int, parameters: dict[str, Any]) -> Generator[httpx.Request | float, Any, NDArray[Any]]:
         """One call: yields requests and seconds to wait, receives responses, returns the array."""
-        given = {  # numbers without an exponent, which the service does not read
-            name: np.format_float_positional(value, precision=20, trim="-") if isinstance(value, float | np.floating) else value
+        # Numbers without an exponent, which the service does not read; a float16 as the float32 in which the service computes,
+        # since the shortest text of a float16 is another number there.
+        given = {
+            name: np.format_float_positional(
+                np.float32(value) if isinstance(value, np.float16) else value, precision=20, trim="-"
+            )
+            if isinstance(value, float | np.floating)
+            else value
             for name, value in parameters.items()
             if value is not None
         }

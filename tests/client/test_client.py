@@ -115,13 +115,23 @@ def test_a_parameter_that_is_none_is_left_out(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("value", "sent"),
-    [(1e-5, "0.00001"), (np.float32(-0.5), "-0.5"), (5.551115123125783e-17, "0.00000000000000005551"), (3, "3"), (2.0, "2")],
+    [
+        *[
+            (1e-5, "0.00001"),
+            (np.float32(-0.5), "-0.5"),
+            (5.551115123125783e-17, "0.00000000000000005551"),
+            (3, "3"),
+            (2.0, "2"),
+        ],
+        *[(0.1, "0.1"), (np.float32(0.1), "0.1"), (np.float64(0.1), "0.1"), (np.float16(0.1), "0.099975586")],
+    ],
 )
 def test_numbers_are_sent_as_the_service_reads_them(value: float, sent: str) -> None:
-    """Without an exponent, and with at most twenty decimals."""
+    """Without an exponent, with at most twenty decimals, and so that a float32 of the text is the value's own."""
     request = next(Client("http://127.0.0.1")._rows(1, 1, {"c0": value}))
     assert isinstance(request, httpx.Request)
     assert request.url.params["c0"] == sent
+    assert np.float32(sent) == np.float32(value) or abs(value) < 1e-4
 
 
 @pytest.mark.process

@@ -18,6 +18,7 @@ from contract import (
     Uniform,
     card_from_metadata,
     card_to_json,
+    check_names,
     parameters,
 )
 from tests.contract.cards import EXAMPLE, example, read
@@ -76,6 +77,33 @@ def test_no_other_key_may_be_there() -> None:
     """Unknown keys are named, all of them."""
     with pytest.raises(CardError, match="the card has unknown colour, weight"):
         read(json.dumps(example() | {"weight": 1, "colour": "red"}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"paper": "\ud800"},
+        {"classes": ["\udfff", "b"]},
+        {"versions": {"\ud800": "1"}},
+        {"scores": {"a\udc00b": 1.0}},
+        {"\ud800": 1},
+    ],
+    ids=ascii,
+)
+def test_half_of_a_surrogate_pair_is_refused(change: dict[str, Any]) -> None:
+    """No encoding has it: a card with it could be read, but neither printed nor written. A whole pair is a character."""
+    with pytest.raises(CardError, match=r"the card's '.*' has '.ud.*', half of a surrogate pair") as caught:
+        read(json.dumps(example() | change))
+    assert str(caught.value).isascii()
+    assert read(json.dumps(example() | {"paper": "\U0001f600"})).paper == "\U0001f600"
+
+
+@pytest.mark.parametrize("latent", [Normal(20), Normal(2), Categorical(3), Uniform(1)], ids=str)
+def test_no_latent_is_called_as_the_seed(latent: Normal | Uniform | Categorical) -> None:
+    """Noise has no parameters, and yet the Open Inference Protocol would have two inputs of this name."""
+    with pytest.raises(CardError, match="card.latents has one called seed, which is the name of the seed in a request"):
+        check_names(replace(EXAMPLE, latents={"z": Normal(20), "seed": latent}))
+    check_names(replace(EXAMPLE, latents={"n": Normal(20), "seeds": Normal(20)}))
 
 
 FALSE: list[tuple[str, Any, str]] = [
