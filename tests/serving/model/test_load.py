@@ -185,7 +185,9 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("input of another rank", lambda: with_input("z", "float32", ["n", 4, 5]), "input z must have shape [n, 20]"),
     ("input of half floats", lambda: with_input("z", "float16", ["n", 20]), "tensor(float), got tensor(float16)"),
     ("two outputs", two_outputs, "outputs must be image by the card, got image, other"),
-    ("a latent called seed", lambda: build("m", {"seed": Categorical(3)}, Image(4, 4, 1)), "gives the parameter 'seed'"),
+    ("a latent called seed", lambda: build("m", {"seed": Categorical(3)}, Image(4, 4, 1)), "card.latents has one called seed"),
+    ("a latent called n", lambda: build("m", {"n": Categorical(3)}, Image(4, 4, 1)), "gives the parameter 'n'"),
+    ("noise called seed", lambda: build("m", {"seed": Normal(20)}, Image(4, 4, 1)), "card.latents has one called seed"),
     ("a name for no URL", lambda: build("../grey", GREY, Image(4, 4, 1)), "card.name must be"),
     ("a name without end", lambda: build(100_000 * "x", GREY, Image(4, 4, 1)), "card.name must be"),
 ]
