@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,28 +22,30 @@ ALLOWED = {Image.kind: "1 grey level", Points.kind: f"{POINT_TOLERANCE:g} of the
 
 @dataclass(frozen=True)
 class BatchingMode:
-    """How rows are batched: at any size, padded to one fixed size, or (``rows=1``) one by one."""
+    """How rows are batched: at any size, at least two, padded to one fixed size, or (``rows=1``) one by one."""
 
     rows: int | None = None
     """The only batch size; None means any."""
     most: int | None = None
     """Where any size is allowed, rows of one run at most: a larger batch is several runs."""
+    least: int = 1
+    """Where any size is allowed, rows of one run at least: one row is run as two where a kernel for one rounds otherwise."""
 
     def run(self, session: Session, inputs: Inputs) -> Array:
         """The outputs of a graph's inputs, one row each."""
         count = len(next(iter(inputs.values())))
         if self.rows is None:
             if self.most is None or count <= self.most:
-                return _run(session, inputs)
+                return _run_padded(session, inputs, self.least)
             starts = range(0, count, self.most)
-            return np.concatenate([_run(session, _part(inputs, start, self.most)) for start in starts])
+            return np.concatenate([_run_padded(session, _part(inputs, start, self.most), self.least) for start in starts])
         starts = range(0, count, self.rows)
-        return np.concatenate([self._run_padded(session, inputs, start) for start in starts])
+        return np.concatenate([_run_padded(session, _part(inputs, start, self.rows), self.rows) for start in starts])
 
     @property
     def name(self) -> str:
-        """``any``, ``padded`` or ``single``."""
-        return {None: "any", 1: "single"}.get(self.rows, "padded")
+        """``any``, ``paired``, ``padded`` or ``single``."""
+        return {None: "any" if self.least == 1 else "paired", 1: "single"}.get(self.rows, "padded")
 
     def for_idle_cores(self) -> BatchingMode:
         """The mode of the session for idle cores: runs of a quarter of the rows, whose memory that session keeps, too."""
@@ -61,18 +63,20 @@ class BatchingMode:
 
     def padding(self, count: int) -> int:
         """The number of padding rows for ``count`` requested ones."""
-        return 0 if self.rows is None else -count % self.rows
-
-    def _run_padded(self, session: Session, inputs: Inputs, start: int) -> Array:
-        assert self.rows is not None
-        wanted = _part(inputs, start, self.rows)
-        count = len(next(iter(wanted.values())))
-        padded = {name: np.resize(values, (self.rows, *values.shape[1:])) for name, values in wanted.items()}
-        return _run(session, padded)[:count]
+        last = count if self.most is None else (count - 1) % self.most + 1
+        return max(0, self.least - last) if self.rows is None else -count % self.rows
 
 
 def _part(inputs: Inputs, start: int, rows: int) -> Inputs:
     return {name: values[start : start + rows] for name, values in inputs.items()}
+
+
+def _run_padded(session: Session, inputs: Inputs, least: int) -> Array:
+    """The rows of inputs that are repeated, where they are fewer than ``least``."""
+    count = len(next(iter(inputs.values())))
+    if count >= least:
+        return _run(session, inputs)
+    return _run(session, {name: np.resize(values, (least, *values.shape[1:])) for name, values in inputs.items()})[:count]
 
 
 def _run(session: Session, inputs: object) -> Array:
@@ -83,8 +87,27 @@ def _run(session: Session, inputs: object) -> Array:
     return output
 
 
+@dataclass(frozen=True)
+class Unrounded:
+    """A session whose last output, the floats before they are rounded, is the only one that is asked for."""
+
+    session: Session
+
+    def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
+        """The floats."""
+        return self.session.run([self.session.get_outputs()[-1].name], input_feed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.session, name)
+
+
 def find_batching_mode(
-    session: Session, card: Card, max_batch: int, provider: Device = "cpu", most: int | None = None
+    session: Session,
+    card: Card,
+    max_batch: int,
+    provider: Device = "cpu",
+    most: int | None = None,
+    unrounded: Session | None = None,
 ) -> BatchingMode:
     """The first batching mode in which no row depends on its neighbours.
 
@@ -97,14 +120,19 @@ def find_batching_mode(
         max_batch: rows of the largest batch.
         provider: device of the session.
         most: rows of one run at most, where any size is allowed; None for no limit.
+        unrounded: session of the floats that the output is rounded from. Where a float differs in its last bit, a pixel differs
+            in one of some hundred seeds, which the few probe seeds need not show.
 
     Raises:
         Nondeterministic: no mode does.
         ModelError: an output has a wrong shape or is not finite.
     """
-    modes = (BatchingMode(most=most), BatchingMode(max_batch), BatchingMode(1))
-    for batching in modes if provider == "cpu" else modes[1:]:
-        if is_deterministic(session, batching, card, max_batch):
+    modes = [BatchingMode(max_batch), BatchingMode(1)]
+    if provider == "cpu":
+        modes = [BatchingMode(most=most), BatchingMode(most=most and max(2, most), least=2), *modes]
+    for batching in modes:
+        check_output(_one_by_one(session, batching, card), card, len(PROBE_SEEDS))
+        if all(is_deterministic(each, batching, card, max_batch) for each in (session, unrounded) if each is not None):
             return batching
     raise Nondeterministic("the same seed gives different outputs, even when run one by one")
 
@@ -112,7 +140,6 @@ def find_batching_mode(
 def is_deterministic(session: Session, batching: BatchingMode, card: Card, max_batch: int) -> bool:
     """Whether rows are bit-equal alone and at every position of batches of many sizes."""
     alone = _one_by_one(session, batching, card)
-    check_output(alone, card, len(PROBE_SEEDS))
     return all(
         _is_same_in_batch(session, batching, card, alone, size, shift)
         for size in batching.probe_sizes(max_batch)
@@ -153,6 +180,8 @@ def check_output(rows: Array, card: Card, count: int) -> None:
         )
     if not np.isfinite(rows).all():
         raise ModelError("the output holds NaN or infinity")
+    if isinstance(card.output, Tokens) and (rows.min() < 0 or rows.max() >= card.output.vocabulary):
+        raise ModelError(f"tokens must be 0 to {card.output.vocabulary - 1} by the card, got {rows.min()} to {rows.max()}")
 
 
 def check_varied(probes: Array, card: Card) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from contract import Array, Card, probe_inputs
-from serving.errors import ModelError, shown
+from contract import Array, Card, Image, probe_inputs
+from serving.errors import ModelError, Nondeterministic, shown
 from serving.model.memory import available_memory
 from serving.model.onnx_file import fields
 from serving.model.runtime import Session, open_session
@@ -42,8 +42,10 @@ SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1, *range(3, 27))
 class Graph:
     """The parts of a model's graph that are inspected."""
 
-    producers: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Intermediate results, each with the operator that computes it and that operator's first input."""
+    producers: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    """Intermediate results, each with the operator that computes it and that operator's inputs."""
+    zeros: set[str] = field(default_factory=set)
+    """Names of weights that are all zero, such as the constant ``false``."""
     outputs: set[str] = field(default_factory=set)
 
 
@@ -51,7 +53,7 @@ def read_graph(data: bytes) -> Graph:
     """Read the operators of a model's graph, and check its weights.
 
     Raises:
-        ModelError: a weight is NaN or infinite.
+        ModelError: a weight is NaN or infinite, or a ``Dropout`` is in training mode.
     """
     graph = Graph()
     for message in _messages(memoryview(data), GRAPH):
@@ -60,14 +62,19 @@ def read_graph(data: bytes) -> Graph:
                 _read_node(graph, value)
             elif number == INITIALIZER and isinstance(value, memoryview):
                 _check_tensor(value)
+                if not any(next(_messages(value, RAW_DATA), b"\1")):
+                    graph.zeros.update(_texts(value, TENSOR_NAME))
             elif number == OUTPUT and isinstance(value, memoryview):
                 graph.outputs.update(_texts(value, VALUE_NAME))
+    for operator, inputs in graph.producers.values():
+        if operator == "Dropout" and len(inputs) > 2 and inputs[2] and inputs[2] not in graph.zeros:
+            raise Nondeterministic("the same seed gives different outputs: a Dropout is in training mode")
     return graph
 
 
 def _read_node(graph: Graph, node: memoryview) -> None:
-    operator, inputs = next(_texts(node, OP_TYPE), ""), [*_texts(node, NODE_INPUT), ""]
-    graph.producers.update({name: (operator, inputs[0]) for name in _texts(node, NODE_OUTPUT) if name})
+    operator, inputs = next(_texts(node, OP_TYPE), ""), list(_texts(node, NODE_INPUT))
+    graph.producers.update({name: (operator, inputs) for name in _texts(node, NODE_OUTPUT) if name})
     for attribute in _messages(node, ATTRIBUTE):
         for tensor in _messages(attribute, ATTRIBUTE_TENSOR):
             _check_tensor(tensor)
@@ -130,14 +137,18 @@ class Inspection:
         """Check images or tokens before they are rounded: a cast of NaN to an integer is a black or white pixel.
 
         Raises:
-            ModelError: one of ``SEEDS`` gives NaN or infinity.
+            ModelError: one of ``SEEDS`` gives NaN or infinity, or a level far from 0..255 that nothing bounds, of which a cast
+                makes any number.
         """
-        rounded = self._rounded(card.output.kind)
-        if rounded is None:
+        if not (rounding := self._rounding(card.output.kind)):
             return
+        *bounds, rounded = rounding
         (levels,) = self._session.run([rounded], probe_inputs(card.latents, card.picture, SEEDS))
         if not np.isfinite(levels).all():
             raise ModelError(f"the {card.output.kind} holds NaN or infinity before it is rounded")
+        is_bounded = any(self._graph.producers[name][0] in ("Clip", "Max", "Min") for name in bounds)
+        if isinstance(card.output, Image) and not is_bounded and (levels.min() <= -1 or levels.max() >= 256):
+            raise ModelError(f"levels must be 0 to 255 before the cast to uint8, got {levels.min():g} to {levels.max():g}")
 
     def guard(self, card: Card) -> bytes:
         """What makes a model's bytes a guarded model: an output that is 0, or NaN where a float of the run is not finite.
@@ -145,31 +156,44 @@ class Inspection:
         It is the sum of the floats minus themselves: infinity minus infinity is NaN, and zeros do not overflow. Empty for a
         model that rounds nothing, whose NaN can be seen in its output.
         """
-        rounded = self._rounded(card.output.kind)
-        if rounded is None:
+        if not (rounding := self._rounding(card.output.kind)):
             return b""
-        difference = f"{GUARD}.difference"
+        rounded, difference = rounding[-1], f"{GUARD}.difference"
         nodes = (_node("Sub", [rounded, rounded], difference), _node("ReduceSum", [difference], GUARD))
         parts = b"".join(_message(NODE, node) for node in nodes)
         return _message(GRAPH, parts + _message(OUTPUT, _message(VALUE_NAME, GUARD.encode())))
+
+    def unrounded(self, card: Card) -> bytes:
+        """What makes the floats before they are rounded the last output of a model's bytes; empty where nothing is rounded."""
+        rounding = self._rounding(card.output.kind)
+        return _message(GRAPH, _message(OUTPUT, _message(VALUE_NAME, rounding[-1].encode()))) if rounding else b""
 
     def _size_of(self, output: Any, batch: int) -> int:
         """Bytes of an intermediate result; an axis of unknown size counts as the batch if it is the first, else as 1."""
         axes = [axis if isinstance(axis, int) else (batch if place == 0 else 1) for place, axis in enumerate(output.shape)]
         return prod(axes) * ITEM_BYTES.get(output.type.removeprefix("tensor(").removesuffix(")"), 1)
 
-    def _rounded(self, output: str) -> str | None:
-        """The name of the floats that are bounded and cast to the output; None if it is made in another way."""
+    def _rounding(self, output: str) -> list[str]:
+        """Names from what is cast to the output back to the floats that are bounded; none if it is made in another way."""
         producers = self._graph.producers
-        operator, source = producers.get(output, ("", ""))
-        while operator in UNCHANGED:
-            operator, source = producers.get(source, ("", ""))
-        if operator != "Cast" or source not in producers:
-            return None
-        while producers[source][0] in BOUNDING and producers[source][1] in producers:
-            source = producers[source][1]
+        while producers.get(output, ("", []))[0] in UNCHANGED:
+            output = producers[output][1][0]
+        operator, inputs = producers.get(output, ("", []))
+        if operator != "Cast" or inputs[0] not in producers:
+            return []
+        names = [inputs[0]]
+        while producers[names[-1]][0] in BOUNDING and (bounded := self._bounded_by(names[-1])):
+            names.append(bounded)
         types = {output.name: output.type for output in self._session.get_outputs()}
-        return source if types.get(source) in FLOAT_TYPES else None
+        return names if types.get(names[-1]) in FLOAT_TYPES else []
+
+    def _bounded_by(self, result: str) -> str | None:
+        """What a bounding operator takes its values from: of ``Max`` and ``Min`` the one input that is no constant."""
+        producers = self._graph.producers
+        operator, inputs = producers[result]
+        sources = [name for name in (inputs if operator in ("Max", "Min") else inputs[:1]) if name in producers]
+        values = [name for name in sources if producers[name][0] != "Constant"]
+        return values[0] if len(values) == 1 else None
 
 
 def open_inspection(data: bytes) -> Inspection:

@@ -29,6 +29,7 @@ from serving.latents.sources import RowSource, row_inputs
 from serving.model.determinism import (
     BatchingMode,
     GoldenReport,
+    Unrounded,
     agrees,
     check_varied,
     compare_goldens,
@@ -190,19 +191,26 @@ def model_from_bytes(
         inspection = open_inspection(data)
         if provider == "cpu":
             inspection.check_memory(max_batch)
-        guarded = data + inspection.guard(card)
+        guarded, unrounded = data + inspection.guard(card), inspection.unrounded(card)
         session = open_session(guarded, provider, intra_op_threads)
         check_interface(session, card)
         inspection.check_rounded(card)
         most = inspection.most_rows()
         del inspection  # which holds the weights once more
-        batching = find_batching_mode(session, card, max_batch, provider, most)
+        floats = Unrounded(open_session(guarded + unrounded, provider, intra_op_threads)) if unrounded else None
+        batching = find_batching_mode(session, card, max_batch, provider, most, floats)
         idle_session = None
         if provider == "cpu" and idle_threads > intra_op_threads:
             idle_session = open_session(guarded, provider, idle_threads, for_idle_cores=True)
-            if not agrees(session, idle_session, batching, card, max_batch):
+            pairs: list[tuple[Session, Session]] = [(session, idle_session)]
+            if floats:
+                others = open_session(guarded + unrounded, provider, idle_threads, for_idle_cores=True)
+                pairs.append((floats, Unrounded(others)))
+                del others
+            if not all(agrees(one, other, batching, card, max_batch) for one, other in pairs):
                 idle_session = None
-        del guarded
+            del pairs
+        del guarded, floats
         probes = probe_outputs(session, batching, card)
         check_varied(probes, card)
         return Model(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contract.runtime import MAX_NODES
-from serving.errors import ModelError, cut
+from serving.errors import ModelError, Nondeterministic, cut
 
 MAX_FIELDS = 2_000_000
 """Fields of all messages that are read; 20,000 nodes have half of that, and each takes a microsecond."""
@@ -19,6 +19,8 @@ DOMAINS = frozenset({"", "ai.onnx"})
 """Allowed operator domains: ONNX's own, which need no other library."""
 ENDLESS = frozenset({"Loop"})
 """Operators that may run endlessly."""
+RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
+"""Operators that draw numbers of their own."""
 
 CHILDREN: dict[str, dict[int, str]] = {
     "model": {7: "graph", 14: "entry", 20: "training", 25: "function"},
@@ -91,6 +93,8 @@ def _check_node(number: int, value: str) -> None:
         raise ModelError(f"operators must be ONNX's own, got one of the domain {cut(value)!r}")
     if number == OP_TYPE and value in ENDLESS:
         raise ModelError(f"the operator {value} may run endlessly; a model must not have it")
+    if number == OP_TYPE and value in RANDOM:
+        raise Nondeterministic(f"the same seed gives different outputs: the operator {value} draws numbers of its own")
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
@@ -98,13 +102,14 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
     Raises:
         IndexError: the message ends too early.
-        ModelError: a field has the number 0, or a wire type that ONNX does not use.
+        ModelError: a field has the number 0, or one of more than 29 bits, of which onnxruntime would read 29, or a wire type
+            that ONNX does not use.
     """
     offset = 0
     while offset < len(data):
         key, offset = _varint(data, offset)
         number, wire = key >> 3, key & 7
-        if number == 0:
+        if number == 0 or key >> 32:
             raise ModelError("the file is truncated or not an ONNX model")
         if wire == VARINT:
             value, offset = _varint(data, offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -42,6 +43,30 @@ def test_nan_behind_a_rounded_image_is_refused(moved: bool, bounded: bool) -> No
         scaled = graph.add("Clip", scaled, graph.number(0), graph.number(255))
     with pytest.raises(ModelError, match="the image holds NaN or infinity before it is rounded"):
         model_from_bytes(image_of(graph, graph.add("Round", scaled), moved), "cpu")
+
+
+@pytest.mark.parametrize("order", [0, 1], ids=["constant first", "constant last"])
+def test_nan_is_found_behind_either_input_of_max(order: int) -> None:
+    """F-14: a greatest or least value has its constant first or last, as a node of the graph, and hides no NaN."""
+    graph = Graph()
+    scaled = graph.add("Sqrt", "z")
+    for operator, bound in (("Max", 0.0), ("Min", 255.0)):
+        constant = graph.add("Constant", value_float=bound)
+        scaled = graph.add(operator, *[(constant, scaled), (scaled, constant)][order])
+    with pytest.raises(ModelError, match="the image holds NaN or infinity before it is rounded"):
+        model_from_bytes(image_of(graph, scaled), "cpu")
+
+
+def test_levels_that_no_byte_holds_are_refused() -> None:
+    """A cast of 1,000 to uint8 is any number; where the graph bounds the levels, they may be any."""
+    for is_bounded in (False, True):
+        graph = Graph()
+        levels = graph.add("Mul", graph.add("Abs", "z"), graph.number(1_000))
+        if is_bounded:
+            levels = graph.add("Clip", levels, graph.number(0), graph.number(255))
+        data = image_of(graph, graph.add("Round", levels))
+        with nullcontext() if is_bounded else pytest.raises(ModelError, match=r"levels must be 0 to 255 .* got \S+ to \d+"):
+            model_from_bytes(data, "cpu")
 
 
 def test_nan_of_a_later_seed_is_an_error() -> None:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract import METADATA_KEY, Categorical, Golden, Image, Normal, Points
+from contract import METADATA_KEY, Categorical, Golden, Image, Normal, Points, Tokens
 from serving.errors import ModelError, ProviderError
 from serving.model.determinism import compare_goldens
 from serving.model.load import load_model, model_from_bytes
 from serving.model.onnx_file import read_contents
 from serving.model.runtime import PROBE, open_session, resolve_provider, runtime_of
 from tests.serving import tiny_onnx
-from tests.serving.onnx_protobuf import CODES, FLOAT, message, model, node, number, tensor, text, value_info
+from tests.serving.onnx_protobuf import CODES, FLOAT, message, model, node, number, tensor, text, value_info, varint
 from tests.serving.tiny_onnx import GREY, Graph, build, finish, inputs_of
 
 
@@ -204,6 +204,24 @@ def test_a_bad_file_is_refused_with_its_reason(make: Callable[[], bytes], reason
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 1500
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_a_field_number_that_onnxruntime_would_cut_is_refused(width: int) -> None:
+    """A tag of more than 32 bits hides a field from these checks, and onnxruntime reads its last 32 bits."""
+    plain = tiny_onnx.grey()
+    hidden = varint(4 << 3 | 2 | 1 << 31 + width) + varint(4) + b"Loop"
+    data = plain + message(7, message(1, hidden))
+    with pytest.raises(ModelError, match="truncated or not an ONNX model"):
+        model_from_bytes(data, "cpu")
+
+
+def test_tokens_beyond_the_vocabulary_are_refused() -> None:
+    """The card says how many there are."""
+    data = tiny_onnx.build("tokens", tiny_onnx.GREY, Tokens(12, 30))
+    assert b'"vocabulary":30' in data
+    with pytest.raises(ModelError, match=r"tokens must be 0 to 9 by the card, got 0 to 29"):
+        model_from_bytes(data.replace(b'"vocabulary":30', b'"vocabulary":10'), "cpu")
 
 
 def test_a_flipped_bit_in_the_weights_is_found(tmp_path: Path) -> None:
