@@ -14,6 +14,10 @@ from contract.errors import CardError
 
 MAX_PARAMETERS = 16
 """A latent with more components than this is noise: it follows the seed alone and has no query parameters."""
+MAX_SIZE = 2**22
+"""Components of a latent, at most: all noise of a StyleGAN of 1024x1024 pixels in one latent has 2.8 million."""
+MAX_CLASSES = 1_000_000
+"""Values of a categorical latent, at most."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +142,9 @@ def _latent_from_json(name: str, spec: Any) -> Latent:
 def _check(name: str, latent: Latent) -> None:
     for field, value in vars(latent).items():
         if field in ("size", "classes"):
-            if type(value) is not int or not 1 <= value <= 1_000_000:
-                raise CardError(f"latents.{name}.{field} must be 1..1000000, got {value!r}")
+            most = MAX_SIZE if field == "size" else MAX_CLASSES
+            if type(value) is not int or not 1 <= value <= most:
+                raise CardError(f"latents.{name}.{field} must be 1..{most}, got {value!r}")
         elif type(value) not in (int, float) or not abs(value) < 1e30:
             raise CardError(f"latents.{name}.{field} must be a finite number, got {value!r}")
     if isinstance(latent, Uniform) and not latent.low < latent.high:

@@ -46,7 +46,7 @@ outputs: st.SearchStrategy[Output] = st.one_of(
 latents = st.dictionaries(
     st.from_regex(r"[a-z]{1,3}_?", fullmatch=True).filter(str.isidentifier),
     st.one_of(
-        st.builds(Normal, st.integers(1, 1_000_000)),
+        st.builds(Normal, st.integers(1, 2**22)),
         regions.flatmap(lambda pair: st.builds(Uniform, st.integers(17, 99), st.just(pair[0]), st.just(pair[1]))),
         st.builds(Categorical, st.integers(1, 1_000_000)),
     ),

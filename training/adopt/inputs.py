@@ -96,7 +96,11 @@ def latents_of(inputs: Sequence[Input]) -> Latents:
 
 def draw_probes(inputs: Sequence[Input]) -> dict[str, NDArray[Any]]:
     """Latents of 64 seeds; the first and the last class of a categorical latent are among them."""
-    drawn: dict[str, NDArray[Any]] = dict(draw(latents_of(inputs), PROBE_SEEDS))
+    latents = latents_of(inputs)
+    rows = [
+        draw(latents, [seed]) for seed in PROBE_SEEDS
+    ]  # one by one: a row of noise takes ten times its size while it is drawn
+    drawn: dict[str, NDArray[Any]] = {name: np.concatenate([row[name] for row in rows]) for name in latents}
     for one in inputs:
         if isinstance(one.latent, Categorical):
             drawn[one.name][:2] = np.array([0, one.latent.classes - 1])

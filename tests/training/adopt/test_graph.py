@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import torch
 
-from contract import draw
+from contract import Normal, draw
 from serving.model.load import load_model
 from tests.training.adopt import generators
 from tests.training.adopt.conftest import Adopt
@@ -115,6 +115,20 @@ def test_a_noise_node_is_bound_to_a_latent(adopt: Adopt, tmp_path: Path) -> None
         code, printed = adopt(source, *Z, "--latent", latent)
         assert code == 0, printed
     assert "RandomNormalLike" not in {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+
+
+def test_noise_of_a_large_picture_is_bound_to_a_latent(adopt: Adopt, tmp_path: Path) -> None:
+    """A node of 1024x1024 values, as the last layers of StyleGAN have; the service loads the file."""
+    body = """
+      noise = RandomNormal <shape = [1,1,1024,1024]> ()
+      strip = ReduceMean <axes = [2,3], keepdims = 1> (noise)
+      x = Reshape(latent, shape)
+      y = Add(x, strip)
+      picture = Tanh(y)
+    """
+    code, printed = adopt(save(graph(body), tmp_path), *Z, "--latent", "e=normal:1x1024x1024@noise")
+    assert code == 0, printed
+    assert load_model(tmp_path / "model.onnx", "cpu", max_batch=2).card.latents["e"] == Normal(2**20)
 
 
 def test_a_uniform_noise_node_is_bound_to_a_latent_of_its_bounds(adopt: Adopt, tmp_path: Path) -> None:
