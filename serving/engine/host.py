@@ -6,6 +6,7 @@ slot tables of one model, lets the next one wait, and runs the batch.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import socket
@@ -14,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -27,7 +29,7 @@ from serving.engine.activity import Activity
 from serving.engine.lease import grant
 from serving.engine.slots import EngineSlots, Fault, Numbers, Slots
 from serving.engine.stamps import Stamp, stamp
-from serving.errors import ModelError, NonFinite, OutOfMemory, StartError
+from serving.errors import ModelError, NonFinite, OutOfMemory, ResourceError, StartError
 from serving.model.load import Model
 
 Run = Callable[[Inputs], Array]
@@ -93,6 +95,8 @@ class Host:
         """Start of each runner's inference (``time.monotonic``); None while it waits."""
         self._waiting = threading.Lock()
         """Held by the runner that waits for the workers."""
+        self._is_short = False
+        """Whether there was no descriptor for the latest worker that asked."""
         self._turn = 0
         self._selector = selectors.DefaultSelector()
         self._loading = ThreadPoolExecutor(1, "load")
@@ -124,11 +128,18 @@ class Host:
             beat()
             for key, _ in self._selector.select(seconds):
                 if key.fileobj is rendezvous:
-                    _, descriptors, _, _ = socket.recv_fds(rendezvous, 1, 1)
-                    for descriptor in descriptors:
-                        self._selector.register(Connection(descriptor), selectors.EVENT_READ)
+                    self._meet(rendezvous)
                 else:
                     self._read(key.fileobj)
+
+    def _meet(self, rendezvous: socket.socket) -> None:
+        """Receive the connection on which a worker will say what it asks for; if no descriptor is left, it asks again."""
+        _, descriptors, _, _ = socket.recv_fds(rendezvous, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        for descriptor in descriptors:
+            self._selector.register(Connection(descriptor), selectors.EVENT_READ)
+        if not descriptors and not self._is_short:
+            self._on_fault(OSError(errno.EMFILE, "the engine cannot take what a worker asks for, which therefore waits"))
+        self._is_short = not descriptors
 
     def _read(self, connection: Any) -> None:
         """Read what a new lease is for, or the end of a granted one."""
@@ -146,15 +157,11 @@ class Host:
     def _grant(self, connection: Connection[Any, Any], path: Path, slots: int, digest: str | None) -> None:
         """Load a file unless its model is there, and grant a lease or send the refusal; called in the thread that loads."""
         try:
-            try:
-                hosted = self._host(path, digest)
-            except Exception as error:
-                connection.send(error if isinstance(error, StartError) else ModelError(f"{path}: {error!r}"))
-                connection.close()
-                return
+            hosted = self._host(path, digest)
             table, done = grant(connection, hosted.model, slots, self._work)
-        except OSError:  # the worker has ended meanwhile
-            connection.close()
+        except Exception as error:
+            with connection, suppress(OSError):  # the worker has ended meanwhile
+                connection.send(_refusal(path, error))
             return
         lease = Granted(hosted, EngineSlots(table), done)
         weakref.finalize(lease, os.close, done).atexit = False
@@ -263,6 +270,15 @@ class Host:
             return None, Fault.OUT_OF_MEMORY
         except Exception as error:
             return None, self._on_fault(error)
+
+
+def _refusal(path: Path, error: Exception) -> StartError:
+    """The error that a worker gets instead of a lease."""
+    if isinstance(error, StartError):
+        return error
+    if isinstance(error, OSError):
+        return ResourceError(f"{path}: the engine cannot lease the model: {error}")
+    return ModelError(f"{path}: {error!r}")
 
 
 def _rotated(leases: Sequence[Granted], turn: int) -> Sequence[Granted]:

@@ -6,25 +6,28 @@ A worker asks for a lease by sending one end of a new pair of sockets to the eng
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import select
 import socket
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any
 
 from contract import Card
 from serving.engine.slots import SlotTable, size_of
-from serving.errors import ModelError
+from serving.errors import ModelError, ResourceError
 from serving.model.load import ModelFacts
 
+DESCRIPTORS = 3
+"""Of a lease: the slot table and two eventfds."""
 POLL_SECONDS = 0.25
 """Seconds between two looks at whether the worker stops, while the engine loads a model or is restarted."""
 
@@ -78,45 +81,94 @@ def lease_model(
         digest: of bytes that were trusted before, as in ``load_model``.
 
     Raises:
-        StartError: the engine refuses the file, or this worker stops.
+        StartError: the engine refuses the file, there are too few descriptors or too little memory, or this worker stops.
     """
     pause = threading.Event()
     while True:
-        ours, theirs = Pipe()
-        with theirs:
-            socket.send_fds(rendezvous, [b"\0"], [theirs.fileno()])
         try:
-            ours.send((path, slots, digest))
-            while not ours.poll(POLL_SECONDS):
-                if is_stopping():
-                    raise ModelError(f"{path}: the service stops")
-            found = ours.recv()
-            descriptors = [] if isinstance(found, Exception) else [recv_handle(ours) for _ in range(3)]
+            return _ask(path, rendezvous, slots, is_stopping, digest)
         except (EOFError, ConnectionError):  # the engine has ended meanwhile; its successor will load the file
             pause.wait(POLL_SECONDS)
-            continue
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot lease the model: {error}") from None
+        if is_stopping():
+            raise ModelError(f"{path}: the service stops")
+
+
+def _ask(path: Path, rendezvous: socket.socket, slots: int, is_stopping: Callable[[], bool], digest: str | None) -> LeasedModel:
+    """Ask once; see ``lease_model``.
+
+    Raises:
+        EOFError, ConnectionError: the engine has ended before it answered.
+        OSError: there are too few descriptors, or too little memory.
+        StartError: as ``lease_model``.
+    """
+    with ExitStack() as stack:
+        ours, theirs = Pipe()
+        stack.callback(ours.close)
+        with theirs:
+            socket.send_fds(rendezvous, [b"\0"], [theirs.fileno()])
+        ours.send((path, slots, digest))
+        while not ours.poll(POLL_SECONDS):
+            if is_stopping():
+                raise ModelError(f"{path}: the service stops")
+        found = ours.recv()
         if isinstance(found, Exception):
             raise found
+        descriptors = _receive(ours)
+        for descriptor in descriptors:
+            stack.callback(os.close, descriptor)
         table, work, done = descriptors
-        with open(table, "r+b", buffering=0):
-            mapped = map_table(found["card"], slots, table)
-        return LeasedModel(**found, lease=Lease(ours, mapped, work, done))
+        leased = LeasedModel(**found, lease=Lease(ours, map_table(found["card"], slots, table), work, done))
+        stack.pop_all()
+        os.close(table)
+        return leased
+
+
+def _receive(connection: Connection[Any, Any]) -> list[int]:
+    """The descriptors of a lease.
+
+    Raises:
+        EOFError: the engine has ended.
+        OSError: this process may open no more.
+    """
+    with _as_socket(connection) as sock:
+        message, descriptors, _, _ = socket.recv_fds(sock, 1, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    if len(descriptors) == DESCRIPTORS:
+        return descriptors
+    for descriptor in descriptors:
+        os.close(descriptor)
+    if not message:
+        raise EOFError
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@contextmanager
+def _as_socket(connection: Connection[Any, Any]) -> Iterator[socket.socket]:
+    """The socket of a connection, without one more descriptor."""
+    sock = socket.socket(fileno=connection.fileno())
+    try:
+        yield sock
+    finally:
+        sock.detach()
 
 
 def grant(connection: Connection[Any, Any], model: ModelFacts, slots: int, work: int) -> tuple[SlotTable, int]:
     """Send a lease to the worker that has asked for it; its slot table, and the eventfd that wakes the worker.
 
     Raises:
-        OSError: the worker has ended, or the system gives no memory or descriptors.
+        ConnectionError: the worker has ended.
+        OSError: the system gives no memory or descriptors; then nothing has been sent.
     """
     done = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     try:
         with open(os.memfd_create("slots"), "r+b", buffering=0) as table:
             table.truncate(size_of(model.card, slots))
+            mapped = map_table(model.card, slots, table.fileno())
             connection.send({field.name: getattr(model, field.name) for field in fields(ModelFacts)})
-            for descriptor in (table.fileno(), work, done):
-                send_handle(connection, descriptor, None)
-            return map_table(model.card, slots, table.fileno()), done
+            with _as_socket(connection) as sock:
+                socket.send_fds(sock, [b"\0"], [table.fileno(), work, done])
+            return mapped, done
     except BaseException:
         os.close(done)
         raise

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
+import resource
 import select
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from typing import Any
 
 import pytest
 
 from serving.engine import host
-from serving.engine.lease import grant
-from serving.errors import ModelError
+from serving.engine.lease import grant, lease_model
+from serving.errors import ModelError, ResourceError, StartError
 from serving.model.load import Model
 from tests.harness.processes import TIMEOUT, wait_until
 from tests.serving.client import on_a_loop
@@ -79,6 +82,54 @@ def test_a_worker_that_leaves_while_its_model_loads_leaves_nothing_open(models: 
     assert os.listdir("/proc/self/fd") == before
     os.close(work)
     ours.close()
+
+
+def test_an_engine_without_memory_refuses(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F-17: an error of the engine's own is a refusal, not the end of the worker, which would ask again endlessly."""
+
+    def fail(*how: Any) -> Any:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(host, "grant", fail)
+    with pytest.raises(ResourceError, match="grey: the engine cannot lease the model: .*Cannot allocate memory"):
+        engine.lease()
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Let this process open only that number of further files."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 16, limits[1]))
+    taken = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        for _ in range(count):
+            os.close(taken.pop())
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("count", range(12))
+def test_a_lease_without_descriptors_is_refused_and_leaves_nothing_open(engine: Engine, count: int) -> None:
+    """F-17: however many are missing on either side, the worker gets a lease or a refusal of one line."""
+    tries = iter([False] * 3)
+    held = engine.lease()
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    with descriptors_left(count), suppress(StartError):
+        lease_model(engine.directory / "grey", rendezvous=engine.asking, slots=SLOTS, is_stopping=lambda: next(tries, True))
+
+    def is_closed() -> bool:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd")) <= before
+
+    wait_until(is_closed, "all is closed", 10)
+    assert not held.lease.is_lost()
 
 
 def test_a_model_is_let_go_with_its_last_lease(engine: Engine, models: dict[str, Model]) -> None:
