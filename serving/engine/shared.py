@@ -78,11 +78,17 @@ class SharedBackend:
         with suppress(BlockingIOError):
             os.eventfd_read(self._lease.done)
         for batch, (use, jobs, on_end) in list(self._uses.items()):
-            found = self._slots.find(use)
-            if found is not None:
-                del self._uses[batch]
+            outcomes: Sequence[Array | Exception]
+            try:
+                found = self._slots.find(use)
+                if found is None:
+                    continue
+                outcomes = [_outcome(found, job) for job in jobs]
                 batch.rows, batch.begun, batch.ended = found.rows, found.begun, found.ended
-                on_end([_outcome(found, job) for job in jobs])
+            except MemoryError:  # the other batches must not wait for the next answer
+                outcomes = [OutOfMemory()] * len(jobs)
+            del self._uses[batch]
+            on_end(outcomes)
 
     def _lose(self) -> None:
         """Fail what is not answered: the engine has ended. A lease of its successor will replace this one."""

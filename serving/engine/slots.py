@@ -8,10 +8,8 @@ processors that show stores to others in their order: ``serving.process.resolve.
 from __future__ import annotations
 
 import mmap
-from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from itertools import islice
 from math import prod
 from typing import Any, NamedTuple
 
@@ -120,7 +118,8 @@ class WorkerSlots:
 
     def __init__(self, table: SlotTable) -> None:
         self._table = table
-        self._free = deque(range(table.count))
+        self._free = list(reversed(range(table.count)))
+        """The latest freed one last: it is used first, so that a light load touches a small part of the table."""
         self._number = 0
 
     @property
@@ -131,9 +130,8 @@ class WorkerSlots:
     def ask(self, inputs: Inputs) -> Use:
         """Write rows into free slots, of which there must be enough; the engine may take them at once."""
         count = len(next(iter(inputs.values())))
-        slots = np.fromiter(islice(self._free, count), np.intp, count)
-        for _ in range(count):
-            self._free.popleft()
+        slots = np.array(self._free[-count:], np.intp)[::-1]
+        del self._free[-count:]
         self._number += 1
         for name, values in inputs.items():
             self._table.inputs[name][slots] = values
@@ -145,16 +143,19 @@ class WorkerSlots:
         self._table.dropped[use.slots[start : start + count]] = use.number
 
     def find(self, use: Use) -> Answered | None:
-        """The outcome of a use if it is there; its slots are then free. Call it once more only after None."""
+        """The outcome of a use if it is there; its slots are then free. Call it once more only after None.
+
+        Raises:
+            MemoryError: there is too little memory for the outcome; the slots are free.
+        """
         table, slots = self._table, use.slots
         if not (table.answered[slots] == use.number).all():
             return None
+        self._free.extend(slots[::-1].tolist())  # first: too little memory for what follows must cost no slot
         ran = table.rows[slots] > 0  # dropped rows that never ran have no times
         times = table.times[slots][ran]
         begun, ended = (float(times[:, 0].min()), float(times[:, 1].max())) if len(times) else (0.0, 0.0)
-        found = Answered(table.output[slots], table.fault[slots], int(table.rows[slots].max()), begun, ended)
-        self._free.extend(slots.tolist())
-        return found
+        return Answered(table.output[slots], table.fault[slots], int(table.rows[slots].max()), begun, ended)
 
 
 class EngineSlots:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from contract import Array
 from serving.encoding.formats import Format
 from serving.engine.samples import sample_of
@@ -14,3 +16,9 @@ def encode_sample(form: Format, query: SampleQuery, source: SeedSource, rows: Ar
     return form.encode(
         sample_of(query.model, rows, source, query.overrides, scale=query.scale, columns=query.columns, picture=query.picture)
     )
+
+
+def kept_alone(rows: Array) -> Array:
+    """Return rows that keep no others in memory: a copy, if they are a part of a batch."""
+    is_part = isinstance(rows.base, np.ndarray) and rows.base.nbytes > rows.nbytes
+    return rows.copy() if is_part else rows

@@ -19,7 +19,7 @@ from serving.engine.samples import check_finite
 from serving.engine.watchdog import Watchdog
 from serving.errors import Problem
 from serving.generation.coalescing import Coalescer, Deadline, UntilDisconnected, waiting_seconds
-from serving.generation.encoding import encode_sample
+from serving.generation.encoding import encode_sample, kept_alone
 from serving.generation.event_loop import EventLoopPortal
 from serving.generation.limits import check_size, is_slow
 from serving.generation.negotiation import check_if_match, choose_format, entity_tag, matches
@@ -248,11 +248,12 @@ async def produce(service: Service, request: SampleRequest, timings: Timings) ->
         NonFinite: the model gave NaN or infinity.
     """
     rows = await request.entry.batcher.sample(request.sources, request.overrides, timings)
-    encode = partial(_encode, service.metrics, request, rows, timings)
     if request.is_slow or rows.nbytes > SMALL_ROWS_BYTES:
-        body = await service.encoding.run(encode, rows.nbytes)
+        service.encoding.check_room(rows.nbytes)
+        rows = kept_alone(rows)
+        body = await service.encoding.run(partial(_encode, service.metrics, request, rows, timings), rows.nbytes)
     else:
-        body = encode()
+        body = _encode(service.metrics, request, rows, timings)
     if request.is_repeatable:
         service.cache.keep(request.etag, body)
     return body

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract import Normal, draw
+from contract import Array, Normal, draw
 from serving.errors import EngineLost, InternalProblem, NonFinite, QueueFull
 from serving.model.load import Model
 from serving.observability.timings import Timings
+from tests.harness.processes import TIMEOUT
 from tests.serving.client import on_a_loop
 from tests.serving.engine.hosting import SLOTS, Engine, hosted, sample, settle
 
@@ -166,6 +167,41 @@ def test_nan_fails_for_its_own_request(engine: Engine) -> None:
         batcher = engine.batcher(leased)
         answers = await asyncio.gather(*(sample(batcher, seeds) for seeds in ([1], [42, 2], [3])), return_exceptions=True)
         assert [type(answer) for answer in answers] == [np.ndarray, NonFinite, np.ndarray]
+
+    ask()
+
+
+class Unreadable:
+    """The outputs of a table, for whose first copy there is too little memory."""
+
+    def __init__(self, outputs: Array) -> None:
+        self._outputs = outputs
+        self._is_short = True
+
+    def __getitem__(self, slots: Any) -> Array:
+        if self._is_short:
+            self._is_short = False
+            raise MemoryError
+        return np.asarray(self._outputs[slots])
+
+
+def test_an_answer_that_does_not_fit_fails_alone(engine: Engine) -> None:
+    """F-06: a batch whose rows a worker cannot copy is 503, its slots are free, and batches answered with it get their rows."""
+    leased = engine.lease()
+    leased.lease.table.output = Unreadable(leased.lease.table.output)  # type: ignore[assignment]
+
+    @on_a_loop
+    async def ask() -> None:
+        batcher = engine.batcher(leased)
+        engine.gate.clear()
+        tasks = []
+        for seed in (1, 2):
+            tasks.append(sample(batcher, [seed]))
+            await settle()
+        engine.gate.set()
+        answers = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), TIMEOUT)
+        assert sorted(type(answer).__name__ for answer in answers) == ["OutOfMemory", "ndarray"]
+        assert batcher.backend.room() == SLOTS
 
     ask()
 

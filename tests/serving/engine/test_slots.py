@@ -192,10 +192,24 @@ def test_slots_are_taken_in_the_order_of_their_uses() -> None:
     """The oldest use is run first, though slots with lower numbers were freed meanwhile."""
     table = SlotTable(CARD, COUNT)
     worker, engine = WorkerSlots(table), EngineSlots(table)
-    first = worker.ask(inputs_of([1, 2]))
+    uses = [worker.ask(inputs_of([value])) for value in (1, 2)]
     slots, _ = engine.waiting()
     engine.answer(slots, engine.take(slots), engine.read(slots)["z"], rows=2, times=(1, 2))
-    assert worker.find(first)
-    for value in (4, 5, 6):  # in the slots 2, 0, 1
+    assert all(worker.find(use) for use in uses)
+    for value in (4, 5, 6):  # in the slots 1, 0, 2
         worker.ask(inputs_of([value]))
     assert engine.read(engine.waiting()[0])["z"].ravel().tolist() == [4, 5, 6]
+
+
+def test_a_light_load_uses_few_slots() -> None:
+    """The slots that were freed last are used first, so that the memory of the others is not touched."""
+    table = SlotTable(CARD, COUNT)
+    worker, engine = WorkerSlots(table), EngineSlots(table)
+    used = set()
+    for value in range(10):
+        use = worker.ask(inputs_of([value]))
+        used.update(use.slots.tolist())
+        slots, _ = engine.waiting()
+        engine.answer(slots, engine.take(slots), engine.read(slots)["z"], rows=1, times=(1, 2))
+        assert worker.find(use)
+    assert used == {0}
