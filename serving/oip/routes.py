@@ -15,15 +15,17 @@ from typing import Protocol
 
 from flask import Response, request
 
-from contract import Array
-from serving.encoding.formats import json_rows
+from contract import Array, Image
+from serving.encoding.formats import json_rows, picture_pixels
 from serving.engine.registry import ModelEntry
 from serving.engine.samples import check_finite
 from serving.errors import BadInference, ContentTooLarge, EngineLost, Problem, ShuttingDown, shown
 from serving.errors import UnsupportedMediaType as Unsupported
 from serving.generation.coalescing import InFlight
-from serving.generation.generate import Reply, RequestHeaders, Service
+from serving.generation.encoding import kept_alone
+from serving.generation.generate import SMALL_ROWS_BYTES, Reply, RequestHeaders, Service
 from serving.model.load import ModelFacts
+from serving.observability.timings import Timings
 from serving.oip.requests import DATATYPES, Inference, body_limit, read_inference, tensors_of
 
 PLATFORM = "onnxruntime_onnx"
@@ -107,10 +109,18 @@ def show_inference(parts: Parts, name: str) -> Response:
     request_headers.name_model(entry)
     body = _read_json_body(body_limit(entry.model, service.settings.max_images))
     inference = read_inference(body, entry.model, service.settings.max_images)
-    rows = service.portal.run(infer(service, entry, inference, request_headers))
-    reply = _reply_of(encode_rows(entry.model, inference, rows), 200, [("X-Model-Digest", entry.model.digest)])
+    _check_pixels(entry.model, len(inference.sources), service.settings.max_pixels)
+    answer = service.portal.run(infer(service, entry, inference, request_headers))
+    reply = _reply_of(answer, 200, [("X-Model-Digest", entry.model.digest)])
     request.environ["serving.model"] = name
     return Response(reply.body, reply.status, reply.headers)
+
+
+def _check_pixels(model: ModelFacts, rows: int, most: int) -> None:
+    output = model.card.output
+    pixels = rows * picture_pixels(output, 1, 1) if isinstance(output, Image) else 0
+    if pixels > most:
+        raise BadInference(f"an answer must have at most {most} pixels, not {pixels}: ask for fewer samples")
 
 
 def _check_ready(parts: Parts, entries: Iterable[ModelEntry]) -> None:
@@ -156,8 +166,8 @@ def read_body(limit: int, media_type: str, pattern: re.Pattern[str], cut_short: 
     return body
 
 
-async def infer(service: Service, entry: ModelEntry, inference: Inference, request_headers: RequestHeaders) -> Array:
-    """Return the rows of an inference request; called on the service's event loop.
+async def infer(service: Service, entry: ModelEntry, inference: Inference, request_headers: RequestHeaders) -> bytes:
+    """Return the body of the response to an inference request; called on the service's event loop.
 
     Raises:
         Problem: they are refused, or not there in time.
@@ -167,15 +177,23 @@ async def infer(service: Service, entry: ModelEntry, inference: Inference, reque
         deadline.check()
         entry.batcher.check_room(len(inference.sources))  # a request that is refused costs no share
         service.token_bucket.acquire(request_headers.client, len(inference.sources))
-        in_flight = InFlight(partial(entry.batcher.sample, inference.sources, inference.overrides))
+        in_flight = InFlight(partial(_compute, service, entry, inference))
         if request_headers.context:
             request_headers.context.join(in_flight.timings)
-        rows = await in_flight.wait(deadline)
-        check_finite(rows)
+        return await in_flight.wait(deadline)
     except Problem as problem:
         service.metrics.record_refusal(problem)
         raise
-    return rows
+
+
+async def _compute(service: Service, entry: ModelEntry, inference: Inference, timings: Timings) -> bytes:
+    rows = await entry.batcher.sample(inference.sources, inference.overrides, timings)
+    check_finite(rows)
+    if rows.nbytes <= SMALL_ROWS_BYTES:
+        return encode_rows(entry.model, inference, rows)
+    service.encoding.check_room(rows.nbytes)
+    rows = kept_alone(rows)
+    return await service.encoding.run(partial(encode_rows, entry.model, inference, rows), rows.nbytes)
 
 
 def encode_rows(model: ModelFacts, inference: Inference, rows: Array) -> bytes:
