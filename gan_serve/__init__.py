@@ -11,9 +11,6 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-_READING = threading.Lock()
-"""One thread at a time reads an array: ``np.load`` calls ``ast.literal_eval``, which in Python 3.11 fails in some threads."""
-
 
 class ServiceError(Exception):
     """The service refused a request; the message names the status, the wrong value and what would be right."""
@@ -57,14 +54,13 @@ class _Requests:
         try:
             if response.status_code not in (200, 304):
                 raise ServiceError(f"{response.status_code}: {response.json()['detail']}")
-            with _READING:
+            with self._lock:  # of np.load, too: it calls ast.literal_eval, which in Python 3.11 fails in some threads
                 rows: NDArray[Any] = np.load(BytesIO(body), allow_pickle=False)
+                self._kept[request.url] = (etag, body)
+                if len(self._kept) > self._limit:
+                    del self._kept[next(iter(self._kept))]
         except (ValueError, EOFError, KeyError, TypeError):
             raise ServiceError(f"{response.status_code}: the service does not answer so: {body[:200]!r}") from None
-        with self._lock:
-            self._kept[request.url] = (etag, body)
-            if len(self._kept) > self._limit:
-                del self._kept[next(iter(self._kept))]
         return rows
 
 

@@ -22,7 +22,7 @@ from serving.model.runtime import Session, open_session
 
 GRAPH, NODE, INITIALIZER, OUTPUT = 7, 1, 5, 12
 NODE_INPUT, NODE_OUTPUT, OP_TYPE, ATTRIBUTE, ATTRIBUTE_TENSOR = 1, 2, 4, 5, 5
-VALUE_NAME, TENSOR_TYPE, FLOAT_DATA, TENSOR_NAME, RAW_DATA, DOUBLE_DATA = 1, 2, 4, 8, 9, 10
+VALUE_NAME, TENSOR_TYPE, FLOAT_DATA, INT32_DATA, TENSOR_NAME, RAW_DATA, DOUBLE_DATA = 1, 2, 4, 5, 8, 9, 10
 FLOATS: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
 """Element types by number; others cannot be NaN, or are no type of NumPy."""
 GUARD = "gan.guard"
@@ -62,7 +62,7 @@ def read_graph(data: bytes) -> Graph:
                 _read_node(graph, value)
             elif number == INITIALIZER and isinstance(value, memoryview):
                 _check_tensor(value)
-                if not any(next(_messages(value, RAW_DATA), b"\1")):
+                if _is_zero(value):
                     graph.zeros.update(_texts(value, TENSOR_NAME))
             elif number == OUTPUT and isinstance(value, memoryview):
                 graph.outputs.update(_texts(value, VALUE_NAME))
@@ -78,6 +78,12 @@ def _read_node(graph: Graph, node: memoryview) -> None:
     for attribute in _messages(node, ATTRIBUTE):
         for tensor in _messages(attribute, ATTRIBUTE_TENSOR):
             _check_tensor(tensor)
+
+
+def _is_zero(tensor: memoryview) -> bool:
+    """Whether a tensor of any type but floats outside of its raw data holds numbers that are all zero."""
+    parts = [value for number, value in fields(tensor) if number in (RAW_DATA, INT32_DATA)]
+    return bool(parts) and not any(any(part) if isinstance(part, memoryview) else part for part in parts)
 
 
 def _check_tensor(tensor: memoryview) -> None:
