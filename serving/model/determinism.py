@@ -131,20 +131,19 @@ def find_batching_mode(
     if provider == "cpu":
         modes = [BatchingMode(most=most), BatchingMode(most=most and max(2, most), least=2), *modes]
     for batching in modes:
-        check_output(_one_by_one(session, batching, card), card, len(PROBE_SEEDS))
-        sizes = batching.probe_sizes(max_batch)
-        if unrounded is not None and not is_deterministic(unrounded, batching, card, sizes):
-            continue
-        if is_deterministic(
-            session, batching, card, sizes if unrounded is None else sizes[-1:]
-        ):  # equal floats are rounded alike
+        alone, sizes = _one_by_one(session, batching, card), batching.probe_sizes(max_batch)
+        check_output(alone, card, len(PROBE_SEEDS))
+        if unrounded is not None:
+            if not is_deterministic(unrounded, _one_by_one(unrounded, batching, card), batching, card, sizes):
+                continue
+            sizes = sizes[-1:]  # equal floats are rounded alike
+        if is_deterministic(session, alone, batching, card, sizes):
             return batching
     raise Nondeterministic("the same seed gives different outputs, even when run one by one")
 
 
-def is_deterministic(session: Session, batching: BatchingMode, card: Card, sizes: Sequence[int]) -> bool:
-    """Whether rows are bit-equal alone and at two positions of batches of these sizes."""
-    alone = _one_by_one(session, batching, card)
+def is_deterministic(session: Session, alone: Array, batching: BatchingMode, card: Card, sizes: Sequence[int]) -> bool:
+    """Whether rows that were run alone are bit-equal at two positions of batches of these sizes."""
     return all(_is_same_in_batch(session, batching, card, alone, size, shift) for size in sizes for shift in (0, 3))
 
 

@@ -23,6 +23,8 @@ from serving.model.runtime import Session, open_session
 GRAPH, NODE, INITIALIZER, OUTPUT = 7, 1, 5, 12
 NODE_INPUT, NODE_OUTPUT, OP_TYPE, ATTRIBUTE, ATTRIBUTE_TENSOR = 1, 2, 4, 5, 5
 VALUE_NAME, TENSOR_TYPE, FLOAT_DATA, INT32_DATA, TENSOR_NAME, RAW_DATA, DOUBLE_DATA = 1, 2, 4, 5, 8, 9, 10
+BOOLEAN = 9
+"""Element type of Booleans."""
 FLOATS: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
 """Element types by number; others cannot be NaN, or are no type of NumPy."""
 GUARD = "gan.guard"
@@ -44,8 +46,8 @@ class Graph:
 
     producers: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
     """Intermediate results, each with the operator that computes it and that operator's inputs."""
-    zeros: set[str] = field(default_factory=set)
-    """Names of weights that are all zero, such as the constant ``false``."""
+    false: set[str] = field(default_factory=set)
+    """Names of Boolean constants that are false."""
     outputs: set[str] = field(default_factory=set)
 
 
@@ -62,12 +64,12 @@ def read_graph(data: bytes) -> Graph:
                 _read_node(graph, value)
             elif number == INITIALIZER and isinstance(value, memoryview):
                 _check_tensor(value)
-                if _is_zero(value):
-                    graph.zeros.update(_texts(value, TENSOR_NAME))
+                if _is_false(value):
+                    graph.false.update(_texts(value, TENSOR_NAME))
             elif number == OUTPUT and isinstance(value, memoryview):
                 graph.outputs.update(_texts(value, VALUE_NAME))
     for operator, inputs in graph.producers.values():
-        if operator == "Dropout" and len(inputs) > 2 and inputs[2] and inputs[2] not in graph.zeros:
+        if operator == "Dropout" and len(inputs) > 2 and inputs[2] and inputs[2] not in graph.false:
             raise Nondeterministic("the same seed gives different outputs: a Dropout is in training mode")
     return graph
 
@@ -80,10 +82,13 @@ def _read_node(graph: Graph, node: memoryview) -> None:
             _check_tensor(tensor)
 
 
-def _is_zero(tensor: memoryview) -> bool:
-    """Whether a tensor of any type but floats outside of its raw data holds numbers that are all zero."""
-    parts = [value for number, value in fields(tensor) if number in (RAW_DATA, INT32_DATA)]
-    return bool(parts) and not any(any(part) if isinstance(part, memoryview) else part for part in parts)
+def _is_false(tensor: memoryview) -> bool:
+    """Whether a tensor is Boolean and holds nothing but false; weights of other types, which may be large, are not read."""
+    values = list(fields(tensor))
+    parts = [value for number, value in values if number in (RAW_DATA, INT32_DATA)]
+    if (TENSOR_TYPE, BOOLEAN) not in values or not parts:
+        return False
+    return not any(any(part) if isinstance(part, memoryview) else part for part in parts)
 
 
 def _check_tensor(tensor: memoryview) -> None:
