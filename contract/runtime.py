@@ -14,6 +14,10 @@ Device = Literal["cpu", "cuda"]
 
 MAX_NODES = 20_000
 """Operations of a graph and of the graphs inside it, at most; a generator has hundreds."""
+RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
+"""Operators that draw numbers of their own, which no model file may have."""
+PROBE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
+"""Seeds whose outputs the service compares when it loads a model file."""
 
 PROVIDERS: Mapping[Device, Mapping[str, Mapping[str, str]]] = {
     "cpu": {"CPUExecutionProvider": {}},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from contract.runtime import MAX_NODES
+from contract.runtime import MAX_NODES, RANDOM
 from serving.errors import ModelError, Nondeterministic, cut
 
 MAX_FIELDS = 2_000_000
@@ -19,8 +19,6 @@ DOMAINS = frozenset({"", "ai.onnx"})
 """Allowed operator domains: ONNX's own, which need no other library."""
 ENDLESS = frozenset({"Loop"})
 """Operators that may run endlessly."""
-RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
-"""Operators that draw numbers of their own."""
 
 CHILDREN: dict[str, dict[int, str]] = {
     "model": {7: "graph", 14: "entry", 20: "training", 25: "function"},

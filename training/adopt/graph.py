@@ -13,6 +13,7 @@ import onnx.version_converter
 from numpy.typing import NDArray
 
 from contract import Image, Latent, Normal, Uniform
+from contract.runtime import RANDOM
 from training.adopt.inputs import Input, draw_probes, latents_of
 from training.adopt.names import label, nodes_of
 from training.adopt.pictures import PictureFormat, check_varied
@@ -22,7 +23,6 @@ from training.errors import AdoptError, first_line
 from training.export.runtime import mistake_of, open_session, quietly
 from training.export.to_onnx import OPSET, strip_model
 
-RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 OLDEST_OPSET = 13
 """The appended nodes have their form since this version; older graphs are converted."""
 BATCHES = (7, 2)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import CardError, Categorical, Latent, Latents, draw, parameters
+from contract import CardError, Categorical, Latent, Latents, draw, parameters, runtime
 from contract.latents import latents_from_json
 from training.errors import AdoptError
 
@@ -23,7 +23,7 @@ PATTERN = re.compile(
 OUTPUT = "image"
 SEED = "seed"
 """The input of the Open Inference Protocol that stands for all latents."""
-SERVICE_SEEDS = (0, 1, 2, 42, 1000, 2**31 - 1, 2**31, 2**32 - 1)
+SERVICE_SEEDS = runtime.PROBE_SEEDS
 """Seeds whose pictures the service compares when it loads a model file."""
 PROBE_SEEDS = (*range(60), *SERVICE_SEEDS[4:])
 """Seeds whose samples are checked, and which the service checks for NaN."""
@@ -97,9 +97,8 @@ def latents_of(inputs: Sequence[Input]) -> Latents:
 def draw_probes(inputs: Sequence[Input]) -> dict[str, NDArray[Any]]:
     """Latents of 64 seeds; the first and the last class of a categorical latent are among them."""
     latents = latents_of(inputs)
-    rows = [
-        draw(latents, [seed]) for seed in PROBE_SEEDS
-    ]  # one by one: a row of noise takes ten times its size while it is drawn
+    # One by one: a row of noise takes ten times its size while it is drawn.
+    rows = [draw(latents, [seed]) for seed in PROBE_SEEDS]
     drawn: dict[str, NDArray[Any]] = {name: np.concatenate([row[name] for row in rows]) for name in latents}
     for one in inputs:
         if isinstance(one.latent, Categorical):
