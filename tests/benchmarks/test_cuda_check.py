@@ -24,6 +24,7 @@ from benchmarks.cuda.stage import Budget, Report, Skipped, Stage, run_stages
 from benchmarks.cuda.stages import STAGES
 from benchmarks.cuda.table import failures, print_report
 from contract import Drawn, Uniform
+from tests.training.conftest import fit_classifier
 
 LATENTS = {"z": Uniform(3)}
 
@@ -38,6 +39,7 @@ def run_script(root: Path, *arguments: str, **environ: str) -> subprocess.Comple
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_the_script_runs_every_stage(device: str, root: Path, tmp_path: Path) -> None:
     """In tiny, each stage is done, each model is examined on each engine, and rows are bit-equal on onnxruntime's CPU."""
+    fit_classifier("mnist5k", tmp_path)
     out = tmp_path / "new" / "figures.json"
     answer = run_script(root, str(out), "--device", device, "--tiny", XDG_CACHE_HOME=os.environ["TEST_CACHE"])
     assert answer.returncode == 0, answer.stdout + answer.stderr

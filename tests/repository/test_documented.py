@@ -22,8 +22,7 @@ from PIL import Image
 from tests.harness.processes import free_port, wait_for
 from tests.repository.documented import Block, agrees, blocks
 from tests.repository.files import ROOT
-from tests.training.conftest import quick_classifiers, tiny_context
-from training.data import load
+from tests.training.conftest import fit_classifier
 
 PAGES = ("README.md", "docs/SERVICE.md")
 TOKEN = "a-token-of-the-tests"
@@ -106,8 +105,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "GAN_", "MFLAGS", "PYTEST"))}
     environ = kept | {"GAN_PORT": str(port), "GAN_ADMIN_TOKEN": TOKEN, "PYTHONPATH": str(folder)}
     environ["XDG_CACHE_HOME"] = os.environ["TEST_CACHE"]
-    with quick_classifiers():
-        tiny_context(folder).classifier_of(load("mnist5k", environ={}))
+    fit_classifier("mnist5k", folder)
     made = Checkout(folder, environ, folder / "log")
     made.run("make train STEPS=2")
     with made.log.open("w") as log:

@@ -21,6 +21,7 @@ from PIL import Image
 from rich.console import Console
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
+from training.data import load
 from training.game.check import LATE
 from training.game.recipe import Recipe
 from training.game.schedules import Schedule, Update
@@ -38,7 +39,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 """Makes processes that may be killed, each with all that a job imports late imported already, which takes seconds."""
 PROCESSES.set_forkserver_preload(
     [
-        *("training.__main__", "onnxruntime", "torchmetrics", "matplotlib.figure", "matplotlib.backends.backend_agg"),
+        *("training.__main__", "onnxruntime", "matplotlib.figure", "matplotlib.backends.backend_agg"),
         *("onnxscript", "torch._dynamo", "torch.onnx._internal.exporter._core", "tests.training.conftest"),
     ]
 )
@@ -109,6 +110,12 @@ def quick_classifiers() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lenet, "trained", lambda images, labels, **options: fit(images[::10], labels[::10], **options))
         yield
+
+
+def fit_classifier(data: str, place: Path) -> None:
+    """Put a quick classifier of a data set into the cache of all tests, where the programs that they start find it."""
+    with quick_classifiers():
+        tiny_context(place).classifier_of(load(data, environ={}))
 
 
 def train_tiny(config: RunConfig, run: Path, is_exported: bool = True) -> None:
