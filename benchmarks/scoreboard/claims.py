@@ -14,6 +14,7 @@ Verdict = Literal["shown", "inside the spread", "not shown", "not run"]
 VERDICTS: tuple[Verdict, ...] = ("shown", "inside the spread", "not shown", "not run")
 Statistic = Literal["median", "mean", "best", "worst"]
 Values = Sequence[float]
+"""Of the seeds of a row; NaN of a seed that diverged, which every bar takes for the worst value there can be."""
 LEAST_COUNTED = 0.25
 """Share of the seeds that must have a value."""
 CONFIDENCE = 0.95
@@ -52,7 +53,8 @@ class AgainstRow(Bar):
         It is the exact distribution, in which a tie counts half for either side, rounded against the claim.
         """
         theirs, alternative = self._compared(of(self.row))
-        return float(stats.mannwhitneyu(values, theirs, alternative=alternative, method="exact").pvalue)
+        ours, others = (worst_for_nan(seeds, is_higher_better=alternative == "greater") for seeds in (values, theirs))
+        return float(stats.mannwhitneyu(ours, others, alternative=alternative, method="exact").pvalue)
 
     def _compared(self, theirs: Values) -> tuple[Values, Literal["less", "greater"]]:
         """What the seeds are compared with, and which of the two they should be."""
@@ -109,8 +111,9 @@ class Between(Bar):
     high: float
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
-        """Both ends count."""
-        return self.low <= statistics.median(values) <= self.high
+        """Both ends count; a seed that diverged is too low and too high."""
+        medians = [summarise(values, "median", is_higher_better=is_higher_better) for is_higher_better in (False, True)]
+        return all(self.low <= median <= self.high for median in medians)
 
     def __str__(self) -> str:
         return f"median within {self.low:g}..{self.high:g}"
@@ -124,7 +127,8 @@ class NotBelow(AgainstRow):
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
         """Higher values are better."""
-        return statistics.median(values) >= statistics.median(of(self.row)) - self.slack
+        ours, theirs = (summarise(v, "median", is_higher_better=True) for v in (values, of(self.row)))
+        return ours >= theirs - self.slack
 
     def _compared(self, theirs: Values) -> tuple[Values, Literal["less", "greater"]]:
         return [value - self.slack for value in theirs], "greater"
@@ -183,9 +187,12 @@ class Spread(Bar):
     figure: float
 
     def holds(self, values: Values, of: Callable[[str], Values]) -> bool:
-        """One more seed of ours would be as far away at least once in twenty times; one value alone has no interval."""
+        """One more seed of ours would be as far away at least once in twenty times.
+
+        One value alone has no interval, nor have seeds of which one diverged.
+        """
         n = len(values)
-        if n < 2:
+        if n < 2 or not all(map(math.isfinite, values)):
             return False
         t = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
         return abs(self.figure - statistics.fmean(values)) <= t * statistics.stdev(values) * math.sqrt(1 + 1 / n)
@@ -195,7 +202,8 @@ class Spread(Bar):
 
 
 def summarise(values: Values, statistic: Statistic, *, is_higher_better: bool) -> float:
-    """One number of the seeds' values."""
+    """One number of the seeds' values; infinite where too many of them diverged."""
+    values = worst_for_nan(values, is_higher_better=is_higher_better)
     match statistic:
         case "median":
             return statistics.median(values)
@@ -207,13 +215,19 @@ def summarise(values: Values, statistic: Statistic, *, is_higher_better: bool) -
             return min(values) if is_higher_better else max(values)
 
 
+def worst_for_nan(values: Values, *, is_higher_better: bool) -> list[float]:
+    """The values, with an infinite one in the place of each NaN."""
+    worst = -math.inf if is_higher_better else math.inf
+    return [worst if math.isnan(value) else value for value in values]
+
+
 def decide(claim: Claim, seeds: int, values: Values, of: Callable[[str], Values]) -> Verdict:
     """The verdict on a row.
 
     Args:
         claim: what is claimed.
         seeds: number of seeds that were run, or 0 if some that the row asks for are missing.
-        values: those of the seeds that have one; of fewer than a quarter of them nothing is said.
+        values: those of the seeds that have one, NaN if it diverged; of fewer than a quarter of them nothing is said.
         of: the values of another row, none where it was not run in full number.
     """
     if not seeds or not all(of(row) for row in claim.bar.rows):

@@ -13,10 +13,10 @@ from typing import Any
 
 from benchmarks.scoreboard.measures import RUN, SCORES, STAGES
 from benchmarks.scoreboard.origin import ORIGIN, begin, commit_of, noted, read_origin
-from benchmarks.scoreboard.results import RESULTS, Result, Scale, load_results, store_result
+from benchmarks.scoreboard.results import RESULTS, Measurement, Result, Scale, load_results, store_result
 from benchmarks.scoreboard.row import Protocol, Row
-from benchmarks.scoreboard.workspace import TRAINING, Workspace
-from training.errors import TrainingError
+from benchmarks.scoreboard.workspace import TRAINING, ProgramError, Workspace
+from training.errors import NonFinite, TrainingError
 from training.files import write_json
 from training.recipes import CATALOGUE
 from training.report.journal import read_rows
@@ -93,7 +93,7 @@ def run_jobs(jobs: Sequence[Job], workspace: Workspace, *, seeds: int | None = N
             with storing:
                 store_result(workspace.docs / RESULTS, job.row.name, job.scale, result)
             value = "none" if result.value is None else f"{result.value:.4g}"
-            workspace.say(f"{name}: {result.measure} {value}")
+            workspace.say(f"{name}: " + ("it diverged" if result.has_diverged else f"{result.measure} {value}"))
 
     groups = _apart(_missing(jobs, workspace, seeds), workspace)
     if workspace.workers == 1:
@@ -151,8 +151,9 @@ def _measured(protocol: Protocol, seed: int, workspace: Workspace) -> Result:
     """One seed, from training to the figure."""
     opponents = {recipe: _trained(protocol, recipe, seed, workspace) for recipe in protocol.measure.opponents}
     run, commands = _run_of(protocol, protocol.recipe, seed, workspace), protocol.measure.commands(opponents)
-    _play_stages(protocol, seed, run, commands, workspace)
-    measurement, origin = protocol.measure.read(run), read_origin(run)
+    has_diverged = not _play_stages(protocol, seed, run, commands, workspace)
+    measurement = Measurement(measure="none", value=None) if has_diverged else protocol.measure.read(run)
+    origin = read_origin(run)
     if origin is None:
         raise TrainingError(f"{run / ORIGIN} cannot be read: the run's commit and machine are not known")
     return Result(
@@ -164,11 +165,16 @@ def _measured(protocol: Protocol, seed: int, workspace: Workspace) -> Result:
         command=spell(protocol, seed),
         commit=commit_of(origin, protocol, workspace),
         parameters=protocol.measure.parameters,
+        has_diverged=has_diverged,
     )
 
 
-def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[str]], workspace: Workspace) -> None:
-    """Train to the end of each stage and run the commands there; stages that stages.json holds are over."""
+def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[str]], workspace: Workspace) -> bool:
+    """Train to the end of each stage and run the commands there; stages that stages.json holds are over.
+
+    Returns:
+        False where a loss was not finite, so that there is nothing to measure.
+    """
     are_together = protocol.are_together
     out = str(run).removesuffix(f"-seed{seed}") if are_together else str(run)
     seeds = seeds_of(protocol) if are_together else [seed]
@@ -181,7 +187,9 @@ def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[s
     for words in trainings[len(over) :]:
         if not (are_together and (run / MODEL).exists()):
             with noted(runs, words, workspace):
-                workspace.run([*words, "--device", workspace.device])
+                is_finite = _is_finite([*words, "--device", workspace.device], workspace)
+            if not is_finite and not (are_together and (run / MODEL).exists()):
+                return False
         for words in commands:
             more = ["--device", workspace.device] if words[0] in BY_NETS else []
             places = [str(run) + word.removeprefix(RUN) if word.split("/")[0] == RUN else word for word in words]
@@ -192,6 +200,18 @@ def _play_stages(protocol: Protocol, seed: int, run: Path, commands: list[list[s
         over.append({"step": _last_step(run), "values": _values(run)})
         if len(stages) > 1:
             write_json(path, {"stages": over})
+    return True
+
+
+def _is_finite(words: list[str], workspace: Workspace) -> bool:
+    """Train; False where it ended since a loss was infinite or NaN, of one seed at least."""
+    try:
+        workspace.run(words)
+    except ProgramError as error:
+        if error.code == NonFinite.exit_code:
+            return False
+        raise
+    return True
 
 
 def _trained(protocol: Protocol, recipe: str, seed: int, workspace: Workspace) -> Path:

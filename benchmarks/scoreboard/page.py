@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.scoreboard.claims import VERDICTS, Verdict, chance, decide
 from benchmarks.scoreboard.jobs import missing_recipes, seeds_of
-from benchmarks.scoreboard.results import Result, Scale, load_results, mean_and_spread, values_of
+from benchmarks.scoreboard.results import Result, Scale, judged, load_results, mean_and_spread, values_of
 from benchmarks.scoreboard.row import Protocol, Row
 
 HEAD = """\
@@ -28,6 +29,8 @@ command and commit; a test compares them with the page. `benchmarks/scoreboard.s
   seed, ± is its own error.
 - **Real data.** It is the value of real data in the place of the samples. [MEASURES.md](MEASURES.md) defines the measures.
 - **Not run.** The row has the cost of a seed: minutes of one H200 for the full protocol, of two cores for the scaled one.
+- **Diverged.** A loss of that seed became infinite or NaN. The bar takes the seed for the worst value there can be; *ours*
+  leaves it out.
 - **Scaled.** The row is smaller or shorter than what was published, and cannot be compared with it.
 - **Unverified.** The figure was quoted from memory.
 """
@@ -89,19 +92,19 @@ def list_entries(rows: Sequence[Row], results: Path) -> list[Entry]:
 
     def of(name: str, scale: Scale, ours: list[Result]) -> list[float]:
         """None where a seed is missing, or where another measure was taken, as KID by another classifier."""
-        measures = {result.measure for result in ours}
+        measures = _measures_of(ours)
         row = next(row for row in rows if row.name == name)
         protocol = row.scaled if scale == "scaled" and row.scaled else row.full
         found = of_seeds(protocol, load_results(results, name, "scaled" if protocol is row.scaled else "full"))
-        is_comparable = {result.measure for result in found} == measures and are_by_one(found, ours)
-        return values_of(found) if is_comparable and has_all_seeds(protocol, found) else []
+        is_comparable = not measures or _measures_of(found) in (measures, set()) and are_by_one(found, ours)
+        return judged(found) if is_comparable and has_all_seeds(protocol, found) else []
 
     def entry(row: Row, scale: Scale, protocol: Protocol) -> Entry:
         found, claim = of_seeds(protocol, load_results(results, row.name, scale)), protocol.claim
         is_complete = has_all_seeds(protocol, found)
         if claim is None:
             return Entry(row, scale, protocol, found, None)
-        values, others = values_of(found), partial(of, scale=scale, ours=found)
+        values, others = judged(found), partial(of, scale=scale, ours=found)
         verdict = decide(claim, len(found) if is_complete else 0, values, others)
         return Entry(row, scale, protocol, found, verdict, chance(claim, values, others) if is_complete else None)
 
@@ -109,6 +112,11 @@ def list_entries(rows: Sequence[Row], results: Path) -> list[Entry]:
     for row in rows:
         pairs += [(row, "full", row.full), (row, "scaled", row.scaled)]
     return [entry(row, scale, protocol) for row, scale, protocol in pairs if protocol is not None]
+
+
+def _measures_of(results: Sequence[Result]) -> set[str]:
+    """The measures that were taken; none of a seed that diverged."""
+    return {result.measure for result in results if not result.has_diverged}
 
 
 def of_seeds(protocol: Protocol, results: Sequence[Result]) -> list[Result]:
@@ -165,7 +173,7 @@ def _line(entry: Entry) -> str:
 
 
 def _measure(row: Row, found: list[Result]) -> str:
-    names = sorted({result.measure for result in found})
+    names = sorted(_measures_of(found))
     return f"{', '.join(names) or '-'} ({ARROWS[row.better]})"
 
 
@@ -180,16 +188,17 @@ def _not_run(protocol: Protocol) -> list[str]:
 
 
 def _ours(row: Row, protocol: Protocol, found: list[Result]) -> list[str]:
-    values = values_of(found)
-    mean, spread = mean_and_spread(values)
+    values, diverged = values_of(found), sum(result.has_diverged for result in found)
+    mean, spread = mean_and_spread(values) if values else (math.nan, None)
     error = spread if spread is not None else found[0].error
     real_values = [result.real for result in found if result.real is not None]
     seconds = [result.seconds for result in found if result.seconds is not None]
     return [
-        f"**{_figure(row, mean, error)}**{_median_and_best(row, found)}",
+        f"**{_figure(row, mean, error)}**{_median_and_best(row, found)}" if values else "none",
         _figure(row, mean_and_spread(real_values)[0], found[0].real_error) if real_values else "-",
         (f"{len(found)} of {protocol.seeds}" if len(found) < protocol.seeds else str(len(found)))
-        + (f", of which {len(values)} count" if len(values) < len(found) else ""),
+        + (f", of which {diverged} diverged" if diverged else "")
+        + (f", of which {len(values)} count" if len(values) < len(found) - diverged else ""),
         _each(f"{result.steps:,}" for result in found),
         f"{mean_and_spread(seconds)[0]:,.0f}" if seconds else "not written down",
         _each(result.machine for result in found),

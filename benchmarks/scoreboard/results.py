@@ -56,6 +56,8 @@ class Result(Measurement):
     """At which the training began."""
     parameters: Mapping[str, Any] | None = None
     """Kind and parameters of the measure, of which the command does not say all; None in results of before they were stored."""
+    has_diverged: bool = False
+    """Whether a loss became infinite or NaN, so that there is nothing to measure; a bar takes such a seed for the worst."""
 
 
 def path_of(folder: Path, row: str, scale: Scale) -> Path:
@@ -98,12 +100,19 @@ def store_result(folder: Path, row: str, scale: Scale, result: Result) -> None:
 def _json_of(result: Result) -> dict[str, Any]:
     """As JSON; what a result of before does not have is left out."""
     values = dataclasses.asdict(result)
-    return {name: value for name, value in values.items() if value is not None or name not in ("classifier", "parameters")}
+    unsaid = {"classifier": None, "parameters": None, "has_diverged": False}
+    return {name: value for name, value in values.items() if name not in unsaid or value != unsaid[name]}
 
 
 def values_of(results: Sequence[Result]) -> list[float]:
     """The values of the seeds that have one."""
     return [result.value for result in results if result.value is not None]
+
+
+def judged(results: Sequence[Result]) -> list[float]:
+    """What a bar is asked about: the values of the seeds that have one, and NaN for each seed that diverged."""
+    values = (math.nan if result.has_diverged else result.value for result in results)
+    return [value for value in values if value is not None]
 
 
 def mean_and_spread(values: list[float]) -> tuple[float, float | None]:

@@ -16,6 +16,14 @@ from training.errors import TrainingError
 TRAINING = ("-m", "training")
 
 
+class ProgramError(TrainingError):
+    """A program ended with another exit code than 0."""
+
+    def __init__(self, arguments: Sequence[str], code: int) -> None:
+        super().__init__(f"python {' '.join(arguments)} ended with exit code {code}")
+        self.code = code
+
+
 class Stopped(Exception):
     """The user asked to stop; finished results are kept."""
 
@@ -41,7 +49,7 @@ class Workspace:
         """Python with these arguments, its output to ours.
 
         Raises:
-            Stopped: an end was asked for; TrainingError: the program failed.
+            Stopped: an end was asked for; ProgramError: the program failed.
         """
         if self.stop:
             raise Stopped
@@ -54,13 +62,13 @@ class Workspace:
         if self.stop:
             raise Stopped
         if code:
-            raise TrainingError(f"python {' '.join(arguments)} ended with exit code {code}")
+            raise ProgramError(arguments, code)
 
     def run_here(self, arguments: Sequence[str]) -> None:
         """``python -m training`` with these arguments in this process; in one of its own where several threads run rows.
 
         Raises:
-            Stopped, TrainingError: as ``run``.
+            Stopped, ProgramError: as ``run``.
         """
         if self.workers > 1:
             self.run([*TRAINING, *arguments])
@@ -68,7 +76,7 @@ class Workspace:
         if self.stop:
             raise Stopped
         if code := main([*arguments]):
-            raise TrainingError(f"python -m training {' '.join(arguments)} ended with exit code {code}")
+            raise ProgramError([*TRAINING, *arguments], code)
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import nan
+
 import pytest
 
 from benchmarks.scoreboard.claims import Above, AtLeast, AtMost, Bar, Below, Between, Claim, NotBelow, Spread, chance, decide
 
-OTHERS = {"twin": [4.0, 6.0, 8.0], "unrun": []}
+OTHERS = {"twin": [4.0, 6.0, 8.0], "unrun": [], "diverged": [1.0, nan, nan]}
+"""NaN is a seed that diverged."""
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,20 @@ OTHERS = {"twin": [4.0, 6.0, 8.0], "unrun": []}
         (Below("twin", margin=0.25), [5.8, 5.8, 5.8], False),
         (Above("twin"), [6.1, 6.1, 6.1], True),
         (Above("twin"), [5.9, 5.9, 5.9], False),
+        (AtLeast(1), [1.0, nan, 2.0], True),
+        (AtLeast(1), [1.0, nan, nan], False),
+        (AtLeast(1, "mean"), [9.0, nan, 9.0], False),
+        (AtMost(9), [1.0, nan, 2.0], True),
+        (AtMost(9, "worst"), [1.0, nan, 2.0], False),
+        (AtMost(1, "best"), [1.0, nan, nan], True),
+        (Between(0.9, 1.1), [1.0, nan, 1.1], True),
+        (Between(0.9, 1.1), [0.8, nan, 1.1], False),
+        (Between(0.9, 1.1), [1.0, nan, 1.2], False),
+        (NotBelow("twin", 0.5), [5.5, nan, nan], False),
+        (Below("twin"), [1.0, nan, nan], False),
+        (Below("diverged"), [9.0, 9.0, 9.0], True),
+        (Above("twin"), [9.0, nan, 9.0], False),
+        (Spread(1.0), [1.0, nan, 1.1], False),
     ],
     ids=str,
 )
@@ -76,6 +93,9 @@ def test_a_few_of_many_seeds_show_nothing() -> None:
         (Above("twin"), [5.0, 7.0, 9.0], 7 / 20),
         (NotBelow("twin", 4), [1.0, 3.0, 5.0], 7 / 20),
         (Below("twin", share=0.5), [1.0, 1.5, 2.5], 2 / 20),
+        (Below("twin"), [1.0, 2.0, nan], 7 / 20),
+        (Above("twin"), [nan, 7.0, 9.0], 10 / 20),
+        (Below("diverged"), [2.0, 3.0, 4.0], 7 / 20),
     ],
     ids=str,
 )

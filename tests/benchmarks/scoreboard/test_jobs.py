@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,12 +23,14 @@ from benchmarks.scoreboard.results import RESULTS, load_results
 from benchmarks.scoreboard.row import Protocol
 from benchmarks.scoreboard.rows import ROWS
 from benchmarks.scoreboard.stages import RankCorrelation, StepsTo
-from benchmarks.scoreboard.workspace import TRAINING, Stopped, Workspace
+from benchmarks.scoreboard.workspace import TRAINING, ProgramError, Stopped, Workspace
 from tests.benchmarks.scoreboard.test_page import ROW
 from tests.repository.files import ROOT
 from tests.training.conftest import PROCESSES
 from training.__main__ import main
-from training.errors import TrainingError
+from training.game.evaluation import Evaluation
+from training.game.loop import Game
+from training.game.stacked import StackedGame
 from training.report.journal import read_rows
 
 TINY = replace(
@@ -43,8 +46,8 @@ class Here(Workspace):
         if self.stop:
             raise Stopped
         assert tuple(arguments[:2]) == TRAINING
-        if main([*arguments[2:]]):
-            raise TrainingError(f"python {' '.join(arguments)} failed")
+        if code := main([*arguments[2:]]):
+            raise ProgramError(arguments, code)
 
 
 class Forked(Workspace):
@@ -59,7 +62,7 @@ class Forked(Workspace):
         process.start()
         process.join()
         if process.exitcode:
-            raise TrainingError(f"python {' '.join(arguments)} failed")
+            raise ProgramError(arguments, process.exitcode)
 
 
 def end_as(arguments: list[str]) -> None:
@@ -175,6 +178,36 @@ def test_a_row_that_fails_is_told_and_the_others_run(tmp_path: Path) -> None:
     assert "unbuilt: no recipe yet: nogan" in said
     assert len(load_results(tmp_path / RESULTS, "tiny", "full")) == 1
     assert load_results(tmp_path / RESULTS, "wrong", "full") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("are_together", [False, True])
+def test_a_seed_that_diverges_is_stored_and_the_others_run(
+    are_together: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no value, and the step at which a loss was no number; the other seed has one. A second call runs nothing."""
+    played = StackedGame if are_together else Game
+    look = played.check_finite
+
+    def check_finite(game: Any, evaluation: Evaluation, *others: Any) -> None:
+        """Look at the losses after that of seed 1 was made NaN at step 2."""
+        seeds = torch.tensor([one.seed for one in game.games] if are_together else game.seed)
+        if game.step == 2:
+            for loss in evaluation.losses.values():
+                loss.detach()[seeds == 1] = torch.nan
+        look(game, evaluation, *others)
+
+    monkeypatch.setattr(played, "check_finite", check_finite)
+    row = replace(TINY, full=replace(TINY.full, seeds=2, are_together=are_together))
+    said: list[str] = []
+    assert run_rows([row], [], workspace_in(tmp_path, said), scale="full", seeds=None) == 0
+    good, bad = load_results(tmp_path / RESULTS, "tiny", "full")
+    assert (good.has_diverged, good.measure, good.steps) == (False, "w1", 4)
+    assert (bad.has_diverged, bad.value) == (True, None)
+    assert "tiny (full), seed 1: it diverged" in said
+    said.clear()
+    assert run_rows([row], [], workspace_in(tmp_path, said), scale="full", seeds=None) == 0
+    assert said == []
 
 
 @pytest.mark.process

@@ -66,6 +66,24 @@ def test_seeds_without_a_value_are_counted_apart(tmp_path: Path) -> None:
     assert line["seeds"] == "3, of which 2 count"
 
 
+def test_seeds_that_diverged_are_counted_apart_and_against_the_claim(tmp_path: Path) -> None:
+    """The figure is that of the other seeds; two of three that diverged have no median, and a comparison has all seeds."""
+    claim = Claim(system="a system", text="a claim", bar=Below("twin"))
+    row = replace(ROW, full=replace(ROW.full, claim=claim))
+    twin = replace(ROW, name="twin")
+    for seed in range(3):
+        store_result(tmp_path, "twin", "full", replace(RESULT, seed=seed))
+        diverged = replace(RESULT, seed=seed, measure="none", value=None, has_diverged=True)
+        store_result(tmp_path, "toy", "full", diverged if seed else replace(RESULT, value=1.0))
+    line = cells(make_page([row, twin], tmp_path), 0)
+    assert (line["ours"], line["seeds"]) == ("**1 ± 0.25**", "3, of which 2 diverged")
+    assert (line["measure"], line["verdict"]) == ("w1 (↓)", "not shown, p = 0.8")
+    store_result(tmp_path, "toy", "full", diverged)
+    store_result(tmp_path, "toy", "full", replace(diverged, seed=0))
+    line = cells(make_page([row, twin], tmp_path), 0)
+    assert (line["ours"], line["seeds"], line["verdict"]) == ("none", "3, of which 3 diverged", "not shown, p = 1")
+
+
 def test_every_stored_result_is_a_rows() -> None:
     """Each file belongs to a row at a scale that the row has, and holds readable results."""
     expected = {path_of(Path(), row.name, "full").name for row in ROWS}
