@@ -98,6 +98,19 @@ def test_half_of_a_surrogate_pair_is_refused(change: dict[str, Any]) -> None:
     assert read(json.dumps(example() | {"paper": "\U0001f600"})).paper == "\U0001f600"
 
 
+@pytest.mark.parametrize("name", ["A", "9.b_c-D", "a" * 64])
+def test_a_name_that_can_stand_in_an_address_is_a_models(name: str) -> None:
+    """Letters, digits, dots, dashes and underscores, 64 at most."""
+    check_names(replace(EXAMPLE, name=name))
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, ".a", "-a", "../a", "a/b", "a b", "a%2f", "a\n", "\u00e4"])
+def test_a_name_that_cannot_stand_in_an_address_is_refused(name: str) -> None:
+    """Also one that would lead to another folder, and a line break at its end."""
+    with pytest.raises(CardError, match=r"card.name must be 1\.\.64 letters"):
+        check_names(replace(EXAMPLE, name=name))
+
+
 @pytest.mark.parametrize("latent", [Normal(20), Normal(2), Categorical(3), Uniform(1)], ids=str)
 def test_no_latent_is_called_as_the_seed(latent: Normal | Uniform | Categorical) -> None:
     """Noise has no parameters, and yet the Open Inference Protocol would have two inputs of this name."""
