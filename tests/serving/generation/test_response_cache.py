@@ -24,3 +24,13 @@ def test_a_cache_of_nothing_keeps_nothing() -> None:
     cache = ResponseCache(0, lambda size: None)
     cache.keep("a", b"")
     assert cache.find("a") is None
+
+
+def test_a_body_that_is_kept_again_counts_once() -> None:
+    """Two requests that computed the same body keep it one after the other; the second pushes nothing out."""
+    sizes: list[float] = []
+    cache = ResponseCache(4 * (OVERHEAD + 100), sizes.append)
+    for key in ("a", "b", "a", "c", "a", "d"):
+        cache.keep(key, bytes(100))
+    assert sizes[-1] == 4 * (OVERHEAD + 100)
+    assert all(cache.find(key) for key in "abcd")
