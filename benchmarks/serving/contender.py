@@ -15,6 +15,19 @@ FOLDER = HERE / "contenders"
 OURS = "ours"
 
 
+@dataclass(frozen=True)
+class Batching:
+    """A setting of a server that gathers requests; all servers get it as BENCH_BATCH and BENCH_WAIT_MS."""
+
+    size: int = 1
+    """The most requests in a batch; 1: the server does not gather any."""
+    wait_ms: int = 0
+    """How long the first request of a batch waits for others, in milliseconds."""
+
+    def __str__(self) -> str:
+        return "single requests" if self.size == 1 else f"batches of {self.size} within {self.wait_ms} ms"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contender:
     """What contender.toml says. ``$names`` in commands, environment and templates are filled in at each start."""
@@ -33,6 +46,8 @@ class Contender:
     """For a POST: the media type, and the text before and after the seed."""
     prepare: tuple[tuple[str, ...], ...] = ()
     """Commands that run before each start and end by themselves."""
+    batches: tuple[Batching, ...] = (Batching(),)
+    """The settings that it is measured with, each in a run of its own; at each load its best one counts."""
     templates: tuple[str, ...] = ()
     """Files of the folder that are copied to ``$work``, their ``$names`` filled in."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +82,8 @@ def _load(file: Path) -> Contender:
     values: dict[str, Any] = {"venv": file.parent.name, **tomllib.loads(file.read_text())}
     values["prepare"] = tuple(map(tuple, values.get("prepare", ())))
     values |= {key: tuple(values.get(key, ())) for key in ("start", "body", "templates")}
+    if "batches" in values:
+        values["batches"] = tuple(Batching(*pair) for pair in values["batches"])
     try:
         return Contender(name=file.parent.name, **values)
     except TypeError as error:

@@ -2,9 +2,10 @@
 
     python -m benchmarks.serving.contest --only ours,gunicorn --seconds 5
 
-Each repeat measures each server once: it is started, an answer is checked pixel by pixel, it is warmed up for a second, wrk
-requests a new seed each time at each number of connections, and the server is stopped. The report is written after each
-server. An interrupted call continues, and tries again what failed. Our servers listen on 127.0.0.1 only.
+Each repeat measures each server once with each of its settings for batches: it is started, an answer is checked pixel by
+pixel, it is warmed up, wrk requests a new seed each time at each number of connections, and the server is stopped. At each
+number of connections a server's best setting counts. The report is written after each server. An interrupted call continues,
+and tries again what failed. Our servers listen on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -57,11 +58,12 @@ def main() -> None:
                 rates = measure_limits(path, arguments.seconds, usable_cores())
                 report["limits"].append({"model": model_name, "repeat": repeat, "rates": rates})
             for contender in (everyone[name] for name in names):
-                key = {"model": model_name, "contender": contender.name}
-                if not is_done(report["runs"], **key, repeat=repeat) and not has_failed(report["runs"], **key):
-                    run = visit(contender, path, model, load, repeat)
-                    report["runs"].append({**key, "repeat": repeat, **run})
-                    print(progress(report["runs"][-1]), flush=True)
+                for batching in contender.batches:
+                    key = {"model": model_name, "contender": contender.name, "batching": str(batching)}
+                    if not is_done(report["runs"], **key, repeat=repeat) and not has_failed(report["runs"], **key):
+                        run = visit(contender, batching, path, model, load, repeat)
+                        report["runs"].append({**key, "repeat": repeat, **run})
+                        print(progress(report["runs"][-1]), flush=True)
                 text = write_report(report, everyone, arguments.out)
     print(text, end="")
 
@@ -77,7 +79,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=5, help="seconds of each load")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--connections", type=numbers, default=[1, 8, 64])
-    parser.add_argument("--warm", type=int, default=1, help="seconds of load before the first measurement")
+    parser.add_argument("--warm", type=int, default=3, help="seconds of load before the first measurement")
     parser.add_argument(
         "--no-limits", dest="limits", action="store_false", help="leave out the rates of the cores without a server"
     )
@@ -111,14 +113,14 @@ def is_done(entries: list[Run], **key: object) -> bool:
 
 
 def has_failed(runs: list[Run], **key: object) -> bool:
-    """Whether this contender could not be measured in this contest already."""
+    """Whether this contender could not be measured with this setting in this contest already."""
     return is_done([run for run in runs if "failed" in run], **key)
 
 
 def progress(run: Run) -> str:
     """A run in a line."""
     what = run.get("failed") or ", ".join(f"{load['rate']:,.0f}/s at {c}" for c, load in run["loads"].items())
-    return f"{run['model']}, repeat {run['repeat'] + 1}, {run['contender']}: {what}"
+    return f"{run['model']}, repeat {run['repeat'] + 1}, {run['contender']}, {run['batching']}: {what}"
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from benchmarks.serving.contender import OURS, Contender
 from training.files import write_whole
 
 Run = dict[str, Any]
-"""One measurement of a contender: model, contender, repeat; then either failed, or startup_s, memory_bytes, png_bytes and, by
-number of connections, loads with rate, p50, p99, requests, errors; load_average is the machine's at its end."""
+"""One measurement of a contender: model, contender, batching, repeat; then either failed, or startup_s, memory_bytes, png_bytes
+and, by number of connections, loads with rate, p50, p99, requests, errors; load_average is the machine's at its end."""
 
 Report = dict[str, Any]
 """plan, commit, digests by model, runs, limits (model, repeat, rates), and the summary by model."""
@@ -59,13 +59,13 @@ def write_report(report: Report, contenders: dict[str, Contender], path: Path) -
 
 
 def summarise(report: Report, model: str) -> dict[str, Any]:
-    """Medians over the repeats, by contender; and how many times a contender's requests a second ours are."""
+    """Medians over the repeats, by contender, with its best batching at each load; and how many times its rate ours is."""
     runs = [run for run in report["runs"] if run["model"] == model]
     rows: dict[str, Any] = {}
     for name in dict.fromkeys(run["contender"] for run in runs):
         mine = [run for run in runs if run["contender"] == name]
         good = [run for run in mine if "failed" not in run]
-        rows[name] = _medians(good) if good else {"failed": mine[-1]["failed"]}
+        rows[name] = _best_of(good) if good else {"failed": mine[-1]["failed"]}
     ours = rows.get(OURS, {"failed": "it was not asked"})
     for row in rows.values():
         if "failed" not in row and "failed" not in ours:
@@ -78,25 +78,35 @@ def _ratio(ours: float, theirs: float) -> float | None:
     return round(ours / theirs, 3) if theirs else None
 
 
+def _best_of(runs: Sequence[Run]) -> dict[str, Any]:
+    """A contender's row: each load with the batching that is best there, the rest as with the one that is best at the last."""
+    found = {name: _medians([run for run in runs if run["batching"] == name]) for name in {run["batching"]: 0 for run in runs}}
+    loads, best = {}, ""
+    for c in runs[0]["loads"]:
+        best = max(found, key=lambda name: (not _fails(found[name]["loads"][c]), found[name]["loads"][c]["rate"]))
+        loads[c] = {**found[best]["loads"][c], "batching": best}
+    row = {**found[best], "runs": min(each["runs"] for each in found.values()), "loads": loads}
+    failures = ", ".join(
+        f"{load['errors']:,.0f} of {load['errors'] + load['requests']:,.0f} requests failed at {c}"
+        for c, load in loads.items()
+        if _fails(load)
+    )
+    return {"failed": failures, **row} if failures else row
+
+
 def _medians(runs: Sequence[Run]) -> dict[str, Any]:
+    """Medians over runs of one batching; requests and errors are sums."""
     loads: dict[str, dict[str, float]] = {}
     for c, figures in runs[0]["loads"].items():
         loads[c] = {key: statistics.median(run["loads"][c][key] for run in runs) for key in figures}
-        loads[c]["errors"] = sum(run["loads"][c]["errors"] for run in runs)
+        loads[c] |= {key: sum(run["loads"][c][key] for run in runs) for key in ("requests", "errors")}
     plain = {key: statistics.median(run[key] for run in runs) for key in ("startup_s", "memory_bytes", "png_bytes")}
-    medians = {"runs": len(runs), **plain, "loads": loads}
-    failures = _failures(runs)
-    return {"failed": failures, **medians} if failures else medians
+    return {"runs": len(runs), **plain, "loads": loads}
 
 
-def _failures(runs: Sequence[Run]) -> str:
-    """At which numbers of connections too many requests failed, and how many; empty where none did."""
-    found = []
-    for c in runs[0]["loads"]:
-        bad, good = (sum(run["loads"][c][key] for run in runs) for key in ("errors", "requests"))
-        if bad > MOST_ERRORS * (bad + good):
-            found.append(f"{bad:,.0f} of {bad + good:,.0f} requests failed at {c}")
-    return ", ".join(found)
+def _fails(load: dict[str, float]) -> bool:
+    """Whether too many of its requests failed."""
+    return load["errors"] > MOST_ERRORS * (load["errors"] + load["requests"])
 
 
 def _page(report: Report, model: str, contenders: dict[str, Contender]) -> str:
@@ -105,11 +115,21 @@ def _page(report: Report, model: str, contenders: dict[str, Contender]) -> str:
     heads = [f"{c} connection{'s' * (c != '1')}: req/s, p50 / p99 ms" for c in connections]
     lines = [f"## {model}, {report['plan']['machine']['cores']} cores, medians over the repeats", ""]
     lines += [
-        _line("", "repeats", *heads, "errors", "memory MiB", "first answer s", "ours is (at " + ", ".join(connections) + ")")
+        _line(
+            "",
+            "repeats",
+            *heads,
+            "errors",
+            "memory MiB",
+            "first answer s",
+            "PNG bytes",
+            "ours is (at " + ", ".join(connections) + ")",
+        )
     ]
-    lines += ["|" + "---|" * (len(heads) + 6)]
+    lines += ["|" + "---|" * (len(heads) + 7)]
     lines += [_row(contenders[name].title, row, connections) for name, row in rows]
     lines += ["", *_best(summary["contenders"], connections, contenders)]
+    lines += _batchings(rows, contenders)
     if summary["limits"]:
         lines += ["", _line("limit, all cores, no server", "images/s"), "|---|---|"]
         lines += [_line(name, f"{rate:,.0f}") for name, rate in summary["limits"].items()]
@@ -123,14 +143,13 @@ def _rate(row: dict[str, Any], connections: str) -> float:
 def _row(title: str, row: dict[str, Any], connections: Sequence[str]) -> str:
     if "failed" in row:
         repeats = str(row.get("runs", 0))
-        return _line(title, repeats, f"not measured: {row['failed']}".replace("|", "/"), *[""] * (len(connections) + 3))
+        return _line(title, repeats, f"not measured: {row['failed']}".replace("|", "/"), *[""] * (len(connections) + 4))
     loads = [row["loads"][c] for c in connections]
     cells = [f"{load['rate']:,.0f}, {load['p50'] * 1e3:.2f} / {load['p99'] * 1e3:.2f}" for load in loads]
     errors = f"{sum(load['errors'] for load in loads):.0f}"
     ratios = ", ".join("-" if (r := row.get("ours_is", {}).get(c)) is None else f"{r:.2f}" for c in connections)
-    return _line(
-        title, str(row["runs"]), *cells, errors, f"{row['memory_bytes'] / 2**20:,.0f}", f"{row['startup_s']:.1f}", ratios
-    )
+    sizes = f"{row['memory_bytes'] / 2**20:,.0f}", f"{row['startup_s']:.1f}", f"{row['png_bytes']:,.0f}"
+    return _line(title, str(row["runs"]), *cells, errors, *sizes, ratios)
 
 
 def _best(rows: dict[str, Any], connections: Sequence[str], contenders: dict[str, Contender]) -> list[str]:
@@ -143,6 +162,15 @@ def _best(rows: dict[str, Any], connections: Sequence[str], contenders: dict[str
         best = max(rivals, key=lambda name: _rate(rows[name], c))
         lines.append(f"- at {c}: ours is {rows[best]['ours_is'][c]} × the best contender, {contenders[best].title}")
     return lines
+
+
+def _batchings(rows: Sequence[tuple[str, dict[str, Any]]], contenders: dict[str, Contender]) -> list[str]:
+    """A sentence for each contender that was measured with several settings: which one its figures are of."""
+    return [
+        f"- {contenders[name].title}: " + ", ".join(f"{load['batching']} at {c}" for c, load in row["loads"].items())
+        for name, row in rows
+        if "loads" in row and len(contenders[name].batches) > 1
+    ]
 
 
 def _line(*cells: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.serving.answers import AnswerError, ask, check
 from benchmarks.serving.bench import measure_wrk
-from benchmarks.serving.contender import ROOT, Contender, fill
+from benchmarks.serving.contender import ROOT, Batching, Contender, fill
 from benchmarks.serving.environments import InstallError, python_for
 from benchmarks.serving.processes import ServerProcess, running
 from benchmarks.serving.standings import Run
@@ -40,13 +40,13 @@ class Load:
     """Seconds with the most connections before anything counts."""
 
 
-def visit(contender: Contender, path: Path, model: Model, load: Load, repeat: int) -> Run:
+def visit(contender: Contender, batching: Batching, path: Path, model: Model, load: Load, repeat: int) -> Run:
     """Start, check, warm, load, weigh, end; or why not."""
     work = BUILD / "work" / contender.name
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        names = names_for(contender, path, work, python_for(contender))
+        names = names_for(contender, batching, path, work, python_for(contender))
         environment = environment_for(contender, names)
         prepare(contender, names, environment, work)
         command = [fill(part, names) for part in contender.start]
@@ -57,7 +57,7 @@ def visit(contender: Contender, path: Path, model: Model, load: Load, repeat: in
         return {"failed": str(error) or repr(error)}
 
 
-def names_for(contender: Contender, model: Path, work: Path, python: Path) -> dict[str, str]:
+def names_for(contender: Contender, batching: Batching, model: Path, work: Path, python: Path) -> dict[str, str]:
     """What the ``$names`` of its commands and files stand for."""
     ports = free_ports(3)
     places = {
@@ -69,8 +69,10 @@ def names_for(contender: Contender, model: Path, work: Path, python: Path) -> di
         "bin": python.parent,
         "libpython": sysconfig.get_config_var("LIBDIR"),
     }
-    numbers = {"cores": usable_cores(), "many": 2 * usable_cores() + 1, "port": ports[0], "port2": ports[1], "port3": ports[2]}
-    return {name: str(value) for name, value in {**places, **numbers}.items()}
+    numbers = {"cores": usable_cores(), "many": 2 * usable_cores() + 1, "batch": batching.size}
+    numbers |= {"wait": batching.wait_ms}
+    numbers |= {"port": ports[0], "port2": ports[1], "port3": ports[2]}
+    return {name: str(value) for name, value in {**places, **numbers, "wait_seconds": batching.wait_ms / 1000}.items()}
 
 
 def environment_for(contender: Contender, names: dict[str, str]) -> dict[str, str]:
@@ -83,6 +85,8 @@ def environment_for(contender: Contender, names: dict[str, str]) -> dict[str, st
         "BENCH_MODEL": names["model"],
         "BENCH_PORT": names["port"],
         "BENCH_CORES": names["cores"],
+        "BENCH_BATCH": names["batch"],
+        "BENCH_WAIT_MS": names["wait"],
     }
     return os.environ | shared | {key: fill(value, names) for key, value in contender.environment.items()}
 

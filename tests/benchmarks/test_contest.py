@@ -15,12 +15,13 @@ import pytest
 
 from benchmarks.serving.answers import AnswerError, find_png
 from benchmarks.serving.bench import measure_wrk
-from benchmarks.serving.contender import FOLDER, OURS, fill, load_contenders
+from benchmarks.serving.contender import FOLDER, OURS, Batching, fill, load_contenders
 from benchmarks.serving.standings import Run, read_report, summarise, write_report
 from serving.encoding.png import SIGNATURE
 from tests.serving import tiny_onnx
 
-NAMES = ["root", "here", "work", "model", "python", "bin", "libpython", "cores", "many", "port", "port2", "port3"]
+NAMES = ["root", "here", "work", "model", "python", "bin", "libpython", "cores", "many", "batch", "wait"]
+NAMES += ["wait_seconds", "port", "port2", "port3"]
 PLAN = {"seconds": 1, "repeats": 2, "connections": [1, 4], "machine": {"cores": 2, "processor": "a CPU"}, "code": "0a"}
 
 
@@ -55,12 +56,13 @@ def test_an_answer_without_a_picture_is_told() -> None:
         find_png(b"overloaded")
 
 
-def visit_of(contender: str, repeat: int, rate: float, errors: float = 1.0) -> Run:
+def visit_of(contender: str, repeat: int, rate: float, errors: float = 1.0, batching: str = "single requests") -> Run:
     """A run of ten seconds as the harness writes it."""
     load = {"rate": rate, "p50": 0.001, "p99": 0.002, "requests": 10 * rate, "errors": errors}
     return {
         "model": "m",
         "contender": contender,
+        "batching": batching,
         "repeat": repeat,
         "startup_s": 1.0,
         "memory_bytes": 2**20,
@@ -73,7 +75,7 @@ def test_ratios_are_of_medians_and_errors_are_summed(tmp_path: Path) -> None:
     """Ours over each contender; who failed keeps its reason and has no figures; the best is named."""
     report = read_report(tmp_path / "r.json", PLAN, "abc", {"m": "digest"})
     report["runs"] = [visit_of(OURS, 0, 900), visit_of(OURS, 1, 1100), visit_of("gunicorn", 0, 500), visit_of("ray", 0, 400)]
-    failed = {"model": "m", "contender": "pytriton", "repeat": 0, "failed": "no wheel"}
+    failed = {"model": "m", "contender": "pytriton", "batching": "single requests", "repeat": 0, "failed": "no wheel"}
     report["runs"] += [visit_of("constant", 0, 9000), failed]
     rows = summarise(report, "m")["contenders"]
     assert rows["gunicorn"]["ours_is"] == {"1": 2.0, "4": 2.0}
@@ -86,6 +88,35 @@ def test_ratios_are_of_medians_and_errors_are_summed(tmp_path: Path) -> None:
     repeats = {line[0]: line[heads.index("repeats") + 1] for line in lines}
     titles = load_contenders()
     assert [repeats[titles[name].title] for name in (OURS, "gunicorn", "pytriton")] == ["2", "1", "0"]
+
+
+def test_at_each_load_the_best_batching_of_a_server_counts(tmp_path: Path) -> None:
+    """Also where another one is better at another load, could not start, or is fast because it refuses."""
+    report = read_report(tmp_path / "r.json", PLAN, "abc", {"m": "digest"})
+    alone = visit_of("litserve", 0, 700, errors=0)
+    alone["loads"]["4"] = {**alone["loads"]["4"], "rate": 300}
+    gathered = visit_of("litserve", 0, 500, errors=0, batching="batches of 32 within 1 ms") | {"memory_bytes": 2**21}
+    refusing = visit_of("litserve", 0, 9000, errors=9000, batching="batches of 32 within 0 ms")
+    lost = {"model": "m", "contender": "litserve", "batching": "batches of 8 within 1 ms", "repeat": 0, "failed": "ended"}
+    report["runs"] = [visit_of(OURS, 0, 1000), alone, gathered, refusing, lost]
+    row = summarise(report, "m")["contenders"]["litserve"]
+    assert "failed" not in row
+    assert [(load["rate"], load["batching"]) for load in row["loads"].values()] == [
+        (700, "single requests"),
+        (500, "batches of 32 within 1 ms"),
+    ]
+    assert (row["memory_bytes"], row["ours_is"]) == (2**21, {"1": 1.429, "4": 2.0})
+    text = write_report(report, load_contenders(), tmp_path / "r.json")
+    assert "- LitServe: single requests at 1, batches of 32 within 1 ms at 4\n" in text
+
+
+def test_a_server_that_may_wait_for_a_batch_is_also_measured_without_a_wait() -> None:
+    """With one connection every wait is lost, so that a server would be slower than it can be; ours has its defaults alone."""
+    contenders = load_contenders()
+    assert contenders[OURS].batches == (Batching(),)
+    waiting = [one for one in contenders.values() if any(each.wait_ms and each.size > 1 for each in one.batches)]
+    assert {one.name for one in waiting} == {"litserve", "mlserver", "ray", "torchserve", "torchserve_our_png"}
+    assert all(any(each.size == 1 for each in one.batches) for one in waiting)
 
 
 def test_a_server_whose_requests_fail_is_not_measured(tmp_path: Path) -> None:

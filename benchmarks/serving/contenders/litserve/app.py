@@ -36,10 +36,21 @@ class Images(litserve.LitAPI):
         return Response(output, media_type="image/png")
 
 
+class Single(litserve.LitAPI):
+    """The steps of a request without batches."""
+
+    setup, decode_request, encode_response = Images.setup, Images.decode_request, Images.encode_response
+
+    def predict(self, seed: int) -> bytes:
+        """The image of a seed."""
+        return self.generator.pngs([seed])[0]
+
+
 def main() -> None:
     """Serve."""
-    cores = int(os.environ["BENCH_CORES"])
-    api = Images(max_batch_size=32, batch_timeout=0.001)
+    cores, batch = int(os.environ["BENCH_CORES"]), int(os.environ["BENCH_BATCH"])
+    wait = int(os.environ["BENCH_WAIT_MS"]) / 1000
+    api = Images(max_batch_size=batch, batch_timeout=wait) if batch > 1 else Single()
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=cores, fast_queue=True)
     server.run(
         host="127.0.0.1",

@@ -13,6 +13,8 @@ from starlette.responses import Response
 from benchmarks.serving.contenders.generator import Generator
 
 CORES = int(os.environ["BENCH_CORES"])
+BATCH = int(os.environ["BENCH_BATCH"])
+WAIT_SECONDS = int(os.environ["BENCH_WAIT_MS"]) / 1000
 QUIET = LoggingConfig(enable_access_log=False, log_level="ERROR")
 
 
@@ -22,14 +24,16 @@ class Images:
     def __init__(self) -> None:
         self.generator = Generator()
 
-    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.001)
+    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_SECONDS)
     async def images(self, seeds: list[int]) -> list[bytes]:
         """The images of a batch."""
         return self.generator.pngs(seeds)
 
     async def __call__(self, request: Request) -> Response:
         """The image of a seed."""
-        return Response(await self.images(int(request.query_params["seed"])), media_type="image/png")
+        seed = int(request.query_params["seed"])
+        png = await self.images(seed) if BATCH > 1 else self.generator.pngs([seed])[0]
+        return Response(png, media_type="image/png")
 
 
 def main() -> None:
