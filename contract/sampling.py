@@ -19,13 +19,15 @@ from contract.errors import DrawError
 from contract.latents import Categorical, Latent, Latents, Normal, Uniform, parameters, words
 
 MAX_SEED = 2**32 - 1
+CHUNK_WORDS = 2**15
+"""Words that are transformed at a time, at most: the intermediate results of each take some 50 bytes."""
 
 Drawn = dict[str, NDArray[np.float32] | NDArray[np.int64]]
 Overrides = Mapping[str, float]
 
 
 def draw(latents: Latents, seeds: Sequence[int], overrides: Sequence[Overrides] = ()) -> Drawn:
-    """The latents of each seed, one row a seed.
+    """The latents of each seed, one row a seed; beyond them it needs some MiB of memory, however large they are.
 
     Args:
         latents: the declaration; it fixes which words of the stream each latent takes.
@@ -39,13 +41,10 @@ def draw(latents: Latents, seeds: Sequence[int], overrides: Sequence[Overrides] 
     Raises:
         DrawError: a seed or an override is out of range, or no such parameter is declared.
     """
-    raw = raw_words(seeds, sum(map(words, latents.values())))
-    drawn: Drawn = {}
-    start = 0
-    for name, latent in latents.items():
-        stop = start + words(latent)
-        drawn[name] = _transform(latent, raw[:, start:stop])
-        start = stop
+    count = sum(map(words, latents.values()))
+    drawn = (
+        _draw_at_once(latents, seeds, count) if len(seeds) * count <= CHUNK_WORDS else _draw_in_chunks(latents, seeds, count)
+    )
     if len(overrides) not in (0, len(seeds)):
         raise DrawError(f"overrides must have {len(seeds)} rows, got {len(overrides)}")
     if any(overrides):
@@ -53,13 +52,51 @@ def draw(latents: Latents, seeds: Sequence[int], overrides: Sequence[Overrides] 
     return drawn
 
 
+def _draw_at_once(latents: Latents, seeds: Sequence[int], count: int) -> Drawn:
+    """The latents of each seed, which take ``count`` words of its stream."""
+    raw = raw_words(seeds, count)
+    drawn: Drawn = {}
+    start = 0
+    for name, latent in latents.items():
+        stop = start + words(latent)
+        drawn[name] = _transform(latent, raw[:, start:stop])
+        start = stop
+    return drawn
+
+
+def _draw_in_chunks(latents: Latents, seeds: Sequence[int], count: int) -> Drawn:
+    """The same, from ``CHUNK_WORDS`` words at a time: of several rows, or of a part of one."""
+    drawn = {name: _empty(latent, len(seeds)) for name, latent in latents.items()}
+    rows = CHUNK_WORDS // count
+    for first in range(0, len(seeds), rows or 1):
+        if rows:
+            for name, values in _draw_at_once(latents, seeds[first : first + rows], count).items():
+                drawn[name][first : first + rows] = values
+        else:
+            _draw_long_row(drawn, first, latents, seeds[first])
+    return drawn
+
+
+def _empty(latent: Latent, rows: int) -> NDArray[np.float32] | NDArray[np.int64]:
+    return np.empty(rows, np.int64) if isinstance(latent, Categorical) else np.empty((rows, latent.size), np.float32)
+
+
+def _draw_long_row(drawn: Drawn, row: int, latents: Latents, seed: int) -> None:
+    """Draw one row from parts of its stream, which follow each other in the latents' order."""
+    _STREAM.first(seed, 0)
+    for name, latent in latents.items():
+        values, size = drawn[name][row : row + 1], words(latent)
+        for start in range(0, size, CHUNK_WORDS):
+            part = _STREAM.next(min(CHUNK_WORDS, size - start))
+            into = values if isinstance(latent, Categorical) else values[:, start : start + CHUNK_WORDS]
+            into[:] = _transform(latent, part[np.newaxis])
+
+
 def raw_words(seeds: Sequence[int], count: int) -> NDArray[np.uint64]:
     """The first ``count`` words of each seed's stream, uint64 [n, count]."""
     raw = np.empty((len(seeds), count), np.uint64)
     for row, seed in zip(raw, seeds, strict=True):
-        if not 0 <= seed <= MAX_SEED or seed != int(seed):
-            raise DrawError(f"seed must be 0..{MAX_SEED}, got {seed!r}")
-        row[:] = _STREAM.words(seed, count)
+        row[:] = _STREAM.first(seed, count)
     return raw
 
 
@@ -70,9 +107,16 @@ class _Stream(threading.local):
         self._generator = np.random.Philox(key=0)
         self._start = self._generator.state
 
-    def words(self, seed: int, count: int) -> NDArray[np.uint64]:
+    def first(self, seed: int, count: int) -> NDArray[np.uint64]:
+        """The first words of a seed's stream."""
+        if not 0 <= seed <= MAX_SEED or seed != int(seed):
+            raise DrawError(f"seed must be 0..{MAX_SEED}, got {seed!r}")
         self._start["state"]["key"][0] = seed
         self._generator.state = self._start
+        return self._generator.random_raw(count)
+
+    def next(self, count: int) -> NDArray[np.uint64]:
+        """The words that follow."""
         return self._generator.random_raw(count)
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import struct
 import threading
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import NormalDist
@@ -138,6 +139,44 @@ def test_distributions() -> None:
     assert ((counts - 200) ** 2 / 200).sum() < 27.9
 
 
+@pytest.mark.parametrize("size", [1, 100, sampling.CHUNK_WORDS - 1, sampling.CHUNK_WORDS, 2 * sampling.CHUNK_WORDS + 5])
+def test_large_draws_are_those_of_the_whole_stream(size: int) -> None:
+    """Many rows and long ones are drawn from parts of the streams, and have every bit of a draw from all words at once."""
+    many = range(1, 2 + 2 * sampling.CHUNK_WORDS // size) if size <= 100 else [7, MAX_SEED, 0]
+    latents: Latents = {
+        "c": Uniform(2, -3.0, 5.0),
+        "y": Categorical(1000),
+        "z": Normal(size),
+        "x": Categorical(7),
+        "u": Uniform(3),
+    }
+    drawn = draw(latents, many)
+    raw = sampling.raw_words(many, size + 7)
+    whole: dict[str, np.ndarray] = {
+        "c": sampling.uniform(raw[:, :2], -3.0, 5.0),
+        "y": sampling.categorical(raw[:, 2], 1000),
+        "z": sampling.normal(raw[:, 3 : size + 3]),
+        "x": sampling.categorical(raw[:, size + 3], 7),
+        "u": sampling.uniform(raw[:, size + 4 :], -1.0, 1.0),
+    }
+    assert {name: (values.dtype, values.shape, values.tobytes()) for name, values in drawn.items()} == {
+        name: (values.dtype, values.shape, values.tobytes()) for name, values in whole.items()
+    }
+
+
+@pytest.mark.parametrize(("size", "rows"), [(2_000_000, 3), (1000, 6000)])
+def test_a_draw_takes_little_more_memory_than_its_result(size: int, rows: int) -> None:
+    """However long a row is and however many there are, the intermediate results take some MiB."""
+    draw({"z": Normal(1)}, [0])
+    tracemalloc.start()
+    try:
+        drawn = draw({"z": Normal(size)}, range(rows))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - drawn["z"].nbytes < 4 * 2**20
+
+
 def test_kinds_and_shapes() -> None:
     """Rows by seed: float32 [n, size], and int64 [n] for a categorical latent; no seeds give no rows."""
     for n in (0, 1, 3):
@@ -169,8 +208,9 @@ def test_given_moves_nothing_else(seed: int, values: dict[str, float]) -> None:
 @pytest.mark.parametrize("seed", [-1, 2**32, 2**64, -(2**70), 1.5, math.nan, math.inf])
 def test_seeds_out_of_range_are_refused(seed: Any) -> None:
     """The message holds the range and the value."""
-    with pytest.raises(DrawError, match=r"seed must be 0..4294967295, got "):
-        draw(LATENTS, [0, seed])
+    for latents in (LATENTS, {"z": Normal(sampling.CHUNK_WORDS + 1)}):
+        with pytest.raises(DrawError, match=r"seed must be 0..4294967295, got "):
+            draw(latents, [0, seed])
 
 
 @pytest.mark.parametrize(
