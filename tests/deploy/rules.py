@@ -47,7 +47,7 @@ def _scaled_group(group: Mapping[str, Any], factor: int) -> dict[str, Any]:
 
 
 def _scaled_rule(rule: Rule, factor: int) -> Rule:
-    windows = re.sub(r"\[(\w+)\]", lambda found: f"[{_shorter(found[1], factor)}]", rule["expr"])
+    windows = re.sub(r"(?<=\[)\w+(?=\])|(?<= offset )\w+", lambda found: _shorter(found[0], factor), rule["expr"])
     ages = re.sub(r"(time\(\) - \w+ > )(\d+)", lambda found: f"{found[1]}{int(found[2]) / factor:g}", windows)
     shorter = {"for": _shorter(rule["for"], factor)} if "for" in rule else {}
     return {**rule, "expr": ages, **shorter}

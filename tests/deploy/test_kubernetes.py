@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -12,6 +14,7 @@ from serving.observability.metrics import Metrics
 from serving.process.supervisor import EXIT_GRACE_SECONDS
 from serving.settings import Settings, from_environ
 from tests.deploy.manifests import built, bytes_of, container_of, needs_kubectl, pod_of, settings_of, written
+from tests.deploy.rules import rules
 from tests.repository.files import ROOT, environment, last_stage
 
 LARGEST_BYTES_A_PIXEL = 46
@@ -112,8 +115,22 @@ def test_the_launcher_comes_before_the_kubelet() -> None:
 
 
 def test_a_rollout_waits_for_the_slowest_start() -> None:
-    """The progress deadline is longer than the startup probe's patience."""
-    assert DEPLOYMENT["spec"]["progressDeadlineSeconds"] > patience_s(SERVE["startupProbe"])
+    """The progress deadline is longer than the startup probe's patience, also where an overlay gives a start more time."""
+    for overlay in ("cpu", "gpu"):
+        patch = written(f"overlays/{overlay}/deployment.yaml")
+        probe = SERVE["startupProbe"] | container_of(patch).get("startupProbe", {})
+        assert (DEPLOYMENT["spec"] | patch["spec"])["progressDeadlineSeconds"] > patience_s(probe)
+
+
+def test_no_start_pages() -> None:
+    """An instance may be silent for as long as a Deployment lets it start, pulling its image included, before it is down."""
+    (expr,) = [rule["expr"] for rule in rules("alerts.yml") if rule.get("alert") == "GanDown"]
+    windows = {int(minutes) for minutes in re.findall(r"(?:\[|offset )(\d+)m\b", expr)}
+    slowest = max(
+        written(f"{folder}/deployment.yaml")["spec"]["progressDeadlineSeconds"] for folder in ("base", "overlays/gpu")
+    )
+    (window,) = windows
+    assert 60 * window >= slowest
 
 
 @pytest.mark.process

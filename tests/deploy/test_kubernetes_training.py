@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def test_training_job_and_trainjob_run_the_same() -> None:
     job, trainer = container_of(written("training/job/job.yaml")), written("training/trainjob/trainjob.yaml")["spec"]["trainer"]
     assert (trainer["command"], trainer["args"]) == (job["command"], job["args"])
     assert (trainer["numNodes"], "--nproc-per-node=1" in trainer["command"]) == (1, True)
+
+
+def test_the_page_waits_for_what_there_is() -> None:
+    """For each way to train the command in docs/OPERATIONS.md names an object that its manifests have."""
+    page = (ROOT / "docs/OPERATIONS.md").read_text()
+    (command,) = [line for line in page.splitlines() if line.startswith("kubectl -n gan wait")]
+    objects = [written(f"training/{file}.yaml") for file in ("job/job", "trainjob/trainjob")]
+    assert set(re.findall(r"\b(\w+)/([\w-]+)", command)) == {(o["kind"].lower(), o["metadata"]["name"]) for o in objects}
 
 
 @pytest.mark.process

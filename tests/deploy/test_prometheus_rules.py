@@ -147,6 +147,7 @@ def test_scaling_changes_durations_alone() -> None:
         for made in (scaled("alerts.yml", 1), scaled("alerts.yml", 60))
     )
     assert after["GanWorkersCrash"]["expr"] == "increase(gan_worker_crashes_total[15000ms]) > 2.5"
+    assert re.findall(r"\[\w+\]|offset \w+", after["GanDown"]["expr"]) == ["[10000ms]", "offset 10000ms", "[10000ms]"]
     assert after["GanTrainingStalled"]["expr"].startswith("time() - gan_training_logged_timestamp_seconds > 15 and")
     assert (before["GanErrorsBurnFast"]["for"], after["GanErrorsBurnFast"]["for"]) == ("120000ms", "2000ms")
     assert before["GanErrorsBurnFast"]["expr"] == after["GanErrorsBurnFast"]["expr"]
