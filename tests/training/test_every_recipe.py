@@ -42,6 +42,7 @@ GENERATORS = {
     "gman_small": ["gman_mean_small", "gman_max_small", "gman_modified_small", "gman_one_small"],
     "vaegan_small": ["vaegan_ns_small", "vae_small"],
     "r3gan_plain": ["gan_r1_r2_plain"],
+    "least_squares_ring8": ["cross_entropy_ring8"],
     "pix2pix_small": ["pix2pix_l1_small"],
     "caae_small": ["caae_narrow_small"],
     "seqgan_small": ["seqgan_mle_small"],

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from training.game.objective import loss
+from training.game.objective import Loss, Term
 from training.game.step import StepContext
 
 
-@loss
-def d_least_squares(ctx: StepContext) -> Tensor:
-    """1/2 mean (D(x) - 1)^2 + 1/2 mean (D(G(z)) + 1)^2: eq. 8, with a = -1, b = 1."""
-    return ((ctx.on_real.logit - 1).square().mean() + (ctx.on_fake.logit + 1).square().mean()) / 2
+def d_squares(fake: float, real: float, *, name: str = "") -> Loss:
+    """1/2 mean (D(x) - real)^2 + 1/2 mean (D(G(z)) - fake)^2: eq. 2, with a = ``fake`` and b = ``real``."""
+
+    def value(ctx: StepContext) -> Tensor:
+        return ((ctx.on_real.logit - real).square().mean() + (ctx.on_fake.logit - fake).square().mean()) / 2
+
+    return Loss((Term(name or f"d_squares({fake:g}, {real:g})", value),))
 
 
-@loss
-def g_least_squares(ctx: StepContext) -> Tensor:
-    """1/2 mean D(G(z))^2: eq. 8 with c = 0, where G minimises Pearson's chi^2 between (p + g) and 2 g."""
-    return ctx.on_fake.logit.square().mean() / 2
+def g_squares(target: float, *, name: str = "") -> Loss:
+    """1/2 mean (D(G(z)) - target)^2: eq. 2, with c = ``target``."""
+
+    def value(ctx: StepContext) -> Tensor:
+        return (ctx.on_fake.logit - target).square().mean() / 2
+
+    return Loss((Term(name or f"g_squares({target:g})", value),))
+
+
+d_least_squares = d_squares(-1, 1, name="d_least_squares")
+"""Of eq. 8."""
+g_least_squares = g_squares(0, name="g_least_squares")
+"""Of eq. 8, where G minimises Pearson's chi^2 between (p + g) and 2 g."""

@@ -75,7 +75,7 @@ OURS = (
     "cdcgan_r1",
     *("r3gan", "r3gan_plain", "gan_r1_r2_plain"),
     *(f"{gan}_{toy}" for toy in ("ring8", "grid25") for gan in ("gan", "pacgan2", "pacgan3", "pacgan4")),
-    *("least_squares", "least_squares_bare", "least_squares_bare_g"),
+    *("least_squares", "least_squares_bare", "least_squares_bare_g", "least_squares_ring8", "cross_entropy_ring8"),
     *("dcgan64_r1", "r3gan64"),
 )
 """Recipes of no such system: the default, the modern baseline, and what others are compared with."""

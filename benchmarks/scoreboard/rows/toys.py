@@ -32,6 +32,7 @@ def toys() -> Iterable[Row]:
             note="the blog shows plots only",
         )
     yield from _deviations()
+    yield from _squares()
     for recipe, system, distance in (("parabola", "2-D parabola", 150), ("parabola_norm", "2-D parabola within [-1,1]", 0.12)):
         yield Row(
             name=recipe,
@@ -85,6 +86,21 @@ def toys() -> Iterable[Row]:
             published=(PublishedFigure(figure=figure, source=table),),
             full=Protocol(recipe=recipe, measure=modes, seeds=10, claim=claim, minutes=30),
             scaled=Protocol(recipe=f"{recipe}_small", measure=modes, claim=claim, minutes=20),
+        )
+
+
+def _squares() -> Iterable[Row]:
+    """Mao's comparison of least squares with the first GAN's losses, by the modes that their paper shows in pictures."""
+    twin = "cross_entropy_ring8"
+    learns = Claim(system="least squares", text="learns the mixture where cross entropy collapses", bar=Above(twin))
+    for recipe, system, claim in ((twin, "Cross entropy", None), ("least_squares_ring8", "Least squares", learns)):
+        yield Row(
+            name=recipe,
+            system=f"{system} on Mao's nets, 8 Gaussians, modes",
+            data="ring8",
+            better="higher",
+            note="its paper shows pictures only",
+            full=Protocol(recipe=recipe, measure=Scored(name="modes", samples=POINTS), seeds=5, claim=claim, minutes=4),
         )
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.training.deals import FAKE, REAL, sample_latents
 from training.game.optimisers import Clip
-from training.losses.least_squares import d_least_squares, g_least_squares
+from training.losses.least_squares import d_least_squares, d_squares, g_least_squares, g_squares
 from training.losses.margin import d_margin, g_margin
 from training.nets.conv import ConvDiscriminator
 from training.nets.judges import ChannelBias, LossFunction, without_norm
@@ -46,6 +46,13 @@ def test_least_squares_draws_to_its_targets() -> None:
     expected = sum((r - 1) ** 2 for r in REAL) / 4 + sum((f + 1) ** 2 for f in FAKE) / 4
     assert d_least_squares(sample_latents()).item() == pytest.approx(expected)
     assert g_least_squares(sample_latents(moving="G")).item() == pytest.approx(sum(f**2 for f in FAKE) / 4)
+
+
+def test_least_squares_have_the_targets_that_they_are_given() -> None:
+    """Reals to 3, fakes to 2, and G's fakes to 5."""
+    expected = sum((r - 3) ** 2 for r in REAL) / 4 + sum((f - 2) ** 2 for f in FAKE) / 4
+    assert d_squares(2, 3)(sample_latents()).item() == pytest.approx(expected)
+    assert g_squares(5)(sample_latents(moving="G")).item() == pytest.approx(sum((f - 5) ** 2 for f in FAKE) / 4)
 
 
 def judge(weight: float) -> ConvDiscriminator:

@@ -180,6 +180,23 @@ def test_the_baseline_of_ls_gan_sees_as_many_reals() -> None:
     assert [(other.batch, other.schedule) for other in others] == [(baseline.batch, baseline.schedule)] * 2
 
 
+def test_least_squares_on_a_mixture_differ_from_cross_entropy_in_the_losses_alone() -> None:
+    """ls.py and sig.py of xudonmao/LSGAN: two tanh layers of 128 units, orthogonal times 1.4, D's rate a tenth of G's."""
+    squares, entropy = CATALOGUE["least_squares_ring8"], CATALOGUE["cross_entropy_ring8"]
+    assert [str(player.loss) for player in squares.players] == ["d_squares(0, 1)", "g_squares(1)"]
+    assert [str(player.optimiser) for player in squares.players] == ["adam(0.0001, (0.5, 0.999))", "adam(0.001, (0.5, 0.999))"]
+    assert [player.optimiser.name for player in entropy.players] == [player.optimiser.name for player in squares.players]
+    assert (squares.batch, squares.steps, squares.data) == (512, 35_000, "ring8")
+    assert (entropy.batch, entropy.steps, entropy.data) == (512, 35_000, "ring8")
+    for name in (squares.name, entropy.name):
+        nets = nets_of(name, (2,))
+        assert sizes(nets["G"], nn.Linear) == [(128, 256), (128, 128), (2, 128)]
+        assert sizes(nets["D"], nn.Linear) == [(128, 2), (128, 128), (1, 128)]
+        first = nets["G"].body[0]
+        assert torch.allclose(first.weight @ first.weight.T, 1.96 * torch.eye(128), atol=1e-4)
+        assert not first.bias.any()
+
+
 def test_adam_has_epsilon_inside_the_root() -> None:
     """Two updates by hand: m / (1 - b1^t) over sqrt(v / (1 - b2^t) + eps)."""
     weight = nn.Parameter(torch.tensor([1.0]))
