@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 import timeit
 
@@ -17,6 +18,7 @@ DECLARATIONS: dict[str, Latents] = {
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     print(f"NumPy {np.__version__}, Python {platform.python_version()}, {platform.machine()}; least of 7 runs, us a seed")
     for name, latents in DECLARATIONS.items():
         for count in (1, 64):

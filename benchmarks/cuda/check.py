@@ -55,7 +55,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cuda_check", description=__doc__)
     parser.add_argument("out", type=Path, help="JSON file of figures, written anew after each stage")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="device that trains and serves")
     parser.add_argument("--tiny", action="store_true", help="run all stages in seconds, as a test; the figures mean nothing")
     parser.add_argument("--budget", type=float, default=BUDGET_S, help="seconds for all stages together")
     parser.add_argument("--data", help="data set; by default mnist, and mnist5k with --tiny")

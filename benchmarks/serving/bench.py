@@ -72,11 +72,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="model file")
     parser.add_argument("--out", type=Path, help="JSON file of figures to write")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds, of which the median one counts")
     parser.add_argument("--requests", type=int, default=2000, help="number of times that each round measures the parts")
-    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--connections", type=int, default=64, help="the larger number of connections")
     parser.add_argument("--seconds", type=int, default=5, help="seconds of a round with many connections")
-    parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="workers of the service")
     parser.add_argument(
         "--fast-path",
         nargs="+",

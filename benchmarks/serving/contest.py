@@ -77,8 +77,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=names, help=f"servers to measure, separated by commas, of {','.join(known)}")
     parser.add_argument("--models", type=names, default=list(CONTEST), help=f"models, of {','.join(MODELS)}, or model files")
     parser.add_argument("--seconds", type=int, default=5, help="seconds of each load")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--connections", type=numbers, default=[1, 8, 64])
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each server with each setting")
+    parser.add_argument("--connections", type=numbers, default=[1, 8, 64], help="numbers of connections, separated by commas")
     parser.add_argument("--warm", type=int, default=3, help="seconds of load before the first measurement")
     parser.add_argument(
         "--no-limits", dest="limits", action="store_false", help="leave out the rates of the cores without a server"

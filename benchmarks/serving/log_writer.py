@@ -59,8 +59,8 @@ def time_queue_handler(path: Path, lines: int) -> Times:
 def main() -> None:
     """Print the medians, and the lines that each design lost."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lines", type=int, default=50_000)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--lines", type=int, default=50_000, help="lines of each measurement")
+    parser.add_argument("--repeats", type=int, default=7, help="measurements of each design")
     arguments = parser.parse_args()
     designs = {"LogWriter": time_log_writer, "QueueHandler": time_queue_handler}
     times: dict[str, list[Times]] = {name: [] for name in designs}

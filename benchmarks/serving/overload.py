@@ -109,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tries", type=int, default=4, help="tries of each client with --retry, at most")
     parser.add_argument("--capacity", type=float, help="the capacity in answers a second, instead of measuring it")
     parser.add_argument("--capacity-seconds", type=float, default=10, help="seconds for which the capacity is measured")
-    parser.add_argument("--workers", type=int, default=Settings().workers or usable_cores())
+    parser.add_argument("--workers", type=int, default=Settings().workers or usable_cores(), help="workers of the service")
     parser.add_argument("--connections", type=int, default=4096, help="connections at a time, at most")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the arrivals")
     parser.add_argument(

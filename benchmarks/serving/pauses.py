@@ -29,8 +29,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default="mlp28", help="name of a fixed model, such as mlp28 or dcgan64, or a model file")
     parser.add_argument("--requests", type=int, default=100_000, help="number of requests, at least")
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--connections", type=int, default=64, help="number of connections")
+    parser.add_argument("--workers", type=int, default=2, help="workers of the service")
     parser.add_argument("--limit", type=float, default=0.001, help="seconds that a collection may take, of processor time")
     parser.add_argument(
         "--threshold", type=int, default=GC_THRESHOLD, help="allocations after which the youngest generation is collected"

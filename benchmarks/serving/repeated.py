@@ -24,10 +24,10 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="model file")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds, of which the medians count")
+    parser.add_argument("--seconds", type=int, default=3, help="seconds of each load")
+    parser.add_argument("--connections", type=int, default=64, help="number of connections")
+    parser.add_argument("--workers", type=int, default=2, help="workers of the service")
     given = parser.parse_args()
     with ExitStack() as servers:
         kept, anew = (

@@ -73,11 +73,12 @@ def main() -> None:
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mlp28", help="name of a fixed model, or a model file")
-    parser.add_argument("--cores", default="1,2", type=lambda text: [int(part) for part in text.split(",")])
+    numbers = lambda text: [int(part) for part in text.split(",")]  # noqa: E731
+    parser.add_argument("--cores", default="1,2", type=numbers, help="numbers of cores to measure, separated by commas")
     parser.add_argument("--constant-engine", action="store_true", help="take a shared engine whose inferences take 1 ms each")
     parser.add_argument("--connections", type=int, default=32, help="connections for each core of the service")
-    parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5, help="seconds of each load")
+    parser.add_argument("--repeats", type=int, default=3, help="measurements with each number of cores")
     parser.add_argument("--out", type=Path, help="JSON file of figures to write")
     given = parser.parse_args()
     if max(given.cores) > usable_cores():

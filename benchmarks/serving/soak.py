@@ -242,7 +242,7 @@ def describe(report: Mapping[str, Any]) -> str:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=30, help="minutes of load")
     parser.add_argument("--load", type=float, default=0.8, help="share of the capacity, which is measured first")
     parser.add_argument("--rate", type=float, help="requests a second, instead of a share of the measured capacity")
     parser.add_argument("--leak", type=int, default=0, metavar="BYTES", help="bytes that each request leaks")
@@ -251,8 +251,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--every", type=float, default=10, help="seconds between two measurements")
     parser.add_argument("--reload-every", type=float, default=60, help="seconds between two reloads")
-    parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "soak" / "report.json")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="workers of the service")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "soak" / "report.json", help="report to write")
     arguments = parser.parse_args()
     arguments.models = arguments.models or [find_model("mlp28"), other_mlp28()]
     return arguments

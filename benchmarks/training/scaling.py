@@ -72,11 +72,12 @@ def measure(rank: int, meeting: Path, cores: list[int], given: argparse.Namespac
 def main() -> None:
     """Start both processes and wait for them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--recipes", nargs="+", default=["dcgan", "cdcgan_r1", "vanilla"])
+    parser.add_argument("--recipes", nargs="+", default=["dcgan", "cdcgan_r1", "vanilla"], help="recipes to measure")
     parser.add_argument("--steps", type=int, default=8, help="steps of each measurement")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--cores", type=int, nargs=2, default=sorted(os.sched_getaffinity(0))[:2])
+    parser.add_argument("--repeats", type=int, default=3, help="measurements of each recipe")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="time that is measured")
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    parser.add_argument("--cores", type=int, nargs=2, default=cores, help="cores of the two ranks, one each")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")

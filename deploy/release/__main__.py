@@ -1,7 +1,7 @@
 """Write a release to one folder: wheel, both images' build contexts, pins, bill of materials and model, with their sums.
 
-With a key the sums are signed, and so is each file. The files are those of the last commit. Two runs of one commit with the
-same packages installed give the same bytes. The folder appears whole or not at all.
+With a key the sums and the model are signed, each by a file of its own. The files are those of the last commit. Two runs of one
+commit with the same packages installed give the same bytes. The folder appears whole or not at all.
 """
 
 from __future__ import annotations
