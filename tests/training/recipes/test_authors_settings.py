@@ -192,7 +192,7 @@ def test_least_squares_on_a_mixture_differ_from_cross_entropy_in_the_losses_alon
         nets = nets_of(name, (2,))
         assert sizes(nets["G"], nn.Linear) == [(128, 256), (128, 128), (2, 128)]
         assert sizes(nets["D"], nn.Linear) == [(128, 2), (128, 128), (1, 128)]
-        first = nets["G"].body[0]
+        first = next(module for module in nets["G"].modules() if isinstance(module, nn.Linear))
         assert torch.allclose(first.weight @ first.weight.T, 1.96 * torch.eye(128), atol=1e-4)
         assert not first.bias.any()
 
