@@ -132,6 +132,12 @@ class HeadersTooLarge(Problem):
     status, code = 431, "headers_too_large"
 
 
+class PathTooLong(Problem):
+    """The path of a request exceeds the size limit."""
+
+    status, code = 414, "path_too_long"
+
+
 class BadQuery(Problem):
     """The query string is malformed."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from serving.errors import BadRequest, HeadersTooLarge, Problem, shown
+from serving.errors import BadRequest, HeadersTooLarge, PathTooLong, Problem, shown
 
 MAX_HEAD_BYTES = 2**16
 """Maximum size of request line and headers, and of what else a request has outside its body, such as trailers."""
+MAX_PATH_BYTES = 4096
+"""Maximum size of a path as sent; decoding ``%41`` takes a third of a microsecond a character, on the event loop."""
 MAX_HEADERS = 100
 NO_PATH = re.compile(rb"[a-z]+://[^/?]*(?=\?|\Z)", re.IGNORECASE)
 """The begin of an absolute target whose path is empty."""
@@ -34,6 +36,8 @@ def check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]]) 
         return BadRequest(f"the protocol must be HTTP/1.1, got HTTP/{version}")
     if b"#" in target or (target[:1] != b"/" and not target[:8].lower().startswith((b"http://", b"https://"))):
         return BadRequest(f"the target must be a path without a fragment, got {_shown(target)}")
+    if len(target) > MAX_PATH_BYTES and (size := len(target.partition(b"?")[0])) > MAX_PATH_BYTES:
+        return PathTooLong(f"the path must have at most {MAX_PATH_BYTES} bytes, has {size}")
     if len(headers) > MAX_HEADERS:
         return HeadersTooLarge(f"a request must have at most {MAX_HEADERS} headers, has {len(headers)}")
     names = [name for name, _ in headers]

@@ -278,6 +278,7 @@ def test_problem_codes_are_stable_and_unique() -> None:
         "bad_request": 400,
         "request_timeout": 408,
         "headers_too_large": 431,
+        "path_too_long": 414,
         "bad_inference": 400,
         "bad_picture": 400,
         "picture_required": 400,

@@ -118,7 +118,7 @@ def test_every_problem_is_told_under_its_status(admins: Document) -> None:
     """Each code stands in an answer of its status, and the answers of those to be tried again have ``Retry-After``."""
     document = admins
     status_of = {problem.code: str(problem.status) for problem in all_problems()}
-    told = {"not_found", "method_not_allowed", "bad_request"}  # of no route
+    told = {"not_found", "method_not_allowed", "bad_request", "path_too_long"}  # of no route
     replies = [
         reply for item in document["paths"].values() for operation in item.values() for reply in operation["responses"].items()
     ]
