@@ -86,7 +86,7 @@ def as_markdown(card: Card, file: str, digest: str) -> str:
         f"A generator that {_made(card)}, as one ONNX file: `{file}`. {_promise(card.picture)}",
         *([f"Paper: {card.paper}."] if card.paper else []),
         "## Use",
-        "\n".join(["```sh", "pip install 'gan-serve[serve]'", f"gan-serve {file}", *_commands(card), "```"]),
+        "\n".join(["```sh", "pip install 'gan-serve[serve,client]'", f"gan-serve {file}", *_commands(card), "```"]),
         *([] if _is_needed(card.picture) else [_program(card)]),
         "The file also runs in onnxruntime alone; seeds are turned into its inputs by `contract.draw`.",
         f"| input | |\n|---|---|\n{inputs}",

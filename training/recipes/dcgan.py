@@ -95,7 +95,7 @@ def cdcgan_r1(name: str, summary: str) -> Recipe:
 
 
 RECIPES = (
-    cdcgan_r1("cdcgan_r1", "the default: a small class-conditional DCGAN with R1, good digits in two minutes on two cores"),
+    cdcgan_r1("cdcgan_r1", "the default: a small class-conditional DCGAN with R1, good digits in three minutes on two cores"),
     dcgan(
         "dcgan",
         data="mnist",
