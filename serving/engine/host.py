@@ -248,18 +248,25 @@ class Host:
             first = end
 
     def _rows(self, run: Run, parts: Sequence[Part]) -> tuple[Array | None, Numbers]:
-        """The rows of a batch, and the fault of each. A batch with NaN is run again, row by row."""
+        """The rows of a batch, and the fault of each. A batch with NaN is run again in halves, down to single rows."""
         count = sum(len(part.slots) for part in parts)
         output, fault = self._try(lambda: run(_gather(parts)))
         if fault != Fault.NON_FINITE or count == 1:
             return output, np.full(count, fault, np.uint64)
-        rows, alone = _gather(parts), []
-        for row in range(count):
-            inputs = {name: values[row : row + 1] for name, values in rows.items()}
-            alone.append(self._try(partial(run, inputs)))
-        blank = np.zeros_like(parts[0].lease.slots.table.output[:1])
-        outputs = np.concatenate([blank if output is None else output for output, _ in alone])
-        return outputs, np.array([fault for _, fault in alone], np.uint64)
+        outputs = np.zeros((count, *parts[0].lease.slots.table.output.shape[1:]), parts[0].lease.slots.table.output.dtype)
+        faults = np.zeros(count, np.uint64)
+        inputs, ranges = _gather(parts), [(count // 2, count), (0, count // 2)]
+        while ranges:
+            start, stop = ranges.pop()
+            output, fault = self._try(partial(run, {name: values[start:stop] for name, values in inputs.items()}))
+            if fault == Fault.NON_FINITE and stop - start > 1:
+                middle = (start + stop) // 2
+                ranges += [(middle, stop), (start, middle)]
+            else:
+                faults[start:stop] = fault
+                if output is not None:
+                    outputs[start:stop] = output
+        return outputs, faults
 
     def _try(self, run: Callable[[], Array]) -> tuple[Array | None, int]:
         try:

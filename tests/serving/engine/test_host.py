@@ -157,7 +157,7 @@ def test_a_fault_answers_its_batch_with_the_id_in_the_log(engine: Engine) -> Non
 
 
 def test_nan_fails_for_its_own_request(engine: Engine) -> None:
-    """F-14: a batch with NaN is run again row by row; the requests without NaN get their rows."""
+    """F-14: a batch with NaN is run again in halves; the requests without NaN get their rows."""
     bad = Model(**{**vars(engine.models["grey"]), "session": NaN(engine.models["grey"].session)})
     engine.models = {"grey": bad}
     leased = engine.lease()
@@ -169,6 +169,28 @@ def test_nan_fails_for_its_own_request(engine: Engine) -> None:
         assert [type(answer) for answer in answers] == [np.ndarray, NonFinite, np.ndarray]
 
     ask()
+
+
+def test_nan_costs_a_batch_few_runs(models: dict[str, Model]) -> None:
+    """F-14: of eight rows one of which has NaN, the others come from runs of halves, not each from a run of its own."""
+    good = models["grey"]
+    bad = Model(**{**vars(good), "session": NaN(good.session)})
+    with hosted({"grey": bad}, runners=1) as engine:
+        leased = engine.lease(slots=8)
+
+        @on_a_loop
+        async def ask() -> None:
+            batcher = engine.batcher(leased, max_batch=8)
+            seeds = [1, 2, 3, 4, 5, 42, 6, 7]
+            answers = await asyncio.gather(*(sample(batcher, [seed]) for seed in seeds), return_exceptions=True)
+            for seed, answer in zip(seeds, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    assert (seed, type(answer)) == (42, NonFinite)
+                else:
+                    assert np.array_equal(answer, good.sample([seed]))
+            assert engine.batches == [8, 4, 4, 2, 1, 1, 2]
+
+        ask()
 
 
 class Unreadable:
