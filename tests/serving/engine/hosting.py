@@ -81,6 +81,7 @@ def hosted(models: dict[str, Model], runners: int = 2) -> Iterator[Engine]:
         engine.is_stopping = True
         gc.collect()
         engine.thread.join(5)
+        assert not engine.thread.is_alive(), "the test still holds a lease, by a model or a batcher"
         engine.asking.close()
         engine.granting.close()
 

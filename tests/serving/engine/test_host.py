@@ -73,24 +73,28 @@ def test_requests_of_two_workers_are_one_batch(engine: Engine) -> None:
     ask()
 
 
-@on_a_loop
-async def test_every_worker_has_its_turn_with_every_model(models: dict[str, Model]) -> None:
+def test_every_worker_has_its_turn_with_every_model(models: dict[str, Model]) -> None:
     """O-16: of two models in two workers, each of which asks for more than a batch, the first four batches have one of each."""
     with hosted(models, runners=1) as engine:
-        batchers = [engine.batcher(engine.lease(name, 17), max_batch=8) for name in ("grey", "colour") for _ in range(2)]
-        engine.gate.clear()
-        tasks = [sample(batchers[0], [0])]
-        await settle()
-        runs: list[tuple[int, Timings]] = []
-        for place, batcher in enumerate(batchers):
-            for _ in range(2):
-                runs.append((place, Timings()))
-                tasks.append(asyncio.create_task(batcher.sample(range(8), {}, runs[-1][1])))
-        await settle()
-        engine.gate.set()
-        await asyncio.gather(*tasks)
-        ordered = sorted(runs, key=lambda run: run[1].runs[0].batch.begun)
-        assert {place for place, _ in ordered[:4]} == {0, 1, 2, 3}
+
+        @on_a_loop
+        async def ask() -> None:
+            batchers = [engine.batcher(engine.lease(name, 17), max_batch=8) for name in ("grey", "colour") for _ in range(2)]
+            engine.gate.clear()
+            tasks = [sample(batchers[0], [0])]
+            await settle()
+            runs: list[tuple[int, Timings]] = []
+            for place, batcher in enumerate(batchers):
+                for _ in range(2):
+                    runs.append((place, Timings()))
+                    tasks.append(asyncio.create_task(batcher.sample(range(8), {}, runs[-1][1])))
+            await settle()
+            engine.gate.set()
+            await asyncio.gather(*tasks)
+            ordered = sorted(runs, key=lambda run: run[1].runs[0].batch.begun)
+            assert {place for place, _ in ordered[:4]} == {0, 1, 2, 3}
+
+        ask()
 
 
 def test_a_full_queue_refuses_and_cancelled_requests_free_their_slots(engine: Engine) -> None:
@@ -176,11 +180,10 @@ def test_nan_costs_a_batch_few_runs(models: dict[str, Model]) -> None:
     good = models["grey"]
     bad = Model(**{**vars(good), "session": NaN(good.session)})
     with hosted({"grey": bad}, runners=1) as engine:
-        leased = engine.lease(slots=8)
 
         @on_a_loop
         async def ask() -> None:
-            batcher = engine.batcher(leased, max_batch=8)
+            batcher = engine.batcher(engine.lease(slots=8), max_batch=8)
             seeds = [1, 2, 3, 4, 5, 42, 6, 7]
             answers = await asyncio.gather(*(sample(batcher, [seed]) for seed in seeds), return_exceptions=True)
             for seed, answer in zip(seeds, answers, strict=True):
