@@ -108,7 +108,7 @@ score: setup ## Measure MODEL against real data: KID, FID, classes, confidence
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
 
-test: setup ## Run the tests, one process more than there are cores (TESTS= narrows them)
+test: setup ## Run the tests, two processes more than there are cores (TESTS= narrows them)
 	@$(PYTEST) $(TESTS)
 
 test-quick: setup ## Run the tests that start no program and train for at most two steps

@@ -47,8 +47,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """A worker more than there are cores: tests with servers wait for half of their time."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Two workers more than there are cores: tests with servers wait for half of their time."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 @pytest.hookimpl(tryfirst=True)
