@@ -28,6 +28,7 @@ from training.errors import OutOfMemory, TrainingError, is_out_of_memory
 from training.export.model_card import ExportCard
 from training.files import find_config, model_file, write_whole
 from training.game.recipe import Choice
+from training.outputs import lasting
 from training.recipes import CATALOGUE, DEFAULT
 from training.recipes.page import fill
 from training.recipes.systems import SYSTEMS, served
@@ -264,8 +265,8 @@ def main(arguments: list[str], prog: str = "python -m training") -> int:
     """Run the command line; returns the exit code, as listed in ``training.errors``."""
     with (  # where the caller has closed an output, Python has none
         open(os.devnull, "w") as nowhere,
-        redirect_stdout(sys.stdout or nowhere),
-        redirect_stderr(sys.stderr or nowhere),
+        redirect_stdout(lasting(sys.stdout or nowhere)),
+        redirect_stderr(lasting(sys.stderr or nowhere)),
     ):
         return _run(arguments, prog)
 

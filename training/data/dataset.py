@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+MOST_BYTES = 64 * 2**20
+"""Of the parts in which the contents are read."""
 
 Split = Literal["train", "test"]
 Pixels = Literal["unit", "tanh"]
@@ -58,6 +61,11 @@ class DataSet:
     def device(self) -> torch.device:
         """Device of the batches."""
         return self.streamed_to or self.items.device
+
+    def contents(self) -> Iterator[memoryview]:
+        """The items one part after the other, as bytes of at most 64 MiB or one item: for a checksum of all."""
+        for part in self.items.split(max(1, MOST_BYTES // max(1, self.items[:1].nbytes))):
+            yield part.cpu().contiguous().numpy().data
 
     def to(self, device: torch.device | str) -> DataSet:
         """The same data set with its tensors on the device, or, of items on disk, with its batches there."""

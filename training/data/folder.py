@@ -86,9 +86,9 @@ def _listed(name: str, root: Path) -> tuple[list[PictureFile], list[str], tuple[
 
 
 def _in_order(labels: list[str]) -> tuple[str, ...]:
-    """Each label once, numbers by their value."""
+    """Each label once, numbers by their value, and the same number in two spellings by those."""
     is_number = all(label.isascii() and label.isdigit() for label in labels)
-    return tuple(sorted(set(labels), key=int if is_number else None))
+    return tuple(sorted(set(labels), key=lambda label: (int(label) if is_number else 0, label)))
 
 
 def _walk(root: Path, folder: PurePosixPath, above: tuple[tuple[int, int], ...], bad: list[BadFile]) -> Iterator[PurePosixPath]:

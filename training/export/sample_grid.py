@@ -21,7 +21,9 @@ from training.export.samplers import Sampler, sampler_for
 from training.game.loop import Game
 from training.game.recipe import Recipe
 
-SHEET = 64
+SHEET, LEAST_SHEET = 64, 8
+MOST_PIXELS = 64 * 256 * 256
+"""Of a sample grid: 64 images of 256x256, or 16 of 512x512."""
 POINTS = 1000
 MOST_VALUES = 1000 * 32 * 32 * 3
 """Values of samples that are computed at once: a thousand of 32x32 in colour, 62 of 128x128."""
@@ -81,18 +83,21 @@ def pictures_of(game: Game, count: int) -> NDArray[np.uint8]:
 def make_sample_grid(game: Game, data: DataSet) -> NDArray[Any]:
     """Samples of fixed latents: a row a seed and a column a class where there are classes, else 64 images, or 1,000 points.
 
-    Where a picture is needed, each of 32 pictures, and after it what becomes of it.
+    Where a picture is needed, each of 32 pictures, and after it what becomes of it. Of images above 256x256 there are fewer.
     """
     if not data.is_image:
         return sample_game(game, data, range(POINTS))
+    affordable = MOST_PIXELS // math.prod(data.shape[1:])
+    count = min(SHEET, max(LEAST_SHEET, affordable))
     if game.recipe.needs_picture:
-        pairs = np.stack([pictures_of(game, SHEET // 2), sample_game(game, data, range(SHEET // 2))], 1)
+        pairs = np.stack([pictures_of(game, count // 2), sample_game(game, data, range(count // 2))], 1)
         return pairs.reshape(-1, *pairs.shape[2:])
     columns = _classes(game)
     if not columns:
-        return sample_game(game, data, range(SHEET))
-    seeds = np.repeat(np.arange(columns), columns).tolist()
-    return sample_game(game, data, seeds, [{"y": y} for _ in range(columns) for y in range(columns)])
+        return sample_game(game, data, range(count))
+    rows = min(columns, max(1, affordable // columns))
+    seeds = np.repeat(np.arange(rows), columns).tolist()
+    return sample_game(game, data, seeds, [{"y": y} for _ in range(rows) for y in range(columns)])
 
 
 def traversals(game: Game, data: DataSet) -> dict[str, NDArray[Any]]:

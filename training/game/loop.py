@@ -157,6 +157,11 @@ class Game:
         self.means.add(name, value)
         self.latest[name] = value
 
+    def log_score(self, name: str, value: Tensor) -> None:
+        """Let the next record have this value, and no mean with an earlier one."""
+        self.means.replace(name, value)
+        self.latest[name] = value
+
     def record(self) -> dict[str, float]:
         """The mean of every scalar logged since the last call.
 

@@ -45,7 +45,7 @@ class Ranks:
         return gradient
 
     def name_first(self, found: str) -> str:
-        """What was found on the first rank that gives no empty text, and of several ranks on which."""
+        """What was found on the first rank that gives a text, and of several ranks on which; empty where none does."""
         return found
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
@@ -104,7 +104,7 @@ class Several(Ranks):
         return tuple(None if value is None else part for part, value in zip(parts, gradient, strict=True))
 
     def name_first(self, found: str) -> str:
-        return next(f"{text} on rank {rank}" for rank, text in enumerate(self._gather(found)) if text)
+        return next((f"{text} on rank {rank}" for rank, text in enumerate(self._gather(found)) if text), "")
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         mine = torch.tensor([*flags, self._computed_s], dtype=torch.float64)

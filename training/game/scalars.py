@@ -24,6 +24,11 @@ class Means:
         """Count a value: a scalar, or one for each of several games [S]."""
         self._waiting.setdefault(name, []).append(value)
 
+    def replace(self, name: str, value: Tensor) -> None:
+        """Count a value in place of those since the last record: a mean of two evaluations would be the score of no nets."""
+        self._sums.pop(name, None)
+        self._waiting[name] = [value]
+
     def take(self) -> dict[str, Any]:
         """The mean of every scalar, float or float64 [S]; nothing is kept."""
         sums = self._added()

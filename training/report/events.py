@@ -15,6 +15,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 FILE_NAME = "events.out.tfevents"
 """TensorBoard takes any file with ``tfevents`` in its name; this one names neither a machine nor a process."""
+HEAD = 12
+"""Bytes of a record before its event."""
 
 
 class Events:
@@ -36,10 +38,10 @@ class Events:
         values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
         self._write(step, wall_time_s, values)
 
-    def image(self, step: int, wall_time_s: float, tag: str, size: tuple[int, int], png: bytes) -> None:
-        """Appends a PNG of ``size`` (width, height)."""
-        encoded = Summary.Image(width=size[0], height=size[1], encoded_image_string=png)
-        self._write(step, wall_time_s, [Summary.Value(tag=tag, image=encoded)])
+    def image(self, step: int, wall_time_s: float, tag: str, size: tuple[int, int], encoded: bytes) -> None:
+        """Appends a PNG or JPEG of ``size`` (width, height)."""
+        image = Summary.Image(width=size[0], height=size[1], encoded_image_string=encoded)
+        self._write(step, wall_time_s, [Summary.Value(tag=tag, image=image)])
 
     def _write(self, step: int, wall_time_s: float, values: list[Summary.Value]) -> None:
         self._append(Event(step=step, wall_time=wall_time_s, summary=Summary(value=values)))
@@ -50,22 +52,25 @@ class Events:
 
 
 def _size_until(path: Path, last_step: int) -> int:
-    """Bytes of ``path`` before the first event that is torn, damaged or past ``last_step``.
+    """Bytes of ``path`` before the first event that is torn, damaged or past ``last_step``; one event is read at a time.
 
     A record is its length (uint64), the length's checksum, the event and the event's checksum (uint32 each).
     """
-    data = path.read_bytes() if path.exists() else b""
-    start = 0
-    while start + 12 <= len(data):
-        length, checksum = struct.unpack_from("<QI", data, start)
-        end = start + 12 + length + 4
-        if checksum != masked_crc32c(data[start : start + 8]) or end > len(data):
-            break
-        try:
-            event = Event.FromString(data[start + 12 : end - 4])
-        except DecodeError:
-            break
-        if event.step > last_step:
-            break
-        start = end
+    if not path.exists():
+        return 0
+    start, whole = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while start + HEAD <= whole:
+            head = file.read(HEAD)
+            length, checksum = struct.unpack("<QI", head)
+            end = start + HEAD + length + 4
+            if checksum != masked_crc32c(head[:8]) or end > whole:
+                break
+            try:
+                event = Event.FromString(file.read(length + 4)[:-4])
+            except DecodeError:
+                break
+            if event.step > last_step:
+                break
+            start = end
     return start

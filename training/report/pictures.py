@@ -27,6 +27,13 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def jpeg_bytes(image: Image.Image) -> bytes:
+    """The picture as JPEG of quality 85."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="jpeg", quality=85)
+    return buffer.getvalue()
+
+
 def new_figure(width_px: int, height_px: int, *, dpi: int = 144) -> Figure:
     """An empty figure of a size in pixels, drawn by Agg and known to no window system."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # its import takes half a second: only for who draws

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -11,15 +12,18 @@ import numpy as np
 
 from training.files import write_whole
 from training.report.curves import draw_accuracy_curve, draw_learning_curve
-from training.report.events import Events
+from training.report.events import FILE_NAME, Events
 from training.report.journal import append_row, cut_journal, read_rows
 from training.report.meters import MetricsSink, null_sink
-from training.report.pictures import png_bytes
+from training.report.pictures import jpeg_bytes, png_bytes
 from training.report.samples import Region, draw_samples
 from training.report.timelapse import encode_timelapse, is_picture
 
 STATS, TIMINGS, SAMPLES, TIMELAPSE = "stats.jsonl", "timings.jsonl", "samples", "samples.webp"
 LEARNING_CURVE, ACCURACY_CURVE = "learning-curve.png", "accuracy-curve.png"
+
+MOST_EVENT_BYTES = 256 * 1024
+"""Of a PNG in an event: TensorBoard's writer takes .4 s for the checksum of one MB. What is larger becomes a JPEG there."""
 
 _SAMPLE = re.compile(r"step-(\d{6,})\.png", re.ASCII)
 
@@ -90,7 +94,8 @@ class Recorder:
         path = self._run / SAMPLES / f"step-{step:06d}.png"
         png = png_bytes(picture)
         write_whole(path, png)
-        self._events.image(step, self._clock(), "samples", picture.size, png)
+        encoded = png if len(png) <= MOST_EVENT_BYTES else jpeg_bytes(picture)
+        self._events.image(step, self._clock(), "samples", picture.size, encoded)
         return path
 
     def picture(self, name: str, outputs: np.ndarray) -> Path:
@@ -98,6 +103,15 @@ class Recorder:
         path = self._run / f"{name}.png"
         write_whole(path, png_bytes(draw_samples(outputs, backdrop=self._backdrop, region=self._region)))
         return path
+
+    def sync(self) -> None:
+        """Writes the rows and events so far to the disk, so that a checkpoint that follows has none after it that it lacks."""
+        for name in (STATS, TIMINGS, FILE_NAME):
+            file = os.open(self._run / name, os.O_RDONLY)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
 
     def finish(self) -> None:
         """Draws the curves and the time-lapse of all that the run directory holds.

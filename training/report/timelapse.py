@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,8 @@ from training.report.pictures import PALETTE
 MOST_FRAMES, LEAST_FRAMES = 120, 24
 LAST_FRAME_MS = 2_500
 MOST_BYTES = 4_000_000
+MOST_PIXELS = 1_250_000
+"""Of a frame; larger pictures are made smaller: 120 frames are held in memory at once."""
 CAPTION_PX = 30
 
 Frame = tuple[int, Path]
@@ -58,7 +61,10 @@ def thin(frames: Sequence[T], most: int) -> list[T]:
 
 def _captioned(path: Path, step: int, progress: float) -> Image.Image:
     """The picture over a strip that says how far the training was."""
-    with Image.open(path) as picture:
+    with Image.open(path) as opened:
+        factor = min(1.0, math.sqrt(MOST_PIXELS / (opened.width * opened.height)))
+        size = round(opened.width * factor), round(opened.height * factor)
+        picture = opened if factor == 1 else opened.convert("RGB").resize(size, Image.Resampling.BOX)
         frame = Image.new("RGB", (picture.width, picture.height + CAPTION_PX), "#16181d")
         frame.paste(picture, (0, 0))
     pen = ImageDraw.Draw(frame)

@@ -136,6 +136,13 @@ def read_config(run: Path) -> RunConfig:
     return config
 
 
+def read_data(run: Path) -> dict[str, Any]:
+    """Name, samples, shape and classes of the data of a run, as it began or went on last; empty where they are not kept."""
+    path = find_config(run)
+    kept = json.loads(path.read_text()).get("data") if path else None
+    return kept if isinstance(kept, dict) else {}
+
+
 def read_ranks(run: Path, *, before: int) -> dict[str, int]:
     """How many processes have trained a run, by the steps from which on they did, as far as these are below ``before``."""
     path = find_config(run)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from training.data import DataSet
 from training.errors import TrainingError
 from training.files import CONFIG, MODEL, OLD_CONFIG, find_config, locked
 from training.run import checkpoint
-from training.run.config import RunConfig, differences, read_config
+from training.run.config import RunConfig, differences, read_config, read_data
 
 EXAMINATION = "examination.json"
 OF_THE_NETS = (
@@ -43,6 +45,39 @@ def refuse_other_config(config: RunConfig, run: Path) -> None:
         raise TrainingError(f"{run / MODEL} is of no run: use another --out, or --fresh to replace it")
     if find_config(run) and (others := differences(read_config(run), config)):
         raise TrainingError(f"{run} holds another run ({'; '.join(others)}); use another --out, or --fresh to replace it")
+
+
+def refuse_run_in_data(run: Path, data: str) -> None:
+    """Refuse a run directory in the folder of its own data, where its sample grids would count as pictures to train on.
+
+    A folder whose name begins with a dot is no part of the data.
+
+    Raises:
+        TrainingError: naming both.
+    """
+    kind, _, path = data.partition(":")
+    if kind != "folder" or not path:
+        return
+    folder, own = Path(os.path.realpath(Path(path).expanduser())), Path(os.path.realpath(run))
+    if own.is_relative_to(folder) and not any(part.startswith(".") for part in own.relative_to(folder).parts):
+        raise TrainingError(f"the run directory {run} lies in the data folder {path}: use --out with a place outside of it")
+
+
+def compare_data(run: Path, data: DataSet, say: Callable[[str], None]) -> None:
+    """Compare the data with those that a run was trained on so far: another number of samples is said, other kinds are refused.
+
+    Raises:
+        TrainingError: the samples have another shape, or other classes.
+    """
+    known = read_data(run)
+    for what, before, now in (
+        ("shape", known.get("shape"), list(data.shape)),
+        ("classes", known.get("classes"), list(data.classes)),
+    ):
+        if before is not None and before != now:
+            raise TrainingError(f"{run} was trained on data of the {what} {before}, and {data.name} has the {what} {now} now")
+    if known.get("samples") not in (None, len(data)):
+        say(f"{data.name} has {len(data):,} samples now; the steps before were trained on {known['samples']:,}")
 
 
 def forget(run: Path) -> None:

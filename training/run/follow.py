@@ -23,6 +23,8 @@ def follow(context: JobContext) -> bool:
         share_state(game, data)
         for step in play(game, game.recipe.steps):
             is_stopped, _ = context.ranks.any(context.is_stopped(), context.is_save_requested())
+            if step % game.recipe.log_every == 0:
+                game.record()  # rank 0 writes the means; here they are forgotten, so that they take no memory
             if is_stopped and step < game.recipe.steps:
                 return False
         return True

@@ -29,7 +29,7 @@ from training.run.choice import choose, require_best, require_kid
 from training.run.collapse import make_evaluator
 from training.run.config import RunConfig, read_config, write_config
 from training.run.context import JobContext
-from training.run.directory import forget, opened, refuse_other_config
+from training.run.directory import compare_data, forget, opened, refuse_other_config
 from training.run.keeping import Keeper
 from training.run.ranks import count_ranks, share_config, share_state
 from training.run.variants import model_name, model_of, variant_of
@@ -80,6 +80,8 @@ def look(
         refuse_other_config(config, context.run)
     remove_leftovers(context.run)
     game, data = set_up(share_config(config, context.ranks), context, data)
+    if not is_fresh:
+        compare_data(context.run, data, context.say)
     if not is_fresh and _restore(game, context):
         context.console.print(f"going on from step {game.step} of {game.recipe.steps}")
     else:
@@ -142,6 +144,7 @@ def open_run(context: JobContext, asked: str | None = None) -> tuple[Game, DataS
     """
     config = read_config(context.run)
     game, data = set_up(replace(config, export=asked or config.export), context)
+    compare_data(context.run, data, context.say)
     if not _restore(game, context):
         raise TrainingError(f"{context.run} has no checkpoint yet")
     return game, data

@@ -73,6 +73,7 @@ class Keeper:
         # A resumed run repeats the steps since its checkpoint bit for bit: saving less often changes no result.
         is_due = is_evaluated and time.monotonic() - self._saved_s >= self._context.checkpoint_seconds
         if is_due or is_last or is_saved:
+            self._recorder.sync()
             checkpoint.save(self._context.run, game.state(), keep=self._context.keep)
             self._saved_s = time.monotonic()
         return scalars
@@ -98,6 +99,6 @@ class Keeper:
         if collapse is not None:
             scores = {COLLAPSE: float(collapse), **scores}
         for name, value in scores.items():
-            game.log(name, torch.tensor(value))
+            game.log_score(name, torch.tensor(value))
         if collapse:
             self._say(f"step {game.step}: {sign}")

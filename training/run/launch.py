@@ -19,10 +19,11 @@ from training.report.meters import MetricsSink, PrometheusMetrics, null_sink, se
 from training.run.checkpoint import KEEP
 from training.run.config import RunConfig
 from training.run.context import JobContext
+from training.run.directory import refuse_run_in_data
 from training.run.follow import follow
 from training.run.job import train
 from training.run.ranks import joined, rank_count
-from training.run.seeds import train_seeds
+from training.run.seeds import run_of, train_seeds
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -67,7 +68,7 @@ def launch(
     is_fresh: bool = False,
     seeds: Sequence[int] = (),
 ) -> int:
-    """Train to the last step, or until SIGTERM or SIGINT, after which a checkpoint is saved; SIGUSR1 saves one and goes on.
+    """Train to the last step, or until SIGTERM, SIGINT or SIGHUP, which save a checkpoint; SIGUSR1 saves one and goes on.
 
     Args:
         config: configuration of the run.
@@ -95,6 +96,7 @@ def launch(
         raise TrainingError("--metrics-port shows one run: leave it out with --seeds")
     if not saving.seconds >= 0:
         raise TrainingError(f"--checkpoint-seconds must be at least 0, got {saving.seconds}")
+    refuse_run_in_data(run_of(run, seeds[0]) if seeds else run, config.resolve().data)
     own_device = device_of(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
     steps = config.resolve().steps
     with joined(os.environ, own_device) as ranks, (NO_PAGE if ranks.rank else page).serve(run, steps) as watch:
@@ -119,7 +121,9 @@ def launch(
 
 @dataclass
 class _Stop:
-    """Records SIGTERM, SIGINT and SIGUSR1 for the loop, which polls after each step.
+    """Records SIGTERM, SIGINT, SIGHUP and SIGUSR1 for the loop, which polls after each step.
+
+    SIGHUP comes when the terminal is closed; where it is ignored, as under nohup, it stays ignored.
 
     Before the first step there is nothing to save, and loading the data may take minutes: there a signal ends the job at once.
     The ranks of a run end together at the first step.
@@ -134,6 +138,8 @@ class _Stop:
     def __post_init__(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._on_signal)
         signal.signal(signal.SIGUSR1, self._on_save_request)
 
     def _on_signal(self, number: int, frame: object) -> None:

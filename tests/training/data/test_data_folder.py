@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from training.data import DataError, DataSet, load
+from training.data import DataError, DataSet, dataset, load
+from training.data.folder import _in_order
 
 
 def colour(*levels: int, size: tuple[int, int] = (8, 8)) -> Image.Image:
@@ -256,3 +257,20 @@ def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
         load_from(tmp_path)
     assert capfd.readouterr() == ("", "")
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_one_number_in_several_spellings_has_an_order(tmp_path: Path) -> None:
+    """Labels of shards by value, and 1, 01 and 001 always in the same order: a set's order differs from process to process."""
+    labels = ["10", "1", "01", "2", "001"]
+    assert _in_order(labels) == _in_order(labels[::-1]) == ("001", "01", "1", "2", "10")
+
+
+def test_a_checksum_reads_all_contents_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of grey pictures that lie in memory as colours; no part is larger than it may be."""
+    for level in range(5):
+        put(tmp_path / f"{level}.png", colour(level))
+    data = load_from(tmp_path)
+    monkeypatch.setattr(dataset, "MOST_BYTES", 2 * 64 + 1)
+    parts = [bytes(part) for part in data.contents()]
+    assert [len(part) for part in parts] == [128, 128, 64]
+    assert b"".join(parts) == data.items.numpy().tobytes()

@@ -135,6 +135,7 @@ def meet(ranks: Ranks) -> object:
     """What the ranks tell each other, with the last of them."""
     sent = ranks.broadcast(lambda: b"state")
     found = ranks.name_first("" if ranks.rank < 2 else f"tensor of {ranks.rank}")
+    assert ranks.name_first("") == ""
     assert ranks.any(False, ranks.rank == 2) == (False, True)
     ranks.require_same("the data", lambda: "ten samples")
     try:

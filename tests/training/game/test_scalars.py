@@ -41,3 +41,15 @@ def test_games_of_a_stack_receive_their_own_values() -> None:
         together.add("loss", torch.tensor(values))
     own.merge(together.state(), 1)
     assert own.take() == {"loss": 3.0}
+
+
+def test_a_score_replaces_that_of_an_earlier_evaluation() -> None:
+    """The mean of two evaluations would be the score of no nets; a state that was saved in between changes nothing."""
+    for is_saved in (False, True):
+        means = Means()
+        means.replace("score/kid", torch.tensor(0.5))
+        if is_saved:
+            saved, means = means.state(), Means()
+            means.load(saved)
+        means.replace("score/kid", torch.tensor(0.25))
+        assert means.take() == {"score/kid": 0.25}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -221,3 +222,26 @@ def test_drawing_needs_no_pyplot(tmp_path: Path) -> None:
         "r.finish(); assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_large_sample_is_a_jpeg_in_the_events(tmp_path: Path) -> None:
+    """Of its size, and the file of the sample stays a PNG: the checksum of a large event takes a second."""
+    recorder = Recorder(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (64, 64, 64, 3), np.uint8)
+    path = recorder.samples(10, images)
+    with (
+        Image.open(path) as sample,
+        Image.open(io.BytesIO(read_events(tmp_path).Images("samples")[0].encoded_image_string)) as event,
+    ):
+        assert (sample.format, event.format) == ("PNG", "JPEG")
+        assert sample.size == event.size
+
+
+def test_what_precedes_a_checkpoint_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss of power leaves no checkpoint with records missing before it."""
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
+    recorder = Recorder(tmp_path)
+    recorder.log(1, 64, {"D/loss": 1.0})
+    recorder.sync()
+    assert {Path(path).name for path in synced} == {"stats.jsonl", "timings.jsonl", "events.out.tfevents"}

@@ -98,3 +98,14 @@ def test_the_caption_says_how_far_the_training_was(tmp_path: Path) -> None:
     assert lengths == sorted(lengths)
     assert lengths[0] <= 1
     assert lengths[-1] == 24
+
+
+def test_large_pictures_are_made_smaller(tmp_path: Path) -> None:
+    """120 frames of a grid of 2048x2048 took gigabytes; the proportions stay."""
+    path = tmp_path / "0.png"
+    Image.fromarray(np.full((1200, 2400), 200, np.uint8)).save(path)
+    (frame,), _ = read(encode_timelapse([(0, path)]))
+    height, width = frame.shape[0] - CAPTION_PX, frame.shape[1]
+    assert height * width <= 1.01 * timelapse.MOST_PIXELS
+    assert width == pytest.approx(2 * height, abs=2)
+    assert frame[: height - 1].mean() == pytest.approx(200, abs=2)

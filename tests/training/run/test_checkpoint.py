@@ -5,9 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import signal
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +13,7 @@ import pytest
 import torch
 
 from tests.training.conftest import tiny_context
+from tests.training.run.conftest import step_of
 from training.errors import CheckpointError, OutOfMemory, TrainingError
 from training.files import remove_leftovers, write_whole
 from training.run.checkpoint import BEST, load_newest, save
@@ -27,12 +25,6 @@ CPU = torch.device("cpu")
 
 def state(step: int) -> dict[str, object]:
     return {"step": step, "nets": {"G": {"w": torch.full((50,), float(step))}}}
-
-
-def step_of(folder: Path) -> int:
-    loaded, _ = load_newest(folder, device=CPU)
-    assert loaded is not None
-    return int(loaded["step"])
 
 
 def test_the_newest_two_are_kept(tmp_path: Path) -> None:
@@ -239,32 +231,6 @@ def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None
             other.unlink()
     with pytest.raises(TrainingError, match=r"^the checkpoint in \S+ is of other nets than its config.*body\.0\.weight.*$"):
         train(RunConfig(recipe="toy1d", steps=2, batch=8), context)
-
-
-@pytest.mark.process
-def test_a_signal_saves_at_the_next_step_and_tells_by_its_exit_code(tmp_path: Path) -> None:
-    """SIGTERM ends with 143; the checkpoint is there, a model is not, and it can be resumed. For SIGINT see ``test_kills``."""
-    command = [
-        sys.executable,
-        "-m",
-        "training",
-        "train",
-        "toy1d",
-        "--steps",
-        "1000000",
-        "--out",
-        str(tmp_path),
-        "--device",
-        "cpu",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=120)[0]
-    assert process.returncode == 128 + signal.SIGTERM, said
-    assert step_of(tmp_path) > 0
-    assert not (tmp_path / MODEL).exists()
 
 
 @pytest.mark.slow

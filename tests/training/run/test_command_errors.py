@@ -73,7 +73,7 @@ def test_data_of_another_kind_are_named_beside_the_mistake(tmp_path: Path, capsy
 
 def test_a_signal_before_the_first_step_ends_the_job_at_once() -> None:
     """While one process loads its data there is nothing to save; from the first step on, and of several ranks, signals wait."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)}
     try:
         _Stop(is_alone=True)
         with pytest.raises(SystemExit) as end:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from rich.console import Console
 
-from tests.training.conftest import tiny_context
+from tests.training.conftest import quick_classifiers, tiny_context
+from training import __main__ as command
 from training.data import DataError
 from training.errors import TrainingError
 from training.files import LOCK, locked
 from training.run.checkpoint import load_newest
 from training.run.config import RunConfig
-from training.run.job import MODEL, train
+from training.run.directory import refuse_run_in_data
+from training.run.job import MODEL, open_run, train
 
 
 def test_a_model_of_no_run_is_not_overwritten(tmp_path: Path) -> None:
@@ -184,3 +190,59 @@ def test_a_folder_that_is_removed_while_it_is_made_is_made_again(tmp_path: Path,
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError), locked(tmp_path / "file"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("out", "is_refused"),
+    [(".", True), ("runs/a", True), ("link/a", True), (".hidden/a", False), ("../a", False), ("../pictures-2", False)],
+)
+def test_a_run_directory_in_its_data_is_refused(out: str, is_refused: bool, tmp_path: Path) -> None:
+    """Its sample grids would be training data; a hidden folder is none."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "link").symlink_to(folder)
+    if not is_refused:
+        refuse_run_in_data(folder / out, f"folder:{folder}")
+        return
+    with pytest.raises(TrainingError, match=r"the run directory .* lies in the data folder .*: use --out"):
+        refuse_run_in_data(folder / out, f"folder:{folder}")
+
+
+@pytest.mark.parametrize("more", [[], ["--seeds", "0,1"]], ids=["one", "seeds"])
+def test_the_command_refuses_it_before_anything_is_written(
+    more: list[str], picture_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the default directory lies there, as with folder:. in the current one."""
+    before = sorted(picture_folder.iterdir())
+    words = ["train", "vanilla", "--data", f"folder:{picture_folder}", "--out", str(picture_folder / "run")]
+    assert command.main([*words, *more]) == 2
+    assert "lies in the data folder" in capsys.readouterr().err
+    assert sorted(picture_folder.iterdir()) == before
+
+
+@pytest.mark.usefixtures("no_export")
+def test_other_data_under_a_run_are_noticed(tmp_path: Path) -> None:
+    """More pictures are said, also at an export; other classes are refused, as a model's card would name them wrongly."""
+    pictures, run = tmp_path / "pictures", tmp_path / "run"
+
+    def put(name: str) -> None:
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(len(name)).integers(0, 256, (16, 16), np.uint8)).save(pictures / name)
+
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png", "b/3.png"):
+        put(name)
+    said = io.StringIO()
+    context = replace(tiny_context(run), console=Console(file=said, width=200))
+    config = RunConfig(recipe="cdcgan_r1", data=f"folder:{pictures}", size=8, steps=1, batch=4)
+    with quick_classifiers():
+        assert train(config, context)
+        put("b/4.png")
+        assert train(replace(config, steps=2), context)
+        assert "folder:pictures has 6 samples now; the steps before were trained on 5" in said.getvalue()
+        put("c/1.png")
+        message = r"was trained on data of the classes \['a', 'b'\], and folder:pictures has the classes \['a', 'b', 'c'\] now"
+        with pytest.raises(TrainingError, match=message):
+            train(replace(config, steps=3), context)
+        with pytest.raises(TrainingError, match=message):
+            open_run(context)
+        assert train(replace(config, steps=1), context, is_fresh=True)

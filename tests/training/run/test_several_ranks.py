@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
 from tests.training.conftest import differences, tiny_config, tiny_context
 from tests.training.ranks import play_ranks
 from training.errors import TrainingError
+from training.game import loop
 from training.game.ranks import ALONE, Ranks
+from training.game.scalars import Means
+from training.recipes import CATALOGUE
 from training.run import job
 from training.run.checkpoint import load_newest
 from training.run.config import RunConfig
@@ -27,6 +31,34 @@ from training.run.ranks import fresh_part, joined, rank_count
 
 CPU = torch.device("cpu")
 STEPS = 12
+
+
+class Counted(Means):
+    """Means that know their greatest number of values."""
+
+    most = 0
+
+    def add(self, name: str, value: Tensor) -> None:
+        super().add(name, value)
+        type(self).most = max(self.most, *(len(values) for values in self._waiting.values()))
+
+
+def count_waiting(ranks: Ranks, config: RunConfig, run: Path) -> int:
+    """How many values of a scalar this rank holds at most."""
+    own = replace(tiny_context(run if ranks.rank == 0 else run / "unused"), ranks=ranks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "export_game", lambda *arguments: None)
+        patch.setattr(loop, "Means", Counted)
+        patch.setitem(CATALOGUE, config.recipe, replace(CATALOGUE[config.recipe], log_every=4))
+        assert follow(own) if ranks.rank else train(config, own)
+    return Counted.most
+
+
+@pytest.mark.process
+def test_no_rank_holds_more_scalars_than_are_recorded_at_once(tmp_path: Path) -> None:
+    """A rank that records nothing forgets what rank 0 records: otherwise its memory grew with each step."""
+    config = tiny_config("gan_ring8_small", tmp_path, steps=STEPS)
+    assert play_ranks(count_waiting, tmp_path / "a", config, tmp_path / "run") == [4, 4]
 
 
 def train_part(ranks: Ranks, config: RunConfig, run: Path, stop_at: int) -> str:
