@@ -49,6 +49,7 @@ def test_a_game_of_other_steps_data_or_seed_is_another_game(
     assert row["classifier"].startswith("lenet@")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_a_game_that_breaks_in_its_last_steps_scores_nothing(device: str) -> None:
     """Also on a GPU, which looks at a loss some updates later."""

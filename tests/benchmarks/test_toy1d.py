@@ -11,6 +11,7 @@ import torch
 from benchmarks.training import toy1d
 
 
+@pytest.mark.slow
 def test_a_game_of_other_steps_is_another_game(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from benchmarks.training.usual import usual_loop
 from training.recipes import CATALOGUE
 
 
+@pytest.mark.slow
 def test_the_table_has_a_line_for_each_recipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A run of a hundredth of a second a side prints the recipe's line, the geometric mean and the machine's rates."""
     monkeypatch.setattr("sys.argv", ["speed", "toy1d", "--seconds", "0.01", "--repeats", "1"])

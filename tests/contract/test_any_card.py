@@ -80,6 +80,7 @@ def cards(draw: st.DrawFn) -> Card:
     )
 
 
+@pytest.mark.slow
 @given(card=cards().filter(lambda card: _has_distinct_parameters(card.latents)))
 def test_round_trip(card: Card) -> None:
     """Every card comes back as it was: its text, its latents in their order, its goldens bit for bit."""
@@ -125,6 +126,7 @@ def damaged(draw: st.DrawFn) -> str:
     return json.dumps(value)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(text=damaged())
 def test_a_damaged_card_is_refused_or_still_a_card(text: str) -> None:
@@ -136,6 +138,7 @@ def test_a_damaged_card_is_refused_or_still_a_card(text: str) -> None:
     assert card_to_json(read(card_to_json(card))) == card_to_json(card)
 
 
+@pytest.mark.slow
 @given(text=st.text() | json_values.map(json.dumps))
 def test_any_text_is_refused(text: str) -> None:
     """What was never a card gives a CardError and nothing else."""

@@ -86,12 +86,14 @@ latent = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(latents=st.dictionaries(st.sampled_from("abcdez"), latent, min_size=1, max_size=4), seed=seeds)
 def test_any_declaration_equals_the_reference(latents: Latents, seed: int) -> None:
     """Each declared latent, in declared order, takes its own words."""
     assert row_of(draw(latents, [seed]), 0) == expected(latents, seed)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000)
 @given(word=raw, classes=st.integers(1, 1_000_000))
 def test_transforms_equal_the_reference(word: int, classes: int) -> None:

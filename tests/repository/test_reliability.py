@@ -51,6 +51,7 @@ def test_every_case_is_shown_or_cannot_happen() -> None:
     assert set(listed) == {f"{group}-{number:02d}" for group, count in CASES.items() for number in range(1, count + 1)}
 
 
+@pytest.mark.slow
 def test_each_case_that_a_test_names_is_listed() -> None:
     """A test that makes a case happen can be found from the page."""
     listed = set(re.findall(CASE, SHOWN))

@@ -23,6 +23,7 @@ TABLES = {"serving/errors.py"}
 """Longer files that are nothing but rows."""
 
 
+@pytest.mark.slow
 def test_no_file_names_a_place_on_somebodys_machine() -> None:
     """No path into a home or a workplace, but for an example called me: true on one machine, a riddle on others."""
     found = {name_of(path): match.group().decode() for path in files() if (match := MACHINE_PATHS.search(path.read_bytes()))}
@@ -107,6 +108,7 @@ def test_every_test_says_what_it_shows(path: Path) -> None:
     assert [f.name for f in functions if f.name.startswith("test_") and not ast.get_docstring(f)] == []
 
 
+@pytest.mark.slow
 def test_every_module_says_what_it_is() -> None:
     """A module opens with one sentence, and none is called utils, helpers, common, misc or manager."""
     sources = python_files(*CODE)

@@ -92,6 +92,7 @@ def instead(word: str) -> str:
     return next(say for pattern, say in AVOID.items() if re.fullmatch(pattern, word, re.IGNORECASE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [".py", ".md", "other"])
 def test_no_word_is_a_riddle(kind: str) -> None:
     """No prose of the repository uses a word of the list."""

@@ -44,6 +44,7 @@ def test_an_archive_holds_this_checkout_s_code_and_the_model_s_digest(mar: bytes
     assert "requirementsFile" not in stated
 
 
+@pytest.mark.slow
 def test_no_web_framework_and_no_pickle_is_shipped() -> None:
     """The handler's imports lead neither to Flask nor to the server, and no shipped file is a pickle."""
     names = set(shipped_files())
@@ -51,6 +52,7 @@ def test_no_web_framework_and_no_pickle_is_shipped() -> None:
     assert {Path(name).suffix for name in names} == {".py", ".yaml"}
 
 
+@pytest.mark.slow
 def test_every_shipped_module_finds_what_it_imports() -> None:
     """The shipped files are closed under imports and lie in this checkout."""
     shipped = set(shipped_files().values())

@@ -197,6 +197,7 @@ def test_the_longest_side_of_a_format_is_written(name: str) -> None:
     assert opened(form.encode(sample)).size == (1, form.max_side)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["points1", "points2", "points9"])
 @pytest.mark.parametrize("scale", [1, 2])
 def test_points_are_plotted(models: dict[str, Model], name: str, scale: int) -> None:

@@ -123,6 +123,7 @@ def test_a_small_picture_is_enlarged() -> None:
     assert np.array_equal(read_picture(png(PIXELS[::2, ::2].copy()), GREY)[..., 0], PIXELS[::2, ::2].repeat(2, 0).repeat(2, 1))
 
 
+@pytest.mark.slow
 def test_texts_and_profiles_change_nothing() -> None:
     """Gamma, colour profile and compressed text, even of the size of a bomb, are dropped unread."""
     texts = PngInfo()
@@ -201,6 +202,7 @@ def test_a_damaged_file_is_refused_or_read(position: int, byte: int, is_cut: boo
         assert read_picture(body, GREY).shape == (8, 8, 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from([b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"iCCP", b"zTXt"]), st.binary(max_size=40))))
 def test_chunks_of_any_content_are_refused_or_read(chunks: list[tuple[bytes, bytes]]) -> None:

@@ -32,6 +32,7 @@ def test_what_is_written_is_read(pixels: Any) -> None:
     assert (png.text("gan"), png.pixels().tolist()) == ("text", pixels.tolist())
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(pixels=PICTURES)
 def test_what_another_program_writes_is_read(pixels: Any) -> None:
@@ -64,6 +65,7 @@ CHUNKS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(chunks=CHUNKS)
 @example(chunks=[(b"IHDR", bytes.fromhex("00000001000000010800000000")), (b"IDAT", b""), (b"tEXt", b"gan\0{}"), (b"IEND", b"")])
@@ -100,6 +102,7 @@ JSON = st.recursive(
 NAMES = ("model", "digest", "runtime", "seed", "n", "scale", "parameters")
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(value=st.fixed_dictionaries(dict.fromkeys(NAMES, JSON)) | JSON, escaped=st.booleans())
 def test_any_json_is_read_or_refused(value: Any, escaped: bool) -> None:

@@ -6,6 +6,7 @@ import io
 import tarfile
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from serving.encoding.tar import tar_blocks
 MEMBERS = st.lists(st.tuples(st.from_regex(r"[0-9]{1,10}\.png", fullmatch=True), st.binary(max_size=1100)), max_size=5)
 
 
+@pytest.mark.slow
 @given(members=MEMBERS)
 def test_a_tar_brings_back_its_members(members: list[tuple[str, bytes]]) -> None:
     """Names and contents come back in order from the standard library's reader, as files without an owner and of time 0."""
@@ -25,6 +27,7 @@ def test_a_tar_brings_back_its_members(members: list[tuple[str, bytes]]) -> None
     }
 
 
+@pytest.mark.slow
 @given(members=MEMBERS)
 def test_a_tar_is_whole_blocks(members: list[tuple[str, bytes]]) -> None:
     """Its size is a multiple of 512 bytes, and it ends with two empty blocks."""

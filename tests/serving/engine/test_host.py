@@ -37,6 +37,7 @@ def engine(models: dict[str, Model]) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_the_model(engine: Engine, models: dict[str, Model]) -> None:
     """D-01: rows of several requests and several workers are those that the model gives for each seed alone."""
     leased = [engine.lease(), engine.lease()]
@@ -52,6 +53,7 @@ def test_rows_are_those_of_the_model(engine: Engine, models: dict[str, Model]) -
     ask()
 
 
+@pytest.mark.slow
 def test_requests_of_two_workers_are_one_batch(engine: Engine) -> None:
     """What waits in the tables of two workers while the runners are busy is run together."""
     leased = [engine.lease(), engine.lease()]
@@ -73,6 +75,7 @@ def test_requests_of_two_workers_are_one_batch(engine: Engine) -> None:
     ask()
 
 
+@pytest.mark.slow
 def test_every_worker_has_its_turn_with_every_model(models: dict[str, Model]) -> None:
     """O-16: of two models in two workers, each of which asks for more than a batch, the first four batches have one of each."""
     with hosted(models, runners=1) as engine:
@@ -97,6 +100,7 @@ def test_every_worker_has_its_turn_with_every_model(models: dict[str, Model]) ->
         ask()
 
 
+@pytest.mark.slow
 def test_a_full_queue_refuses_and_cancelled_requests_free_their_slots(engine: Engine) -> None:
     """O-02: rows beyond the slots wait in the queue, and beyond the queue are refused; what is cancelled makes room again."""
     leased = engine.lease()
@@ -121,6 +125,7 @@ def test_a_full_queue_refuses_and_cancelled_requests_free_their_slots(engine: En
     ask()
 
 
+@pytest.mark.slow
 def test_a_cancelled_request_lets_the_one_behind_it_go(engine: Engine) -> None:
     """O-07: a row that waits behind a request for which there is no room gets a free slot when that one is cancelled."""
     leased = engine.lease()
@@ -143,6 +148,7 @@ def test_a_cancelled_request_lets_the_one_behind_it_go(engine: Engine) -> None:
     ask()
 
 
+@pytest.mark.slow
 def test_a_fault_answers_its_batch_with_the_id_in_the_log(engine: Engine) -> None:
     """A run that fails is a 500 with the id of the engine's log line, and the next batch is answered."""
     leased = engine.lease()
@@ -160,6 +166,7 @@ def test_a_fault_answers_its_batch_with_the_id_in_the_log(engine: Engine) -> Non
     ask()
 
 
+@pytest.mark.slow
 def test_nan_fails_for_its_own_request(engine: Engine) -> None:
     """F-14: a batch with NaN is run again in halves; the requests without NaN get their rows."""
     bad = Model(**{**vars(engine.models["grey"]), "session": NaN(engine.models["grey"].session)})
@@ -175,6 +182,7 @@ def test_nan_fails_for_its_own_request(engine: Engine) -> None:
     ask()
 
 
+@pytest.mark.slow
 def test_nan_costs_a_batch_few_runs(models: dict[str, Model]) -> None:
     """F-14: of eight rows one of which has NaN, the others come from runs of halves, not each from a run of its own."""
     good = models["grey"]
@@ -210,6 +218,7 @@ class Unreadable:
         return np.asarray(self._outputs[slots])
 
 
+@pytest.mark.slow
 def test_an_answer_that_does_not_fit_fails_alone(engine: Engine) -> None:
     """F-06: a batch whose rows a worker cannot copy is 503, its slots are free, and batches answered with it get their rows."""
     leased = engine.lease()
@@ -231,6 +240,7 @@ def test_an_answer_that_does_not_fit_fails_alone(engine: Engine) -> None:
     ask()
 
 
+@pytest.mark.slow
 def test_whoever_waits_is_answered_when_the_engine_ends(engine: Engine) -> None:
     """F-28: requests in slots and in the queue fail at once when the connection ends, and so does every later one."""
     leased = engine.lease()

@@ -32,6 +32,7 @@ def engine(models: dict[str, Model]) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.mark.slow
 def test_a_request_may_come_before_the_lease_is_known(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker asks as soon as it has its lease: a runner that looked too early looks once more."""
     is_asked = threading.Event()
@@ -56,6 +57,7 @@ def test_a_request_may_come_before_the_lease_is_known(engine: Engine, monkeypatc
     ask()
 
 
+@pytest.mark.slow
 def test_a_refused_file_is_the_error_of_a_local_load(engine: Engine) -> None:
     """The engine's refusal is raised in the worker, and the engine goes on."""
     with pytest.raises(ModelError, match="nothing: refused"):
@@ -63,6 +65,7 @@ def test_a_refused_file_is_the_error_of_a_local_load(engine: Engine) -> None:
     assert engine.lease().card.name == "grey"
 
 
+@pytest.mark.slow
 def test_a_file_that_appears_while_it_loads_is_no_other_one(engine: Engine) -> None:
     """Two files that were not there when the engine looked are two models, not both the first one."""
     for name in ("grey", "colour"):
@@ -84,6 +87,7 @@ def test_a_worker_that_leaves_while_its_model_loads_leaves_nothing_open(models: 
     ours.close()
 
 
+@pytest.mark.slow
 def test_an_engine_without_memory_refuses(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """F-17: an error of the engine's own is a refusal, not the end of the worker, which would ask again endlessly."""
 
@@ -114,6 +118,7 @@ def descriptors_left(count: int) -> Iterator[None]:
             os.close(descriptor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", range(12))
 def test_a_lease_without_descriptors_is_refused_and_leaves_nothing_open(engine: Engine, count: int) -> None:
     """F-17: however many are missing on either side, the worker gets a lease or a refusal of one line."""
@@ -132,6 +137,7 @@ def test_a_lease_without_descriptors_is_refused_and_leaves_nothing_open(engine: 
     assert not held.lease.is_lost()
 
 
+@pytest.mark.slow
 def test_a_model_is_let_go_with_its_last_lease(engine: Engine, models: dict[str, Model]) -> None:
     """A swap or the end of a worker ends its lease; the engine keeps a model as long as any worker has it."""
     engine.models = {"grey": Model(**vars(models["grey"]))}

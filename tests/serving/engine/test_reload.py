@@ -111,6 +111,7 @@ def test_a_broken_file_replaces_nothing(app: ASGIApp, home: Path, name: str) -> 
     assert [outcome.result for outcome in reload(app)] == ["swapped"]
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_machine_does_not_end_the_watch(home: Path) -> None:
     """A file whose load fails by something else than a refusal is refused, and the next file is served."""
     app = make_app(home, watch_seconds=0.01)

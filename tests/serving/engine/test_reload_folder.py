@@ -44,6 +44,7 @@ def test_a_model_may_come_back_in_another_file(two: ASGIApp, tmp_path: Path) -> 
     assert served(two) == after
 
 
+@pytest.mark.slow
 def test_the_models_are_in_the_order_of_a_start(two: ASGIApp, tmp_path: Path) -> None:
     """A file that comes first in the folder has the default model at once, as in a service that starts now; its loss too."""
     replace_file(tmp_path / "0.onnx", retrained(2, "zero"))
@@ -171,6 +172,7 @@ def test_the_number_of_refused_files_lasts_as_long_as_they_do(two: ASGIApp, tmp_
     assert refused_files(two) == 0
 
 
+@pytest.mark.slow
 def test_a_path_without_a_model_counts_as_refused(tmp_path: Path) -> None:
     """The watch alone notices that a path of the settings has no file, and that it has one again."""
     (tmp_path / "a.onnx").write_bytes(retrained(1, "a"))

@@ -27,6 +27,7 @@ def test_a_lost_context_is_distinguished_from_a_transient_error(text: str, stick
     assert is_sticky(RuntimeError(text)) is sticky
 
 
+@pytest.mark.slow
 def test_a_lost_worker_is_not_ready_and_exits_once() -> None:
     """F-23: after the first such error the worker is not ready; a moment later it exits, once."""
     exit_codes: list[int] = []

@@ -82,6 +82,7 @@ def test_what_takes_long_is_encoded_in_a_thread(
         assert bool(threads.overrides) == is_threaded
 
 
+@pytest.mark.slow
 def test_a_cancelled_answer_that_waits_is_let_go() -> None:
     """Rows of requests whose clients have left take no memory behind an answer that takes long to encode."""
     begun, let = threading.Event(), threading.Event()

@@ -188,6 +188,7 @@ def test_a_large_answer_is_encoded_off_the_loop(make_service: Callable[..., Serv
     assert small.body == fetch(service, "seed=1").body
 
 
+@pytest.mark.slow
 @on_a_loop
 async def test_a_request_that_waited_long_leaves_no_garbage() -> None:
     """Requests whose connections were watched leave nothing to the garbage collector, for whose pauses all others wait."""

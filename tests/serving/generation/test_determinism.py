@@ -34,6 +34,7 @@ def image(service: Service, query: str) -> bytes:
     return fetch(service, query).body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_gives_one_answer_a_thousand_times(make_service: Callable[..., Service], name: str) -> None:
     """D-01: seed 42, asked a thousand times, has one SHA-256."""
@@ -41,6 +42,7 @@ def test_a_seed_gives_one_answer_a_thousand_times(make_service: Callable[..., Se
     assert len({image(service, f"model={name}&seed=42") for _ in range(1000)}) == 1
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_among_others(make_service: Callable[..., Service]) -> None:
     """D-02: in 200 random mixes asked by 32 threads at once, seed 42 brings the bytes that it brings alone."""
     service = make_service()

@@ -227,6 +227,7 @@ def test_a_walk_is_kept(make_service: Callable[..., Service]) -> None:
     assert replies[0].body == replies[1].body
 
 
+@pytest.mark.slow
 def test_with_and_without_the_lane_the_answer_is_the_same(app: ASGIApp, flask_only: Flask) -> None:
     """Walks and mixes are Flask's in either case."""
     for path, query in (("/walk", "from=1&to=2&frames=3"), ("/mix", "a=1&b=2"), ("/mix", "a=1")):

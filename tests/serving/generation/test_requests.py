@@ -154,6 +154,7 @@ TEXT = st.text(max_size=40) | st.text("0123456789-+.eE%&=;_ ", max_size=12) | st
 NAMES = st.sampled_from(["seed", "n", "format", "scale", "model", "y", "c0", "c1"]) | st.text(max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     pairs=st.lists(st.tuples(NAMES, TEXT), max_size=5), accept=st.none() | st.text(st.characters(codec="latin-1"), max_size=30)

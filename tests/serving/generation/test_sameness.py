@@ -105,6 +105,7 @@ def test_after_another_model_came_no_old_image_is_confirmed(make_service: Callab
     assert fetch(make_service({"grey": old}), "seed=42", kept).status == 304
 
 
+@pytest.mark.slow
 def test_seeds_whose_tags_begin_alike_are_told_apart(make_service: Callable[..., Service]) -> None:
     """D-09: of six thousand seeds, those that share the first 20 bits of their tags never confirm each other's picture."""
     service = make_service()

@@ -33,6 +33,7 @@ def both(settings: Settings) -> list[ASGIApp]:
     return [create_app(replace(settings, fast_path=fast_path), log=lambda event, **facts: None) for fast_path in (True, False)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "query"), ASKED)
 def test_each_way_to_a_sample_tells_the_same(both: list[ASGIApp], path: str, query: str) -> None:
     """Made, kept, and not changed: with the fast path and without it the header has one shape."""
@@ -112,6 +113,7 @@ def test_a_replys_headers_are_those_of_what_is_answered(make_service: Callable[.
     assert "Server-Timing" not in dict(reply.headers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "query", "labels"),
     [

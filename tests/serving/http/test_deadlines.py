@@ -36,6 +36,7 @@ def app(tmp_path: Path) -> ASGIApp:
     return make_app(tmp_path, threads=1)
 
 
+@pytest.mark.slow
 def test_it_does_not_begin_anew_after_the_picture_is_decoded(app: ASGIApp) -> None:
     """O-05: a picture is decoded a second before the deadline; its answer is not waited for longer than that second."""
     service = service_of(app)

@@ -85,6 +85,7 @@ def test_what_the_queues_refuse_is_not_charged(model: Path, monkeypatch: pytest.
     assert len(service.token_bucket) == 0
 
 
+@pytest.mark.slow
 def test_threads_are_left_while_pictures_wait(model: Path) -> None:
     """O-08: with as many pictures at the decoder as it may hold, others are 503 at once, and Flask's routes are answered."""
     app = make_app(model)

@@ -23,6 +23,7 @@ from serving.settings import Settings
 from tests.serving.client import ask, fetch, measured, service_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fast_path", [True, False])
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"])
 def test_probes_are_answered_while_all_threads_wait(settings: Settings, path: str, fast_path: bool) -> None:

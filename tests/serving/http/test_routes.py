@@ -62,6 +62,7 @@ def test_a_running_service_is_alive_and_ready(app: ASGIApp, path: str) -> None:
     assert ask(app, path=path).status == 200
 
 
+@pytest.mark.slow
 def test_metrics_say_that_the_service_stops_without_a_probe(settings: Settings) -> None:
     """While it drains, ``gan_ready`` is 0 also where nothing asks ``/readyz``."""
     app = create_app(settings, is_draining=lambda: True, log=lambda event, **facts: None)
@@ -210,6 +211,7 @@ def test_metric_names_are_stable(app: ASGIApp) -> None:
     assert re.search(r'^gan_http_request_duration_seconds_bucket{.*le="0.25"', text, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_errors_are_counted_from_zero(settings: Settings) -> None:
     """Before a first 5xx, each route that is answered by a model shows 0 of them, so that Prometheus sees the first burst."""
     text = ask(create_app(settings, log=lambda event, **facts: None), path="/metrics").body.decode()

@@ -106,6 +106,7 @@ def test_the_same_picture_has_the_same_bytes(app: ASGIApp) -> None:
     assert len({answer.body for answer in [first, *others]}) == 4
 
 
+@pytest.mark.slow
 def test_a_picture_alone_and_in_a_batch_has_the_same_bytes(app: ASGIApp, settings: Settings) -> None:
     """Requests with different pictures, and samples of seeds alone, share a batch without any effect on their bytes."""
     service = service_of(app)

@@ -55,6 +55,7 @@ def wholes(limit: int, clients: int) -> list[bool]:
     return asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_who_has_not_read_for_longest_is_disconnected() -> None:
     """H-24: of five clients, with room for the responses of two before the latest, the last three get theirs whole."""
     assert wholes(LIMIT, 5) == [False, False, True, True, True]

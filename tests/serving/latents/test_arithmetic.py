@@ -61,6 +61,7 @@ def test_what_cancels_is_gone(a: int, b: int, values: dict[str, float]) -> None:
     assert same(combine(LATENTS, VectorSum(a, b, b), values), draw(LATENTS, [a], [values]))
 
 
+@pytest.mark.slow
 @given(seeds=st.builds(VectorSum, SEEDS, SEEDS, SEEDS), values=VALUES)
 def test_a_given_value_moves_nothing_else(seeds: VectorSum, values: dict[str, float]) -> None:
     """A row with given values is the row without them, but for those components."""

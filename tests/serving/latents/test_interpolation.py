@@ -26,6 +26,7 @@ def same(one: Any, other: Any) -> bool:
     return list(one) == list(other) and all(one[name].tobytes() == other[name].tobytes() for name in one)
 
 
+@pytest.mark.slow
 @given(a=SEEDS, b=SEEDS, values=VALUES)
 def test_the_ends_are_what_their_seeds_draw(a: int, b: int, values: dict[str, float]) -> None:
     """At 0 and at 1 every latent is bit-equal to that of ``draw``, given values included."""
@@ -33,6 +34,7 @@ def test_the_ends_are_what_their_seeds_draw(a: int, b: int, values: dict[str, fl
     assert same(between(LATENTS, a, b, [1], values), draw(LATENTS, [b], [values]))
 
 
+@pytest.mark.slow
 @given(a=SEEDS, b=SEEDS, places=st.lists(PLACES, min_size=1, max_size=6), values=VALUES)
 def test_a_row_depends_on_its_place_alone(a: int, b: int, places: list[float], values: dict[str, float]) -> None:
     """Each of many rows is bit-equal to the row that is made alone."""
@@ -47,6 +49,7 @@ def test_the_way_from_a_seed_to_itself_stands_still(seed: int, t: float) -> None
     assert same(between(LATENTS, seed, seed, [t]), draw(LATENTS, [seed]))
 
 
+@pytest.mark.slow
 @given(a=SEEDS, b=SEEDS, t=PLACES, values=VALUES)
 def test_a_given_value_holds_all_the_way_and_moves_nothing_else(a: int, b: int, t: float, values: dict[str, float]) -> None:
     """A row with given values is the row without them, but for those components."""
@@ -62,6 +65,7 @@ def test_a_given_value_holds_all_the_way_and_moves_nothing_else(a: int, b: int, 
 SOURCES = SEEDS | st.builds(Interpolation, st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 0.25, 1.0]))
 
 
+@pytest.mark.slow
 @given(rows=st.lists(st.tuples(SOURCES, VALUES), min_size=1, max_size=9))
 def test_seeds_and_places_share_a_batch(rows: list[tuple[int | Interpolation, dict[str, float]]]) -> None:
     """In any batch a seed's row is that of ``draw`` and an interpolation's that of ``between``, each with its own overrides."""

@@ -95,6 +95,7 @@ def info(settings: Settings) -> dict[str, str]:
     return next(sample.labels for sample in samples if sample.labels["model"] == "grey")
 
 
+@pytest.mark.slow
 def test_an_encoder_that_its_fingerprint_does_not_know_is_seen_in_the_files(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:

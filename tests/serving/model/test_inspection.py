@@ -145,6 +145,7 @@ def test_the_largest_batch_counts() -> None:
         inspection.check_memory(64, available=64 * 4000 - 1)
 
 
+@pytest.mark.slow
 def test_the_largest_intermediate_result_limits_the_rows_of_a_run() -> None:
     """The rows of which the largest intermediate result has 8 MiB, and at least one."""
     for width, rows in ((1000, 2097), (2**22, 1)):

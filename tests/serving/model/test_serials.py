@@ -34,6 +34,7 @@ def test_an_older_model_is_not_let_in_again(home: Path, keys: Path) -> None:
         assert reload(app)[0].result == result
 
 
+@pytest.mark.slow
 def test_a_folder_remembers_serials_beyond_the_end(home: Path, keys: Path, tmp_path: Path) -> None:
     """S-30: with GAN_SERIALS an older model is refused at the next start, too, until GAN_DOWNGRADE lets it in for good."""
     serials = tmp_path / "serials"

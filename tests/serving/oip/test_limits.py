@@ -18,6 +18,7 @@ from serving.settings import Settings
 from tests.serving.oip.test_protocol import SEEDS, post
 
 
+@pytest.mark.slow
 def test_an_answer_of_too_many_pixels_is_refused(settings: Settings) -> None:
     """``GAN_MAX_PIXELS`` holds for inferences as for samples."""
     app = create_app(replace(settings, max_pixels=2 * 28 * 28), log=lambda event, **facts: None)

@@ -98,12 +98,14 @@ def admins(settings: Settings) -> Document:
     return document
 
 
+@pytest.mark.slow
 def test_a_route_is_told_where_there_is_one(document: Document, admins: Document) -> None:
     """``/admin/reload`` stands in the document of a service that has a token, and asks for it."""
     assert set(admins["paths"]) - set(document["paths"]) == {"/admin/reload"}
     assert admins["paths"]["/admin/reload"]["post"]["security"] == [{"token": []}]
 
 
+@pytest.mark.slow
 def test_every_result_of_a_reload_is_told(admins: Document) -> None:
     """``restored`` is one, which a reload gives while the engine comes back."""
     outcome = admins["components"]["schemas"]["Outcomes"]["properties"]["outcomes"]["items"]["properties"]
@@ -114,6 +116,7 @@ WAITING = (QueueFull(1), OutOfMemory(), ShuttingDown(), EngineLost(), DeadlineEx
 RETRIED = frozenset(problem.code for problem in WAITING if "Retry-After" in problem.headers)
 
 
+@pytest.mark.slow
 def test_every_problem_is_told_under_its_status(admins: Document) -> None:
     """Each code stands in an answer of its status, and the answers of those to be tried again have ``Retry-After``."""
     document = admins

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from serving.openapi.published import Publisher
 from tests.serving import tiny_onnx
 from tests.serving.client import ask
 from tests.serving.reloading import make_app, reload, replace_file, retrained
 
 
+@pytest.mark.slow
 def test_the_document_is_made_once_for_each_set_of_models(home: Path) -> None:
     """Requests share one document; after a swap, and with one model more, it and its ETag are those of the new models."""
     app = make_app(home.parent)

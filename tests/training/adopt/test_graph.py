@@ -117,6 +117,7 @@ def test_a_noise_node_is_bound_to_a_latent(adopt: Adopt, tmp_path: Path) -> None
     assert "RandomNormalLike" not in {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
 
 
+@pytest.mark.slow
 def test_noise_of_a_large_picture_is_bound_to_a_latent(adopt: Adopt, tmp_path: Path) -> None:
     """A node of 1024x1024 values, as the last layers of StyleGAN have; the service loads the file."""
     body = """
@@ -138,6 +139,7 @@ def test_a_uniform_noise_node_is_bound_to_a_latent_of_its_bounds(adopt: Adopt, t
     assert code == 0, printed
 
 
+@pytest.mark.slow
 def test_external_data_is_folded_in(adopt: Adopt, tmp_path: Path) -> None:
     """Weights in a file next to the graph become part of the model file."""
     net, folder = generators.dcgan().eval(), tmp_path / "theirs"

@@ -14,6 +14,8 @@ from contract import Card, Categorical, Image, Normal, card_from_metadata
 from tests.training.adopt import generators
 from tests.training.adopt.conftest import Adopt
 
+pytestmark = pytest.mark.slow
+
 Z = ("--latent", "z=normal:12")
 
 

@@ -74,6 +74,7 @@ def test_an_infinite_constant_of_a_graph_is_refused(adopt: Adopt, tmp_path: Path
     assert "the constant least holds NaN or infinity" in refused(printed, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [

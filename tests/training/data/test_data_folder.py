@@ -60,6 +60,7 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
     assert (data.labels.tolist(), data.labels.dtype, firsts(data)) == ([0, 0, 1], torch.int64, [20, 10, 30])
 
 
+@pytest.mark.slow
 def test_one_class_and_a_thousand_work(tmp_path: Path) -> None:
     """A single sub-folder is one class, and a thousand are a thousand."""
     put(tmp_path / "one" / "only" / "1.png", colour(1))

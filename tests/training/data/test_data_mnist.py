@@ -223,6 +223,7 @@ has_mnist = pytest.mark.skipif(not Path(os.environ.get("DATA_ROOT", ""), "mnist"
 has_fashion = pytest.mark.skipif(not FASHION_MNIST.places[0].is_dir(), reason="dataset-fashion-mnist is not installed")
 
 
+@pytest.mark.slow
 @has_mnist
 def test_mnist_is_mnist() -> None:
     """The real files give 60,000 and 10,000 digits that begin with 5, 0, 4 and 7, 2, 1, white on black."""
@@ -235,6 +236,7 @@ def test_mnist_is_mnist() -> None:
     assert 33 < train.items.float().mean() < 34
 
 
+@pytest.mark.slow
 @has_mnist
 def test_mnist5k_is_of_mnists_training_part() -> None:
     """Each of mnist5k's images is one of MNIST's training images with the same label, none twice; its test part is MNIST's."""
@@ -248,6 +250,7 @@ def test_mnist5k_is_of_mnists_training_part() -> None:
     assert len(load("mnist5k", split="test", environ=os.environ)) == 10_000
 
 
+@pytest.mark.slow
 @has_mnist
 def test_mnist50k_is_all_of_mnist_split_anew() -> None:
     """50,000 and 20,000 digits that together are MNIST's 70,000, the same split each time."""
@@ -259,6 +262,7 @@ def test_mnist50k_is_all_of_mnist_split_anew() -> None:
     assert torch.equal(parts[0].items[:50], load("mnist50k", environ=os.environ).items[:50])
 
 
+@pytest.mark.slow
 @has_fashion
 def test_fashion_mnist_is_fashion_mnist() -> None:
     """Debian's files give 6,000 pieces of each class to train on and 1,000 of each to test on."""

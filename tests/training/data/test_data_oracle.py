@@ -14,6 +14,7 @@ from training.data.oracle import ORACLE, ORACLE_SMALL, Oracle
 TINY = Oracle(name="tiny", vocabulary=3, length=3)
 
 
+@pytest.mark.slow
 def test_the_data_set_is_tokens_and_the_same_each_time() -> None:
     """int64 [10000,10] below the vocabulary, with the digest that it always had; the test part is another draw."""
     data, test = (load("oracle-small", split=split, environ={}) for split in ("train", "test"))

@@ -102,6 +102,7 @@ def exported(
     return Path(shutil.copytree(trained, tmp_path_factory.mktemp("export") / "run")) / MODEL
 
 
+@pytest.mark.slow
 def test_the_file_is_one_and_its_graph_is_plain(exported: Path) -> None:
     """One opset, dynamic rows, no external data, no functions, no batch normalisation, uint8 NHWC out."""
     model = onnx.load(exported, load_external_data=False)
@@ -131,6 +132,7 @@ def traces_of_the_machine(data: bytes) -> list[str]:
     return found + [text.decode() for text in re.findall(marks, data)]
 
 
+@pytest.mark.slow
 def test_nodes_and_weights_have_the_names_of_their_modules(exported: Path) -> None:
     """A viewer shows where in the generator a node stands: every weight as in the state dict, no name twice."""
     graph = onnx.load(exported).graph
@@ -146,12 +148,14 @@ def test_nodes_and_weights_have_the_names_of_their_modules(exported: Path) -> No
     assert dense.name == f"{dense.input[1].removesuffix('.weight')}/Gemm"
 
 
+@pytest.mark.slow
 def test_the_file_says_nothing_of_the_machine(exported: Path) -> None:
     """No path, module file or stack trace is in its bytes; the same search finds one in bytes that have it."""
     assert traces_of_the_machine(without_weights(exported)) == []
     assert traces_of_the_machine(b'..File "/home/me/x.py", line 3') != []
 
 
+@pytest.mark.slow
 def test_two_exports_are_the_same_bytes(exported: Path) -> None:
     """Exporting the checkpoint again gives the same file."""
     before = exported.read_bytes()
@@ -160,6 +164,7 @@ def test_two_exports_are_the_same_bytes(exported: Path) -> None:
     assert exported.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_card_holds_goldens_that_the_file_reproduces(exported: Path) -> None:
     """Each golden's latents and output are what draw and onnxruntime give again."""
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
@@ -173,6 +178,7 @@ def test_the_card_holds_goldens_that_the_file_reproduces(exported: Path) -> None
     assert card.runtime.startswith("onnxruntime-")
 
 
+@pytest.mark.slow
 def test_an_unfaithful_export_is_refused_and_not_written(picture_folder: Path, tmp_path: Path) -> None:
     """A net whose answer depends on the batch it is in cannot agree, and no file appears."""
 
@@ -230,6 +236,7 @@ def test_grey_levels_are_rounded_half_to_even_and_bounded() -> None:
     assert sampler(torch.from_numpy(levels / 255)[:, None]).flatten().tolist() == [0, 0, 2, 254, 255]
 
 
+@pytest.mark.slow
 def test_a_card_needs_its_latents_in_the_graph(picture_folder: Path, tmp_path: Path) -> None:
     """The graph's inputs carry the latents' names, in declared order."""
     game, data = game_of("vanilla", picture_folder, tmp_path)

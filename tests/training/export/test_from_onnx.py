@@ -58,6 +58,7 @@ def graph() -> onnx.ModelProto:
     return trace(Many().eval(), examples, "image")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_it_computes_what_onnxruntime_computes(graph: onnx.ModelProto, rows: int) -> None:
     """Within a grey level, in any batch, in floats that are not rounded yet."""
@@ -166,6 +167,7 @@ def test_a_quotient_of_whole_numbers_is_whole(kind: type[np.number[Any]]) -> Non
     assert np.array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_its_gradient_is_that_of_the_net(graph: onnx.ModelProto) -> None:
     """By the latents, through every layer."""
     z, y, weights = torch.randn(3, 5).requires_grad_(), torch.tensor([0, 1, 3]), torch.rand(3, 24, 24, 1)

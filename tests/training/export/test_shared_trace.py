@@ -38,6 +38,7 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_second_net_has_the_graph_of_its_own_trace(traces: list[nn.Module]) -> None:
     """Byte for byte, from one trace; a net with a layer of another width has no place in it and is traced."""
     first, second, wide = nets = [Net(0).eval(), Net(1).eval(), Net(0, hidden=5).eval()]
@@ -49,6 +50,7 @@ def test_a_second_net_has_the_graph_of_its_own_trace(traces: list[nn.Module]) ->
     assert [tuple(graph.graph.initializer[0].dims) for graph in graphs] == [(4, 3), (4, 3), (5, 3)]
 
 
+@pytest.mark.slow
 def test_a_graph_that_folded_a_weight_is_not_shared(traces: list[nn.Module]) -> None:
     """Where the exporter replaced a weight by what it computed of it, each net is traced."""
 

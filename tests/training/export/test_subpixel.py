@@ -89,6 +89,7 @@ CARD = Card(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "upsampling, present, absent",
     [

@@ -112,6 +112,7 @@ def by_step() -> Loss:
     return Loss((Term("by_step", lambda ctx: ctx.on_fake.logit.mean() * (1 + ctx.step % 2)),))
 
 
+@pytest.mark.slow
 def test_a_loss_that_depends_on_the_step_is_not_captured() -> None:
     """D's update stays eager, G's is a graph."""
     toy = CATALOGUE["toy1d"]
@@ -120,6 +121,7 @@ def test_a_loss_that_depends_on_the_step_is_not_captured() -> None:
     assert list(game.graphs.found) == [("G",)]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_the_tensor() -> None:
     """As without a graph, and nothing is updated."""
     game = game_of(CATALOGUE["toy1d"])

@@ -187,6 +187,7 @@ def test_the_check_changes_no_weight_and_no_statistic() -> None:
     assert int(norm.num_batches_tracked) == 0
 
 
+@pytest.mark.slow
 def test_a_run_of_many_steps_is_checked_at_once() -> None:
     """Not each of a thousand million steps is listed: the first million and the last phase are looked at."""
     assert mistake(replace(RIGHT, steps=10**9 - 1)) == ""

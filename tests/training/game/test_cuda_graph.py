@@ -240,6 +240,7 @@ def test_tensors_of_a_step_are_filled_anew() -> None:
     assert step.input("x", lambda n: ())[0] is held
 
 
+@pytest.mark.slow
 def test_the_graph_of_a_gpu_is_not_used_on_the_cpu() -> None:
     """There TorchScript is."""
     game = game_of(CATALOGUE["toy1d"], device=torch.device("cpu"))
@@ -261,6 +262,7 @@ def test_a_refusal_is_said_once() -> None:
     assert game.graphs.refusals() == []
 
 
+@pytest.mark.slow
 def test_a_game_without_references_is_freed_at_once() -> None:
     """Its memory on a GPU is not left to a garbage collection that knows nothing of it."""
     game = game_of(CATALOGUE["toy1d"], device=torch.device("cpu"))

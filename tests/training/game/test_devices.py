@@ -47,6 +47,7 @@ def play_elsewhere(name: str, folder: Path, run: Path) -> None:
         list(play(game, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REHEARSED)
 def test_no_tensor_of_an_update_is_left_on_the_default_device(name: str, picture_folder: Path, tmp_path: Path) -> None:
     """On a GPU such a tensor would be on the CPU, and the update would end with an error there only."""

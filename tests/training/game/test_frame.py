@@ -144,6 +144,7 @@ def test_more_checkpoints_change_nothing_that_comes_out(tmp_path: Path) -> None:
     assert main([*asked, "--checkpoints", "0", "--out", str(tmp_path / "none")]) == 2
 
 
+@pytest.mark.slow
 def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The numbers of ``examine`` on the test part are printed and written next to the model."""
     recipe = replace(CATALOGUE["vanilla"], data="digits", examine=lambda nets, test: {"test-samples": float(len(test.x))})
@@ -155,6 +156,7 @@ def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: 
     assert written == {"step": 1, "data": "digits", "samples": 355, "values": {"test-samples": 355.0}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["infogan_small", "salimans_small", "lapgan"])
 def test_without_labels_there_is_no_examination_that_needs_them(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -169,6 +171,7 @@ def test_without_labels_there_is_no_examination_that_needs_them(
     assert not (context.run / EXAMINATION).exists()
 
 
+@pytest.mark.slow
 def test_a_recipe_without_an_examination_has_none(tmp_path: Path) -> None:
     """None is said and nothing written."""
     context = tiny_context(tmp_path / "run")
@@ -177,6 +180,7 @@ def test_a_recipe_without_an_examination_has_none(tmp_path: Path) -> None:
     assert not (context.run / EXAMINATION).exists()
 
 
+@pytest.mark.slow
 def test_score_of_a_run_directory_counts_the_errors_of_its_classifier(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

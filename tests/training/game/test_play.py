@@ -85,6 +85,7 @@ def test_only_the_worse_player_moves() -> None:
     assert gate.admit({}, ("D",)) == ("D",)
 
 
+@pytest.mark.slow
 def test_a_player_that_is_held_back_keeps_its_weights() -> None:
     """A gate that admits D alone leaves every weight of G as it was."""
     recipe = replace(CATALOGUE["parabola_norm"], gate=Gate("D only", lambda latest, players: ("D",)))
@@ -131,6 +132,7 @@ def test_a_gradient_updates_its_own_weight_whatever_its_strides() -> None:
             torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
+@pytest.mark.slow
 def test_moments_of_another_device_belong_to_the_same_weights() -> None:
     """On CUDA nets are not in channels-last order: a state that was saved there continues here bit for bit."""
 

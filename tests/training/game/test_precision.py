@@ -72,6 +72,7 @@ def test_tuples_and_integers_pass() -> None:
     assert (half.dtype, whole.dtype) == (torch.float32, torch.int64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cdcgan_r1", "vaegan_small", "salimans_small"])
 def test_a_game_in_bfloat16_continues_bit_for_bit(name: str) -> None:
     """Two steps, a state, two more steps end where four steps end; with penalties, three nets and weight normalisation."""
@@ -156,6 +157,7 @@ def test_without_a_description_there_is_no_bfloat16(tmp_path: Path) -> None:
     assert not has_bfloat16(tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_precision_it_began_with(tmp_path: Path) -> None:
     """The run's record and its card name it, and `auto` continues with it on any hardware."""
     asked = replace(tiny_config("toy1d", tmp_path, steps=2), precision="bfloat16")

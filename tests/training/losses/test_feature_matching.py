@@ -171,6 +171,7 @@ def game_of(folder: Path, run: Path, *, seed: int) -> Game:
     return set_up(config, tiny_context(run))[0]
 
 
+@pytest.mark.slow
 def test_a_game_begins_with_ten_labelled_samples_a_class_and_fitted_weights(picture_folder: Path, tmp_path: Path) -> None:
     """The labelled hundred are of the data, by the run's seed; D's average begins where its fitted weights do."""
     game, again, other = (game_of(picture_folder, tmp_path, seed=seed) for seed in (1, 1, 2))

@@ -102,6 +102,7 @@ def test_the_error_of_a_code_is_what_its_best_matching_gets_wrong() -> None:
     assert [values[f"y={code}"] for code in (9, 8, 7, 6)] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_trained_infogan_takes_its_codes_as_parameters(picture_folder: Path, tmp_path: Path) -> None:
     """The card declares y, c0 and c1 and no classes, pictures show each code's way, and y=3 is served otherwise than y=4."""
     config, context = tiny_config("infogan_small", picture_folder, steps=2), tiny_context(tmp_path / "run")

@@ -97,6 +97,7 @@ def test_the_policy_gradient_weighs_each_token_by_the_reward_of_its_completions(
     assert all(w is not None for w in torch.autograd.grad(value, tuple(g.parameters())))
 
 
+@pytest.mark.slow
 def test_the_gradient_makes_what_is_rewarded_likelier(g: SequenceGenerator) -> None:
     """A hundred steps of the policy gradient alone raise the share of threes."""
     torch.manual_seed(0)

@@ -17,6 +17,8 @@ from training.metrics import classifier as classifiers
 from training.metrics.classifier import Classifier, classifier_for, has_classifier
 from training.metrics.lenet import FEATURES, LeNet, trained
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_names_digits_that_it_has_not_seen(classifier: Classifier, digits_test: DataSet) -> None:
     """The classifier of the 8x8 digits is right on 97 % of the test part, and about so on what it held out."""

@@ -57,6 +57,7 @@ def test_the_random_mask_hides_a_fifth_by_its_seed() -> None:
     assert float(first.float().mean()) == pytest.approx(0.8, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_hole_of_an_image_that_g_can_make_is_found() -> None:
     """Two latents, sixteen pixels, eight of them hidden: they are as they were, in every batch of pictures."""
     make, latents = maker(linear(2)), {"z": Uniform(2)}

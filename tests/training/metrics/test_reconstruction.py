@@ -26,6 +26,7 @@ from training.run.job import train
 HARD = Search(steps=400, restarts=1, batch=7)
 
 
+@pytest.mark.slow
 def test_a_linear_generator_leaves_the_residual_of_least_squares() -> None:
     """x = A z + b: the distance is that of x - b to the columns of A, over more images than a batch."""
     dice = np.random.default_rng(0)
@@ -86,6 +87,7 @@ def test_a_run_is_measured_by_the_command(tmp_path: Path) -> None:
     assert json.loads((tmp_path / RECONSTRUCTION).read_text())["measure"] == "mre"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "is_class"), [("infogan_small", False), ("cdcgan_small", True)])
 def test_a_code_is_not_taken_for_the_class(
     recipe: str, is_class: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -35,6 +35,7 @@ def test_samples_are_those_of_seeds_from_zero(picker: ModelFile) -> None:
     assert torch.equal(sampled.items[same][0], sampled.items[same][-1])
 
 
+@pytest.mark.slow
 def test_a_conditional_image_model(picker: ModelFile, digits: DataSet, digits_test: DataSet, classifier: Classifier) -> None:
     """All rows are there with real_values; real digits of each class are agreed on; one picture a class is a collapse."""
     scores = score(picker(), digits, digits_test, samples=300, classifier=classifier)

@@ -10,6 +10,7 @@ from training.data.oracle import ORACLE_SMALL
 from training.metrics.sequences import distinct, oracle_nll
 
 
+@pytest.mark.slow
 def test_the_oracles_own_sequences_are_the_likeliest() -> None:
     """Unseen ones are as likely as those to train on; with two tokens exchanged they are less so."""
     train, test = (load("oracle-small", split=split, environ={}).items[:2_000] for split in ("train", "test"))

@@ -61,6 +61,7 @@ def test_the_rows_show_real_stacks_and_the_least_beside(digits: DataSet, digits_
     assert f"{stacked.least_kl(300):.4f}" in kl.by
 
 
+@pytest.mark.slow
 @has_mnist
 def test_the_data_set_stacks_mnist_the_same_way_each_time() -> None:
     """128,000 and 26,000 images of three channels, each a digit of its own part; at 32 the same with a border."""

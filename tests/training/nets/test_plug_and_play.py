@@ -69,6 +69,7 @@ class Graph(nn.Module):
         return torch.as_tensor(self.sampler(*inputs))
 
 
+@pytest.mark.slow
 def test_the_graph_gives_a_row_the_same_bytes_in_every_batch(nets: Nets) -> None:
     """Six large steps of float32 weights: alone, in batches and with two threads, and close to torch."""
     sampler = PlugAndPlay(*(net.float() for net in nets), rates=[1.0] * 6, prior=0.1)  # type: ignore[arg-type]
@@ -82,6 +83,7 @@ def test_the_graph_gives_a_row_the_same_bytes_in_every_batch(nets: Nets) -> None
     assert np.abs(sampler(h, y).detach().numpy() - whole).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_the_graph_has_the_factors_of_the_chain(nets: Nets) -> None:
     """The exporter writes them with single precision: .3 was .30000001 in the file, and features were rounded apart."""
     sampler = PlugAndPlay(*(net.float() for net in nets), rates=[0.3, 0.1], prior=0.01)  # type: ignore[arg-type]

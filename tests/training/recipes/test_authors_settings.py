@@ -120,6 +120,7 @@ def test_the_first_toy_descends_by_stairs(name: str, rate: float) -> None:
     assert {type(m) for m in nets_of(name, (1,))["D"].modules()} & {nn.Tanh, nn.ReLU} == {nn.Tanh}
 
 
+@pytest.mark.slow
 def test_the_first_toys_d_begins_as_the_density() -> None:
     """Before the game D is above one half at the data and below it a deviation and a half away, by fitting to the density."""
     recipe, data = CATALOGUE["toy1d_fitted"], load("gaussian1d", environ={})
@@ -226,6 +227,7 @@ def test_lapgan_has_its_authors_layers() -> None:
     assert sizes(nets["D2"], nn.Linear) == [(28 * 28, 10), (1, 64 * 10 * 10)]
 
 
+@pytest.mark.slow
 def test_progan_has_its_authors_layers() -> None:
     """networks.py at 32x32, fmap_base 8192 and fmap_max 512: 512 channels everywhere, and one map of deviations at 4x4."""
     nets = nets_of("progan", (3, 32, 32))

@@ -35,6 +35,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CATALOGUE, "ppgn_small", shortened(CATALOGUE["ppgn_small"]))
 
 
+@pytest.mark.slow
 def test_the_classifiers_are_trained_before_the_game_and_frozen(run: Path) -> None:
     """They name most digits, and most parities, after two steps; no player moves them."""
     game, data = open_run(tiny_context(run))
@@ -46,6 +47,7 @@ def test_the_classifiers_are_trained_before_the_game_and_frozen(run: Path) -> No
     assert not any(weight.requires_grad for name in "CP" for weight in game.nets[name].parameters())
 
 
+@pytest.mark.slow
 def test_another_classifier_is_a_second_file_of_the_same_generator(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`export --variant parity`: y is even or odd; the weights of G are those of the first file, byte for byte."""
     assert main(["export", str(run), "--variant", "parity"]) == 0
@@ -63,6 +65,7 @@ def test_another_classifier_is_a_second_file_of_the_same_generator(run: Path, ca
     assert weights[0] != weights[1]
 
 
+@pytest.mark.slow
 def test_a_variant_has_a_name_that_can_stand_in_a_url(run: Path) -> None:
     """Of data from a folder, too, whose name has a colon and may have anything."""
     game, data = open_run(tiny_context(run))
@@ -72,6 +75,7 @@ def test_a_variant_has_a_name_that_can_stand_in_a_url(run: Path) -> None:
     assert card.name == "ppgn_small-parity-folder-my-digits"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "known"), [("ppgn_small", "parity, no-prior"), ("toy1d", "none")])
 def test_an_unknown_variant_is_one_sentence(
     recipe: str, known: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -63,6 +63,7 @@ def test_a_critic_is_trained_on_faded_reals_and_on_the_fakes_as_they_are() -> No
     assert on_faded_reals(d_wasserstein)(ctx).item() == pytest.approx(-2.25)
 
 
+@pytest.mark.slow
 def test_blocks_that_take_no_part_keep_weights_and_moments() -> None:
     """At 4x4 the blocks of 8x8 have no state; at 8x8 the layer that made 4x4 images rests with the moments that it had."""
     game = game_of(growing_fast())
@@ -85,6 +86,7 @@ def test_blocks_that_take_no_part_keep_weights_and_moments() -> None:
     assert state[dict(g.named_parameters())["blocks.1.1.weight"]]["step"] == 3
 
 
+@pytest.mark.slow
 def test_the_average_grows_with_the_net() -> None:
     """Samples are drawn from it: it is at the same level and share."""
     game = game_of(growing_fast())
@@ -102,6 +104,7 @@ def _differences(a: Any, b: Any, path: str = "") -> list[str]:
     return [] if (torch.equal(a, b) if isinstance(a, Tensor) else a == b) else [path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 6, 8])
 def test_a_game_that_is_resumed_while_a_block_fades_in_ends_bit_for_bit_the_same(stop: int) -> None:
     """Stopped behind a step at half a share (3, 6) and behind a stable one, ten steps make the same state."""
@@ -114,6 +117,7 @@ def test_a_game_that_is_resumed_while_a_block_fades_in_ends_bit_for_bit_the_same
     assert _differences(whole.state(), second.state()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "now"), [(6, (2, 0.5)), (7, (2, 1.0))])
 def test_a_generator_is_exported_at_its_present_level(
     steps: int, now: tuple[int, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -66,6 +66,7 @@ def test_more_players_than_colours_are_drawn() -> None:
     assert draw_learning_curve(rows_of(5, **{f"P{number}_loss": number for number in range(9)})) is not None
 
 
+@pytest.mark.slow
 def test_terms_are_drawn_beside_the_losses() -> None:
     """A term of a loss changes the picture, but not one that is the whole loss under another name."""
     plain = draw_learning_curve(rows_of(50, D_loss=1))

@@ -30,6 +30,7 @@ def read(port: int) -> dict[str, float]:
     return {" ".join([s.name, *s.labels.values()]): s.value for family in families for s in family.samples}
 
 
+@pytest.mark.slow
 def test_a_run_is_seen_while_it_lasts(tmp_path: Path) -> None:
     """The page shows the last record: step, images, their rate, each player's loss, the accuracies and the checkpoint."""
     port, config = free_port(), tiny_config("gan_ring8_small", tmp_path, steps=2)

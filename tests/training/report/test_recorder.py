@@ -83,6 +83,7 @@ def test_tensorboard_reads_scalars_and_samples(tmp_path: Path) -> None:
         assert read_events(tmp_path).Images("samples")[0].width == picture.width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("torn", [0, 7], ids=["whole", "torn"])
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, torn: int) -> None:
     """Stats, events, samples, curves and time-lapse of a run killed at step 80 and resumed from 50 are an unbroken run's."""
@@ -187,6 +188,7 @@ def test_a_run_that_logged_nothing_finishes_without_pictures(tmp_path: Path) -> 
     assert pictures(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_finish_draws_a_stopped_run_from_its_files(tmp_path: Path) -> None:
     """A run that was killed gets its curves and its time-lapse from a recorder that only finishes it."""
     play(Recorder(tmp_path), STEPS)
@@ -194,6 +196,7 @@ def test_finish_draws_a_stopped_run_from_its_files(tmp_path: Path) -> None:
     assert {"learning-curve.png", "accuracy-curve.png", "samples.webp"} <= pictures(tmp_path).keys()
 
 
+@pytest.mark.slow
 def test_no_part_of_a_picture_is_left(tmp_path: Path) -> None:
     """Pictures replace one another whole: no temporary file outlives a finished run."""
     recorder = Recorder(tmp_path)
@@ -202,6 +205,7 @@ def test_no_part_of_a_picture_is_left(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.partial"))
 
 
+@pytest.mark.slow
 def test_points_are_drawn_over_the_real_ones(tmp_path: Path) -> None:
     """The backdrop and the region given to the recorder are in the plot of a toy game's samples."""
     points = np.zeros((5, 2), np.float32)

@@ -106,6 +106,7 @@ def test_what_is_none_of_the_kinds_is_refused(outputs: np.ndarray, said: str) ->
         draw_samples(outputs)
 
 
+@pytest.mark.slow
 def test_sequences_are_rows_of_colours_next_to_real_ones() -> None:
     """Equal tokens have one colour: a picture of constant sequences has fewer colours than one of many tokens."""
     many = np.arange(60, dtype=np.int64).reshape(6, 10)

@@ -106,6 +106,7 @@ def test_leftovers_of_others_stay(tmp_path: Path) -> None:
     assert [name for name in names if (tmp_path / name).exists()] == list(others)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 def test_a_save_may_be_requested(tmp_path: Path) -> None:
     """A request saves a checkpoint after the step, and the job goes on to its end."""
@@ -155,6 +156,7 @@ def test_a_damaged_newest_falls_back_to_the_one_before_and_says_why(damage: str,
     assert [reason.split(":")[0] for reason in passed_over] == ["checkpoint-000000002.pt"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 def test_all_damaged_is_an_error_and_never_a_fresh_start(tmp_path: Path) -> None:
     """With every checkpoint damaged the job ends; it does not begin again silently."""
@@ -215,6 +217,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert error.value.filename == str(tmp_path / "x")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 def test_a_checkpoint_of_other_nets_names_the_difference(tmp_path: Path) -> None:
     """The weights of another architecture are refused by key."""

@@ -19,6 +19,7 @@ from training.run.config import RunConfig
 from training.run.job import train
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 def test_a_collapse_is_told_and_recorded(tmp_path: Path) -> None:
     """A generator that gives one point for every seed sounds the alarm, on the console and in stats.jsonl."""

@@ -114,6 +114,7 @@ def test_the_current_folder_is_no_run_directory(out: str, capsys: pytest.Capture
     assert "--out must name a folder of its own" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_finds_its_folder_from_another_directory(
     picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

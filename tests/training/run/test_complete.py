@@ -18,6 +18,8 @@ from training.run.complete import RESULTS, SHEET
 from training.run.config import RunConfig
 from training.run.job import MODEL
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

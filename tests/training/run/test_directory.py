@@ -51,6 +51,7 @@ def test_only_the_lock_itself_is_taken_for_another_job(tmp_path: Path) -> None:
         raise BlockingIOError(errno.EAGAIN, "write could not complete without blocking")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     """A run directory belongs to one config, until it is replaced on purpose, and with it what was measured of its nets."""
@@ -68,6 +69,7 @@ def test_another_plan_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 def test_a_finished_run_may_be_played_longer_and_not_shorter(tmp_path: Path) -> None:
     """Only the number of steps may change, and not to fewer than were played."""
@@ -92,6 +94,7 @@ def test_a_job_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*")) == [own]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 def test_a_run_is_replaced_once_the_new_one_is_possible(tmp_path: Path) -> None:
     """``--fresh`` with data that are not there, or with parts that do not fit, deletes nothing."""
@@ -104,6 +107,7 @@ def test_a_run_is_replaced_once_the_new_one_is_possible(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 @pytest.mark.parametrize("deleted", range(3))
 def test_no_other_run_goes_on_from_what_a_deletion_left(deleted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +224,7 @@ def test_the_command_refuses_it_before_anything_is_written(
     assert sorted(picture_folder.iterdir()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 def test_other_data_under_a_run_are_noticed(tmp_path: Path) -> None:
     """More pictures are said, also at an export; other classes are refused, as a model's card would name them wrongly."""

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 from rich.console import Console
 
@@ -19,6 +20,7 @@ OLD_RUN = Path(__file__).parents[1] / "old_run"
 """``train toy1d --steps 40``, run at commit 5236946."""
 
 
+@pytest.mark.slow
 def test_an_old_run_is_continued(tmp_path: Path) -> None:
     """A run directory with recipe.json and a checkpoint of that time is read, continued and exported."""
     run = Path(shutil.copytree(OLD_RUN, tmp_path / "run"))
