@@ -133,19 +133,24 @@ class LocalBackend:
         """Change nothing: what runs is finished."""
 
     def _infer(self, batch: BatchTimes, jobs: Sequence[Job]) -> list[Array | Exception]:
-        """Run a batch; return the rows of each job, or its error. A batch with NaN is run again, job by job."""
+        """Run a batch, timed; return the rows of each job, or its error."""
         batch.begun = time.perf_counter()
-        rows = self._run_jobs(jobs)
-        if isinstance(rows, NonFinite) and len(jobs) > 1:
-            outcomes = [self._run_jobs([job]) for job in jobs]
-        elif isinstance(rows, Exception):
-            outcomes = [rows] * len(jobs)
-        else:
-            outcomes = [rows[job.first : job.first + len(job.sources)] for job in jobs]
+        outcomes = self._outcomes(jobs)
         batch.ended = time.perf_counter()
-        if not isinstance(rows, Exception):
+        if not any(isinstance(outcome, Exception) for outcome in outcomes):
             self._seconds[batch.rows.bit_length()] = batch.ended - batch.begun
         return outcomes
+
+    def _outcomes(self, jobs: Sequence[Job]) -> list[Array | Exception]:
+        """The rows of each job, or its error. Jobs with NaN are run again in halves, down to single jobs."""
+        rows = self._run_jobs(jobs)
+        if isinstance(rows, NonFinite) and len(jobs) > 1:
+            middle = len(jobs) // 2
+            return self._outcomes(jobs[:middle]) + self._outcomes(jobs[middle:])
+        if isinstance(rows, Exception):
+            return [rows] * len(jobs)
+        firsts = [job.first - jobs[0].first for job in jobs]
+        return [rows[first : first + len(job.sources)] for first, job in zip(firsts, jobs, strict=True)]
 
     def _run_jobs(self, jobs: Sequence[Job]) -> Array | Exception:
         try:

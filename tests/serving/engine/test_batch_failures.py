@@ -43,16 +43,16 @@ async def test_a_failed_batch_fails_for_each_member_once_and_the_next_is_right()
 
 @on_a_loop
 async def test_nan_in_a_batch_fails_for_its_own_job() -> None:
-    """F-14: a batch with NaN is run again job by job; the jobs without NaN get their rows."""
+    """F-14: a batch with NaN is run again in halves; the jobs without NaN get their rows."""
     model = HeldModel(failing_for_100(NonFinite()))
-    batcher, _ = make_batcher(model, max_batch=4)
+    batcher, _ = make_batcher(model, max_batch=9)
     first = put(batcher, [1])
     await model.wait_started()
-    waiting = [put(batcher, seeds) for seeds in ([2], [3, 100], [4])]
-    model.release(5)
+    waiting = [put(batcher, seeds) for seeds in ([2], [3, 100], [4], [5], [6], [7], [8, 9])]
+    model.release(8)
     answers = await asyncio.gather(first, *waiting, return_exceptions=True)
-    assert [str(answer) for answer in answers] == ["[1]", "[2]", str(NonFinite()), "[4]"]
-    assert model.batches == [[1], [2, 3, 100, 4], [2], [3, 100], [4]]
+    assert [str(answer) for answer in answers] == ["[1]", "[2]", str(NonFinite()), *("[4]", "[5]", "[6]", "[7]", "[8, 9]")]
+    assert model.batches == [[1], [2, 3, 100, 4, 5, 6, 7, 8, 9], [2, 3, 100, 4], [2], [3, 100, 4], [3, 100], [4], [5, 6, 7, 8, 9]]
 
 
 @on_a_loop
