@@ -50,8 +50,9 @@ def test_a_closed_terminal_saves_and_ends(tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
     with subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environ) as process:
         os.close(terminal)
-        while b"toy1d on" not in os.read(master, 4096):
-            pass
+        said = b""
+        while b"steps/s" not in said or b"loss" not in said:  # shown from the first record on
+            said += os.read(master, 4096)
         os.close(master)
         time.sleep(0.5)
         process.send_signal(signal.SIGHUP)
