@@ -42,7 +42,7 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     if is_stream(path) or path.is_dir():
         _write_into(path, parts)
         return
-    path = path.resolve() if path.is_symlink() else path
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -108,6 +108,16 @@ def config_in(path: Path) -> Any:
     return json.loads(path.read_text())["config" if path.name == CONFIG else "plan"]
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError have a file's name: that of a write has none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace a file by indented JSON; a number that is not finite becomes null, since JSON has no other word for it."""
     write_whole(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
@@ -148,8 +158,10 @@ def _is_another_process(pid: int) -> bool:
 @contextmanager
 def locked(
     folder: Path, *, wait: Callable[[], None] | None = None, is_kept: Callable[[], bool] = lambda: True
-) -> Iterator[None]:
+) -> Iterator[Callable[[], bool]]:
     """Make a folder and hold its lock; the operating system releases it when the process ends.
+
+    Yields a function that says whether the lock is still that of the folder: another folder may have come in its place.
 
     Args:
         folder: the folder; those above it are made, too.
@@ -162,7 +174,7 @@ def locked(
     """
     descriptor, made = _locked(folder, wait)
     try:
-        yield
+        yield lambda: _is_at(folder / LOCK, descriptor)
     finally:
         try:
             if not is_kept():

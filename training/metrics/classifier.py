@@ -129,7 +129,7 @@ def classifier_for(
         data: uint8 images at least 8x8, with labels.
         cache: directory, made if need be; one small file a data set.
         device: where to train and to classify.
-        say: called with a sentence when it takes time or when the cached file was not usable.
+        say: called with a sentence when it takes time, and when the cached file was not usable or cannot be written.
 
     Raises:
         ScoreError: the data has no labels, or is not images, or smaller ones.
@@ -151,7 +151,10 @@ def classifier_for(
         saved = _load(path, key, say, held_out)  # of another job that was faster: what was measured by its weights stays true
         if saved is None:
             saved = trained
-            _save(path, saved)
+            try:
+                _save(path, saved)
+            except OSError as error:
+                say(f"the classifier is not kept: {error.strerror or error}: {path}")
     net = lenet.LeNet(data.shape, len(data.classes))
     net.load_state_dict(saved["weights"])
     return Classifier(

@@ -80,7 +80,7 @@ def collect(rows: Sequence[Record]) -> dict[str, Series]:
     points: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for name, value in row.items():
-            if name not in ("step", "images") and value is not None and np.isfinite(value):
+            if name not in ("step", "images") and isinstance(value, int | float) and np.isfinite(value):
                 points.setdefault(name, []).append((row["step"], value))
     arrays = {name: np.array(pairs, np.float64) for name, pairs in points.items()}
     return {name: Series(steps=array[:, 0], values=array[:, 1]) for name, array in arrays.items()}
@@ -198,6 +198,6 @@ def _finish(panels: Sequence[Axes], title: str, rows: Sequence[Record], *, share
     )
     bottom.locator_params("x", nbins=10, integer=True, steps=[1, 2, 5, 10])
     bottom.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    batches = {row["images"] / row["step"] for row in rows if row["step"]}
+    batches = {row["images"] / row["step"] for row in rows if row["step"] and row.get("images")}
     bottom.set_xlabel(f"training step of {batches.pop():g} images" if len(batches) == 1 else "training step")
     place(panels, above=[MARGIN_PX + LINE_PX * n for n in lines], below=BELOW_PX, right=RIGHT_PX, shares=shares)

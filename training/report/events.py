@@ -13,6 +13,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from training.files import naming
+
 FILE_NAME = "events.out.tfevents"
 """TensorBoard takes any file with ``tfevents`` in its name; this one names neither a machine nor a process."""
 HEAD = 12
@@ -47,7 +49,7 @@ class Events:
         self._append(Event(step=step, wall_time=wall_time_s, summary=Summary(value=values)))
 
     def _append(self, event: Event) -> None:
-        with self._path.open("ab") as file:
+        with naming(self._path), self._path.open("ab") as file:
             RecordWriter(file).write(event.SerializeToString())
 
 

@@ -9,15 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from training.files import naming, write_whole
+
 Record = dict[str, Any]
 
 
 def cut_journal(path: Path, *, last_step: int) -> Record | None:
     """Keeps the rows of ``path`` up to ``last_step``, makes the file if there is none, and gives the last row kept."""
-    rows, size = _whole_rows(path, last_step)
+    lines = _whole_lines(path, last_step)
     path.touch()
-    os.truncate(path, size)
-    return rows[-1] if rows else None
+    kept = b"".join(line for _, line in lines)
+    if path.read_bytes()[: len(kept)] == kept:
+        os.truncate(path, len(kept))
+    else:
+        write_whole(path, kept)
+    return lines[-1][0] if lines else None
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
@@ -26,31 +32,30 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
     The row is in the hands of the operating system when the call returns: a killed process loses none.
     """
     finite = {name: value if math.isfinite(value) else None for name, value in row.items()}
-    with path.open("ab") as file:
+    with naming(path), path.open("ab") as file:
         file.write(json.dumps(finite, allow_nan=False).encode() + b"\n")
 
 
 def read_rows(path: Path) -> list[Record]:
     """The whole rows of a journal, without the torn line that a killed run may have left; none when there is no file."""
-    return _whole_rows(path, None)[0]
+    return [row for row, _ in _whole_lines(path, None)]
 
 
-def _whole_rows(path: Path, last_step: int | None) -> tuple[list[Record], int]:
-    """The rows before the first that is torn or past ``last_step``, and the bytes that they take."""
-    rows: list[Record] = []
-    size = 0
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+def _whole_lines(path: Path, last_step: int | None) -> list[tuple[Record, bytes]]:
+    """The rows before the first that is past ``last_step``, each with its line; lines that are no rows are left out."""
+    lines: list[tuple[Record, bytes]] = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
         row = _parse(line)
-        if row is None or (last_step is not None and row["step"] > last_step):
+        if row is None:
+            continue
+        if last_step is not None and row["step"] > last_step:
             break
-        rows.append(row)
-        size += len(line)
-    return rows, size
+        lines.append((row, line + b"\n"))
+    return lines
 
 
 def _parse(line: bytes) -> Record | None:
-    if not line.endswith(b"\n"):
-        return None
+    """The row of a line; None where it is torn, or is no object with a step."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

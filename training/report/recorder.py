@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +70,12 @@ class Recorder:
         self._events = Events(run, last_step=last_step)
         _drop_pictures(run, last_step)
         now_s = timer()
-        self._started_s = now_s - (last_timing["wall_s"] if last_timing else 0.0)
+        self._started_s = now_s - (last_timing.get("wall_s", 0.0) if last_timing else 0.0)
         self._previous = (now_s, from_step, from_images)
         if last_stats:
-            scalars = {
-                name: value for name, value in last_stats.items() if name not in ("step", "images") and value is not None
-            }
-            watch(last_stats["step"], last_stats["images"], scalars, None)
+            logged = {name: value for name, value in last_stats.items() if name not in ("step", "images")}
+            scalars = {name: value for name, value in logged.items() if isinstance(value, int | float)}
+            watch(last_stats["step"], last_stats.get("images", 0), scalars, None)
 
     def log(self, step: int, images: int, scalars: Mapping[str, float]) -> None:
         """Appends the scalars of a step; ``images`` is how many real images the run has seen so far."""
@@ -92,6 +92,7 @@ class Recorder:
         """
         picture = draw_samples(outputs, backdrop=self._backdrop, region=self._region)
         path = self._run / SAMPLES / f"step-{step:06d}.png"
+        path.parent.mkdir(exist_ok=True)
         png = png_bytes(picture)
         write_whole(path, png)
         encoded = png if len(png) <= MOST_EVENT_BYTES else jpeg_bytes(picture)
@@ -107,11 +108,8 @@ class Recorder:
     def sync(self) -> None:
         """Writes the rows and events so far to the disk, so that a checkpoint that follows has none after it that it lacks."""
         for name in (STATS, TIMINGS, FILE_NAME):
-            file = os.open(self._run / name, os.O_RDONLY)
-            try:
-                os.fsync(file)
-            finally:
-                os.close(file)
+            with suppress(FileNotFoundError), (self._run / name).open("rb") as file:  # one that was deleted begins anew
+                os.fsync(file.fileno())
 
     def finish(self) -> None:
         """Draws the curves and the time-lapse of all that the run directory holds.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,6 +79,7 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
 
     Raises:
         CheckpointError: there are checkpoints and none is whole.
+        PermissionError: this user may not read one that is newer than the newest whole one.
     """
     damaged: list[str] = []
     for path in _found(folder):
@@ -84,6 +87,8 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
             return read(path, device=device), damaged
         except FileNotFoundError:  # the run goes on, and has saved a newer one
             return load_newest(folder, device=device)
+        except PermissionError:
+            raise  # an older one must not replace what another user may read
         except UNREADABLE as error:
             if is_out_of_memory(error):
                 raise OutOfMemory(error) from None  # the file may be whole: an older one must not replace it
@@ -122,7 +127,13 @@ def _is_whole(path: Path) -> bool:
 
 
 def read(path: Path, *, device: torch.device) -> dict[str, Any]:
-    """The state in a file of ``write``; damage is one of ``UNREADABLE``."""
+    """The state in a file of ``write``; damage is one of ``UNREADABLE``.
+
+    Raises:
+        PermissionError: this user may not read it, which says nothing of its content.
+    """
+    if path.exists() and not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     if not _is_whole(path):
         raise ValueError(f"damaged: {path.stat().st_size} bytes whose SHA-256 is not the one at their end")
     return unpack(path.read_bytes()[:-32], device)

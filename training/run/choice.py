@@ -32,6 +32,8 @@ class BestKeeper:
         try:
             state = _load(self._path, torch.device("cpu"), last_step)
             self._kid = math.inf if state is None else kid_of(state)
+        except PermissionError:
+            raise
         except UNREADABLE as error:
             say(f"{self._path.name} cannot be read, the lowest KID is sought anew: {first_line(error)}")
 
@@ -84,6 +86,8 @@ def choose(game: Game, context: JobContext) -> str:
         return ""
     try:
         state = _load(context.run / BEST, game.device, game.recipe.steps)
+    except PermissionError:
+        raise
     except UNREADABLE as error:
         raise TrainingError(f"{context.run / BEST} cannot be read ({first_line(error)}): use --export last") from None
     if state is None:

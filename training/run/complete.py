@@ -153,7 +153,7 @@ class Complete:
         }
         path = out / RESULTS
         if self.out is None and _holds(path, asked):
-            context.console.print(f"{path} holds this search of this model already", highlight=False, soft_wrap=True)
+            context.say(f"{path} holds this search of this model already")
             return
         made, _ = self._search(generator, wanted, context)
         values = {
@@ -208,7 +208,7 @@ class Complete:
         rows = torch.cat([x for part in parts for x in (gap, part)][1:], 3)
         path = out / SHEET
         write_whole(path, png_bytes(draw_grid(rows.permute(0, 2, 3, 1).cpu().numpy())))
-        context.console.print(f"{path}: picture, hole, generated image, completed picture", highlight=False, soft_wrap=True)
+        context.say(f"{path}: picture, hole, generated image, completed picture")
 
 
 @dataclass(frozen=True)

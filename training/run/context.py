@@ -45,6 +45,8 @@ class JobContext:
     """Newest checkpoints that are kept, besides that of the lowest KID."""
     watch: MetricsSink = null_sink
     """Receives each step that is recorded."""
+    check: Callable[[], None] = lambda: None
+    """Called before the run directory is written to; raises TrainingError once it is no longer this job's."""
     is_stopped: Callable[[], bool] = lambda: False
     """Called after each step; True saves a checkpoint and ends the job."""
     is_save_requested: Callable[[], bool] = lambda: False
@@ -52,7 +54,7 @@ class JobContext:
 
     def say(self, text: str) -> None:
         """Print a sentence as it is, without colours."""
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def classifier_of(self, data: DataSet) -> Classifier:
         """The classifier of a data set, on the job's device, from the cache or trained now.

@@ -10,6 +10,8 @@ from pathlib import Path
 from training.data import DataSet
 from training.errors import TrainingError
 from training.files import CONFIG, MODEL, OLD_CONFIG, find_config, locked
+from training.report.events import FILE_NAME as EVENTS
+from training.report.recorder import STATS
 from training.run import checkpoint
 from training.run.config import RunConfig, differences, read_config, read_data
 
@@ -23,26 +25,34 @@ OF_THE_NETS = (
 
 
 @contextmanager
-def opened(run: Path) -> Iterator[None]:
+def opened(run: Path) -> Iterator[Callable[[], None]]:
     """Make the run directory and hold its lock; a job that ends before its run has begun leaves nothing of them.
+
+    Yields a function that raises TrainingError once the directory at that place is another one.
 
     Raises:
         TrainingError: another process is at work there, or it is a file.
     """
     if run.exists() and not run.is_dir():
         raise TrainingError(f"--out must name a folder, and {run} is a file")
-    with locked(run, is_kept=lambda: find_config(run) is not None):
-        yield
+    with locked(run, is_kept=lambda: find_config(run) is not None) as is_ours:
+
+        def check() -> None:
+            if not is_ours():
+                raise TrainingError(f"{run} was moved, replaced or deleted, or its lock was, while this job was at work there")
+
+        yield check
 
 
 def refuse_other_config(config: RunConfig, run: Path) -> None:
-    """Refuse a run of another configuration, of which only steps and export may change, and a model of another program.
+    """Refuse a run of another configuration, of which only steps and export may change, and files of another program.
 
     Raises:
-        TrainingError: it holds a run of another configuration, or a model of no run.
+        TrainingError: it holds a run of another configuration, or a model or records of no run.
     """
-    if not find_config(run) and (run / MODEL).exists():
-        raise TrainingError(f"{run / MODEL} is of no run: use another --out, or --fresh to replace it")
+    foreign = [] if find_config(run) else [name for name in (MODEL, STATS, EVENTS) if (run / name).exists()]
+    if foreign:
+        raise TrainingError(f"{run / foreign[0]} is of no run: use another --out, or --fresh to replace it")
     if find_config(run) and (others := differences(read_config(run), config)):
         raise TrainingError(f"{run} holds another run ({'; '.join(others)}); use another --out, or --fresh to replace it")
 

@@ -51,7 +51,8 @@ def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> 
             finite, or the exported file differs from the nets.
         DataError: the data set cannot be loaded.
     """
-    with opened(context.run), repeatable():
+    with opened(context.run) as check, repeatable():
+        context = replace(context, check=check)
         config, game, data = look(config, context, is_fresh=is_fresh)
         enter(config, game, data, context, is_fresh=is_fresh)
         if not _play(game, data, context):
@@ -219,15 +220,14 @@ def _play(game: Game, data: DataSet, context: JobContext) -> bool:
     title = f"{game.recipe.name} on {data.name} ({context.device.type}{ranks})"
     evaluate = make_evaluator(data, context)
     with Progress(game.recipe.steps, start=game.step, title=title, console=context.console) as progress:
-        keeper = Keeper(game, data, context, evaluate, progress.say)
         started_s = time.monotonic()
-        try:
-            return _play_kept(game, keeper, context, progress)
-        finally:
-            if data.prefetch:
-                waited_s, took_s = game.batches.seconds, time.monotonic() - started_s
-                progress.say(f"the nets waited for pictures for {waited_s:.1f} of {took_s:.1f} s, {waited_s / took_s:.1%}")
-            keeper.close()
+        with Keeper(game, data, context, evaluate, progress.say) as keeper:
+            try:
+                return _play_kept(game, keeper, context, progress)
+            finally:
+                if data.prefetch:
+                    waited_s, took_s = game.batches.seconds, time.monotonic() - started_s
+                    progress.say(f"the nets waited for pictures for {waited_s:.1f} of {took_s:.1f} s, {waited_s / took_s:.1%}")
 
 
 def _play_kept(game: Game, keeper: Keeper, context: JobContext, progress: Progress) -> bool:
@@ -259,9 +259,10 @@ def export_game(
     chosen = choose(game, context)
     sampler, card, name = model_of(game, data, replace(card_of(game, data), chosen=chosen), variant)
     path = context.run / name
+    context.check()
     off = export(sampler, card, path, tracer=tracer)["float"]
     said = f"exported {path}, {path.stat().st_size:,} bytes; torch and onnxruntime differ by {off:.1g}"
-    context.console.print(said, highlight=False)
+    context.say(said)
     return path
 
 

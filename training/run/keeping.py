@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from types import TracebackType
 
 import torch
 
 from contract import draw
 from training.data import DataSet
+from training.errors import TrainingError
 from training.export.sample_grid import make_sample_grid, sample_game, traversals
 from training.game.loop import Game
 from training.recipes import CATALOGUE
@@ -21,7 +24,11 @@ from training.run.context import JobContext
 
 
 class Keeper:
-    """Keeps a run's directory: ``begin``, then ``keep`` after each step and ``end`` after the last, ``close`` in any case."""
+    """Keeps a run's directory: ``begin``, then ``keep`` after each step and ``end`` after the last.
+
+    At its end as a context manager it draws the curves and the time-lapse of all that was kept. Where an error is under way
+    already, it draws what can be drawn, and that error stays.
+    """
 
     def __init__(
         self, game: Game, data: DataSet, context: JobContext, evaluate: CheckpointEvaluator, say: Callable[[str], None]
@@ -60,6 +67,7 @@ class Keeper:
         is_evaluated = step % self._evaluated_every == 0 or is_last
         scalars: Mapping[str, float] = {}
         if is_saved or self.is_due(step):
+            self._context.check()
             game.settle()
         if is_evaluated:
             self._look()
@@ -83,9 +91,13 @@ class Keeper:
         for name, images in traversals(self._game, self._data).items():
             self._recorder.picture(f"traversal-{name}", images)
 
-    def close(self) -> None:
-        """Draw the curves and the time-lapse of all that was kept."""
-        self._recorder.finish()
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(OSError, TrainingError) if error else nullcontext():
+            self._context.check()
+            self._recorder.finish()
 
     def _look(self) -> None:
         """Evaluate the samples; log the scores, and warn where they have lost their variety."""

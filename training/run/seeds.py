@@ -78,22 +78,20 @@ def train_seeds(config: RunConfig, seeds: Sequence[int], context: JobContext, *,
     """
     contexts = [replace(context, run=run_of(context.run, seed), grids=GRIDS) for seed in seeds]
     with ExitStack() as held, repeatable():
-        for each in contexts:
-            held.enter_context(opened(each.run))
+        contexts = [replace(each, check=held.enter_context(opened(each.run))) for each in contexts]
         games, data = _begin_all(config, seeds, contexts, is_fresh=is_fresh)
         title = f"{config.recipe} on {data.name} ({context.device.type}), {len(seeds)} seeds"
         evaluate = make_evaluator(data, context)
         step = min(game.step for game in games)
-        with Progress(games[0].recipe.steps, start=step, title=title, console=context.console) as progress:
+        with (
+            Progress(games[0].recipe.steps, start=step, title=title, console=context.console) as progress,
+            ExitStack() as kept,
+        ):
             runs = [
-                _Run(seed, game, each, Keeper(game, data, each, evaluate, partial(_say, progress, seed)))
+                _Run(seed, game, each, kept.enter_context(Keeper(game, data, each, evaluate, partial(_say, progress, seed))))
                 for seed, game, each in zip(seeds, games, contexts, strict=True)
             ]
-            try:
-                failed = _play_all(runs, context, progress)
-            finally:
-                for run in runs:
-                    run.keeper.close()
+            failed = _play_all(runs, context, progress)
         if any(run.game.step < run.game.recipe.steps for run in runs if run.seed not in failed):
             return False
         tracer = SharedTrace()

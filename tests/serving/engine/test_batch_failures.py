@@ -52,7 +52,16 @@ async def test_nan_in_a_batch_fails_for_its_own_job() -> None:
     model.release(8)
     answers = await asyncio.gather(first, *waiting, return_exceptions=True)
     assert [str(answer) for answer in answers] == ["[1]", "[2]", str(NonFinite()), *("[4]", "[5]", "[6]", "[7]", "[8, 9]")]
-    assert model.batches == [[1], [2, 3, 100, 4, 5, 6, 7, 8, 9], [2, 3, 100, 4], [2], [3, 100, 4], [3, 100], [4], [5, 6, 7, 8, 9]]
+    assert model.batches == [
+        [1],
+        [2, 3, 100, 4, 5, 6, 7, 8, 9],
+        [2, 3, 100, 4],
+        [2],
+        [3, 100, 4],
+        [3, 100],
+        [4],
+        [5, 6, 7, 8, 9],
+    ]
 
 
 @on_a_loop

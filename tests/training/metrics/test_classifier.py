@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -216,3 +217,45 @@ def test_images_too_small_are_refused() -> None:
     """Below 8x8 there is nothing to pool."""
     with pytest.raises(ValueError, match="at least 8x8, got 7x9"):
         LeNet((1, 7, 9), 10)
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Classifiers that learn nothing, each another one; those that were made so far."""
+    made: list[dict[str, Any]] = []
+
+    def train(*_: object) -> dict[str, Any]:
+        torch.manual_seed(len(made))
+        weights = LeNet((1, 8, 8), 10).state_dict()
+        made.append({"weights": weights, "digest": classifiers.weights_digest(weights), "accuracy": 0.5})
+        return made[-1]
+
+    monkeypatch.setattr(classifiers, "_train", train)
+    return made
+
+
+def test_a_faster_job_decides(
+    digits: DataSet, untrained: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run measures all its life by one classifier: the first that was kept, also where two jobs fit it at once."""
+    train = classifiers._train
+
+    def train_late(*arguments: Any) -> dict[str, Any]:
+        mine = train(*arguments)
+        monkeypatch.setattr(classifiers, "_train", train)
+        classifier_for(digits, cache=tmp_path)
+        return mine
+
+    monkeypatch.setattr(classifiers, "_train", train_late)
+    late = classifier_for(digits, cache=tmp_path)
+    assert len(untrained) == 2
+    assert late.name == classifier_for(digits, cache=tmp_path).name == f"lenet@{untrained[1]['digest'][:6]}"
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_cache_that_cannot_be_written_costs_no_classifier(digits: DataSet, tmp_path: Path) -> None:
+    """It was fitted and then the job ended, at every start."""
+    (tmp_path / "file").touch()
+    said: list[str] = []
+    assert classifier_for(digits, cache=tmp_path / "file" / "cache", say=said.append).name.startswith("lenet@")
+    assert said[-1].startswith("the classifier is not kept: Not a directory: ")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -114,13 +115,17 @@ def test_events_behind_damage_are_dropped(tmp_path: Path, damage: bytes) -> None
 
 @pytest.mark.parametrize("cut", [1, 5, 12, 30])
 def test_a_torn_last_record_is_dropped_wherever_it_was_cut(tmp_path: Path, cut: int) -> None:
-    """A resume at the very step that was torn keeps the lines and events before it and appends after them."""
+    """A resume at the very step that was torn keeps the lines and events before it and appends after them.
+
+    A row that lacks nothing but the end of its line is whole.
+    """
     play(Recorder(tmp_path), range(10, 31, 10))
     for name in ("stats.jsonl", "events.out.tfevents"):
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[:-cut])
     Recorder(tmp_path, from_step=30).log(40, 2560, {"D/loss": 1.0})
-    assert [json.loads(line)["step"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()] == [10, 20, 40]
+    rows = [json.loads(line)["step"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert rows == ([10, 20, 30, 40] if cut == 1 else [10, 20, 40])
     assert [step for step, _ in event_values(tmp_path)["D/loss"]] == [10, 20, 40]
 
 
@@ -249,3 +254,39 @@ def test_what_precedes_a_checkpoint_is_on_the_disk(tmp_path: Path, monkeypatch: 
     recorder.log(1, 64, {"D/loss": 1.0})
     recorder.sync()
     assert {Path(path).name for path in synced} == {"stats.jsonl", "timings.jsonl", "events.out.tfevents"}
+
+
+def test_a_bad_line_costs_no_rows_behind_it(tmp_path: Path) -> None:
+    """A blank line, one that is no JSON, and rows of a step alone or with a text: the whole rows stay, and the run goes on."""
+    play(Recorder(tmp_path), range(10, 51, 10))
+    for name in ("stats.jsonl", "timings.jsonl"):
+        first, *others = (tmp_path / name).read_bytes().splitlines(keepends=True)
+        (tmp_path / name).write_bytes(first + b"\n{no JSON}\n" + b"".join(others[:-1]) + b'{"step": 50, "D/loss": "text"}\n')
+    resumed = Recorder(tmp_path, from_step=50)
+    resumed.log(60, 3840, {"D/loss": 1.0})
+    resumed.finish()
+    assert [json.loads(line)["step"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()] == [*range(10, 61, 10)]
+
+
+def test_files_that_are_deleted_during_a_run_end_no_run(tmp_path: Path) -> None:
+    """They begin anew, and so does the folder of the samples."""
+    recorder = Recorder(tmp_path)
+    play(recorder, range(10, 31, 10))
+    for name in ("stats.jsonl", "timings.jsonl", "events.out.tfevents"):
+        (tmp_path / name).unlink()
+    shutil.rmtree(tmp_path / "samples")
+    recorder.sync()
+    play(recorder, range(40, 51, 10))
+    recorder.finish()
+    assert [json.loads(line)["step"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()] == [40, 50]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    """The error of a write has no name of its own."""
+    recorder = Recorder(tmp_path)
+    for name in ("stats.jsonl", "events.out.tfevents"):
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to("/dev/full")
+        with pytest.raises(OSError, match=rf"No space left on device: '.*{name}'"):
+            recorder.log(1, 64, {"D/loss": 1.0})
+        (tmp_path / name).unlink()

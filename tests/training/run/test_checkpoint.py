@@ -251,3 +251,13 @@ def test_fewer_checkpoints_change_no_result(tmp_path: Path) -> None:
     assert saved == [2, 1]
     for name in (MODEL, "stats.jsonl", "samples.webp"):
         assert (often / name).read_bytes() == (seldom / name).read_bytes(), name
+
+
+def test_a_checkpoint_of_another_user_is_no_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of root that is resumed by another user would go on from an older one."""
+    for step in (1, 2):
+        save(tmp_path, state(step))
+    newest = tmp_path / "checkpoint-000000002.pt"
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != newest)
+    with pytest.raises(PermissionError, match="Permission denied: '.*checkpoint-000000002.pt'"):
+        load_newest(tmp_path, device=CPU)

@@ -251,3 +251,37 @@ def test_other_data_under_a_run_are_noticed(tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match=message):
             open_run(context)
         assert train(replace(config, steps=1), context, is_fresh=True)
+
+
+@pytest.mark.parametrize("name", ["stats.jsonl", "events.out.tfevents"])
+def test_records_of_no_run_are_not_deleted(name: str, tmp_path: Path) -> None:
+    """Those of another program, whose samples and curves would be deleted, too."""
+    (tmp_path / name).write_bytes(b"a year of work")
+    with pytest.raises(TrainingError, match="is of no run"):
+        train(RunConfig(recipe="toy1d", steps=1), tiny_context(tmp_path))
+    assert (tmp_path / name).read_bytes() == b"a year of work"
+
+
+@pytest.mark.usefixtures("no_export")
+@pytest.mark.parametrize("what", ["moved", "lock"])
+def test_a_directory_that_is_no_longer_its_own_ends_a_job(what: str, tmp_path: Path) -> None:
+    """Another job may have begun at that place: nothing is written there, and what was moved stays whole."""
+    run, steps = tmp_path / "run", iter(range(1, 9))
+
+    def meddle() -> bool:
+        if next(steps) == 3:
+            (run / "lock").unlink() if what == "lock" else run.rename(tmp_path / "moved")
+            run.mkdir(exist_ok=True)
+        return False
+
+    context = replace(tiny_context(run), is_stopped=meddle)
+    with pytest.raises(TrainingError, match="was moved, replaced or deleted"):
+        train(RunConfig(recipe="toy1d", steps=8, batch=8), context)
+    assert what == "lock" or list(run.iterdir()) == []
+
+
+def test_a_folder_with_brackets_in_its_name_is_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are no marks of colours."""
+    run = tmp_path / "a[bold]b[" / "]"
+    assert command.main(["train", "toy1d", "--steps", "1", "--batch", "8", "--device", "cpu", "--out", str(run)]) == 0
+    assert f"exported {run / MODEL}" in capsys.readouterr().out

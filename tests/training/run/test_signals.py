@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.run.conftest import step_of
+from training.interrupts import quiet_interrupts
 from training.run.job import MODEL
 
 
@@ -58,3 +59,18 @@ def test_a_closed_terminal_saves_and_ends(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         assert process.wait(timeout=120) == 128 + signal.SIGHUP
     assert step_of(tmp_path) > 0
+
+
+def test_a_request_to_save_before_the_start_ends_nothing() -> None:
+    """SIGUSR1 while the program is imported is ignored; a handler that was there stays."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        quiet_interrupts()
+        signal.raise_signal(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, handled := lambda number, frame: None)
+        quiet_interrupts()
+        assert signal.getsignal(signal.SIGUSR1) == handled
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
