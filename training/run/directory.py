@@ -19,9 +19,12 @@ EXAMINATION = "examination.json"
 OF_THE_NETS = (
     *("checkpoint-*.pt", checkpoint.BEST, MODEL, "model-*.onnx", "traversal-*.png"),
     *(EXAMINATION, "scores*.json", "reconstruction.json", "gmam-*.json", "completed-*/completion.json"),
+    *(STATS, EVENTS),
     *(OLD_CONFIG, CONFIG),
 )
-"""What a run directory holds of its nets and of what was measured of them; the recorder removes what it wrote itself."""
+"""What a run directory holds of its nets and of what was measured of them, and the records by which it counts as a run's.
+
+The recorder removes the rest of what it wrote."""
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from training.errors import TrainingError
 from training.files import LOCK, locked
 from training.run.checkpoint import load_newest
 from training.run.config import RunConfig
-from training.run.directory import refuse_run_in_data
+from training.run.directory import forget, refuse_run_in_data
 from training.run.job import MODEL, open_run, train
 
 
@@ -285,3 +285,11 @@ def test_a_folder_with_brackets_in_its_name_is_a_folder(tmp_path: Path, capsys: 
     run = tmp_path / "a[bold]b[" / "]"
     assert command.main(["train", "toy1d", "--steps", "1", "--batch", "8", "--device", "cpu", "--out", str(run)]) == 0
     assert f"exported {run / MODEL}" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_export")
+def test_a_run_that_was_deleted_and_not_begun_again_is_no_foreign_one(tmp_path: Path) -> None:
+    """A kill behind the deletion of --fresh leaves nothing that the next start refuses."""
+    train(RunConfig(recipe="toy1d", steps=2, batch=8), tiny_context(tmp_path))
+    forget(tmp_path)
+    assert train(RunConfig(recipe="toy1d", steps=1, batch=4), tiny_context(tmp_path))
