@@ -30,6 +30,16 @@ _PARTIAL = re.compile(r".\.(\d+)\.partial$")
 """End of the names of files under way: a process id stands before it."""
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError have a file's name: that of a write has none, and that of an unfinished file is not what was asked for."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     """Replace a file by these bytes; if interrupted at any point, the file stays as it was.
 
@@ -45,16 +55,16 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
+        with naming(path):
+            with partial.open("wb") as file:
+                for part in parts:
+                    file.write(part)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+    except OSError:
         with suppress(OSError):
             partial.unlink()  # what was written would take the space of a disk that is full
-        error.filename = str(path)  # a failed write names no file, and the unfinished one is not what the user asked for
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -73,14 +83,10 @@ def _write_into(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     descriptor = STREAMS.get(str(path))
     if sys.stdout:
         sys.stdout.flush()  # what was printed before stands before
-    try:
-        # Opened anew, an output that leads to a file would be cut or written over from its beginning.
-        with path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb") as device:
-            for part in parts:
-                device.write(part)
-    except OSError as error:
-        error.filename = str(path)
-        raise
+    # Opened anew, an output that leads to a file would be cut or written over from its beginning.
+    with naming(path), path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb") as device:
+        for part in parts:
+            device.write(part)
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -106,16 +112,6 @@ def config_in(path: Path) -> Any:
         OSError, ValueError, KeyError, TypeError, RecursionError: it cannot be read, or is damaged.
     """
     return json.loads(path.read_text())["config" if path.name == CONFIG else "plan"]
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let an OSError have a file's name: that of a write has none."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

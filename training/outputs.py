@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def lasting(stream: TextIO) -> TextIO:
-    """A text output that never ends the program.
+    """A text output without whose reader the program goes on.
 
     After its reader has ended, what is written is lost, and a character that its encoding lacks is written as its number.
     """

@@ -148,13 +148,8 @@ def classifier_for(
         known = min(len(data.items) - held_out, MOST_KNOWN, max(1, MOST_KNOWN_BYTES // data.items[0].nbytes))
         say(f"training the classifier of {data.name} on {known:,} images; once, then it is cached")
         trained = _train(data, known, held_out, torch.device(device)) | {"key": key}
-        saved = _load(path, key, say, held_out)  # of another job that was faster: what was measured by its weights stays true
-        if saved is None:
-            saved = trained
-            try:
-                _save(path, saved)
-            except OSError as error:
-                say(f"the classifier is not kept: {error.strerror or error}: {path}")
+        # Where another job was faster, what was measured by its weights stays true. A damaged file was said above.
+        saved = _load(path, key, lambda text: None, held_out) or _kept(path, trained, say)
     net = lenet.LeNet(data.shape, len(data.classes))
     net.load_state_dict(saved["weights"])
     return Classifier(
@@ -214,8 +209,13 @@ def _load(path: Path, key: str, say: Callable[[str], None], held_out: int) -> di
     return None
 
 
-def _save(path: Path, saved: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _kept(path: Path, trained: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """Save a classifier, and say so where it cannot be saved."""
     buffer = io.BytesIO()
-    torch.save(saved, buffer)
-    write_whole(path, buffer.getbuffer())
+    torch.save(trained, buffer)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, buffer.getbuffer())
+    except OSError as error:
+        say(f"the classifier is not kept: {error.strerror or error}: {path}")
+    return trained

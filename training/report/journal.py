@@ -16,10 +16,11 @@ Record = dict[str, Any]
 
 def cut_journal(path: Path, *, last_step: int) -> Record | None:
     """Keeps the rows of ``path`` up to ``last_step``, makes the file if there is none, and gives the last row kept."""
-    lines = _whole_lines(path, last_step)
     path.touch()
+    content = path.read_bytes()
+    lines = _whole_lines(content, last_step)
     kept = b"".join(line for _, line in lines)
-    if path.read_bytes()[: len(kept)] == kept:
+    if content.startswith(kept):
         os.truncate(path, len(kept))
     else:
         write_whole(path, kept)
@@ -38,13 +39,13 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
 
 def read_rows(path: Path) -> list[Record]:
     """The whole rows of a journal, without the torn line that a killed run may have left; none when there is no file."""
-    return [row for row, _ in _whole_lines(path, None)]
+    return [row for row, _ in _whole_lines(path.read_bytes(), None)] if path.exists() else []
 
 
-def _whole_lines(path: Path, last_step: int | None) -> list[tuple[Record, bytes]]:
+def _whole_lines(content: bytes, last_step: int | None) -> list[tuple[Record, bytes]]:
     """The rows before the first that is past ``last_step``, each with its line; lines that are no rows are left out."""
     lines: list[tuple[Record, bytes]] = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+    for line in content.splitlines():
         row = _parse(line)
         if row is None:
             continue

@@ -21,12 +21,16 @@ KEEP = 2
 BEST = "best.pt"
 """The checkpoint of the evaluation with the lowest KID; ``save`` does not delete it."""
 UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, MemoryError)
-"""What reading raises: of a damaged file, and of one that does not fit into memory."""
+"""What torch and the system raise: of a damaged file, and of one that does not fit into memory."""
 _ARCHIVE = b"PK"
 """The beginning of what ``torch.save`` writes."""
 _NAME = re.compile(r"checkpoint-(\d{9})\.pt")
 _LISTINGS = 5
 """How often a folder is listed before it counts as one without checkpoints."""
+
+
+class Damaged(Exception):
+    """A file is not what was written."""
 
 
 def save(folder: Path, state: Mapping[str, Any], *, keep: int = KEEP) -> Path:
@@ -79,7 +83,7 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
 
     Raises:
         CheckpointError: there are checkpoints and none is whole.
-        PermissionError: this user may not read one that is newer than the newest whole one.
+        OutOfMemory, PermissionError: as ``read``, of one that is newer than the newest whole one.
     """
     damaged: list[str] = []
     for path in _found(folder):
@@ -87,11 +91,7 @@ def load_newest(folder: Path, *, device: torch.device) -> tuple[dict[str, Any] |
             return read(path, device=device), damaged
         except FileNotFoundError:  # the run goes on, and has saved a newer one
             return load_newest(folder, device=device)
-        except PermissionError:
-            raise  # an older one must not replace what another user may read
-        except UNREADABLE as error:
-            if is_out_of_memory(error):
-                raise OutOfMemory(error) from None  # the file may be whole: an older one must not replace it
+        except Damaged as error:  # an older one must not replace a file that may be whole
             damaged.append(f"{path.name}: {error}")
     if damaged:
         raise CheckpointError(f"no checkpoint in {folder} is whole: {'; '.join(damaged)}")
@@ -127,16 +127,23 @@ def _is_whole(path: Path) -> bool:
 
 
 def read(path: Path, *, device: torch.device) -> dict[str, Any]:
-    """The state in a file of ``write``; damage is one of ``UNREADABLE``.
+    """The state in a file of ``write``.
 
     Raises:
-        PermissionError: this user may not read it, which says nothing of its content.
+        Damaged: the file is not what was written.
+        FileNotFoundError: there is none.
+        OutOfMemory, PermissionError: it may be whole, but it does not fit into memory, or this user may not read it.
     """
     if path.exists() and not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    if not _is_whole(path):
-        raise ValueError(f"damaged: {path.stat().st_size} bytes whose SHA-256 is not the one at their end")
-    return unpack(path.read_bytes()[:-32], device)
+    try:
+        if not _is_whole(path):
+            raise ValueError(f"damaged: {path.stat().st_size} bytes whose SHA-256 is not the one at their end")
+        return unpack(path.read_bytes()[:-32], device)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except UNREADABLE as error:
+        raise (OutOfMemory(error) if is_out_of_memory(error) else Damaged(str(error))) from None
 
 
 def _tensors(name: str, value: object) -> list[tuple[str, torch.Tensor]]:

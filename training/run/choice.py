@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from training.data import DataSet
-from training.errors import OutOfMemory, TrainingError, first_line, is_out_of_memory
+from training.errors import TrainingError, first_line
 from training.game.loop import Game
 from training.metrics.classifier import has_classifier
 from training.report.meters import KID
-from training.run.checkpoint import BEST, UNREADABLE, read, write
+from training.run.checkpoint import BEST, Damaged, read, write
 from training.run.context import JobContext
 
 
@@ -32,9 +32,7 @@ class BestKeeper:
         try:
             state = _load(self._path, torch.device("cpu"), last_step)
             self._kid = math.inf if state is None else kid_of(state)
-        except PermissionError:
-            raise
-        except UNREADABLE as error:
+        except Damaged as error:
             say(f"{self._path.name} cannot be read, the lowest KID is sought anew: {first_line(error)}")
 
     def offer(self, game: Game) -> None:
@@ -86,9 +84,7 @@ def choose(game: Game, context: JobContext) -> str:
         return ""
     try:
         state = _load(context.run / BEST, game.device, game.recipe.steps)
-    except PermissionError:
-        raise
-    except UNREADABLE as error:
+    except Damaged as error:
         raise TrainingError(f"{context.run / BEST} cannot be read ({first_line(error)}): use --export last") from None
     if state is None:
         return ""
@@ -106,7 +102,3 @@ def _load(path: Path, device: torch.device, last_step: int) -> dict[str, Any] | 
         return state if state["step"] <= last_step else None
     except FileNotFoundError:
         return None
-    except UNREADABLE as error:
-        if is_out_of_memory(error):
-            raise OutOfMemory(error) from None
-        raise

@@ -83,14 +83,11 @@ def compare_data(run: Path, data: DataSet, say: Callable[[str], None]) -> None:
         TrainingError: the samples have another shape, or other classes.
     """
     known = read_data(run)
-    for what, before, now in (
-        ("shape", known.get("shape"), list(data.shape)),
-        ("classes", known.get("classes"), list(data.classes)),
-    ):
-        if before is not None and before != now:
+    for what, now in (("shape", list(data.shape)), ("classes", list(data.classes))):
+        if (before := known.get(what, now)) != now:
             raise TrainingError(f"{run} was trained on data of the {what} {before}, and {data.name} has the {what} {now} now")
-    if known.get("samples") not in (None, len(data)):
-        say(f"{data.name} has {len(data):,} samples now; the steps before were trained on {known['samples']:,}")
+    if (before := known.get("samples", len(data))) != len(data):
+        say(f"{data.name} has {len(data):,} samples now; the steps before were trained on {before:,}")
 
 
 def forget(run: Path) -> None:

@@ -81,9 +81,7 @@ def look(
         refuse_other_config(config, context.run)
     remove_leftovers(context.run)
     game, data = set_up(share_config(config, context.ranks), context, data)
-    if not is_fresh:
-        compare_data(context.run, data, context.say)
-    if not is_fresh and _restore(game, context):
+    if not is_fresh and _restore(game, data, context):
         context.console.print(f"going on from step {game.step} of {game.recipe.steps}")
     else:
         _check_shapes(game)
@@ -145,8 +143,7 @@ def open_run(context: JobContext, asked: str | None = None) -> tuple[Game, DataS
     """
     config = read_config(context.run)
     game, data = set_up(replace(config, export=asked or config.export), context)
-    compare_data(context.run, data, context.say)
-    if not _restore(game, context):
+    if not _restore(game, data, context):
         raise TrainingError(f"{context.run} has no checkpoint yet")
     return game, data
 
@@ -193,8 +190,9 @@ def _check_shapes(game: Game) -> None:
         raise TrainingError(f"{error}; the recipe is made for {known.data}, and {game.recipe.data} may not suit it") from None
 
 
-def _restore(game: Game, context: JobContext) -> bool:
-    """Load the newest whole checkpoint; False where there is none."""
+def _restore(game: Game, data: DataSet, context: JobContext) -> bool:
+    """Load the newest whole checkpoint of a run on such data; False where there is none."""
+    compare_data(context.run, data, context.say)
     state, damaged = checkpoint.load_newest(context.run, device=context.device)
     for reason in damaged:
         context.console.print(f"skipped a damaged checkpoint: {reason}", style="bold yellow", markup=False)

@@ -96,10 +96,10 @@ def launch(
         raise TrainingError("--metrics-port shows one run: leave it out with --seeds")
     if not saving.seconds >= 0:
         raise TrainingError(f"--checkpoint-seconds must be at least 0, got {saving.seconds}")
-    refuse_run_in_data(run_of(run, seeds[0]) if seeds else run, config.resolve().data)
+    recipe = config.resolve()
+    refuse_run_in_data(run_of(run, seeds[0]) if seeds else run, recipe.data)
     own_device = device_of(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
-    steps = config.resolve().steps
-    with joined(os.environ, own_device) as ranks, (NO_PAGE if ranks.rank else page).serve(run, steps) as watch:
+    with joined(os.environ, own_device) as ranks, (NO_PAGE if ranks.rank else page).serve(run, recipe.steps) as watch:
         stop = _Stop(is_alone=ranks.size == 1)
         context = JobContext(
             run=run,
