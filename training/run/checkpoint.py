@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -110,18 +108,27 @@ def _found(folder: Path) -> list[Path]:
     return []
 
 
+def _ends_in_its_digest(path: Path) -> bool:
+    """Whether a file is an archive that ends in the SHA-256 of what stands before it; read in pieces.
+
+    Raises:
+        OSError: the file is not there, or cannot be read.
+    """
+    with path.open("rb") as file:
+        digest, left = hashlib.sha256(), path.stat().st_size - 32
+        if file.read(len(_ARCHIVE)) != _ARCHIVE:  # a file of other content may have any size
+            return False
+        file.seek(0)
+        while left > 0 and (piece := file.read(min(left, 2**20))):
+            digest.update(piece)
+            left -= len(piece)
+        return file.read() == digest.digest()
+
+
 def _is_whole(path: Path) -> bool:
-    """Whether a file is an archive that ends in the SHA-256 of what stands before it; read in pieces."""
+    """Whether this user can read a file, and it is what ``write`` wrote."""
     try:
-        with path.open("rb") as file:
-            digest, left = hashlib.sha256(), path.stat().st_size - 32
-            if file.read(len(_ARCHIVE)) != _ARCHIVE:  # a file of other content may have any size
-                return False
-            file.seek(0)
-            while left > 0 and (piece := file.read(min(left, 2**20))):
-                digest.update(piece)
-                left -= len(piece)
-            return file.read() == digest.digest()
+        return _ends_in_its_digest(path)
     except OSError:
         return False
 
@@ -134,10 +141,8 @@ def read(path: Path, *, device: torch.device) -> dict[str, Any]:
         FileNotFoundError: there is none.
         OutOfMemory, PermissionError: it may be whole, but it does not fit into memory, or this user may not read it.
     """
-    if path.exists() and not os.access(path, os.R_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     try:
-        if not _is_whole(path):
+        if not _ends_in_its_digest(path):
             raise ValueError(f"damaged: {path.stat().st_size} bytes whose SHA-256 is not the one at their end")
         return unpack(path.read_bytes()[:-32], device)
     except (FileNotFoundError, PermissionError):

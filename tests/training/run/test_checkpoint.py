@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -253,11 +254,18 @@ def test_fewer_checkpoints_change_no_result(tmp_path: Path) -> None:
         assert (often / name).read_bytes() == (seldom / name).read_bytes(), name
 
 
-def test_a_checkpoint_of_another_user_is_no_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_another_user_is_no_damaged_one() -> None:
     """A run of root that is resumed by another user would go on from an older one."""
-    for step in (1, 2):
-        save(tmp_path, state(step))
-    newest = tmp_path / "checkpoint-000000002.pt"
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != newest)
-    with pytest.raises(PermissionError, match="Permission denied: '.*checkpoint-000000002.pt'"):
-        load_newest(tmp_path, device=CPU)
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
+        run = Path(name)
+        run.chmod(0o755)
+        for step in (1, 2):
+            save(run, state(step)).chmod(0o644)
+        (run / "checkpoint-000000002.pt").chmod(0)
+        user = os.geteuid()
+        os.seteuid(user or 65534)
+        try:
+            with pytest.raises(PermissionError, match="Permission denied: '.*checkpoint-000000002.pt'"):
+                load_newest(run, device=CPU)
+        finally:
+            os.seteuid(user)
