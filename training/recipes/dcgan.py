@@ -8,7 +8,7 @@ from contract import Categorical, Latents, Normal, Uniform
 from contract.latents import classes_of
 from training.game.optimisers import LinearDecay, adam
 from training.game.recipe import Ema, Hyperparameters, Nets, Recipe, d_and_g
-from training.game.schedules import alternate
+from training.game.schedules import alternate, simultaneous
 from training.losses.adversarial import d_nonsaturating, d_other_classes, g_nonsaturating
 from training.nets import conv
 from training.penalties import r1
@@ -86,6 +86,7 @@ def cdcgan_r1(name: str, summary: str) -> Recipe:
         players=d_and_g(
             d_nonsaturating + WRONG_LABELS * d_other_classes + r1(1.0, every=8), g_nonsaturating, adam(1.5e-3, (0.5, 0.99))
         ),
+        schedule=simultaneous(),
         ema=Ema(0.998),
         batch=64,
         steps=2700,
