@@ -121,7 +121,7 @@ lint: setup ## Check style, types, the import rules and the Dockerfiles
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/hadolint Dockerfile.train Dockerfile.serve
 
-check: lint test ## lint, then test: what CI does
+check: lint test ## lint, then test (CI also runs manifests-check)
 
 bench-serve: setup ## Measure the service against other servers of the same models (BENCH= narrows it)
 	@$(BIN)/python -m benchmarks.serving.contest $(BENCH)

@@ -16,6 +16,8 @@ HEAD = """\
 The 25 systems of this project. Each is trained by a recipe, and its generator is exported to one file. "Served by" has the
 route of the service, or the command. TorchServe serves the same files, but those that need a picture. Claims, bars, figures
 and commands are in [SCOREBOARD.md](SCOREBOARD.md), all recipes in [RECIPES.md](RECIPES.md).
+*Scaled*: by a protocol that is smaller or shorter than the published one. *(2)*: two figures of the claim have this
+verdict. [SCOREBOARD.md](SCOREBOARD.md) defines the verdicts.
 `python -m benchmarks.scoreboard` makes this page; a test compares it with the catalogue and the results.
 
 | system | recipe | served by | claim | verdict |

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from serving.errors import Problem
 from serving.http.routes import ROUTES
 from serving.observability.gpu_metrics import GpuCollector
 from serving.observability.metrics import Metrics
 from serving.observability.process_metrics import ProcessCollector
+from serving.openapi.document import all_problems
+from serving.settings import _FIELDS as VALUES
 from serving.settings import Settings
 from tests.repository.files import ROOT
 from tests.repository.test_makefile import TARGETS
@@ -19,6 +22,7 @@ from training.recipes.page import fill
 from training.report.meters import PrometheusMetrics
 
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
+SERVICE = (ROOT / "docs/SERVICE.md").read_text()
 TEXT = "\n".join(page.read_text() for page in PAGES)
 
 
@@ -43,6 +47,19 @@ def test_every_make_target_is_documented(target: str) -> None:
 def test_every_setting_is_documented(field: dataclasses.Field[object]) -> None:
     """By the environment variable's name."""
     assert f"`GAN_{field.name.upper()}`" in TEXT
+
+
+@pytest.mark.parametrize(("name", "field"), VALUES.items())
+def test_the_table_of_settings_has_the_values(name: str, field: tuple[object, str]) -> None:
+    """Those that an error message names."""
+    assert re.search(rf"^\| `GAN_{name.upper()}` \| [^|]+ \| {re.escape(field[1])} \| ", SERVICE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("problem", all_problems())
+def test_every_code_of_an_error_is_in_the_table(problem: type[Problem]) -> None:
+    """Next to its status; clients may rely on both."""
+    rows = [row for row in SERVICE.splitlines() if re.match(rf"\| [0-9, ]*\b{problem.status}\b", row)]
+    assert any(f"`{problem.code}`" in row for row in rows)
 
 
 def test_no_setting_is_documented_that_does_not_exist() -> None:
