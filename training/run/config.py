@@ -17,6 +17,8 @@ from training.game.gates import GATES
 from training.game.recipe import Recipe
 from training.recipes import CATALOGUE
 
+GAME = ("players", "schedule", "gate", "ema", "batch", "pixels", "conditions")
+"""Fields of a recipe that make another game of the same nets."""
 MOST_STEPS = 10**9 - 1
 """Steps of a run at most: names of checkpoints have nine digits."""
 
@@ -138,19 +140,42 @@ def read_config(run: Path) -> RunConfig:
 
 def read_data(run: Path) -> dict[str, Any]:
     """Name, samples, shape and classes of the data of a run, as it began or went on last; empty where they are not kept."""
-    path = find_config(run)
-    kept = json.loads(path.read_text()).get("data") if path else None
+    kept = _kept(run, "data")
     return kept if isinstance(kept, dict) else {}
+
+
+def changes_of_recipe(run: Path, recipe: Recipe) -> list[str]:
+    """How a recipe differs from what it was when the run began or went on last, in words: an update of this program may have
+    changed the recipe. Empty for a new run.
+    """
+    before, now = (_leaves("", value) for value in (_kept(run, "recipe"), _in_words(recipe)))
+    named = [key for key in before if key.split(".")[0] in GAME and key in now]
+    return [f"{key} was {before[key]} and is {now[key]}" for key in named if before[key] != now[key]]
 
 
 def read_ranks(run: Path, *, before: int) -> dict[str, int]:
     """How many processes have trained a run, by the steps from which on they did, as far as these are below ``before``."""
-    path = find_config(run)
-    written = json.loads(path.read_text()).get("ranks", {"0": 1}) if path else {}
+    written = _kept(run, "ranks", {"0": 1}) if find_config(run) else {}
     try:
         return {step: int(ranks) for step, ranks in written.items() if int(step) < before}
     except (AttributeError, TypeError, ValueError):
-        raise TrainingError(f"{path} is damaged: ranks must give a number for each step, got {written!r}"[:300]) from None
+        raise TrainingError(
+            f"{find_config(run)} is damaged: ranks must give a number for each step, got {written!r}"[:300]
+        ) from None
+
+
+def _kept(run: Path, name: str, other: Any = None) -> Any:
+    """One part of a run's config.json; ``other`` where it is not there."""
+    path = find_config(run)
+    return json.loads(path.read_text()).get(name, other) if path else other
+
+
+def _leaves(name: str, value: Any) -> dict[str, Any]:
+    """Each number and text in nested JSON by its path, as ``players.0.loss``."""
+    if isinstance(value, dict | list):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        return {path: leaf for key, part in parts for path, leaf in _leaves(f"{name}.{key}".lstrip("."), part).items()}
+    return {name: value}
 
 
 def _in_words(value: Any) -> Any:

@@ -10,10 +10,11 @@ from pathlib import Path
 from training.data import DataSet
 from training.errors import TrainingError
 from training.files import CONFIG, MODEL, OLD_CONFIG, find_config, locked
+from training.game.recipe import Recipe
 from training.report.events import FILE_NAME as EVENTS
 from training.report.recorder import STATS
 from training.run import checkpoint
-from training.run.config import RunConfig, differences, read_config, read_data
+from training.run.config import RunConfig, changes_of_recipe, differences, read_config, read_data
 
 EXAMINATION = "examination.json"
 OF_THE_NETS = (
@@ -88,6 +89,12 @@ def compare_data(run: Path, data: DataSet, say: Callable[[str], None]) -> None:
             raise TrainingError(f"{run} was trained on data of the {what} {before}, and {data.name} has the {what} {now} now")
     if (before := known.get("samples", len(data))) != len(data):
         say(f"{data.name} has {len(data):,} samples now; the steps before were trained on {before:,}")
+
+
+def compare_recipe(run: Path, recipe: Recipe, say: Callable[[str], None]) -> None:
+    """Say how the recipe has changed since the run was trained last, as by an update of this program."""
+    if changes := changes_of_recipe(run, recipe):
+        say(f"the recipe {recipe.name} has changed since this run was trained: {'; '.join(changes)}")
 
 
 def forget(run: Path) -> None:

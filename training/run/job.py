@@ -29,7 +29,7 @@ from training.run.choice import choose, require_best, require_kid
 from training.run.collapse import make_evaluator
 from training.run.config import RunConfig, read_config, write_config
 from training.run.context import JobContext
-from training.run.directory import compare_data, forget, opened, refuse_other_config
+from training.run.directory import compare_data, compare_recipe, forget, opened, refuse_other_config
 from training.run.keeping import Keeper
 from training.run.ranks import count_ranks, share_config, share_state
 from training.run.variants import model_name, model_of, variant_of
@@ -82,6 +82,7 @@ def look(
     remove_leftovers(context.run)
     game, data = set_up(share_config(config, context.ranks), context, data)
     if not is_fresh and _restore(game, data, context):
+        compare_recipe(context.run, game.recipe, context.say)
         context.console.print(f"going on from step {game.step} of {game.recipe.steps}")
     else:
         _check_shapes(game)

@@ -22,6 +22,9 @@ from training import __main__ as command
 from training.data import DataError
 from training.errors import TrainingError
 from training.files import LOCK, locked
+from training.game.optimisers import adam
+from training.game.schedules import simultaneous
+from training.recipes import CATALOGUE
 from training.run.checkpoint import load_newest
 from training.run.config import RunConfig
 from training.run.directory import forget, refuse_run_in_data
@@ -251,6 +254,27 @@ def test_other_data_under_a_run_are_noticed(tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match=message):
             open_run(context)
         assert train(replace(config, steps=1), context, is_fresh=True)
+
+
+@pytest.mark.usefixtures("no_export")
+def test_a_recipe_that_has_changed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on under a newer program is from there on another game; more steps are no change."""
+    said = io.StringIO()
+    context = replace(tiny_context(tmp_path), console=Console(file=said, width=200))
+    for steps in (1, 2):
+        assert train(RunConfig(recipe="toy1d", steps=steps, batch=8), context)
+    assert "has changed" not in said.getvalue()
+    before = CATALOGUE["toy1d"]
+    first, *others = before.players
+    players = (replace(first, optimiser=adam(3e-4)), *others)
+    monkeypatch.setitem(CATALOGUE, "toy1d", replace(before, schedule=simultaneous(), players=players))
+    assert train(RunConfig(recipe="toy1d", steps=3, batch=8), context)
+    assert (
+        f"the recipe toy1d has changed since this run was trained: players.0.optimiser was {first.optimiser} and is "
+        f"{adam(3e-4)}; schedule was {before.schedule} and is simultaneous\ngoing on from step 2 of 3" in said.getvalue()
+    )
+    assert train(RunConfig(recipe="toy1d", steps=4, batch=8), context)
+    assert said.getvalue().count("has changed") == 1
 
 
 @pytest.mark.parametrize("name", ["stats.jsonl", "events.out.tfevents"])
