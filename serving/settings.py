@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
-from math import ceil
 from pathlib import Path
 from stat import S_ISDIR
 from typing import Any, Literal
@@ -280,21 +278,3 @@ def find_model_files(settings: Settings, *, models_by: str = MODELS) -> tuple[li
 def worker_threads(settings: Settings) -> int:
     """Threads of a worker: a full batch, a full queue, pictures that wait to be decoded, and 16 for other requests."""
     return settings.threads or settings.max_batch + settings.queue_limit + WAITING_PICTURES + 16
-
-
-def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Number of cores available to this process, by its affinity and its cgroup's quota (version 2 or 1)."""
-    quota, period = _quota(cgroup)
-    allowed = len(os.sched_getaffinity(0))
-    return min(allowed, max(1, ceil(quota / period))) if quota > 0 and period > 0 else allowed
-
-
-def _quota(cgroup: Path) -> tuple[int, int]:
-    """CPU quota and period of a cgroup in microseconds; zeros for no limit."""
-    try:
-        if (cgroup / "cpu.max").exists():
-            quota, period = (cgroup / "cpu.max").read_text().split()
-            return (0, 0) if quota == "max" else (int(quota), int(period))
-        return int((cgroup / "cpu/cpu.cfs_quota_us").read_text()), int((cgroup / "cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return 0, 0

@@ -42,6 +42,7 @@ from training.run.job import export_run
 from training.run.launch import Device, Page, Saving, launch
 from training.run.seeds import parse_seeds
 from training.subcommands import parse_command
+from training.threads import limit_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,9 +201,8 @@ class Score:
             refuse_options(config.recipe, data=self.data, classifier=self.classifier, nearest=self.nearest)
             examine_transformed(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
             return 0
-        model = model_file(self.model)
         run_score(
-            model,
+            model_file(self.model),
             data=self.data,
             classifier_data=self.classifier,
             samples=self.samples,
@@ -239,8 +239,7 @@ class List:
         systems = Table(Column("system", style="bold", no_wrap=True), "served by, recipes", box=None, pad_edge=False)
         for system in SYSTEMS:
             systems.add_row(system.name, f"{served(system).replace('`', '')}\n[dim]{', '.join(system.names)}[/dim]")
-        console.print()
-        console.print(systems)
+        console.print("", systems, sep="\n")
         console.print("\ndata sets", style="bold")
         for name, entry in DATA.items():
             console.print(f"  {name:14} {entry.about}", highlight=False)
@@ -275,6 +274,7 @@ def _run(arguments: list[str], prog: str) -> int:
     """Run the command line and print what went wrong."""
     console = Console(width=None if sys.stdout.isatty() else 132, emoji=False)
     command = parse_command(COMMANDS, prog, arguments)
+    limit_threads(os.environ)
     try:
         return int(command(console))
     except (TrainingError, DataError, CardError) as error:

@@ -10,7 +10,7 @@ from benchmarks.cuda.bench import Bench
 from benchmarks.cuda.engines import why_no_cuda
 from benchmarks.cuda.playing import ExportedModel, models
 from benchmarks.cuda.stage import Skipped
-from serving.settings import usable_cores
+from contract.cores import usable_cores
 
 NEEDED = ("a2wsgi", "flask", "httptools", "prometheus_client", "psutil", "uvicorn", "uvloop")
 SEEDS = (0, 1, 42, 2**32 - 1)

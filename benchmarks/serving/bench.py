@@ -24,10 +24,10 @@ from pathlib import Path
 
 from benchmarks.serving.service import service
 from contract import draw
+from contract.cores import usable_cores
 from serving.encoding.formats import FORMATS
 from serving.engine.samples import sample_of
 from serving.model.load import Model, load_model
-from serving.settings import usable_cores
 
 LUA = Path(__file__).with_name("distinct_seeds.lua")
 PARTS = ("latents", "inference", "encode")

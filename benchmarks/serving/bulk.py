@@ -16,8 +16,8 @@ from urllib.request import urlopen
 
 from benchmarks.serving.service import service
 from contract import draw
+from contract.cores import usable_cores
 from serving.model.load import Model, load_model
-from serving.settings import usable_cores
 
 BATCH = 64
 FORMATS = ("npy", "tar")

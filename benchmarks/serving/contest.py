@@ -27,8 +27,8 @@ from benchmarks.serving.processes import adopt_orphans
 from benchmarks.serving.service import find_model
 from benchmarks.serving.standings import Run, read_report, write_report
 from benchmarks.serving.visit import Load, visit
+from contract.cores import usable_cores
 from serving.model.load import load_model
-from serving.settings import usable_cores
 
 CODE = ("serving", "contract", "benchmarks/serving")
 """Folders of what is measured and of what measures."""

@@ -25,8 +25,9 @@ from benchmarks.serving.loader import Mix, Step, Trace, measure_capacity, offer,
 from benchmarks.serving.probes import Probe, probe_until
 from benchmarks.serving.service import find_model, service
 from benchmarks.serving.steps import bound_seconds, recovery_seconds, summarise, write_table
+from contract.cores import usable_cores
 from serving.model.load import load_model
-from serving.settings import Settings, from_environ, usable_cores
+from serving.settings import Settings, from_environ
 
 RETRY_STEP = 3.0
 

@@ -23,7 +23,7 @@ import psutil
 
 from benchmarks.serving.bench import measure_wrk
 from benchmarks.serving.service import find_model, processes_of, service
-from serving.settings import usable_cores
+from contract.cores import usable_cores
 
 SEEDS_A_LOAD = 10**7
 MIB = 2**20

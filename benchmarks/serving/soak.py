@@ -32,10 +32,10 @@ from benchmarks.serving.constancy import MIB, SETTLED_SECONDS, Course, Snapshot,
 from benchmarks.serving.contender import ROOT
 from benchmarks.serving.loader import Mix, Step, Trace, measure_capacity, offer, own_process
 from benchmarks.serving.service import MODELS_FOLDER, descriptors, find_model, processes_of, resident, service, threads
+from contract.cores import usable_cores
 from serving.encoding.formats import FORMATS
 from serving.engine.samples import sample_of
 from serving.model.load import Model, load_model
-from serving.settings import usable_cores
 from tests.harness.processes import free_port
 from tests.harness.service import Server, ask
 

@@ -19,8 +19,8 @@ from benchmarks.serving.contender import ROOT, Batching, Contender, fill
 from benchmarks.serving.environments import InstallError, python_for
 from benchmarks.serving.processes import ServerProcess, running
 from benchmarks.serving.standings import Run
+from contract.cores import usable_cores
 from serving.model.load import Model
-from serving.settings import usable_cores
 from tests.harness.processes import StartError, free_ports, last_lines, wait_for
 
 BUILD = ROOT / ".build" / "bench-serve"

@@ -12,10 +12,11 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from contract.cores import usable_cores
 from serving.observability.log_writer import TURNS_FILE, LogWriter, standard_output
 from serving.process.children import leave_group
 from serving.process.worker import GC_THRESHOLD, Shared, end_with_launcher
-from serving.settings import Settings, usable_cores
+from serving.settings import Settings
 
 BEAT_SECONDS = 0.25
 """Seconds between two heartbeats, at most."""

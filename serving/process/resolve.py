@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 
+from contract.cores import usable_cores
 from serving.errors import ResourceError, SettingError, StartError
 from serving.process.children import leave_group, start_child
 from serving.process.supervisor import signal_name
-from serving.settings import Engine, Provider, Settings, usable_cores
+from serving.settings import Engine, Provider, Settings
 
 PROCESSORS = frozenset({"x86_64", "AMD64"})
 """Machines (``platform.machine``) whose processors show the stores of one process to others in their order."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import SettingError
-from serving.settings import Settings, from_environ, model_files, unknown_variables, usable_cores, worker_threads
+from serving.settings import Settings, from_environ, model_files, unknown_variables, worker_threads
 
 WRONG = {
     "GAN_MODELS": ["", "a,,b"],
@@ -171,23 +171,3 @@ def test_a_path_that_may_not_be_looked_at_is_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Path, "stat", refuse)  # as Python does for others than root
     with pytest.raises(SettingError, match="GAN_MODELS must name .* with Permission denied"):
         model_files(Settings(models=(str(tmp_path / "shut" / "model.onnx"),)))
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({}, 10**6),
-        ({"cpu.max": "max 100000\n"}, 10**6),
-        ({"cpu.max": "100000 100000\n"}, 1),
-        ({"cpu.max": "50000 100000\n"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 10**6),
-        ({"cpu.max": "nonsense"}, 10**6),
-    ],
-)
-def test_cores_are_limited_by_affinity_and_quota(tmp_path: Path, files: dict[str, str], cores: int) -> None:
-    """F-19: affinity and the cgroup's quota limit the number of cores."""
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content)
-    assert usable_cores(tmp_path) == min(cores, usable_cores(tmp_path / "none"))
