@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import sys
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from training.adopt.memory import lacks_memory
+from training.adopt.state import listed, read_state
 from training.errors import AdoptError
 
-LISTED = 3
-"""Names that a message lists, at most."""
+OWN = ("contract", "serving", "training")
+"""Packages of gan-serve: where a generator's own have these names, Python finds gan-serve's."""
 
 
 def import_net(source: str, folder: Path) -> nn.Module:
@@ -44,10 +44,31 @@ def import_net(source: str, folder: Path) -> nn.Module:
             made = getattr(made, part)
         net = made if isinstance(made, nn.Module) else made()  # type: ignore[operator]
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise AdoptError(f"{source} cannot be called in {folder}: {type(error).__name__}: {error}") from error
+        if lacks_memory(error):
+            raise
+        hint = _hint_hidden(error)
+        raise AdoptError(f"{source} cannot be called in {folder}: {type(error).__name__}: {error}{hint}") from error
     if not isinstance(net, nn.Module):
         raise AdoptError(f"{source} must return a torch.nn.Module, got {type(net).__name__}")
+    for name, module in net.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            what = f"the module {name} of {source}" if name else source
+            raise AdoptError(
+                f"{what} is TorchScript, which cannot be adopted as a module: write the generator as an ONNX file by "
+                "torch.onnx.export(net, z, PATH, dynamo=False), and adopt that file"
+            )
     return net.cpu()
+
+
+def _hint_hidden(error: BaseException) -> str:
+    """What to do where a package of gan-serve has hidden one of the generator's."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if package not in OWN:
+        return ""
+    return (
+        f"; gan-serve's own package {package} hides the generator's: rename that one, or export an ONNX file where the "
+        "generator was trained, and adopt this file"
+    )
 
 
 def _hint_at(package: str, name: str) -> str:
@@ -69,28 +90,55 @@ def load_weights(net: nn.Module, path: Path, *, key: str | None, strip: str) -> 
     Raises:
         AdoptError: the file cannot be loaded without running code, or has weights of another net; the message names the first.
     """
-    state = _state(path, key)
+    state = read_state(path, key)
     if strip:
         state = {name.removeprefix(strip): value for name, value in state.items() if name.startswith(strip)}
         if not state:
             raise AdoptError(f"no weight of {path} has the prefix {strip!r}")
-    wanted = net.state_dict()
-    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
-    unknown = [name for name in state if name not in wanted]
+    shapes = {name: list(value.shape) for name, value in net.state_dict().items() if not is_lazy(value)}
+    try:
+        # Torch's own method, not one of the net's: it says which names were left over, after hooks that know older names.
+        found = nn.Module.load_state_dict(net, state, strict=False)
+    except RuntimeError as error:
+        other = [name for name, value in state.items() if name in shapes and list(value.shape) != shapes[name]]
+        if not other:
+            raise AdoptError(f"{path} holds weights that do not fit: {' '.join(str(error).split())[:300]}") from None
+        both = f"{list(state[other[0]].shape)} in the file and {shapes[other[0]]} in the net"
+        raise AdoptError(f"{path} holds weights of other shapes: {other[0]} is {both} ({len(other)} such weights)") from None
+    missing = [name for name in found.missing_keys if not name.endswith("num_batches_tracked")]
+    unknown = list(found.unexpected_keys)
     if missing or unknown:
-        parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(unknown)} too many"] * bool(unknown)
-        raise AdoptError(f"{path} holds weights of another net: it {' and '.join(parts)}{_hint(missing, unknown)}")
-    other = [name for name, value in state.items() if value.shape != wanted[name].shape]
-    if other:
-        shapes = f"{list(state[other[0]].shape)} in the file and {list(wanted[other[0]].shape)} in the net"
-        raise AdoptError(f"{path} holds weights of other shapes: {other[0]} is {shapes} ({len(other)} such weights)")
-    net.load_state_dict(state, strict=False)
+        parts = [f"lacks {listed(missing)}"] * bool(missing) + [f"has {listed(unknown)} too many"] * bool(unknown)
+        held = {name: list(state[name].shape) for name in unknown}
+        hint = _hint({name: shapes[name] for name in missing if name in shapes}, held)
+        raise AdoptError(f"{path} holds weights of another net: it {' and '.join(parts)}{hint}")
+
+
+def _hint(missing: Mapping[str, list[int]], unknown: Mapping[str, list[int]]) -> str:
+    """The prefixes that make the names and their shapes fit, as options."""
+    first = next(iter(missing), "")
+    prefixes = sorted({name.removesuffix(first) for name in unknown if first and name.endswith(first)} - {""})
+    fitting = [prefix for prefix in prefixes if all(unknown.get(prefix + name) == shape for name, shape in missing.items())]
+    return f"; is it {' or '.join(f'--strip {prefix}' for prefix in fitting)}?" if fitting else ""
 
 
 def freeze(net: nn.Module) -> nn.Module:
-    """The module for inference: evaluation mode, float32, no gradients, each parametrised weight computed once."""
+    """The module for inference: evaluation mode, float32, no gradients, each parametrised weight computed once.
+
+    Raises:
+        AdoptError: a layer has no weights yet.
+    """
+    for name, value in [*net.named_parameters(), *net.named_buffers()]:
+        if is_lazy(value):
+            raise AdoptError(
+                f"{name} has no values yet, as its layer takes its size from the first input: "
+                "call the net once in the function that returns it, or load weights by --weights"
+            )
     net.eval().float().requires_grad_(False)
     for module in list(net.modules()):
+        for name, layer in module.named_children():
+            if isinstance(layer, nn.RReLU):  # ONNX has no operator for it; in evaluation mode it has the slope of the mean
+                setattr(module, name, nn.LeakyReLU((layer.lower + layer.upper) / 2))
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
@@ -100,53 +148,3 @@ def freeze(net: nn.Module) -> nn.Module:
             elif isinstance(hook, WeightNorm):
                 remove_weight_norm(module, hook.name)
     return net.eval().requires_grad_(False)
-
-
-def _state(path: Path, key: str | None) -> Mapping[str, Tensor]:
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        if path.is_file() and error.errno in (None, errno.EINVAL):  # torch's reader of archives on one whose end is missing
-            raise AdoptError(f"{path} is damaged, or no file of torch.save") from None
-        raise AdoptError(f"{path}: {error.strerror or error}") from None
-    except Exception:  # a damaged file may make torch raise anything
-        if not _is_of_torch(path):
-            raise AdoptError(f"{path} is damaged, or no file of torch.save") from None
-        raise AdoptError(
-            f"{path} cannot be loaded without running code from it; save the weights alone: torch.save(net.state_dict(), PATH)"
-        ) from None
-    parts = loaded if isinstance(loaded, Mapping) else {}
-    held = [name for name, value in parts.items() if isinstance(name, str) and _is_state(value)]
-    if key is not None:
-        if key not in held:
-            raise AdoptError(f"{path} holds no state dict under --key {key}; it holds {_listed(held) if held else 'none'}")
-        found: Mapping[str, Tensor] = loaded[key]
-        return found
-    if _is_state(loaded):
-        state: Mapping[str, Tensor] = loaded
-        return state
-    hint = f"name one of its own by --key: {_listed(held)}" if held else "it holds none"
-    raise AdoptError(f"{path} is no state dict; {hint}")
-
-
-def _is_of_torch(path: Path) -> bool:
-    """Whether a file is a whole ZIP archive, or begins as a pickle does: one of the two is what torch writes."""
-    with path.open("rb") as file:
-        return file.read(1) == b"\x80" or zipfile.is_zipfile(path)
-
-
-def _is_state(value: Any) -> bool:
-    is_filled = isinstance(value, Mapping) and bool(value)
-    return is_filled and all(isinstance(name, str) and isinstance(part, Tensor) for name, part in value.items())
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
-
-
-def _hint(missing: list[str], unknown: list[str]) -> str:
-    """The option that makes the names fit, if one prefix does."""
-    prefixes = {name.removesuffix(missing[0]) for name in unknown if missing and name.endswith(missing[0])}
-    fitting = sorted(prefix for prefix in prefixes if prefix and {prefix + name for name in missing} <= set(unknown))
-    return f"; is it --strip {fitting[0]}?" if fitting else ""
