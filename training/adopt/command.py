@@ -13,10 +13,11 @@ from contract import Card, CardError, Image, check_names
 from contract.latents import classes_of
 from training.adopt.graph import adopt_graph
 from training.adopt.inputs import Input, latents_of, parse_inputs
+from training.adopt.memory import lacks_memory
 from training.adopt.module import export_net, sampler_of_net
 from training.adopt.pictures import Layout, PictureFormat, Range
 from training.adopt.weights import freeze, import_net, load_weights
-from training.errors import AdoptError
+from training.errors import AdoptError, first_line
 from training.export.to_onnx import package_versions, write_model
 from training.files import is_stream
 
@@ -62,15 +63,12 @@ class Adopt:
     """Model file to write."""
 
     def __call__(self, console: Console) -> int:
-        inputs = parse_inputs(self.latent)
-        form = PictureFormat(values=self.output, layout=self.layout, is_clamped=self.clamp)
-        card = self._card(inputs)
-        self._check_out()
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        if self.source.endswith(".onnx"):
-            card, doubt = self._adopt_graph(inputs, form, card)
-        else:
-            card, doubt = self._adopt_net(inputs, form, card)
+        try:
+            card, doubt = self._adopt()
+        except Exception as error:
+            if not lacks_memory(error):
+                raise
+            raise AdoptError(f"not enough memory to run the generator ({first_line(error)})") from error
         if is_stream(self.out):  # what is printed would stand in the model
             return 0
         if doubt:
@@ -81,6 +79,17 @@ class Adopt:
         latents = ", ".join(card.latents)
         console.print(f"adopted {self.out}, {size}: {card.name} makes {pictures} pictures of {latents}", markup=False)
         return 0
+
+    def _adopt(self) -> tuple[Card, str | None]:
+        """Write the model file; returns its card, and a doubt about the range of the values."""
+        inputs = parse_inputs(self.latent)
+        form = PictureFormat(values=self.output, layout=self.layout, is_clamped=self.clamp)
+        card = self._card(inputs)
+        self._check_out()
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        if self.source.endswith(".onnx"):
+            return self._adopt_graph(inputs, form, card)
+        return self._adopt_net(inputs, form, card)
 
     def _check_out(self) -> None:
         """Check that the model file would be a file, and would not replace one that it is made of; raises AdoptError."""

@@ -94,13 +94,16 @@ def latents_of(inputs: Sequence[Input]) -> Latents:
     return {one.name: one.latent for one in inputs}
 
 
-def draw_probes(inputs: Sequence[Input]) -> dict[str, NDArray[Any]]:
-    """Latents of 64 seeds; the first and the last class of a categorical latent are among them."""
+def draw_probes(inputs: Sequence[Input], rows: slice) -> dict[str, NDArray[Any]]:
+    """Latents of some of the 64 seeds; the first two have the first and the last class of a categorical latent."""
     latents = latents_of(inputs)
+    places = range(PROBES)[rows]
     # One by one: a row of noise takes ten times its size while it is drawn.
-    rows = [draw(latents, [seed]) for seed in PROBE_SEEDS]
-    drawn: dict[str, NDArray[Any]] = {name: np.concatenate([row[name] for row in rows]) for name in latents}
+    drawn = [draw(latents, [PROBE_SEEDS[place]]) for place in places]
+    joined: dict[str, NDArray[Any]] = {name: np.concatenate([row[name] for row in drawn]) for name in latents}
     for one in inputs:
         if isinstance(one.latent, Categorical):
-            drawn[one.name][:2] = np.array([0, one.latent.classes - 1])
-    return drawn
+            ends = {0: 0, 1: one.latent.classes - 1}
+            for row, place in enumerate(places):
+                joined[one.name][row] = ends.get(place, joined[one.name][row])
+    return joined

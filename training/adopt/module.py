@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from contract import Card
-from training.adopt.inputs import Input, draw_probes
-from training.adopt.pictures import PictureFormat, check_varied, scale_of
-from training.adopt.probe import probe
+from training.adopt.inputs import PROBES, Input, draw_probes
+from training.adopt.memory import lacks_memory
+from training.adopt.pictures import PictureFormat, scale_of
+from training.adopt.probe import ROWS, probe
 from training.adopt.served import check_served
 from training.errors import AdoptError, ExportError
 from training.export.fold_batchnorm import fold_batch_norm
@@ -121,11 +122,17 @@ def sampler_of_net(
         AdoptError: the generator cannot keep the promise that a seed fixes a picture; the message is one sentence.
     """
     inner = Adopted(net, inputs).eval()
-    latents = {name: torch.from_numpy(values) for name, values in draw_probes(inputs).items()}
-    rows = probe(inner, latents, inner.described())
-    image = form.image(rows)
-    check_varied(rows)
-    return AdoptedSampler(inner, form).eval(), replace(card, output=image), form.doubt(rows)
+    seen = form.seen()
+    batches = (_probes(inputs, start) for start in range(0, PROBES, ROWS))
+    probe(inner, batches, inner.described(), seen.add)
+    image = form.image(seen)
+    seen.check_varied()
+    return AdoptedSampler(inner, form).eval(), replace(card, output=image), form.doubt(seen)
+
+
+def _probes(inputs: Sequence[Input], start: int) -> dict[str, Tensor]:
+    """Latents of one batch."""
+    return {name: torch.from_numpy(values) for name, values in draw_probes(inputs, slice(start, start + ROWS)).items()}
 
 
 def export_net(sampler: AdoptedSampler, card: Card, path: Path) -> dict[str, float]:
@@ -137,7 +144,7 @@ def export_net(sampler: AdoptedSampler, card: Card, path: Path) -> dict[str, flo
             would refuse the file.
         OSError: the file cannot be written.
     """
-    latents = [torch.from_numpy(values[:8]) for values in draw_probes(cast(Adopted, sampler.inner).inputs).values()]
+    latents = list(_probes(cast(Adopted, sampler.inner).inputs, 0).values())
     with torch.no_grad():
         levels = sampler.levels(*latents)
         is_folded = _can_be_folded(sampler, latents, levels)
@@ -155,6 +162,8 @@ def export_net(sampler: AdoptedSampler, card: Card, path: Path) -> dict[str, flo
     except (ExportError, AdoptError, OSError):  # a full or read-only disk is not the generator's fault
         raise
     except Exception as error:  # the exporter raises errors of many kinds
+        if lacks_memory(error):
+            raise
         raise AdoptError(explain(error)) from error
 
 

@@ -17,6 +17,8 @@ from training.errors import AdoptError
 
 Step = tuple[str, list[str], dict[str, Any]]
 """An operator, its inputs after the first, and its attributes."""
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+"""Types of numbers that keep what a latent draws; whole numbers would cut it."""
 
 
 def dimensions(graph: onnx.GraphProto, name: str) -> list[int | str]:
@@ -72,13 +74,17 @@ def _taken(graph: onnx.GraphProto, one: Input, target: str) -> tuple[int, tuple[
     value = next((value for value in graph.input if value.name == target), None)
     if value is None:
         return TensorProto.FLOAT, one.shape
+    kind = value.type.tensor_type.elem_type
+    if not isinstance(one.latent, Categorical) and kind not in FLOATS:
+        words = f"{one.name}=categorical:CLASSES{f'@{one.target}' if one.target else ''}"
+        raise AdoptError(f"the graph takes {target} as {TensorProto.DataType.Name(kind).lower()}: use --latent {words}")
     axes = dimensions(graph, target)[1:]
     row = tuple(axis for axis in axes if isinstance(axis, int))
     if len(row) < len(axes) or not value.type.tensor_type.HasField("shape"):
-        return value.type.tensor_type.elem_type, one.shape
+        return kind, one.shape
     if prod(row) != prod(one.shape):
         raise AdoptError(f"the graph takes {target} as {dimensions(graph, target)}, but --latent declares {one}")
-    return value.type.tensor_type.elem_type, row
+    return kind, row
 
 
 def _remove_source(graph: onnx.GraphProto, target: str) -> None:

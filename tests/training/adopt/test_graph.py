@@ -110,7 +110,7 @@ def test_a_noise_node_is_bound_to_a_latent(adopt: Adopt, tmp_path: Path) -> None
     code, printed = adopt(source, *Z)
     assert code == 2
     assert "the node noise_of_4 (RandomNormalLike) draws noise" in printed
-    assert "--latent noise=normal:SIZE@noise_of_4" in printed
+    assert "--latent noise=normal:3x2x2@noise_of_4" in printed
     for latent in ("noise=normal:3x2x2@noise_of_4", "noise_of_4=normal:3x2x2"):
         code, printed = adopt(source, *Z, "--latent", latent)
         assert code == 0, printed
@@ -220,21 +220,21 @@ MISTAKES = [
                 "e = RandomUniformLike(x)",
                 (),
                 "the node e (RandomUniformLike) draws noise, so a seed would not fix the pictures: "
-                "bind it to a latent, --latent noise=uniform:SIZE:0:1@e",
+                "bind it to a latent, --latent noise=uniform:3x2x2:0:1@e",
             ),
             (
                 "e = RandomUniformLike(x)",
                 ("--latent", "noise=normal:3x2x2@e"),
-                "draws other noise than the latent noise: use noise=uniform:SIZE:0:1@e",
+                "draws other noise than the latent noise: use noise=uniform:3x2x2:0:1@e",
             ),
-            ("e = RandomUniformLike(x)", ("--latent", "e=uniform:3x2x2"), "than the latent e: use e=uniform:SIZE:0:1@e"),
+            ("e = RandomUniformLike(x)", ("--latent", "e=uniform:3x2x2"), "than the latent e: use e=uniform:3x2x2:0:1@e"),
             (
                 "e = RandomUniform <low = -0.3, high = 0.1, shape = [1,3,2,2]> ()",
                 ("--latent", "e=onehot:12"),
-                "than the latent e: use e=uniform:SIZE:-0.3:0.1@e",
+                "than the latent e: use e=uniform:3x2x2:-0.3:0.1@e",
             ),
             ("e = RandomUniformLike <low = 1.0> (x)", (), "draws noise from 1 to 1, which no latent can replace"),
-            ("e = RandomNormalLike(x)", ("--latent", "e=uniform:3x2x2:0:1"), "than the latent e: use e=normal:SIZE@e"),
+            ("e = RandomNormalLike(x)", ("--latent", "e=uniform:3x2x2:0:1"), "than the latent e: use e=normal:3x2x2@e"),
             ("p = Sigmoid(x) e = Bernoulli(p)", ("--latent", "e=normal:3x2x2"), "neither normal nor uniform, which no latent"),
         )
     ],
