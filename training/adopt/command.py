@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +66,8 @@ class Adopt:
 
     def __call__(self, console: Console) -> int:
         try:
-            card, doubt = self._adopt()
+            with redirect_stdout(sys.stderr):  # what the generator's own code prints is no part of a model in /dev/stdout
+                card, doubt = self._adopt()
         except Exception as error:
             if not lacks_memory(error):
                 raise

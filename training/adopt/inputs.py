@@ -52,7 +52,7 @@ def parse_inputs(texts: Sequence[str]) -> tuple[Input, ...]:
     """The latents that the options ``--latent`` declare, in order.
 
     Raises:
-        AdoptError: one has none of the forms, a size is out of range, or two have the same name.
+        AdoptError: one has none of the forms, a size is out of range, or two have the same name or go to the same input.
     """
     inputs = tuple(map(_parse, texts))
     names = [one.name for one in inputs]
@@ -63,6 +63,9 @@ def parse_inputs(texts: Sequence[str]) -> tuple[Input, ...]:
             raise AdoptError(f"no latent can be called {name}, which is the name of {use}")
     if repeated := {name for name in names if names.count(name) > 1}:
         raise AdoptError(f"--latent declares {', '.join(sorted(repeated))} twice")
+    targets = [one.target or one.name for one in inputs]
+    if repeated := {target for target in targets if targets.count(target) > 1}:
+        raise AdoptError(f"--latent gives {', '.join(sorted(repeated))} two latents")
     try:
         parameters(latents_of(inputs))
     except CardError as error:
@@ -75,7 +78,10 @@ def _parse(text: str) -> Input:
     if match is None or (match["low"] is not None and match["kind"] != "uniform"):
         raise AdoptError(f"--latent must be {FORMS}, got {text!r}")
     shape = tuple(map(int, match["size"].split("x")))
-    is_class = match["kind"] in ("categorical", "onehot")
+    is_class, is_one_hot = match["kind"] in ("categorical", "onehot"), match["kind"] == "onehot"
+    if is_class and (prod(shape[1:]) > 1 or (len(shape) > 1 and not is_one_hot)):
+        right = f"{match['kind']}:CLASSES{', or onehot:CLASSESx1x1 for [n,CLASSES,1,1]' if is_one_hot else ''}"
+        raise AdoptError(f"--latent {text}: a class has no axes, use {match['name']}={right}")
     spec: dict[str, Any] = {"kind": "categorical" if is_class else match["kind"]}
     spec["classes" if is_class else "size"] = prod(shape)
     try:
@@ -84,8 +90,7 @@ def _parse(text: str) -> Input:
         latent = latents_from_json({match["name"]: spec})[match["name"]]
     except ValueError as error:  # CardError is one
         raise AdoptError(f"--latent {text}: {error}") from None
-    is_one_hot = match["kind"] == "onehot"
-    row = (spec["classes"],) if is_one_hot else () if is_class else shape
+    row = () if is_class and not is_one_hot else shape
     return Input(name=match["name"], latent=latent, shape=row, is_one_hot=is_one_hot, target=match["target"])
 
 

@@ -21,10 +21,15 @@ from training.adopt.probe import ROWS, probe
 from training.adopt.served import check_served
 from training.errors import AdoptError, ExportError
 from training.export.fold_batchnorm import fold_batch_norm
+from training.export.runtime import mistake_of
 from training.export.samplers import ImageSampler
 from training.export.to_onnx import FLOAT_TOLERANCE, export, trace
 
 Kind = inspect.Parameter
+FIXED_ROWS = re.compile(
+    r"Constraints violated|specialized|operands could not be broadcast|ONNXRuntimeError.*(?:shape|dimension)", re.IGNORECASE
+)
+"""What the exporter, NumPy and onnxruntime say of a graph that was made for another number of rows."""
 
 
 class Adopted(nn.Module):
@@ -62,7 +67,9 @@ class Adopted(nn.Module):
 
     def _taken(self, one: Input, values: Tensor) -> Tensor:
         if one.is_one_hot:
-            return cast(Tensor, getattr(self, f"one_hot_{one.name}"))[values]
+            values = cast(Tensor, getattr(self, f"one_hot_{one.name}"))[values]
+        else:
+            values = values.clone()  # forward may change what it is given
         return values.unflatten(1, one.shape) if len(one.shape) > 1 else values
 
 
@@ -92,25 +99,31 @@ def bind(net: nn.Module, inputs: Sequence[Input]) -> tuple[list[str], dict[str, 
         AdoptError: they do not fit; the message names the parameter or the latent.
     """
     declared = inspect.signature(net.forward).parameters
-    named = {name: p for name, p in declared.items() if p.kind in (Kind.POSITIONAL_OR_KEYWORD, Kind.KEYWORD_ONLY)}
-    keywords: dict[str, str] = {}
+    named = {name: p for name, p in declared.items() if p.kind not in (Kind.VAR_POSITIONAL, Kind.VAR_KEYWORD)}
+    given: dict[str, str] = {}
     rest: list[str] = []
     for one in inputs:
         target = one.target or one.name
         if target in named:
-            keywords[target] = one.name
+            given[target] = one.name
         elif one.target:
             raise AdoptError(f"forward has no parameter {one.target!r} for the latent {one.name}; it has {', '.join(declared)}")
         else:
             rest.append(one.name)
-    free = [name for name, p in named.items() if p.default is Kind.empty and name not in keywords]
-    if any(p.kind in (Kind.VAR_POSITIONAL, Kind.POSITIONAL_ONLY) for p in declared.values()) and not keywords:
+    if any(p.kind is Kind.VAR_POSITIONAL for p in declared.values()) and not given:
         return rest, {}
+    free = [name for name, p in named.items() if p.default is Kind.empty and name not in given]
     if len(rest) > len(free):
         raise AdoptError(f"forward has no parameter for the latent {rest[len(free)]}; it has {', '.join(declared)}")
     if len(rest) < len(free):
         raise AdoptError(f"forward needs {free[len(rest)]!r} as well: declare it by --latent {free[len(rest)]}=KIND:SIZE")
-    return [], {**keywords, **dict(zip(free, rest, strict=True))}
+    given |= dict(zip(free, rest, strict=True))
+    # A parameter before a slash has no keyword; those behind one that keeps its default cannot be given.
+    by_place = [name for name, p in named.items() if p.kind is Kind.POSITIONAL_ONLY]
+    left_out = next((place for place, name in enumerate(by_place) if name not in given), len(by_place))
+    if behind := [name for name in by_place[left_out:] if name in given]:
+        raise AdoptError(f"forward takes {behind[0]!r} by its place only: declare {by_place[left_out]!r} before it as well")
+    return [given.pop(name) for name in by_place[:left_out]], given
 
 
 def sampler_of_net(
@@ -177,7 +190,7 @@ def _can_be_folded(sampler: AdoptedSampler, latents: Sequence[Tensor], levels: T
 
 
 def explain(error: BaseException | None) -> str:
-    """One sentence about an error of torch's exporter or of onnxruntime: the operator that ONNX lacks, or the first line."""
+    """One sentence about an error of torch's exporter, of onnxruntime, or of the comparison of their results."""
     lines: list[str] = []
     while error is not None:
         text = str(error)
@@ -185,10 +198,21 @@ def explain(error: BaseException | None) -> str:
             r"(?:not supported|No ONNX function found)[^\n]*?((?:aten|prims|torchvision)[.:]+[\w.]+)", text
         ):
             return f"ONNX has no operator for {found[1]}, which the generator uses"
+        if "'group': SymbolicTensor" in text:
+            return (
+                "a convolution takes its groups from the number of rows, which ONNX cannot: "
+                "give each row its weights in another way, as StyleGAN2 does by fused_modconv=False"
+            )
         if "data-dependent" in text:
             return "the generator decides by the values of a tensor, as `if` or .item() do, which ONNX cannot: use torch.where"
-        if "Constraints violated" in text or "specialized" in text or "ONNXRuntimeError" in text:
-            return "the exported generator fixes the number of rows: take it from x.shape[0], not from len(x) or a constant"
-        lines.extend(line.strip() for line in text.splitlines()[:1])
+        if found := re.search(r"NOT_IMPLEMENTED : Could not find an implementation for (\w+)", text):
+            why = f"forward changes the precision of its numbers, in which onnxruntime has no {found[1]}"
+            return f"{why}: leave .half(), .to(torch.bfloat16), autocast and the like out of it"
+        if FIXED_ROWS.search(text):
+            return (
+                "the exported generator fixes the number of rows: take it from x.shape[0], not from len(x) or a constant, "
+                "and compute all rows at once, without a loop over them"
+            )
+        lines.append(mistake_of(error))
         error = error.__cause__ or error.__context__
     return f"the generator cannot be exported to ONNX: {lines[-1] if lines else 'unknown error'}"

@@ -119,9 +119,8 @@ class Seen:
         if self.first is None:
             self.shape, self.first = rows.shape, rows[:1].copy() if rows.ndim else rows
         elif rows.shape[1:] != self.shape[1:]:
-            raise AdoptError(
-                f"the output's shape depends on the latents: {_axes(list(self.shape))}, then {_axes(list(rows.shape))}"
-            )
+            shapes = f"{_axes(list(self.shape))}, then {_axes(list(rows.shape))}"
+            raise AdoptError(f"the shape of the output depends on the latents: it is {shapes}")
         self.is_varied = self.is_varied or bool((rows != self.first).any())
         self.is_finite = self.is_finite and bool(np.isfinite(rows).all())
         self.least, self.greatest = min(self.least, float(rows.min())), max(self.greatest, float(rows.max()))
