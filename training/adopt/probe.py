@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from training.adopt.memory import lacks_memory
 from training.errors import AdoptError, first_line
 
-ROWS = 8
-"""Rows of a batch: a large generator's results for all 64 rows at once would take gigabytes."""
+ROWS = 7
+"""Rows of a batch: few, as a large generator's results for 64 would take gigabytes; and no size that another axis often has."""
 TOLERANCE = 1e-3
 """Greatest difference, as a share of the output's range, between a row alone and the same row in a batch."""
 OTHER_PRECISION = re.compile(r"\b(Half|BFloat16|Double)\b|\((double)\)|torch\.(float16|bfloat16|float64)\b")
@@ -60,7 +60,7 @@ def probe(net: nn.Module, batches: Iterable[Mapping[str, Tensor]], described: st
 
     Args:
         net: a module in evaluation mode that takes its latents by name.
-        batches: latents of 8 rows each.
+        batches: latents of 7 rows each, or fewer in the last one.
         described: the latents in words, for messages.
         see: notes the output of a batch.
 

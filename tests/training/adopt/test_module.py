@@ -55,7 +55,7 @@ MISTAKES = [
     ("refused:Half", Z, r"float32 here \(first \(Linear\): mat1 and mat2 must have the same dtype.*\): leave .half"),
     ("refused:HalfConvolution", Z, r"float32 here \(last \(Conv2d\): Input type.*\): leave .half"),
     ("refused:HalfOutput", Z, r"must be of float32 or uint8, got bfloat16: let forward end in .float\(\)"),
-    ("refused:Squeezed", Z, "takes 8 rows, and not one alone: Squeezed.forward: "),
+    ("refused:Squeezed", Z, "takes 7 rows, and not one alone: Squeezed.forward: "),
     ("generators:Dense", (*Z, "--licence", " "), "--licence must not be empty"),
     ("generators:Dense", (*Z, "--data", ""), "--data must not be empty"),
     ("generators:FixedRows", Z, r"fixes the number of rows: take it from x.shape\[0\], not from len\(x\)"),

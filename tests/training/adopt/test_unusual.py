@@ -31,6 +31,7 @@ MISTAKES = [
     ("unusual:Fused", Z, "takes its groups from the number of rows, which ONNX cannot:.*fused_modconv=False"),
     ("unusual:Autocast", Z, "changes the precision of its numbers, in which onnxruntime has no Gemm: leave .half.*autocast"),
     ("unusual:RowByRow", Z, "fixes the number of rows.*without a loop over them"),
+    ("unusual:Layered", (*Z, "--latent", "psi=uniform:1:0.5:1"), r"psi \[n, 1\]: Layered.forward: The size of tensor a"),
     ("unusual:LeakyFunction", Z, "ONNX has no operator for aten.rrelu_with_noise"),
     ("unusual:Immense", Z, r"not enough memory to run the generator \(.*can't allocate memory"),
     ("unusual:Slashed", (*Z, *SHIFT), "takes 'shift' by its place only: declare 'gain' before it as well"),

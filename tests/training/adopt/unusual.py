@@ -160,6 +160,13 @@ class Labelled(Pictures):
         return torch.tanh(self.last(y))
 
 
+class Layered(Pictures):
+    """Scales eight layers of styles by one number a row, which lacks an axis for it."""
+
+    def forward(self, z: Tensor, psi: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward((z[:, None].repeat(1, 8, 1) * psi).mean(1))
+
+
 def scripted() -> nn.Module:
     """TorchScript as a whole."""
     whole: nn.Module = torch.jit.script(nn.Linear(12, 12))
