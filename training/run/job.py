@@ -33,6 +33,7 @@ from training.run.directory import compare_data, compare_recipe, forget, opened,
 from training.run.keeping import Keeper
 from training.run.ranks import count_ranks, share_config, share_state
 from training.run.variants import model_name, model_of, variant_of
+from training.threads import BusyCores
 
 
 def train(config: RunConfig, context: JobContext, *, is_fresh: bool = False) -> bool:
@@ -231,11 +232,12 @@ def _play(game: Game, data: DataSet, context: JobContext) -> bool:
 
 def _play_kept(game: Game, keeper: Keeper, context: JobContext, progress: Progress) -> bool:
     keeper.begin()
+    cores = BusyCores(context.device)
     for step in play(game, game.recipe.steps):
         is_stopped, is_asked = game.ranks.any(context.is_stopped(), context.is_save_requested())
         if scalars := keeper.keep(is_saved=is_stopped or is_asked):
             progress.update(step, game.images, scalars)
-            for warning in (*game.ranks.warnings(), *game.graphs.refusals()):
+            for warning in (*game.ranks.warnings(), *game.graphs.refusals(), *cores.warnings()):
                 progress.say(f"step {step}: {warning}")
         if is_stopped and step < game.recipe.steps:
             progress.say(f"stopped at step {step}; it goes on from there when it is started again")
