@@ -105,8 +105,12 @@ def _newest_checkpoint_s(run: Path) -> float | None:
 
 
 @contextmanager
-def serve_metrics(meters: PrometheusMetrics, address: str, port: int) -> Iterator[MetricsSink]:
+def serve_metrics(
+    meters: PrometheusMetrics, address: str, port: int, say: Callable[[str], None] = lambda text: None
+) -> Iterator[MetricsSink]:
     """Show the numbers, and those of this process, at http://ADDRESS:PORT/metrics; gives the sink to call for each record.
+
+    For port 0 the system chooses one, and ``say`` prints it.
 
     Raises:
         TrainingError: the address cannot be listened on.
@@ -116,9 +120,11 @@ def serve_metrics(meters: PrometheusMetrics, address: str, port: int) -> Iterato
     ProcessCollector(registry=registry)
     try:
         server, thread = start_http_server(port, address, registry)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise TrainingError(f"--metrics-port {port}: cannot listen on {address}:{port}: {reason}") from None
+    if port == 0:
+        say(f"metrics at http://{address}:{server.server_port}/metrics")
     try:
         yield meters.watch
     finally:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from training.data import DataSet
-from training.errors import TrainingError, first_line
+from training.errors import OutOfMemory, TrainingError, first_line, is_out_of_memory
+from training.files import CONFIG
 from training.game.loop import Game
 from training.metrics.classifier import has_classifier
 from training.report.meters import KID
@@ -78,7 +79,7 @@ def choose(game: Game, context: JobContext) -> str:
         The reason; empty for the last step, as also where no KID was measured.
 
     Raises:
-        TrainingError: the checkpoint of the lowest KID is damaged.
+        TrainingError: the checkpoint of the lowest KID is damaged, or of other nets.
     """
     if game.recipe.export == "last":
         return ""
@@ -87,12 +88,29 @@ def choose(game: Game, context: JobContext) -> str:
     except Damaged as error:
         raise TrainingError(f"{context.run / BEST} cannot be read ({first_line(error)}): use --export last") from None
     if state is None:
+        if kid_of(game.state()) < math.inf and not (context.run / BEST).exists():
+            context.say(f"{context.run / BEST}, the checkpoint of the lowest KID, is missing: the last step is exported")
         return ""
     last = f"the last, by step {game.step:,}, is {kid_of(game.state()):.4g}"
-    game.restore(state)
+    restore(game, state, context.run / BEST)
     reason = f"lowest KID of the run, {kid_of(state):.4g} at step {game.step:,}; {last}"
     context.say(f"chosen for the {reason}")
     return reason
+
+
+def restore(game: Game, state: dict[str, Any], source: Path) -> None:
+    """Bring a game to a state that was read from ``source``.
+
+    Raises:
+        TrainingError: the state is of other nets; OutOfMemory: there is no memory for it.
+    """
+    try:
+        game.restore(state)
+    except (RuntimeError, KeyError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(error) from None
+        why = (str(error).splitlines()[1:2] or [str(error)])[0].strip()  # torch's first line says only that there were errors
+        raise TrainingError(f"the checkpoint in {source} is of other nets than the run's {CONFIG}: {why[:300]}") from None
 
 
 def _load(path: Path, device: torch.device, last_step: int) -> dict[str, Any] | None:

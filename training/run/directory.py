@@ -88,6 +88,8 @@ def compare_data(run: Path, data: DataSet, say: Callable[[str], None]) -> None:
         if (before := known.get(what, now)) != now:
             raise TrainingError(f"{run} was trained on data of the {what} {before}, and {data.name} has the {what} {now} now")
     if (before := known.get("samples", len(data))) != len(data):
+        if not isinstance(before, int):
+            raise TrainingError(f"{run / CONFIG} is damaged: samples must be a number, got {before!r}"[:300])
         say(f"{data.name} has {len(data):,} samples now; the steps before were trained on {before:,}")
 
 

@@ -6,8 +6,10 @@ import torch
 
 from training.data import DataError, load
 from training.errors import ScoreError
-from training.files import write_json
+from training.export.model_card import read_card
+from training.files import MODEL, write_json
 from training.game.step import Batch
+from training.run.config import read_config
 from training.run.context import JobContext
 from training.run.directory import EXAMINATION
 from training.run.job import open_run
@@ -22,16 +24,19 @@ def examine_run(context: JobContext) -> dict[str, float] | None:
     Raises:
         TrainingError: the run has no checkpoint.
     """
+    if read_config(context.run).resolve().examine is None:
+        return None
     game, data = open_run(context)
     recipe = game.recipe
-    if recipe.examine is None:
-        return None
+    if (context.run / MODEL).exists() and (steps := read_card(context.run / MODEL)[0].steps) != game.step:
+        context.say(f"what follows is of the checkpoint of step {game.step:,}; {MODEL} is of step {steps:,}")
     try:
         test = load(recipe.data, split="test", size=recipe.size, environ=context.environ).to(context.device)
     except DataError as error:
         context.say(f"not examined: {error}")
         return None
     nets = {name: net.eval() for name, net in game.sampling_nets().items()}
+    assert recipe.examine is not None
     with torch.no_grad():
         try:
             values = recipe.examine(nets, Batch(game.batches.scale(test.items), test.labels))

@@ -12,12 +12,12 @@ from torch.backends import cudnn
 
 from contract import Card
 from training.data import DataSet, MissingPart, load
-from training.errors import OutOfMemory, RecipeError, TrainingError, is_out_of_memory
+from training.errors import RecipeError, TrainingError
 from training.export.sample_grid import picture_of
 from training.export.samplers import output_of
 from training.export.to_onnx import Tracer, export, package_versions
-from training.files import CONFIG, find_config, remove_leftovers
 from training.files import MODEL as MODEL
+from training.files import find_config, remove_leftovers
 from training.game.check import check_shapes
 from training.game.loop import Game, play
 from training.game.precision import resolve_precision
@@ -25,7 +25,7 @@ from training.game.recipe import Variant
 from training.recipes import CATALOGUE
 from training.report import Progress
 from training.run import checkpoint
-from training.run.choice import choose, require_best, require_kid
+from training.run.choice import choose, require_best, require_kid, restore
 from training.run.collapse import make_evaluator
 from training.run.config import RunConfig, read_config, write_config
 from training.run.context import JobContext
@@ -200,13 +200,7 @@ def _restore(game: Game, data: DataSet, context: JobContext) -> bool:
         context.console.print(f"skipped a damaged checkpoint: {reason}", style="bold yellow", markup=False)
     if state is None:
         return False
-    try:
-        game.restore(state)
-    except (RuntimeError, KeyError, ValueError) as error:
-        if is_out_of_memory(error):
-            raise OutOfMemory(error) from None
-        why = (str(error).splitlines()[1:2] or [str(error)])[0].strip()  # torch's first line says only that there were errors
-        raise TrainingError(f"the checkpoint in {context.run} is of other nets than its {CONFIG}: {why[:300]}") from None
+    restore(game, state, context.run)
     if game.step > game.recipe.steps:
         raise TrainingError(
             f"{context.run} is at step {game.step} already, past {game.recipe.steps}; use train with --fresh to start over"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -34,12 +34,12 @@ class Page(NamedTuple):
     address: str
     port: int | None
 
-    def serve(self, run: Path, steps: int) -> AbstractContextManager[MetricsSink]:
+    def serve(self, run: Path, steps: int, say: Callable[[str], None]) -> AbstractContextManager[MetricsSink]:
         """Serve the page during the run; raises TrainingError when the address cannot be listened on."""
         return (
             nullcontext(null_sink)
             if self.port is None
-            else serve_metrics(PrometheusMetrics(run, steps), self.address, self.port)
+            else serve_metrics(PrometheusMetrics(run, steps), self.address, self.port, say)
         )
 
 
@@ -99,7 +99,10 @@ def launch(
     recipe = config.resolve()
     refuse_run_in_data(run_of(run, seeds[0]) if seeds else run, recipe.data)
     own_device = device_of(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
-    with joined(os.environ, own_device) as ranks, (NO_PAGE if ranks.rank else page).serve(run, recipe.steps) as watch:
+    with (
+        joined(os.environ, own_device) as ranks,
+        (NO_PAGE if ranks.rank else page).serve(run, recipe.steps, console.print) as watch,
+    ):
         stop = _Stop(is_alone=ranks.size == 1)
         context = JobContext(
             run=run,

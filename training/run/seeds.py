@@ -43,7 +43,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     Raises:
         TrainingError: it is something else, names a seed twice, or more than 1,000.
     """
-    parts = [re.fullmatch(r"(\d+)(?:-(\d+))?", part) for part in text.split(",")]
+    parts = [re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII) for part in text.split(",")]
     bounds = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
     count = sum(last - first + 1 for first, last in bounds)
     if len(bounds) < len(parts) or any(first > last for first, last in bounds) or count > MOST:

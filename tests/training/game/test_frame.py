@@ -154,6 +154,14 @@ def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: 
     assert examine_run(context) == {"test-samples": 355.0}
     written = json.loads((context.run / EXAMINATION).read_text())
     assert written == {"step": 1, "data": "digits", "samples": 355, "values": {"test-samples": 355.0}}
+    said = context.console.file
+    assert isinstance(said, io.StringIO)
+    assert "what follows" not in said.getvalue()
+    steps = iter((False, True))
+    stopped = replace(context, is_stopped=lambda: next(steps))
+    assert not train(RunConfig(recipe="examined", steps=9, batch=8), stopped)
+    examine_run(context)
+    assert "what follows is of the checkpoint of step 3; model.onnx is of step 1" in said.getvalue()
 
 
 @pytest.mark.slow
@@ -173,9 +181,11 @@ def test_without_labels_there_is_no_examination_that_needs_them(
 
 @pytest.mark.slow
 def test_a_recipe_without_an_examination_has_none(tmp_path: Path) -> None:
-    """None is said and nothing written."""
+    """None is said and nothing written; no checkpoint is needed for that."""
     context = tiny_context(tmp_path / "run")
     assert train(RunConfig(recipe="parabola", steps=1, batch=8), context)
+    for path in context.run.glob("checkpoint-*.pt"):
+        path.unlink()
     assert examine_run(context) is None
     assert not (context.run / EXAMINATION).exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -109,6 +110,25 @@ def test_promtool_finds_nothing(tmp_path: Path) -> None:
     meters.watch(1, 8, {KID: 0.25, COLLAPSE: 0.0, "D/loss": 1.0, "accuracy/real": 0.5, "D/r1": 2.0}, 40.0)
     checked = subprocess.run(["promtool", "check", "metrics"], input=generate_latest(registry), capture_output=True)
     assert (checked.returncode, checked.stderr) == (0, b"")
+
+
+def test_a_port_that_the_system_chooses_is_said(tmp_path: Path) -> None:
+    """With the whole address; a port that was asked for is known."""
+    said: list[str] = []
+    with serve_metrics(PrometheusMetrics(tmp_path, 3), "127.0.0.1", 0, said.append):
+        (address,) = re.findall(r"^metrics at http://127\.0\.0\.1:(\d+)/metrics$", said[0])
+        assert read(int(address))["gan_training_planned_steps"] == 3
+    with serve_metrics(PrometheusMetrics(tmp_path, 3), "127.0.0.1", free_port(), said.append):
+        assert len(said) == 1
+
+
+def test_what_is_no_address_is_refused(tmp_path: Path) -> None:
+    """Also a text that no name of a host can be."""
+    with (
+        pytest.raises(TrainingError, match="cannot listen on ü..x:9"),
+        serve_metrics(PrometheusMetrics(tmp_path, 1), "ü..x", 9),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("port", [-1, 65536])

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from contract import Card
 from tests.training.conftest import differences, tiny_context
+from training.data import load
 from training.errors import TrainingError
 from training.export.model_card import as_markdown
+from training.game.loop import Game
 from training.recipes import CATALOGUE
 from training.run import job
-from training.run.checkpoint import BEST, read
+from training.run.checkpoint import BEST, read, write
 from training.run.choice import kid_of
 from training.run.config import RunConfig
 from training.run.context import JobContext
@@ -106,6 +108,24 @@ def test_a_damaged_best_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(TrainingError, match=r"best\.pt cannot be read .* use --export last"):
         export_run(context)
     export_run(context, asked="last")
+
+
+@pytest.mark.slow
+def test_a_best_that_is_missing_or_of_another_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exported: list[Card]
+) -> None:
+    """The last step in its place is said; weights of other nets are refused in one sentence."""
+    said = io.StringIO()
+    context = replace(context_of(tmp_path, monkeypatch), console=Console(file=said, width=200))
+    assert train(CONFIG, context)
+    (tmp_path / BEST).unlink()
+    export_run(context)
+    assert "best.pt, the checkpoint of the lowest KID, is missing: the last step is exported" in said.getvalue()
+    assert (exported[-1].steps, exported[-1].chosen) == (8, "")
+    game = Game(CATALOGUE["toy1d"], load("gaussian1d", environ={}), seed=0)
+    write(tmp_path / BEST, game.state())
+    with pytest.raises(TrainingError, match=r"the checkpoint in .*best\.pt is of other nets than the run's config\.json: "):
+        export_run(context)
 
 
 @pytest.mark.slow

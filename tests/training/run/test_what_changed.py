@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tests.training.conftest import quick_classifiers, tiny_context
 from training.errors import TrainingError
+from training.files import CONFIG
 from training.game.optimisers import adam
 from training.game.schedules import simultaneous
 from training.recipes import CATALOGUE
@@ -47,6 +48,10 @@ def test_other_data_under_a_run_are_noticed(tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match=message):
             open_run(context)
         assert train(replace(config, steps=1), context, is_fresh=True)
+        path = run / CONFIG
+        path.write_text(path.read_text().replace('"samples": 7', '"samples": "many"'))
+        with pytest.raises(TrainingError, match=r"config\.json is damaged: samples must be a number, got 'many'"):
+            open_run(context)
 
 
 @pytest.mark.usefixtures("no_export")
