@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from training.data import CATALOGUE as DATA
+from training.errors import TrainingError
 from training.recipes import CATALOGUE
 
 BEGIN = "<!-- begin: written by `python -m training list --markdown docs/RECIPES.md` -->"
@@ -22,7 +23,13 @@ def tables() -> str:
 
 
 def fill(page: str) -> str:
-    """The page with the text between its two markers replaced by the tables."""
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
+    """The page with the text between its two markers replaced by the tables, in the page's own line ends.
+
+    Raises:
+        TrainingError: the page does not have both markers once and in this order.
+    """
+    if (page.count(BEGIN), page.count(END)) != (1, 1) or page.index(END) < page.index(BEGIN):
+        raise TrainingError(f"the page must have the line {BEGIN} once, and {END} once behind it")
+    before, rest = page.split(BEGIN)
+    written = f"{BEGIN}\n\n{tables()}\n\n{END}"
+    return before + (written.replace("\n", "\r\n") if "\r\n" in page else written) + rest.split(END)[1]
