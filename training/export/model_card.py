@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -32,19 +34,41 @@ class ExportCard:
     format: Annotated[Literal["markdown", "json"], tyro.conf.arg(name="format")] = "markdown"
     """markdown is for the README.md of a Hugging Face repository; json is the card without its goldens."""
     out: Path | None = None
-    """File to write; by default README.md or card.json next to the model."""
+    """File to write; by default README.md or card.json next to the model, and NAME-README.md or NAME-card.json of NAME.onnx."""
 
     def __call__(self, console: Console) -> int:
         model = model_file(self.model)
         card, digest = read_card(model)
-        out = self.out or model.with_name("README.md" if self.format == "markdown" else "card.json")
+        out = self.out or next_to(model, "README.md" if self.format == "markdown" else "card.json")
         if out.exists() and out.samefile(model):
             raise TrainingError(f"--out {out} is the model file itself, which would be replaced: name another one")
+        if self.out is None and not _is_replaceable(out):
+            raise TrainingError(f"{out} was not written by `card`: move it, or name a file with --out")
         text = as_markdown(card, model.name, digest) if self.format == "markdown" else as_json(card, digest)
         write_whole(out, text.encode())
         if not is_stream(out):
             console.print(f"wrote {out}: the card of {card.name}", markup=False, highlight=False)
         return 0
+
+
+def next_to(model: Path, name: str) -> Path:
+    """Where an output of a model file is, in its folder: by that name, or, of NAME.onnx, NAME-name.
+
+    Files called model.onnx or model-VARIANT.onnx are those of a run directory, which holds one model.
+    """
+    is_of_run = re.fullmatch("model(-.*)?", model.stem, re.DOTALL) is not None
+    return model.with_name(name if is_of_run else f"{model.stem}-{name}")
+
+
+def _is_replaceable(out: Path) -> bool:
+    """Whether a place is free, or has a page or JSON that ``card`` wrote."""
+    if not out.is_file():
+        return True
+    text = out.read_text(errors="replace")
+    if out.suffix == ".json":
+        return text.startswith('{\n  "sha256": ')
+    head = text.split("\n---\n")[0]
+    return head.startswith("---\n") and 'library_name: "onnx"' in head and '"gan-serve"' in head
 
 
 def read_card(model: Path) -> tuple[Card, str]:
@@ -74,7 +98,7 @@ def as_json(card: Card, digest: str) -> str:
 
 def as_markdown(card: Card, file: str, digest: str) -> str:
     """The card as a page: a YAML head, what the model makes, how it is used, its inputs, and where it comes from."""
-    card = _plain(card)
+    card, file = _plain(card), _line(file)
     data = f"{card.data}, licence: {card.data_licence}."
     steps = f" {card.steps:,} training steps, {card.images:,} real samples shown." if card.steps else ""
     chosen = f" Chosen for the {card.chosen}." if card.chosen else ""
@@ -86,7 +110,9 @@ def as_markdown(card: Card, file: str, digest: str) -> str:
         f"A generator that {_made(card)}, as one ONNX file: `{file}`. {_promise(card.picture)}",
         *([f"Paper: {card.paper}."] if card.paper else []),
         "## Use",
-        "\n".join(["```sh", "pip install 'gan-serve[serve,client]'", f"gan-serve {file}", *_commands(card), "```"]),
+        "\n".join(
+            ["```sh", "pip install 'gan-serve[serve,client]'", f"gan-serve {shlex.quote(file)}", *_commands(card), "```"]
+        ),
         *([] if _is_needed(card.picture) else [_program(card)]),
         "The file also runs in onnxruntime alone; seeds are turned into its inputs by `contract.draw`.",
         f"| input | |\n|---|---|\n{inputs}",

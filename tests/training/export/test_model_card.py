@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -165,3 +166,44 @@ def test_the_model_is_not_replaced_by_its_card(model: Path, capsys: pytest.Captu
     assert main(["card", str(model), "--out", str(model)]) == 2
     assert "is the model file itself" in capsys.readouterr().err
     assert model.read_bytes() == before
+
+
+def test_models_in_one_folder_have_cards_of_their_own(tmp_path: Path) -> None:
+    """Of a.onnx and b.onnx, neither replaces the other's page or JSON; a second call replaces its own."""
+    for name in ("a", "b", "a"):
+        (tmp_path / f"{name}.onnx").write_bytes(tiny_onnx.conditional())
+        assert main(["card", str(tmp_path / f"{name}.onnx")]) == 0
+        assert main(["card", str(tmp_path / f"{name}.onnx"), "--format", "json"]) == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"{name}{end}" for name in "ab" for end in (".onnx", "-README.md", "-card.json")}
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "text"),
+    [
+        ("README.md", "markdown", "# Mine\n"),
+        ("README.md", "markdown", '---\nlicense: "mit"\n---\n\nlibrary_name: "onnx", "gan-serve"\n'),
+        ("card.json", "json", "{}"),
+    ],
+)
+def test_a_page_of_another_author_is_not_replaced(
+    model: Path, name: str, form: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only a page that `card` wrote is; ``--out`` names any other file."""
+    page = model.with_name(name)
+    page.write_text(text)
+    assert main(["card", str(model), "--format", form]) == 2
+    assert f"{name} was not written by `card`: move it, or name a file with --out" in capsys.readouterr().err
+    assert page.read_text() == text
+    assert main(["card", str(model), "--format", form, "--out", str(page)]) == 0
+    assert main(["card", str(model), "--format", form]) == 0
+
+
+def test_the_name_of_the_file_stays_one_word_of_the_shell(tmp_path: Path) -> None:
+    """A command of the page runs nothing that the name of the model's file says."""
+    path = tmp_path / "my `model`\n# $(x) [1].onnx"
+    path.write_bytes(tiny_onnx.conditional())
+    assert main(["card", str(path), "--out", str(tmp_path / "page.md")]) == 0
+    page = (tmp_path / "page.md").read_text()
+    assert shlex.split(page.split("gan-serve[serve,client]'\ngan-serve ")[1].split("\n")[0]) == ["my 'model' # $(x) [1].onnx"]
+    assert "as one ONNX file: `my 'model' # $(x) [1].onnx`." in page
