@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from contract import Categorical, Latents, Normal, Uniform, draw
 from contract.latents import classes_of
+from training.errors import ScoreError
 from training.metrics.reconstruction import Make
 
 MaskKind = Literal["center", "left", "random", "grid"]
@@ -107,6 +108,9 @@ def complete(
         how: steps, rate, weight, starts.
         doubt: -log D, or None for no such term.
         tell: called after each step with the number of steps done and the mean loss of the batch.
+
+    Raises:
+        ScoreError: a loss is not finite.
     """
     found = []
     for number, part in enumerate(pictures.split(how.batch)):
@@ -145,6 +149,7 @@ class _Search:
         self._descend(z, self.known, range(short, self.how.steps), tell)
         with torch.no_grad():
             images, loss = self._losses(z, self.known)
+        self._require_finite(loss)
         return images, (before[best], loss)
 
     def _start(self, first: int, starts: int) -> dict[str, Tensor]:
@@ -175,11 +180,18 @@ class _Search:
         optimiser = torch.optim.Adam(list(moving.values()), self.how.rate)
         for step in steps:
             losses = self._losses(z, targets)[1]
+            self._require_finite(losses)
             optimiser.zero_grad()
             losses.sum().backward(inputs=list(moving.values()))
             optimiser.step()
             self._keep_inside(moving)
             tell(step + 1, float(losses.detach().mean()))
+
+    def _require_finite(self, losses: Tensor) -> None:
+        """Refuse the images of a search that has diverged: they are no completion."""
+        if not bool(losses.isfinite().all()):
+            how = f"the rate is {self.how.rate:g}, the weight of the discriminator {self.how.weight:g}"
+            raise ScoreError(f"the loss of the search is not finite ({how}): use smaller ones")
 
     def _losses(self, z: Mapping[str, Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
         """Images, and the loss of each, [n]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -16,15 +17,17 @@ import torch
 import tyro
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 from torch import Tensor
 
-from contract import Card, Image
+from contract import Card, CardError, Image
 from contract.latents import classes_of
 from training.data import DataError, load, of_card
 from training.data.pictures import PictureFile, decode
 from training.errors import TrainingError
-from training.files import write_json, write_whole
+from training.export.model_card import next_to
+from training.files import model_file, write_json, write_whole
 from training.metrics.classifier import has_classifier
 from training.metrics.completion import (
     MOST_STARTS,
@@ -37,7 +40,6 @@ from training.metrics.completion import (
     make_mask,
 )
 from training.report import Progress
-from training.report.pictures import png_bytes
 from training.report.samples import draw_grid
 from training.run.context import JobContext
 from training.run.launch import Device, device_of
@@ -50,6 +52,8 @@ SHOWN = 16
 HOLE = 128
 """Grey level of a hole on the sheet."""
 COMMON_STEPS = 1_000
+WRITER = "gan-serve complete"
+"""What the pictures that were written have in their PNG text `Software`, so that they may be replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +89,7 @@ class Complete:
     seed: int = 0
     """Seed of the mask `random`."""
     out: Path | None = None
-    """Folder to write to; by default completed-MASK in the run, or next to the model file."""
+    """Folder to write to; by default completed-MASK in the run, or next to model.onnx, and NAME-completed-MASK of NAME.onnx."""
     device: Device = "auto"
     """Device; auto is CUDA where there is a GPU."""
 
@@ -100,12 +104,20 @@ class Complete:
                 raise TrainingError(f"--{name} must be 0 or more and finite, got {value:g}")
         if (self.starts or 1) > MOST_STARTS:
             raise TrainingError(f"--starts must be at most {MOST_STARTS:,}, got {self.starts:,}")
+        if not 0 <= self.seed < 2**32:
+            raise TrainingError(f"--seed must be 0..{2**32 - 1}, got {self.seed}")
         folder = self.model if self.model.is_dir() else self.model.parent
-        out = self.out or folder / f"completed-{self.mask}"
+        out = self.out or next_to(model_file(self.model), f"completed-{self.mask}")
         if any(path.resolve() == (out / f"{path.stem}.png").resolve() for path in self.pictures):
             raise TrainingError(f"--out {out} holds the pictures themselves, which would be replaced: name another folder")
+        if self.out is not None:  # the default folder is this command's own
+            for path in (out / SHEET, *(out / f"{path.stem}.png" for path in self.pictures)):
+                _require_own(path)
         context = JobContext(run=folder, device=device_of(self.device), environ=os.environ, console=console)
-        generator = open_generator(self.model, context)
+        try:
+            generator = open_generator(self.model, context)
+        except CardError as error:
+            raise TrainingError(f"{model_file(self.model)}: {error}") from None
         out.mkdir(parents=True, exist_ok=True)
         if self.test:
             self._measure(generator, context, out)
@@ -122,13 +134,11 @@ class Complete:
         made, losses = self._search(generator, wanted, context)
         for name, picture, completed, (before, after) in zip(names, wanted, made.completed, losses, strict=True):
             path = out / f"{name}.png"
-            write_whole(path, png_bytes(_pillow(completed)))
+            write_whole(path, _png(_pillow(completed)))
             fillings = (completed[None], fill_with_mean(picture[None], made.mask))
             ours, mean = (hole_psnr(filling, picture[None], made.mask) for filling in fillings)
-            context.console.print(
-                f"{path}: loss {before:.1f} -> {after:.1f}; in the hole {ours:.1f} dB, filled with the mean {mean:.1f} dB",
-                highlight=False,
-                soft_wrap=True,
+            context.say(
+                f"{path}: loss {before:.1f} -> {after:.1f}; in the hole {ours:.1f} dB, filled with the mean {mean:.1f} dB"
             )
         self._draw(wanted, made, context, out)
 
@@ -181,10 +191,9 @@ class Complete:
         how = Completion(steps=self.steps, rate=self.rate, weight=self.weight, starts=starts)
         mask = make_mask(self.mask, *wanted.shape[2:], seed=self.seed).to(wanted.device)
         doubt = generator.doubt if self.weight else None
-        context.console.print(
+        context.say(
             f"{generator.card.name}, {int((~mask).sum()):,} of {mask.numel():,} pixels missing, "
-            f"{'with' if doubt else 'without'} a discriminator, {starts} {'start' if starts == 1 else 'starts'} a picture",
-            highlight=False,
+            f"{'with' if doubt else 'without'} a discriminator, {starts} {'start' if starts == 1 else 'starts'} a picture"
         )
         began = time.monotonic()
         total = how.steps * -(-len(wanted) // how.batch)
@@ -207,7 +216,7 @@ class Complete:
         gap = torch.full_like(parts[0][..., :1], HOLE // 2)
         rows = torch.cat([x for part in parts for x in (gap, part)][1:], 3)
         path = out / SHEET
-        write_whole(path, png_bytes(draw_grid(rows.permute(0, 2, 3, 1).cpu().numpy())))
+        write_whole(path, _png(draw_grid(rows.permute(0, 2, 3, 1).cpu().numpy())))
         context.say(f"{path}: picture, hole, generated image, completed picture")
 
 
@@ -249,6 +258,26 @@ def read_picture(path: Path, card: Card) -> NDArray[np.uint8]:
     if channels == 3:
         return pixels
     return np.asarray(Pillow.fromarray(pixels.transpose(1, 2, 0)).convert("L"))[None]
+
+
+def _require_own(path: Path) -> None:
+    """Refuse a place where another program's file is.
+
+    Raises:
+        TrainingError: naming it.
+    """
+    if path.exists():
+        with path.open("rb") as file:
+            if WRITER.encode() not in file.read(256):  # the text stands before the pixels
+                raise TrainingError(f"{path} is not from `complete` and would be replaced: name another folder with --out")
+
+
+def _png(image: Pillow.Image) -> bytes:
+    """The picture as PNG with the name of this command in it."""
+    text, buffer = PngInfo(), io.BytesIO()
+    text.add_text("Software", WRITER)
+    image.save(buffer, format="png", compress_level=6, pnginfo=text)
+    return buffer.getvalue()
 
 
 def _pillow(image: Tensor) -> Pillow.Image:

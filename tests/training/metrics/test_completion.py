@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from contract import Categorical, Latents, Normal, Uniform
+from training.errors import ScoreError
 from training.metrics.completion import (
     NORMAL_BOX,
     Completion,
@@ -141,3 +142,13 @@ def test_the_ratio_is_over_the_hole_alone() -> None:
     made = torch.tensor([[[[9, 9], [9, 51]]]], dtype=torch.uint8)
     assert hole_psnr(made, picture, mask) == pytest.approx(20 * math.log10(5))
     assert hole_psnr(picture, picture, mask) == math.inf
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_search_that_diverges_is_refused(steps: int) -> None:
+    """A loss that is infinite at the start, in between or at the end gives no image."""
+    make, mask, weight = maker(linear(2)), make_mask("left", SIDE, SIDE), 1e38
+    how = Completion(steps=steps, rate=1e30, weight=weight)
+    for doubt in (lambda images, z: images.flatten(1).sum(1) * 1e3, lambda images, z: (z["z"].abs() > 1).sum(1) * math.inf):
+        with pytest.raises(ScoreError, match=r"loss of the search is not finite \(the rate is 1e\+30, the weight .* 1e\+38\)"):
+            complete(make, {"z": Normal(2)}, torch.rand(2, 1, SIDE, SIDE), mask, how, doubt=doubt)

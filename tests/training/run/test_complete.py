@@ -144,6 +144,8 @@ def test_another_model_in_the_same_place_is_searched_anew(
         (["--test", "3", "--rate", "nan"], "--rate must be above 0 and finite, got nan"),
         (["--test", "3", "--weight", "nan"], "--weight must be 0 or more and finite, got nan"),
         (["a/x.png", "--out", "a"], "--out a holds the pictures themselves"),
+        (["--test", "3", "--mask", "random", "--seed", "-1"], "--seed must be 0..4294967295, got -1"),
+        (["x.png", "--seed", "99999999999999999999"], "--seed must be 0..4294967295, got 99999999999999999999"),
         (["nothing.png"], "nothing.png cannot be read (No such file or directory)"),
     ],
 )
@@ -159,3 +161,40 @@ def test_points_are_not_completed(tmp_path: Path, capsys: pytest.CaptureFixture[
     train_tiny(RunConfig(recipe="toy1d", steps=1), context.run, is_exported=False)
     assert command.main(["complete", str(tmp_path), "x.png"]) == 2
     assert "makes no images from latents alone" in capsys.readouterr().err
+
+
+def test_a_picture_of_another_program_is_not_replaced(
+    run: Path, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A photo next to the one that is completed has its name; the same call may be made again, and its own files replaced."""
+    out = tmp_path / "photos"
+    out.mkdir()
+    words = ["complete", str(run / MODEL), str(pictures[0]), "--steps", "1", "--out", str(out)]
+    for name in ("first.png", SHEET):
+        Image.fromarray(read(pictures[0])).save(out / name)
+        before = (out / name).read_bytes()
+        assert command.main(words) == 2
+        assert f"{out / name} is not from `complete` and would be replaced" in capsys.readouterr().err.replace("\n", "")
+        assert (out / name).read_bytes() == before
+        (out / name).unlink()
+    assert [command.main(words) for _ in "ab"] == [0, 0]
+
+
+def test_names_are_printed_as_they_are(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Brackets in the name of a picture or a folder are no markup; two models in one folder have folders of their own."""
+    picture = tmp_path / "x[draft].png"
+    Image.fromarray(load("digits", environ={}).items[0, 0].numpy()).save(picture)
+    words = [str(picture), "--steps", "1"]
+    for name in "ab":
+        shutil.copy(run / MODEL, tmp_path / f"{name}.onnx")
+        assert command.main(["complete", str(tmp_path / f"{name}.onnx"), *words]) == 0
+        assert f"{tmp_path / f'{name}-completed-center' / picture.name}: loss" in capsys.readouterr().out
+    assert command.main(["complete", str(run / MODEL), *words, "--out", str(tmp_path / "o[/]")]) == 0
+    assert f"{tmp_path / 'o[/]' / picture.name}: loss" in capsys.readouterr().out
+
+
+def test_a_file_without_a_card_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence has the path of the model file."""
+    (tmp_path / "bare.onnx").write_bytes(b"")
+    assert command.main(["complete", str(tmp_path / "bare.onnx"), "x.png"]) == 2
+    assert f"{tmp_path / 'bare.onnx'}: " in capsys.readouterr().err.replace("\n", "")
