@@ -14,10 +14,11 @@ from rich.table import Column, Table
 from contract import Card, Image
 from training.data import DataSet, MissingPart, load, of_card, stacked
 from training.errors import ScoreError
+from training.export.model_card import next_to
 from training.files import cache_folder, write_json
 from training.metrics.classifier import Classifier, classifier_for, has_classifier
 from training.metrics.sampled import sample_model
-from training.metrics.score import Scores, score
+from training.metrics.score import Scores, check_shape, score
 from training.metrics.stacked import SAMPLES as STACKED_SAMPLES
 
 CLASSIFIERS = "classifiers"
@@ -44,7 +45,7 @@ def run_score(
 ) -> dict[str, Any]:
     """Score a model file: print the table, write ``scores.json`` next to the file, return what was written.
 
-    Of a variant, ``model-NAME.onnx``, the file is ``scores-NAME.json``.
+    Of a variant, ``model-NAME.onnx``, the file is ``scores-NAME.json``; of any other ``NAME.onnx`` it is ``NAME-scores.json``.
 
     Args:
         model: an exported ONNX file.
@@ -65,13 +66,15 @@ def run_score(
         raise ScoreError(f"samples must be at least 2, got {samples}")
     if nearest is not None and nearest < 1:
         raise ScoreError(f"nearest must be at least 1, got {nearest}")
-    card = sample_model(model, 1).card
+    first = sample_model(model, 1)
+    card = first.card
     for option, value in (("--classifier", classifier_data), ("--nearest", nearest)):
         if value is not None and not isinstance(card.output, Image):
             raise ScoreError(f"{option} is for models of images, and {card.name} makes {card.output.kind}: leave it out")
     size = card.output.height if isinstance(card.output, Image) else None
     name = data or _reference(card, model.parent, environ)
     train = load(name, size=size, environ=environ)
+    check_shape(first, train)
     learned = classifier_data or LEARNED.get(name)
     classifier = _find_classifier(learned, train, size, environ, console, device)
     examination = None if name not in LEARNED else _test(LEARNED[name], size, environ)
@@ -85,10 +88,12 @@ def run_score(
         nearest=nearest,
         device=device,
     )
-    print_scores(scores, console)
     written = scores.to_json()
     variant = model.stem.removeprefix("model-") if model.stem.startswith("model-") else None
-    write_json(model.with_name(f"scores-{variant}.json" if variant else "scores.json"), written)
+    try:
+        write_json(next_to(model, f"scores-{variant}.json" if variant else "scores.json"), written)
+    finally:  # what took minutes is kept on a full disk, and where no terminal takes it
+        print_scores(scores, console)
     return written
 
 

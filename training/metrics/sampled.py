@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contract import Card, Image, card_from_metadata, draw, picture_inputs
+from contract import Card, CardError, Image, card_from_metadata, draw, picture_inputs
 from training.errors import ScoreError
 from training.export.runtime import mistake_of, open_session
 
@@ -47,7 +47,10 @@ def sample_model(model: Path, count: int) -> Sampled:
         session = open_session(content, intra_op_threads=0)
     except Exception as error:  # onnxruntime's own errors share no base class
         raise ScoreError(f"{model} is not a model that onnxruntime runs: {mistake_of(error)}") from error
-    card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
+    try:
+        card = card_from_metadata(session.get_modelmeta().custom_metadata_map)
+    except CardError as error:
+        raise CardError(f"{model}: {error}") from None
     if card.picture is not None and not card.picture.is_optional:
         raise ScoreError(f"{model} changes a picture, and makes no samples of its own; score its run directory")
     outputs, asked = [], []

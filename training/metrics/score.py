@@ -45,6 +45,8 @@ class Scores:
     """Its name, from the card."""
     digest: str
     """SHA-256 of the file."""
+    steps: int
+    """After how many steps of training the model was exported, from the card."""
     data: str
     """The data set that it was measured against."""
     classifier: Mapping[str, Any] | None
@@ -97,7 +99,7 @@ def score(
         raise ScoreError(f"samples must be at least 2, got {samples}")
     drawn = sample_model(model, max(samples, nearest or 0))
     sampled = drawn[:samples]
-    _check_shape(sampled, train)
+    check_shape(sampled, train)
     reals = _reals(train, test)
     if min(len(reals.reference), len(reals.others)) < 2:
         raise ScoreError(f"{train.name} has {len(train)} items; a score needs four, two as the reference and two in its place")
@@ -120,6 +122,7 @@ def score(
     return Scores(
         model=sampled.card.name,
         digest=sampled.digest,
+        steps=sampled.card.steps,
         data=train.name,
         classifier=None if classifier is None else _about(classifier, reals, examination),
         rows=tuple(rows),
@@ -129,7 +132,12 @@ def score(
     )
 
 
-def _check_shape(sampled: Sampled, data: DataSet) -> None:
+def check_shape(sampled: Sampled, data: DataSet) -> None:
+    """Refuse samples of another shape or kind than the data's items.
+
+    Raises:
+        ScoreError: naming both.
+    """
     made, real = tuple(sampled.items.shape[1:]), data.shape
     if made != real or sampled.items.dtype != data.items.dtype:
         raise ScoreError(f"{sampled.card.name} makes items of {list(made)}, {data.name} has {list(real)}; name other data")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from rich.console import Console
@@ -16,6 +18,7 @@ from contract import CardError, draw
 from tests.training.metrics.conftest import ModelFile
 from training.data import DataSet
 from training.errors import ScoreError
+from training.metrics import command
 from training.metrics import score as scores_of
 from training.metrics.classifier import Classifier, classifier_for
 from training.metrics.command import run_score
@@ -138,6 +141,7 @@ def test_a_perfect_point_model_scores_its_floor(line: ModelFile, tmp_path: Path)
     assert rows["w1"]["value"] < 3 * rows["w1"]["real"]
     assert written["alarm"] is None
     assert json.loads((tmp_path / "scores.json").read_text()) == json.loads(json.dumps(written))
+    assert written["steps"] == 0
     assert "sliced-w2" in out.getvalue()
 
 
@@ -189,13 +193,11 @@ def test_what_is_no_model_is_refused(line: ModelFile, break_it: object, message:
 
 
 def test_a_model_without_a_card_is_refused(line: ModelFile, tmp_path: Path) -> None:
-    """The contract's own error."""
-    import onnx
-
+    """The contract's own error, with the path of the file."""
     model = onnx.load(line())
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "bare.onnx")
-    with pytest.raises(CardError, match="no card"):
+    with pytest.raises(CardError, match=r"bare\.onnx: .*no card"):
         sample_model(tmp_path / "bare.onnx", 1)
 
 
@@ -210,3 +212,29 @@ def test_one_sample_is_too_few(picker: ModelFile, digits: DataSet) -> None:
     """Two are the least for which a spread is defined."""
     with pytest.raises(ScoreError, match="at least 2, got 1"):
         score(picker(), digits, None, samples=1)
+
+
+def test_the_shape_is_compared_before_a_classifier_is_trained(
+    picker: ModelFile, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures in colour are refused for a model of grey ones at once."""
+    monkeypatch.setattr(command, "classifier_for", lambda *_, **__: pytest.fail("trained a classifier"))
+    data = f"folder:{picture_folder}"
+    with pytest.raises(ScoreError, match=r"makes items of \[1, 8, 8\], folder:.* has \[3, 8, 8\]"):
+        run_score(picker(), data=data, classifier_data="digits", environ={}, console=Console(file=io.StringIO()))
+
+
+class FullDevice(io.StringIO):
+    """An output that takes nothing."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_scores_are_kept_where_they_cannot_be_printed(line: ModelFile, tmp_path: Path) -> None:
+    """``> /dev/full`` ends the command with the file written; the file of another model has that model's name."""
+    for name, file in (("model", "scores.json"), ("model-ema", "scores-ema.json"), ("a", "a-scores.json")):
+        model = line().rename(tmp_path / f"{name}.onnx")
+        with pytest.raises(OSError, match="No space left"):
+            run_score(model, samples=10, environ={}, console=Console(file=FullDevice()))
+        assert json.loads((tmp_path / file).read_text())["data"] == "gaussian1d"
