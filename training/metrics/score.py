@@ -144,7 +144,7 @@ def check_shape(sampled: Sampled, data: DataSet) -> None:
 
 
 def _reals(train: DataSet, test: DataSet | None) -> Reals:
-    items, labels = _mixed(train)
+    items, labels = mixed(train)
     if test is not None:
         return Reals(test.items, test.labels, items, labels)
     half = len(items) // 2
@@ -157,7 +157,7 @@ def _reals(train: DataSet, test: DataSet | None) -> Reals:
     return Reals(items[:half], first, items[half:], second, note)
 
 
-def _mixed(data: DataSet) -> tuple[Tensor, Tensor | None]:
+def mixed(data: DataSet) -> tuple[Tensor, Tensor | None]:
     """Items and labels in an order that any stretch of is fair: their own, or, where it goes by class, a fixed shuffle.
 
     Of items on disk a part is taken that fits into memory.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 import tyro
@@ -15,7 +17,7 @@ from rich.console import Console
 from torch import Tensor
 
 from training.data import DataSet
-from training.errors import TrainingError
+from training.errors import ScoreError, TrainingError
 from training.export.sample_grid import sampler_of
 from training.files import write_json
 from training.game.loop import Game
@@ -23,6 +25,7 @@ from training.metrics.gmam import Contestant, compare
 from training.metrics.neighbours import nearest_of
 from training.metrics.reconstruction import Make, Search, reconstruct
 from training.metrics.rows import ScoreRow
+from training.metrics.score import mixed
 from training.run.context import JobContext
 from training.run.job import open_run, unseen
 from training.run.launch import Device, device_of
@@ -33,8 +36,9 @@ MOST_VALUES = 2**26
 
 
 def gmam_file(first: Path) -> str:
-    """What the comparison with a first run is called in the second's directory."""
-    return f"gmam-{first.resolve().name}.json"
+    """What the comparison with a first run is called in the second's directory: by the run's name and a digest of its path."""
+    path = first.resolve()
+    return f"gmam-{path.name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +107,16 @@ def run_gmam(first: Path, context: JobContext, *, samples: int, weights: Weights
     """GMAM of a run over a first one, printed and stored next to its checkpoints.
 
     Raises:
-        TrainingError, DataError: as ``open_run``; ScoreError: the two cannot be compared.
+        TrainingError, DataError: as ``open_run``; ScoreError: the two cannot be compared, or are one.
     """
     one, two = open_run(replace(context, run=first)), open_run(context)
-    for game, _ in (one, two):
-        _require_latents_alone(game)
-    real, part = unseen(*two, context)
+    for run in (one, two):
+        _require_latents_alone(*run)
+    if first.resolve() == context.run.resolve():
+        raise ScoreError(f"gmam compares two runs, and {first} and {context.run} are the same one")
+    whole, part = unseen(*two, context)
+    items, labels = mixed(whole)
+    real = replace(whole, items=items, labels=labels)
     ours = Contestant(game=two[0], data=two[1], lam=weights.second)
     theirs = Contestant(game=one[0], data=one[1], lam=weights.first)
     found = compare(theirs, ours, real, samples=samples)
@@ -118,7 +126,7 @@ def run_gmam(first: Path, context: JobContext, *, samples: int, weights: Weights
     if not found.is_agreed:
         by += f"; not agreed: {found.by_first:.3g} by the first's discriminators, {found.by_second:.3g} by the second's"
     row = ScoreRow(measure="gmam", value=found.value, real=0.0, samples=samples, by=by)
-    _tell(row, context, context.run / gmam_file(first), more=dataclasses.asdict(found))
+    _tell(row, context, context.run / gmam_file(first), more={"first": str(first.resolve()), **dataclasses.asdict(found)})
     return row
 
 
@@ -126,32 +134,30 @@ def run_reconstruction(context: JobContext, *, images: int, search: Search) -> S
     """Mean reconstruction error of the first test images, printed and kept in reconstruction.json.
 
     Its figure for real data is the mean distance of the same images to their nearest training image, which a generator reaches
-    that reproduces the training images.
+    that reproduces the training images. Without a test part the images are of the training part, in a fixed order that does not
+    go by class, and there is no such figure.
 
     Raises:
         TrainingError, DataError: as ``open_run``.
     """
     game, data = open_run(context)
-    _require_latents_alone(game)
-    if data.vocabulary is not None:
-        raise TrainingError(f"{game.recipe.name} makes sequences of tokens, which no gradient brings nearer to others")
+    _require_latents_alone(game, data)
     real, part = unseen(game, data, context)
-    shown, labels = _scaled(real.items[:images]).to(game.device), real.labels
+    items, labels = mixed(real)
+    shown = _scaled(items[:images]).to(game.device)
     # Without labels as a condition, ``y`` is a code, which has its own values.
     given = labels[:images] if game.recipe.is_conditional and labels is not None else None
     errors = reconstruct(_maker(game, data), game.latents, shown, search=search, labels=given).double()
-    parts = data.items.split(max(1, MOST_VALUES // data.items[0].numel()))
-    apart = [nearest_of(shown.flatten(1), _scaled(items.to(game.device)).flatten(1))[0] for items in parts]
-    nearest = torch.stack(apart).amin(0)
+    nearest = None if real is data else _nearest(shown, data)
     how = f"Adam {search.rate:g}, {search.steps} steps, {search.restarts} starts"
-    by = f"mean of ||x - G(z)||, pixels in 0..1, {part} part; {how}"
+    by = f"mean of ||x - G(z)||, {'pixels in 0..1' if data.is_image else 'units of the data'}, {part} part; {how}"
     count = len(shown)
     row = ScoreRow(
         measure="mre",
         value=float(errors.mean()),
         error=float(errors.std()) / count**0.5,
-        real=float(nearest.mean()),
-        real_error=float(nearest.std()) / count**0.5,
+        real=None if nearest is None else float(nearest.mean()),
+        real_error=None if nearest is None else float(nearest.std()) / count**0.5,
         samples=count,
         by=by,
     )
@@ -159,9 +165,18 @@ def run_reconstruction(context: JobContext, *, images: int, search: Search) -> S
     return row
 
 
-def _require_latents_alone(game: Game) -> None:
+def _require_latents_alone(game: Game, data: DataSet) -> None:
     if game.recipe.picture is not None:
         raise TrainingError(f"{game.recipe.name} takes a picture, too; this measure is for generators of latents alone")
+    if data.vocabulary is not None:
+        raise TrainingError(f"{game.recipe.name} makes sequences of tokens; this measure is for images and points")
+
+
+def _nearest(shown: Tensor, data: DataSet) -> Tensor:
+    """The distance of each item to the nearest of the data, [n]; both as ``_scaled`` gives them."""
+    parts = data.items.split(max(1, MOST_VALUES // data.items[0].numel()))
+    apart = [nearest_of(shown.flatten(1), _scaled(items.to(shown.device)).flatten(1))[0] for items in parts]
+    return torch.stack(apart).amin(0)
 
 
 def _scaled(items: Tensor) -> Tensor:
@@ -181,7 +196,7 @@ def _maker(game: Game, data: DataSet) -> Make:
     return make
 
 
-def _tell(row: ScoreRow, context: JobContext, path: Path, more: Mapping[str, float] = MappingProxyType({})) -> None:
+def _tell(row: ScoreRow, context: JobContext, path: Path, more: Mapping[str, Any] = MappingProxyType({})) -> None:
     write_json(path, {**dataclasses.asdict(row), **more})
     error = "" if row.error is None else f" ± {row.error:.2g}"
     real = "" if row.real is None else f", real data {row.real:.4g}"

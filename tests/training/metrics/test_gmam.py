@@ -14,13 +14,15 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from tests.training.conftest import tiny_context
 from training.data import DataSet, load
-from training.errors import ScoreError
+from training.errors import ScoreError, TrainingError
 from training.game.loop import Game
 from training.game.schedules import Schedule
 from training.game.step import DiscriminatorOutput
-from training.metrics.gmam import Contestant, aggregated, compare, gmam, value_of
+from training.metrics.gmam import Comparison, Contestant, aggregated, compare, gmam, value_of
 from training.recipes import CATALOGUE
+from training.run import compare as by_command
 from training.run.compare import Weights, gmam_file, run_gmam
 from training.run.config import RunConfig
 from training.run.context import JobContext
@@ -175,3 +177,54 @@ def test_two_runs_are_compared_by_the_command(tmp_path: Path) -> None:
     assert row.value == pytest.approx(-back.value)
     assert json.loads((tmp_path / "b" / gmam_file(tmp_path / "a")).read_text())["value"] == row.value
     assert "test part" in row.by
+
+
+def play(monkeypatch: pytest.MonkeyPatch, games: dict[Path, Contestant], data: DataSet) -> list[DataSet]:
+    """Let the command open these games; returns the list of the real items that it compares on."""
+    shown: list[DataSet] = []
+
+    def spy(first: Contestant, second: Contestant, real: DataSet, *, samples: int) -> Comparison:
+        shown.append(real)
+        return Comparison(0.1, 0.2)
+
+    monkeypatch.setattr(by_command, "open_run", lambda context: (games[context.run].game, data))
+    monkeypatch.setattr(by_command, "unseen", lambda game, data, context: (data, "training"))
+    monkeypatch.setattr(by_command, "compare", spy)
+    return shown
+
+
+def test_runs_of_one_name_do_not_share_a_file(truth: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each comparison is in a file of its own, with the path of the first run; a comparison with itself is refused."""
+    runs = [tmp_path / "A" / "r", tmp_path / "B" / "r", tmp_path / "other"]
+    same = runs[2] / ".." / "other"
+    for run in runs:
+        run.mkdir(parents=True)
+    play(monkeypatch, dict.fromkeys([*runs, same], contestant(truth, 4.0, 4.0)), truth)
+    for first in runs[:2]:
+        run_gmam(first, tiny_context(runs[2]), samples=10, weights=Weights())
+    found = sorted(json.loads(path.read_text())["first"] for path in runs[2].glob("gmam-r-*.json"))
+    assert found == [str(run) for run in runs[:2]]
+    with pytest.raises(ScoreError, match=r"gmam compares two runs, and .* are the same one"):
+        run_gmam(same, tiny_context(runs[2]), samples=10, weights=Weights())
+
+
+def test_real_samples_are_of_all_classes(truth: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of images that are sorted by class, the first ones are not those of one class."""
+    digits = load("digits", environ={})
+    assert digits.labels is not None
+    order = digits.labels.argsort(stable=True)
+    data = replace(digits, items=digits.items[order], labels=digits.labels[order])
+    games = {tmp_path / name: contestant(truth, 4.0, 4.0) for name in "ab"}
+    shown = play(monkeypatch, games, data)
+    (tmp_path / "b").mkdir()
+    run_gmam(tmp_path / "a", tiny_context(tmp_path / "b"), samples=10, weights=Weights())
+    assert shown[0].labels is not None
+    assert len(shown[0].labels[:30].unique()) > 5
+
+
+def test_runs_of_sequences_are_refused(truth: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens are no input of another run's discriminator."""
+    games = {tmp_path / name: contestant(truth, 4.0, 4.0) for name in "ab"}
+    play(monkeypatch, games, load("oracle-small", environ={}))
+    with pytest.raises(TrainingError, match="makes sequences of tokens; this measure is for images and points"):
+        run_gmam(tmp_path / "a", tiny_context(tmp_path / "b"), samples=10, weights=Weights())

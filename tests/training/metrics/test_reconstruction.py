@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from torch import Tensor
 
 from contract import Categorical, Normal, Uniform
 from tests.training.conftest import tiny_config, tiny_context, train_tiny
+from training.data import DataSet
+from training.game.loop import Game
 from training.metrics.reconstruction import Search, reconstruct
 from training.run.compare import RECONSTRUCTION, run_reconstruction
 from training.run.config import RunConfig
 from training.run.context import JobContext
-from training.run.job import train
+from training.run.job import open_run, train
 
 HARD = Search(steps=400, restarts=1, batch=7)
 
@@ -84,6 +87,7 @@ def test_a_run_is_measured_by_the_command(tmp_path: Path) -> None:
     assert row.real == pytest.approx(0, abs=0.01)
     assert row.samples == 30
     assert "200 steps, 2 starts" in row.by
+    assert "||, units of the data, test part" in row.by
     assert json.loads((tmp_path / RECONSTRUCTION).read_text())["measure"] == "mre"
 
 
@@ -103,3 +107,30 @@ def test_a_code_is_not_taken_for_the_class(
     monkeypatch.setattr("training.run.compare.reconstruct", spy)
     run_reconstruction(tiny_context(tmp_path / "run"), images=3, search=Search(steps=1))
     assert [labels is not None for labels in given] == [is_class]
+
+
+@pytest.mark.slow
+def test_the_training_images_are_no_measure_of_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a test part, images of all classes are looked for, and no value of real data is given, which would be 0."""
+    shown: list[Tensor] = []
+
+    def spy(make: Any, latents: Any, targets: Tensor, *, search: Search, labels: Tensor) -> Tensor:
+        shown.append(labels)
+        return torch.ones(len(targets))
+
+    def unseen(game: Any, data: DataSet, context: JobContext) -> tuple[DataSet, str]:
+        return data, "training"
+
+    def opened(context: JobContext) -> tuple[Game, DataSet]:
+        game, data = open_run(context)
+        assert data.labels is not None
+        order = data.labels.argsort(stable=True)
+        return game, replace(data, items=data.items[order], labels=data.labels[order])
+
+    train_tiny(RunConfig(recipe="cdcgan_r1", data="digits", steps=1, batch=8), tmp_path, is_exported=False)
+    for name, function in (("reconstruct", spy), ("unseen", unseen), ("open_run", opened)):
+        monkeypatch.setattr(f"training.run.compare.{name}", function)
+    row = run_reconstruction(tiny_context(tmp_path), images=30, search=Search(steps=1))
+    assert (row.real, row.real_error) == (None, None)
+    assert "||, pixels in 0..1, training part" in row.by
+    assert len(shown[0].unique()) > 5
