@@ -27,6 +27,8 @@ AT_ONCE = 2**20
 """Values of items that are in memory as float64 at once, or one item."""
 ALARM_EFFECTIVE_CLASSES = 0.6
 """Samples whose classes are fewer than this share of the data's are called collapsed; a class counts by exp(entropy)."""
+ALARM_LEAST, ALARM_LEAST_A_CLASS = 100, 2
+"""Fewer samples in all, or for each class or mode, say nothing of a collapse: two samples show two classes of ten at most."""
 ALARM_SPREAD = 0.4
 """Samples spread less than this share of the data's spread are called collapsed."""
 
@@ -161,7 +163,7 @@ def describe_collapse(
     exp(entropy) of what a classifier saw and of the data's labels, or of the classes asked for; of a mixture, fewer than 60 %
     of the modes. The samples are spread less than 40 % as wide as the data; for a conditional generator, around the mean of
     each class asked for, since one picture a class would look wide; of sequences, fewer than 40 % as many are distinct.
-    1,000 samples are enough.
+    1,000 samples are enough. Fewer than 100 raise no alarm, and fewer than two for each class or mode none by classes or modes.
 
     Args:
         samples: uint8 [N,C,H,W], float32 [N,k] or int64 [N,t], as the data's items.
@@ -171,6 +173,8 @@ def describe_collapse(
             one that is asked for something else, such as a parity.
         spread_of_real: ``real_spread`` of the data, where it is known from before; None computes it.
     """
+    if len(samples) < ALARM_LEAST:
+        return None
     samples = samples.to(data.items.device)
     if data.vocabulary is not None:
         return _repeated(samples, data)
@@ -184,9 +188,8 @@ def describe_collapse(
 
 
 def _few_classes(output: ClassifierOutput | None, data: DataSet, asked: Tensor | None) -> str | None:
-    if output is None:
+    if output is None or len(output) < ALARM_LEAST_A_CLASS * (count := output.probabilities.shape[1]):
         return None
-    count = output.probabilities.shape[1]
     shares = class_shares(output.classes, count)
     nats, _ = entropy(shares, len(output))
     expected = data.labels if asked is None else asked
@@ -205,7 +208,7 @@ def _few_classes(output: ClassifierOutput | None, data: DataSet, asked: Tensor |
 
 
 def _few_modes(samples: Tensor, data: DataSet) -> str | None:
-    if data.modes is None or data.mode_sd is None:
+    if data.modes is None or data.mode_sd is None or len(samples) < ALARM_LEAST_A_CLASS * len(data.modes):
         return None
     hit, count = modes_hit(samples, data.modes, data.mode_sd), len(data.modes)
     if hit >= ALARM_EFFECTIVE_CLASSES * count:
@@ -225,7 +228,7 @@ def _repeated(samples: Tensor, data: DataSet) -> str | None:
 
 
 def _narrow(samples: Tensor, data: DataSet, asked: Tensor | None, spread_of_real: Callable[[bool], float]) -> str | None:
-    is_asked = asked is not None and data.labels is not None
+    is_asked = asked is not None and data.labels is not None and len(samples) >= ALARM_LEAST_A_CLASS * len(data.classes)
     real = spread_of_real(is_asked)
     ratio = spread(samples, asked if is_asked else None) / real if real > 0 else 1.0
     if ratio >= ALARM_SPREAD:

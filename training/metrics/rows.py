@@ -62,10 +62,15 @@ def classifier_rows(sampled: Sampled, reals: Reals, classifier: Classifier) -> t
     n = min(len(fake), len(reals.others))
     others = classifier.features_of(reals.others[:n])
     tail, count = f"-{classifier.name}", len(classifier.classes)
-    subsets = f"{images.SUBSETS} subsets of {min(images.SUBSET_SIZE, n, len(real)):,}, error is their sd"
+    size = min(images.SUBSET_SIZE, n, len(real))
+    is_whole = size == n == len(real)  # each subset would be all images, and the sd of the subsets 0
+    subsets = f"all {size:,} at once" if is_whole else f"{images.SUBSETS} subsets of {size:,}, error is their sd"
+    own_kid, real_kid = (
+        images.kid(real, side, subsets=1)[0] if is_whole else images.kid(real, side) for side in (fake[:n], others)
+    )
     shares, real_shares = (images.class_shares(output.classes, count) for output in (fake, real))
     rows = [
-        _row("kid" + tail, images.kid(real, fake[:n]), images.kid(real, others), n, subsets),
+        _row("kid" + tail, own_kid, real_kid, n, subsets),
         _row("fid" + tail, images.fid(real, fake[:n]), images.fid(real, others), n, f"torchmetrics, {len(real):,} real"),
         _row(
             "confidence" + tail,

@@ -248,3 +248,18 @@ def test_no_alarm_where_the_data_is_one_picture(digits: DataSet) -> None:
     """Data without any spread cannot be spread too little."""
     data = dataclasses.replace(digits, items=digits.items[:1].repeat(20, 1, 1, 1), labels=None, classes=())
     assert images.describe_collapse(data.items, data) is None
+
+
+def test_no_alarm_of_classes_where_there_are_more_than_samples() -> None:
+    """A hundred samples of a thousand classes, or of 64 modes, cannot show six tenths of them; their spread still counts."""
+    dice = torch.Generator().manual_seed(0)
+    modes = torch.arange(64.0)[:, None]
+    labels = torch.randint(0, 1000, (5000,), generator=dice)
+    names = tuple(map(str, range(1000)))
+    data = dataclasses.replace(load("gaussian1d", environ={}), items=modes[labels % 64], labels=labels, classes=names)
+    seen = torch.nn.functional.one_hot(labels[:100], 1000).double()
+    output, samples = ClassifierOutput(torch.zeros(100, 1), seen, names), data.items[:100]
+    mixture = dataclasses.replace(data, modes=modes, mode_sd=0.01, labels=None, classes=())
+    assert images.describe_collapse(samples, data, output=output) is None
+    assert images.describe_collapse(samples[labels[:100] % 64 % 3 == 0].repeat(4, 1)[:100], mixture) is None
+    assert "as wide as" in str(images.describe_collapse(samples * 0, data, output=output, asked=labels[:100]))

@@ -238,3 +238,20 @@ def test_scores_are_kept_where_they_cannot_be_printed(line: ModelFile, tmp_path:
         with pytest.raises(OSError, match="No space left"):
             run_score(model, samples=10, environ={}, console=Console(file=FullDevice()))
         assert json.loads((tmp_path / file).read_text())["data"] == "gaussian1d"
+
+
+def test_the_kid_of_all_images_has_no_error(
+    picker: ModelFile, digits: DataSet, digits_test: DataSet, classifier: Classifier
+) -> None:
+    """Where each subset would be the whole of both sides, their deviation of 0 says nothing; of fewer samples there is one."""
+    for samples in (len(digits_test), 100):
+        row = score(picker(), digits, digits_test, samples=samples, classifier=classifier).rows[0]
+        is_whole = samples == len(digits_test)
+        assert (row.error is None, row.real_error is None) == (is_whole, is_whole)
+        assert row.by == (f"all {samples} at once" if is_whole else "100 subsets of 100, error is their sd")
+
+
+def test_few_samples_raise_no_alarm(picker: ModelFile, digits: DataSet, digits_test: DataSet, classifier: Classifier) -> None:
+    """Two samples show two classes at most, and one of a class has no spread: that is no collapse."""
+    for samples in (2, 20):
+        assert score(picker(), digits, digits_test, samples=samples, classifier=classifier).alarm is None
