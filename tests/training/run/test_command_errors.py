@@ -146,11 +146,11 @@ def test_a_search_of_nothing_is_one_sentence(name: str, value: int, least: int, 
 
 
 def test_a_model_without_a_card_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """``complete`` of an ONNX file that is not of this project."""
+    """``complete`` of an ONNX file that is not of this project names it."""
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), tmp_path / "other.onnx")
     (tmp_path / "a.png").touch()
     assert command.main(["complete", str(tmp_path / "other.onnx"), str(tmp_path / "a.png"), "--mask", "left"]) == 2
-    assert "error: the model has no card" in capsys.readouterr().err
+    assert f"error: {tmp_path / 'other.onnx'}: the model has no card" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("samples", ["0", "1", "-5"])
