@@ -225,7 +225,7 @@ class List:
     def __call__(self, console: Console) -> int:
         if self.markdown:
             try:
-                page = fill(self.markdown.read_text())
+                page = fill(self.markdown.read_bytes().decode())
             except UnicodeDecodeError:
                 raise TrainingError(f"--markdown must name a page of text, got {self.markdown}") from None
             write_whole(self.markdown, page.encode())
