@@ -22,14 +22,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contract import card_to_json
 from deploy.release.archives import BuildError, build_wheel, check_tree, context, source_date
 from deploy.release.audit import Vulnerable, audit
+from deploy.release.folder import SIGNATURE, SUMS, others_in
 from deploy.release.lock import PROJECT, LockError, requirements, resolve
 from deploy.release.sbom import sbom
 from deploy.release.sign import SigningError, card_of, check_model, check_serial, read_private_key, sign_file
 
 ROOT = Path(__file__).resolve().parents[2]
-SUMS = "SHA256SUMS"
-SIGNATURE = "SHA256SUMS.sig"
-"""The ed25519 signature of a release's sums, 64 bytes."""
 
 
 class ReleaseError(Exception):
@@ -89,19 +87,11 @@ def check(asked: argparse.Namespace) -> str:
         check_serial(asked.serial)
     if asked.out.exists() and not asked.out.is_dir():
         raise ReleaseError(f"{asked.out} is a file; a release is a folder")
-    if others := others_in(asked.out):
-        raise ReleaseError(f"{asked.out} holds something that is no release, {others[0]}; it is not replaced")
+    if other := next(others_in(asked.out), None):
+        raise ReleaseError(f"{asked.out} holds something that is no release, {other}; it is not replaced")
     digest = check_model(asked.model)
     check_tree(ROOT)
     return digest
-
-
-def others_in(folder: Path) -> list[str]:
-    """The files below a folder that its ``SHA256SUMS`` does not list."""
-    sums = folder / SUMS
-    lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
-    listed = {line.partition("  ")[2] for line in lines}
-    return [name for path in files_in(folder) if (name := str(path.relative_to(folder))) not in {*listed, SUMS, SIGNATURE}]
 
 
 def release(
