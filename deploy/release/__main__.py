@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import os
-import shutil
 import sys
 import tempfile
 import tomllib
@@ -22,38 +21,47 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contract import card_to_json
 from deploy.release.archives import BuildError, build_wheel, check_tree, context, source_date
 from deploy.release.audit import Vulnerable, audit
-from deploy.release.folder import SIGNATURE, SUMS, others_in
+from deploy.release.folder import SIGNATURE, SUMS, LeftoverError, ReleaseError, check_place, replace
 from deploy.release.lock import PROJECT, LockError, requirements, resolve
+from deploy.release.processes import stoppable
 from deploy.release.sbom import sbom
 from deploy.release.sign import SigningError, card_of, check_model, check_serial, read_private_key, sign_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class ReleaseError(Exception):
-    """There is no release; the message is one line."""
-
-
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Make a release; the exit code."""
     asked = make_parser().parse_args(arguments)
-    out = asked.out.resolve()
+    out = Path(os.path.realpath(asked.out))
     try:
-        digest = check(asked)
-        key = read_private_key(asked.key) if asked.key else None
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".release-") as scratch:
-            made = Path(scratch) / "made"
-            made.mkdir()
-            release(made, Path(scratch), asked, digest, key, environ)
-            shutil.rmtree(out, ignore_errors=True)
-            made.rename(out)
+        with stoppable():
+            make(asked, out, environ)
     except (ReleaseError, BuildError, LockError, SigningError, Vulnerable) as error:
         print(f"release: {error}", file=sys.stderr)
         return 1
+    except LeftoverError as error:
+        print(f"release: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # of a folder that cannot be made, renamed or written
+        print(f"release: {error.filename or out}: {error.strerror}", file=sys.stderr)
+        return 2
     for path in files_in(out):
         print(f"{path.stat().st_size:>12,}  {asked.out / path.relative_to(out)}")
     return 0
+
+
+def make(asked: argparse.Namespace, out: Path, environ: Mapping[str, str]) -> None:
+    """Make a release in a folder next to ``out``, then rename it."""
+    check_place(out)
+    digest = check(asked)
+    key = read_private_key(asked.key) if asked.key else None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".release-") as scratch:
+        made = Path(scratch) / "made"
+        made.mkdir()
+        release(made, Path(scratch), asked, digest, key, environ)
+        replace(out, made, Path(f"{scratch}-old"))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -85,10 +93,6 @@ def check(asked: argparse.Namespace) -> str:
         raise ReleaseError("a key and a serial are given together: SIGNING_KEY=release.pem SERIAL=7")
     if asked.serial is not None:
         check_serial(asked.serial)
-    if asked.out.exists() and not asked.out.is_dir():
-        raise ReleaseError(f"{asked.out} is a file; a release is a folder")
-    if other := next(others_in(asked.out), None):
-        raise ReleaseError(f"{asked.out} holds something that is no release, {other}; it is not replaced")
     digest = check_model(asked.model)
     check_tree(ROOT)
     return digest

@@ -16,6 +16,8 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from deploy.release.processes import run
+
 SOURCES = ("LICENSE", "pyproject.toml", "contract", "gan_serve", "serving", "training")
 """What the wheel is built from."""
 DOCKERFILES = ("Dockerfile.serve", "Dockerfile.train")
@@ -78,8 +80,12 @@ def build_wheel(project: Path, out: Path, scratch: Path, environ: Mapping[str, s
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
         copy.chmod(0o644)
+    temporary = scratch.with_name(
+        f"{scratch.name}-tmp"
+    )  # what the build leaves there if it is killed goes with the scratch folder
+    temporary.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(scratch)]
-    done = subprocess.run(command, cwd=scratch, env=dict(environ), capture_output=True, text=True, umask=0o022)
+    done = run(command, cwd=scratch, env={**environ, "TMPDIR": os.fspath(temporary)}, umask=0o022)
     if done.returncode:
         raise BuildError((done.stderr.strip() or done.stdout.strip() or "build failed").splitlines()[-1])
     (wheel,) = out.glob("*.whl")

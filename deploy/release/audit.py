@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from deploy.release.processes import run
 
 
 class Vulnerable(Exception):
@@ -26,7 +27,7 @@ def audit(requirements: Path) -> str:
     if program is None:
         return "not audited: pip-audit is not installed"
     command = [program, "--strict", "--disable-pip", "--require-hashes", "--progress-spinner", "off", "-f", "json", "-r"]
-    done = subprocess.run([*command, str(requirements)], capture_output=True, text=True)
+    done = run([*command, str(requirements)])
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except ValueError:

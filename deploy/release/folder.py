@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+from deploy.release.processes import unstoppable
 
 SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
@@ -24,6 +28,57 @@ _NAMES = re.compile(
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 _MAX_SUMS = 2**16
 """Bytes; the sums of a release have about a thousand."""
+
+
+class ReleaseError(Exception):
+    """There is no release; the message is one line."""
+
+
+class LeftoverError(Exception):
+    """The release is there, and something else is left to be deleted; the message is one line."""
+
+
+def check_place(out: Path) -> None:
+    """Check that a release may be put at a path.
+
+    Raises:
+        ReleaseError: what is there must not be deleted, or cannot be renamed.
+        OSError: it cannot be read, or its parent is a file.
+    """
+    if out == out.parent or out.is_mount():
+        raise ReleaseError(f"{out} is a root or a mount point, which cannot be replaced; name a folder in it")
+    with suppress(FileNotFoundError):
+        if not stat.S_ISDIR(out.lstat().st_mode):
+            raise ReleaseError(f"{out} is a file; a release is a folder")
+    if other := next(others_in(out), None):
+        raise ReleaseError(f"{out} holds something that is no release, {other}; it is not replaced")
+
+
+def replace(out: Path, made: Path, aside: Path) -> None:
+    """Put the folder ``made`` at ``out``; an older release there is renamed to ``aside``, then deleted.
+
+    At ``out`` is then either folder, whole.
+
+    Raises:
+        ReleaseError: ``out`` has something else by now.
+        OSError: it is as before.
+        LeftoverError: the new one is there, and the older one cannot be deleted.
+    """
+    check_place(out)
+    with unstoppable():
+        with suppress(FileNotFoundError):
+            out.rename(aside)
+        try:
+            made.rename(out)
+        except OSError:
+            with suppress(FileNotFoundError):
+                aside.rename(out)
+            raise
+        try:
+            if aside.exists():
+                shutil.rmtree(aside)
+        except OSError as error:
+            raise LeftoverError(f"{out} is the new release; the older one is left at {aside}: {error.strerror}") from None
 
 
 def others_in(folder: Path) -> Iterator[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
+
+from deploy.release.processes import run
 
 PROJECT = "gan-serve"
 
@@ -42,7 +44,8 @@ def resolve(project: Path, extras: Sequence[str]) -> list[Pin]:
             shutil.copy(project / name, folder)
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-build-isolation"]
         how = ["--only-binary", ":all:", "-c", "constraints.txt", "--report", "report.json", f".[{','.join(extras)}]"]
-        done = subprocess.run([*pip, *how], cwd=folder, capture_output=True, text=True)
+        # pip's own temporary files lie there, too: it removes none of them if it is killed
+        done = run([*pip, *how], cwd=Path(folder), env={**os.environ, "TMPDIR": folder})
         if done.returncode:
             raise LockError((done.stderr.strip() or "pip failed").splitlines()[-1])
         report = json.loads((Path(folder) / "report.json").read_text())

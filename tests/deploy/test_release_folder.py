@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from deploy.release.__main__ import files_in, write_sums
-from deploy.release.folder import others_in
-from tests.deploy.releasing import put_model, refused
+from deploy.release.folder import LeftoverError, ReleaseError, check_place, others_in, replace
+from tests.deploy.releasing import make_release, put_model, put_project, refused
 
 NAMES = (
     "gan_serve-0.1.0-py3-none-any.whl",
@@ -86,3 +91,98 @@ def test_a_folder_with_sums_of_its_own_is_not_replaced(tmp_path: Path) -> None:
     line = refused("--model", put_model(tmp_path), "--out", folder)
     assert "holds something that is no release, SHA256SUMS; it is not replaced" in line
     assert [path.name for path in files_in(folder)] == ["SHA256SUMS", "thesis.txt"]
+
+
+def put_two(folder: Path) -> tuple[Path, Path, Path]:
+    """An older release, a new one, and the name that the older one gets."""
+    made = put_release(folder / "made")
+    (made / "model/model.onnx").write_text("new")
+    return put_release(folder / "dist"), made, folder / "old"
+
+
+def test_a_release_replaces_an_older_one(tmp_path: Path) -> None:
+    """The new one is there, and nothing else."""
+    out, made, aside = put_two(tmp_path)
+    replace(out, made, aside)
+    assert (out / "model/model.onnx").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_older_release_is_back_if_the_new_one_cannot_be_renamed(tmp_path: Path) -> None:
+    """It is renamed, not deleted, before the new one is there."""
+    out, made, aside = put_two(tmp_path)
+    shutil.rmtree(made)
+    with pytest.raises(FileNotFoundError):
+        replace(out, made, aside)
+    assert (out / "model/model.onnx").read_text() == "model/model.onnx"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_older_release_that_cannot_be_deleted_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one with an immutable file: the new one is whole, and the line says where the rest of the older one is."""
+
+    def fail(path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", fail)
+    out, made, aside = put_two(tmp_path)
+    with pytest.raises(LeftoverError, match=f"{out} is the new release; the older one is left at {aside}: Operation not"):
+        replace(out, made, aside)
+    assert (out / "model/model.onnx").read_text() == "new"
+
+
+def test_what_was_added_meanwhile_is_not_deleted(tmp_path: Path) -> None:
+    """The folder is looked at again when the release is made."""
+    out, made, aside = put_two(tmp_path)
+    (out / "thesis.txt").write_text("years of work")
+    with pytest.raises(ReleaseError, match=r"holds something that is no release, thesis\.txt"):
+        replace(out, made, aside)
+    assert (out / "thesis.txt").exists()
+
+
+def test_a_signal_between_the_two_renames_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a stopped release would leave no folder."""
+    rename = Path.rename
+
+    def rename_and_stop(path: Path, target: Path) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_and_stop)
+    out, made, aside = put_two(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        replace(out, made, aside)
+    assert (out / "model/model.onnx").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_root_is_refused_without_a_look_into_it() -> None:
+    """It can never be renamed, nor can a mount point."""
+    for folder in ("/", "/proc"):
+        with pytest.raises(ReleaseError, match=f"{folder} is a root or a mount point, which cannot be replaced"):
+            check_place(Path(folder))
+
+
+@pytest.mark.process
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    """Here its parent is a file: exit code 2, before anything is built."""
+    (tmp_path / "file").touch()
+    done = make_release("--model", put_model(tmp_path), "--out", tmp_path / "file/dist")
+    assert (done.returncode, done.stderr) == (2, f"release: {tmp_path}/file/dist: Not a directory\n")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("number", "place"), [(signal.SIGINT, "out/.release-*/source/*"), (signal.SIGTERM, "gan-lock-*/*")])
+def test_a_stopped_release_leaves_nothing(tmp_path: Path, number: int, place: str) -> None:
+    """Neither a traceback nor a temporary folder, while the wheel is built and while pip resolves."""
+    project, model = put_project(tmp_path / "project"), put_model(tmp_path)
+    command = [sys.executable, "-m", "deploy.release", "--model", str(model), "--out", str(tmp_path / "out/dist")]
+    env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(project)}
+    with subprocess.Popen(command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not list(tmp_path.glob(place)):
+            time.sleep(0.02)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (128 + number, b"", b"")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["key.pem", "key.pub.pem", "m.onnx", "out", "project"]
+    assert list((tmp_path / "out").iterdir()) == []
