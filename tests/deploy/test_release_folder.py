@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,10 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from deploy.release.__main__ import files_in, write_sums
 from deploy.release.folder import LeftoverError, ReleaseError, check_place, others_in, replace
 from tests.deploy.releasing import make_release, put_model, put_project, refused
+from tests.repository.files import ROOT
 
 NAMES = (
     "gan_serve-0.1.0-py3-none-any.whl",
@@ -186,3 +190,49 @@ def test_a_stopped_release_leaves_nothing(tmp_path: Path, number: int, place: st
     assert (process.returncode, out, err) == (128 + number, b"", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["key.pem", "key.pub.pem", "m.onnx", "out", "project"]
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def link_model(dist: Path) -> None:
+    """Move the model's folder out of a release, and put a link in its place."""
+    (dist / "model").rename(dist.parent / "m")
+    (dist / "model").symlink_to("../m")
+
+
+TAMPERED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "file": (lambda dist: (dist / "model/a.onnx").write_text("x"), "> f model/a.onnx"),
+    "hidden": (lambda dist: (dist / ".env").write_text("x"), "> f .env"),
+    "link": (lambda dist: (dist / "model/a.onnx").symlink_to("model.onnx"), "> l model/a.onnx"),
+    "pipe": (lambda dist: os.mkfifo(dist / "model/a.onnx"), "> p model/a.onnx"),
+    "line feed": (lambda dist: (dist / "model/card.json\nf a.onnx").write_text("x"), "> f a.onnx"),
+    "linked": (link_model, "> l model"),
+    "changed": (lambda dist: (dist / "model/model.onnx").write_text("x"), "model/model.onnx: FAILED"),
+    "missing": (lambda dist: (dist / "model/card.json").unlink(), "model/card.json: FAILED open or read"),
+    "sums": (lambda dist: (dist / "SHA256SUMS").write_text("x"), "Signature Verification Failure"),
+}
+"""What is done to a release, and a line by which the documented commands name it."""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_the_documented_commands_find_what_is_not_the_release_s(tmp_path: Path, shell: str) -> None:
+    """The commands in docs/RELEASING.md accept a release and refuse each tampered copy; an added model would be served."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/RELEASING.md").read_text(), re.DOTALL)
+    (commands,) = [block for block in blocks if "SHA256SUMS.sig" in block]
+
+    def check(folder: Path) -> tuple[int, list[str]]:
+        command = [shell, "-c", commands]
+        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.returncode, done.stdout.splitlines()
+
+    put_model(tmp_path)
+    key = load_pem_private_key((tmp_path / "key.pem").read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    for name, (tamper, line) in {"as it is": (lambda _: None, "Signature Verified Successfully"), **TAMPERED}.items():
+        dist = put_release(tmp_path / name / "dist")
+        shutil.copy(tmp_path / "key.pub.pem", dist.parent / "release.pub.pem")
+        (dist / "SHA256SUMS.sig").write_bytes(key.sign((dist / "SHA256SUMS").read_bytes()))
+        tamper(dist)
+        code, lines = check(dist.parent)
+        assert (name, code == 0) == (name, name == "as it is"), lines
+        assert line in lines
