@@ -16,6 +16,7 @@ from types import FrameType
 
 from deploy.torchserve.build import NEEDS, DeployError, build
 from deploy.torchserve.contents import HERE
+from deploy.torchserve.folder import held
 
 
 def why_not() -> str | None:
@@ -37,7 +38,7 @@ def serve(models: Sequence[Path], folder: Path, config: Path) -> None:
 
     Raises:
         StartError: a model is refused.
-        DeployError: TorchServe cannot start here, two models have one name, or it ends by itself.
+        DeployError: TorchServe cannot start here, two models have one name, another one has the folder, or it ends by itself.
         OSError: the folder cannot be made.
     """
     reason = why_not()
@@ -49,12 +50,9 @@ def serve(models: Sequence[Path], folder: Path, config: Path) -> None:
         for part in ("store", "workflows", "tmp"):
             (work / part).mkdir()
         names = _build_all(models, work / "store")
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        try:
+        with held(folder):
+            folder.chmod(0o700)
             _run(command_for(work, config, names), folder, work)
-        finally:
-            (folder / "key_file.json").unlink(missing_ok=True)
 
 
 def _build_all(models: Sequence[Path], store: Path) -> list[str]:
