@@ -33,12 +33,12 @@ def serve(models: Sequence[Path], folder: Path, config: Path) -> None:
 
     Args:
         models: model files, each served under its model's name.
-        folder: for ``key_file.json`` and the logs; readable by its owner only.
+        folder: for ``key_file.json`` and the logs; made, or its owner's only.
         config: TorchServe's configuration file.
 
     Raises:
         StartError: a model is refused.
-        DeployError: TorchServe cannot start here, two models have one name, another one has the folder, or it ends by itself.
+        DeployError: TorchServe cannot start here, two models have one name, the folder is not for it, or it ends by itself.
         OSError: the folder cannot be made.
     """
     reason = why_not()
@@ -51,7 +51,6 @@ def serve(models: Sequence[Path], folder: Path, config: Path) -> None:
             (work / part).mkdir()
         names = _build_all(models, work / "store")
         with held(folder):
-            folder.chmod(0o700)
             _run(command_for(work, config, names), folder, work)
 
 
