@@ -27,7 +27,7 @@ from deploy.images.podman import BASE, Container, Podman, PodmanError
 from deploy.release.archives import context, source_date
 from deploy.release.lock import LockError, resolve
 from deploy.release.sbom import components, sbom
-from deploy.release.sign import sign_file
+from deploy.release.sign import check_model, sign_file
 from serving.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,7 +182,8 @@ def train(podman: Podman, scratch: Path, models: Path) -> None:
 def sign_model(models: Path) -> None:
     """Sign the model with a new key; its public half lies in the same folder."""
     key = Ed25519PrivateKey.generate()
-    sign_file(models / "model.onnx", key, 1)
+    model = models / "model.onnx"
+    sign_file(model, key, 1, check_model(model))
     (models / "keys.pem").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 

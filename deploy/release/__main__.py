@@ -25,7 +25,7 @@ from deploy.release.folder import SIGNATURE, SUMS, LeftoverError, ReleaseError, 
 from deploy.release.lock import PROJECT, LockError, requirements, resolve
 from deploy.release.processes import stoppable
 from deploy.release.sbom import sbom
-from deploy.release.sign import SigningError, card_of, check_model, check_serial, read_private_key, sign_file
+from deploy.release.sign import SigningError, card_of, check_model, check_serial, read_private_key, serial_of, sign_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,7 +73,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--key", type=Path, metavar="KEY.pem", help="ed25519 private key that signs the sums and the model")
     parser.add_argument(
-        "--serial", type=int, metavar="N", help="serial of the model, higher than in every earlier release; needed with --key"
+        "--serial",
+        type=serial_of,
+        metavar="N",
+        help="serial of the model, higher than in every earlier release; needed with --key",
     )
     parser.add_argument("--out", type=Path, default=Path("dist"), help="folder to write; an older release there is replaced")
     return parser
@@ -137,7 +140,7 @@ def bundle(folder: Path, model: Path, digest: str, key: Ed25519PrivateKey | None
     (folder / "card.json").write_text(json.dumps(json.loads(card_to_json(card_of(data))), indent=1) + "\n")
     (folder / "model.onnx").write_bytes(data)
     if key is not None and serial is not None:
-        sign_file(folder / "model.onnx", key, serial)
+        sign_file(folder / "model.onnx", key, serial, digest)
     write_sums(folder)
 
 

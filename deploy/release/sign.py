@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from contract import Card, CardError, card_from_metadata
 from serving.errors import ModelError, StartError
+from serving.model.files import read_file
 from serving.model.onnx_file import read_contents
-from serving.model.signatures import MAX_SERIAL, Statement, sign, signature_file
+from serving.model.signatures import MAX_KEY_BYTES, MAX_SERIAL, Statement, sign, signature_file
 
 
 class SigningError(Exception):
@@ -28,34 +32,60 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="model file")
     parser.add_argument("--key", type=Path, required=True, metavar="KEY.pem", help="ed25519 private key, not encrypted")
     parser.add_argument(
-        "--serial", type=int, required=True, metavar="N", help="serial of the model, higher than in every earlier release"
+        "--serial", type=serial_of, required=True, metavar="N", help="serial of the model, higher than in every earlier release"
     )
     asked = parser.parse_args(arguments)
     try:
         key = read_private_key(asked.key)
         check_serial(asked.serial)
-        check_model(asked.model)
-        print(sign_file(asked.model, key, asked.serial))
+        print(sign_file(asked.model, key, asked.serial, check_model(asked.model)))
         return 0
     except SigningError as error:
         print(f"sign: {error}", file=sys.stderr)
         return 1
 
 
-def sign_file(model: Path, key: Ed25519PrivateKey, serial: int) -> Path:
-    """Write a model's signature next to it; return its path.
+def sign_file(model: Path, key: Ed25519PrivateKey, serial: int, digest: str) -> Path:
+    """Write a model's signature next to it, whole or not at all; return its path.
+
+    Args:
+        model: the model file.
+        key: what signs.
+        serial: serial of the model.
+        digest: SHA-256 of the file that was checked.
 
     Raises:
-        SigningError: it cannot be read, it is no model with a card, or the serial is out of its range.
+        SigningError: the file cannot be read, is not the one that was checked or has no card, the serial is out of its range,
+            or the signature cannot be written.
     """
     check_serial(serial)
     try:
         data = model.read_bytes()
     except OSError as error:
         raise SigningError(f"{model} cannot be read: {error.strerror}") from None
-    statement = Statement(name=card_of(data).name, serial=serial, digest=hashlib.sha256(data).hexdigest())
-    signature_file(model).write_text(sign(statement, key))
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise SigningError(f"{model} was replaced after it was checked; run it again")
+    text = sign(Statement(name=card_of(data).name, serial=serial, digest=digest), key)
+    _write(signature_file(model), text)
     return signature_file(model)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file under another name, then rename it.
+
+    Raises:
+        SigningError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            partial.write_text(text)
+            partial.replace(path)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise SigningError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def check_model(model: Path) -> str:
@@ -67,12 +97,23 @@ def check_model(model: Path) -> str:
     from serving.model.load import load_model  # not above: onnxruntime writes into TMPDIR when it is imported
 
     try:
-        model.open("rb").close()
+        os.close(os.open(model, os.O_RDONLY | os.O_NONBLOCK))  # a pipe would block
         return load_model(model, "cpu").digest
     except OSError as error:
         raise SigningError(f"{model} cannot be read: {error.strerror}") from None
     except StartError as error:
         raise SigningError(f"no model that could be served: {error}") from None
+
+
+def serial_of(text: str) -> int:
+    """The serial in an argument: ASCII digits, where ``int`` takes those of all scripts, underscores and spaces, too.
+
+    Raises:
+        ArgumentTypeError: it is no number.
+    """
+    if not re.fullmatch("-?[0-9]{1,99}", text):
+        raise argparse.ArgumentTypeError(f"a serial must be 0..{MAX_SERIAL}, got {ascii(text)}")
+    return int(text)
 
 
 def check_serial(serial: int) -> None:
@@ -101,14 +142,16 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     """The private key in a PEM file.
 
     Raises:
-        SigningError: it cannot be read, is encrypted, or is of another kind.
+        SigningError: it cannot be read, is a pipe, is encrypted, or is of another kind.
     """
     right = "the key must be an ed25519 private key in PEM, not encrypted"
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        raise SigningError(f"{right}, got {path}: {error.strerror}") from None
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = load_pem_private_key(read_file(path, MAX_KEY_BYTES), password=None)
+    except ModelError as error:
+        raise SigningError(f"{right}, got {path}: {error}") from None
+    except TypeError:  # by which cryptography asks for a password
+        raise SigningError(f"{right}, got {path}, which is encrypted") from None
+    except (ValueError, UnsupportedAlgorithm):
         raise SigningError(f"{right}, got {path} with something else") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise SigningError(f"{right}, got {path} with another kind")

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from contract import card_from_metadata
-from deploy.release.__main__ import ReleaseError, bundle
+from deploy.release.__main__ import bundle
 from deploy.release.archives import BuildError, build_wheel, context, source_date
+from deploy.release.folder import ReleaseError
 from deploy.release.sbom import components
 from serving.model.load import load_model
 from serving.model.onnx_file import read_contents
