@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from deploy.manifests.kustomize import BuildError, applied, build, find_kubectl
+from deploy.manifests.kustomize import BuildError, Document, applied, build, find_kubectl
 from deploy.manifests.rules import prometheus_rule
 
 OPERATORS = ("monitoring.coreos.com", "trainer.kubeflow.org")
@@ -25,18 +26,33 @@ def main(folder: Path) -> int:
         return 2
     try:
         built = {**{name: build(name, kubectl) for name in applied()}, "rules": [prometheus_rule()]}
+        for name, documents in built.items():
+            write(folder, name, documents)
+            print(f"built    {name}: {', '.join(document['kind'] for document in documents)}")
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
-    for name, documents in built.items():
-        for document in documents:
-            part = "operators" if document["apiVersion"].startswith(OPERATORS) else "kubernetes"
-            file = folder / part / f"{name.replace('/', '-')}.yaml"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("a") as stream:
-                yaml.safe_dump(document, stream, explicit_start=True)
-        print(f"built    {name}: {', '.join(document['kind'] for document in documents)}")
+    except OSError as error:  # of a folder that cannot be made or written
+        print(f"{error.filename or folder}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
+
+
+def write(folder: Path, name: str, documents: Sequence[Document]) -> None:
+    """Write the objects of a kustomization, in place of those of an earlier run.
+
+    Raises:
+        OSError: a file or its folder cannot be written.
+    """
+    operators = [document for document in documents if document["apiVersion"].startswith(OPERATORS)]
+    others = [document for document in documents if document not in operators]
+    for part, found in (("kubernetes", others), ("operators", operators)):
+        file = folder / part / f"{name.replace('/', '-')}.yaml"
+        if found:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(yaml.safe_dump_all(found, explicit_start=True))
+        else:
+            file.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

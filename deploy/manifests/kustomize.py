@@ -40,12 +40,19 @@ def build(folder: str, kubectl: Path) -> list[Document]:
     """The objects of a kustomization, and the Jobs inside its TrainingRuntimes.
 
     Raises:
-        BuildError: kustomize refuses it.
+        BuildError: kustomize refuses it, or prints no objects.
     """
     done = subprocess.run([kubectl, "kustomize", str(FOLDER / folder)], capture_output=True, text=True)
     if done.returncode or done.stderr:
         raise BuildError(f"{folder}: {done.stderr.strip()}")
-    documents = list(yaml.safe_load_all(done.stdout))
+    try:
+        documents = list(yaml.safe_load_all(done.stdout))
+    except yaml.YAMLError:
+        documents = []
+    if not documents or not all(
+        isinstance(document, dict) and {"apiVersion", "kind"} <= document.keys() for document in documents
+    ):
+        raise BuildError(f"{folder}: kubectl printed something else than objects of Kubernetes, or nothing")
     return [*documents, *(job for document in documents for job in jobs_of(document))]
 
 
