@@ -55,12 +55,15 @@ def make(asked: argparse.Namespace, out: Path, environ: Mapping[str, str]) -> No
     """Make a release in a folder next to ``out``, then rename it."""
     check_place(out)
     digest = check(asked)
+    commit = check_tree(ROOT)
     key = read_private_key(asked.key) if asked.key else None
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".release-") as scratch:
         made = Path(scratch) / "made"
         made.mkdir()
         release(made, Path(scratch), asked, digest, key, environ)
+        if check_tree(ROOT) != commit:
+            raise ReleaseError("another commit was checked out while the release was made; run it again")
         replace(out, made, Path(f"{scratch}-old"))
 
 
@@ -87,7 +90,6 @@ def check(asked: argparse.Namespace) -> str:
 
     Raises:
         ReleaseError: naming it, and what would be right.
-        BuildError: the tree differs from its last commit.
         SigningError: the service would refuse the model, or the serial is out of its range.
     """
     if not asked.model.is_file():
@@ -96,9 +98,7 @@ def check(asked: argparse.Namespace) -> str:
         raise ReleaseError("a key and a serial are given together: SIGNING_KEY=release.pem SERIAL=7")
     if asked.serial is not None:
         check_serial(asked.serial)
-    digest = check_model(asked.model)
-    check_tree(ROOT)
-    return digest
+    return check_model(asked.model)
 
 
 def release(

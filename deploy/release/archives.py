@@ -31,14 +31,15 @@ class BuildError(Exception):
     """The archives cannot be made; the message is one line."""
 
 
-def check_tree(project: Path) -> None:
-    """Check that what would be shipped is what the last commit has; a project without a history passes.
+def check_tree(project: Path) -> str:
+    """Check that what would be shipped is what the last commit has; that commit, or nothing for a project without a history.
 
     Raises:
-        BuildError: naming a file that has changed since, or one below the shipped folders that no commit has.
+        BuildError: naming a file that has changed since, one whose changes git does not look for, or one below the shipped
+            folders that no commit has.
     """
     if not (project / ".git").exists():
-        return
+        return ""
     shipped = {*SOURCES, *(name for dockerfile in DOCKERFILES for name in copied_by(project, dockerfile))}
     entries = _git(project, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
     wrong = [entry[3:] for entry in entries if not entry.startswith("??") or _is_below(entry[3:], shipped)]
@@ -47,6 +48,11 @@ def check_tree(project: Path) -> None:
         raise BuildError(
             f"the tree differs from the last commit, which dates a release, in {wrong[0]}{others}: commit or stash it"
         )
+    for entry in _git(project, "ls-files", "-v", "-z"):
+        if entry[0] in "Ss" or entry[0].islower():
+            flag = "skip-worktree" if entry[0] in "Ss" else "assume-unchanged"
+            raise BuildError(f"git does not look for changes of {entry[2:]}: git update-index --no-{flag} {entry[2:]}")
+    return _git(project, "rev-parse", "HEAD")[0].strip()
 
 
 def _is_below(name: str, shipped: set[str]) -> bool:

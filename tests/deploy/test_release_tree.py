@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import deploy.release.__main__ as command
 from deploy.release.archives import BUILD_ARGUMENTS, BuildError, build_wheel, check_tree, context
 from tests.deploy.releasing import git, put_model, put_project, refused
 from tests.repository.files import ROOT
@@ -133,3 +135,51 @@ def test_the_arguments_of_a_runtime_are_the_same_everywhere() -> None:
     assert dict(re.findall(r"--build-arg (\w+)=([\w:.]+)", made)) == BUILD_ARGUMENTS["serve"]
     composed = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
     assert composed["serve"]["build"]["args"] == composed["train"]["build"]["args"] == BUILD_ARGUMENTS["serve"]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("flag", ["assume-unchanged", "skip-worktree"])
+def test_a_file_whose_changes_git_does_not_look_for_is_not_released(project: Path, flag: str) -> None:
+    """Such a file passes for that of the commit; the command in the message makes git look again."""
+    git(project, "update-index", f"--{flag}", "serving/app.py")
+    (project / "serving/app.py").write_text("x = 2\n")
+    with pytest.raises(BuildError) as caught:
+        check_tree(project)
+    mended = f"git update-index --no-{flag} serving/app.py"
+    assert str(caught.value) == f"git does not look for changes of serving/app.py: {mended}"
+    subprocess.run(mended.split(), cwd=project, check=True)
+    with pytest.raises(BuildError, match="the tree differs from the last commit"):
+        check_tree(project)
+
+
+def commit_another(project: Path) -> None:
+    """Change a file, and commit it."""
+    (project / "serving/app.py").write_text("x = 2\n")
+    git(project, "commit", "--quiet", "--all", "--message", "another")
+
+
+MEANWHILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "changed": (CHANGES["serving/app.py"], "the tree differs from the last commit, which dates a release, in serving/app.py"),
+    "added": (CHANGES["serving/.env"], "the tree differs from the last commit, which dates a release, in serving/.env"),
+    "committed": (commit_another, "another commit was checked out while the release was made; run it again"),
+}
+"""What happens while a release is made, and what the command says."""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("case", MEANWHILE)
+def test_a_tree_that_changes_while_it_is_released_is_no_release(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    """It is looked at again at the end: one line, exit code 1, and no folder."""
+    change, line = MEANWHILE[case]
+    monkeypatch.setattr(command, "ROOT", project)
+    monkeypatch.setattr(command, "release", lambda *_: change(project))
+    asked = ["--model", str(put_model(tmp_path)), "--out", str(tmp_path / "out/dist")]
+    assert command.main(asked, {}) == 1
+    assert capsys.readouterr().err.startswith(f"release: {line}")
+    assert list((tmp_path / "out").iterdir()) == []
+    git(project, "reset", "--quiet", "--hard")
+    git(project, "clean", "--quiet", "--force", "-d")
+    monkeypatch.setattr(command, "release", lambda made, *_: (made / "model").mkdir())
+    assert command.main(asked, {}) == 0
