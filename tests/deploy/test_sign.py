@@ -99,7 +99,9 @@ def test_a_model_that_the_service_refuses_is_not_signed(key: Path, tmp_path: Pat
 
 
 def test_what_is_no_model_is_not_signed(key: Path, tmp_path: Path) -> None:
-    """A file without a card has no name that could be signed, and a serial ends somewhere."""
+    """A file without a card has no name that could be signed, a pipe is not waited for, and a serial ends somewhere."""
+    os.mkfifo(tmp_path / "pipe.onnx")
+    assert "it must be a regular file" in sign(tmp_path / "pipe.onnx", "--key", key, "--serial", 7).stderr
     missing = sign(tmp_path / "m.onnx", "--key", key, "--serial", 7)
     assert (missing.returncode, missing.stderr) == (
         1,
