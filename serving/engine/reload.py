@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from serving.engine.acceptance import accept
 from serving.engine.kept_files import KeptFiles, ServedFile, close, open_file
 from serving.engine.registry import ModelEntry, Registry
 from serving.engine.stamps import Stamp, stamp
@@ -125,7 +126,9 @@ class Reloader:
             entries = {path: result for path, result in results.items() if isinstance(result, ModelEntry)}
             lost = {entry.model.digest for entry in self._registry.all() if entry.is_lost}
             before = {path: self._registry[name].model.digest for path, name in self._names.items()}
-            reasons = self._put_all(entries, files)
+            present = {path: name for path, name in self._names.items() if path in files}
+            accepted, reasons = await accept(entries, present)
+            self._put_all(entries, accepted, present, files)
             outcomes = missing + [
                 result if isinstance(result, Outcome) else self._report_loaded(path, result, lost, before, reasons.get(path))
                 for path, result in results.items()
@@ -219,16 +222,10 @@ class Reloader:
             reason = str(error) if isinstance(error, StartError) else f"{path}: {error!r}"
             return self._report(Outcome(file=path.name, result="refused", model=self._names.get(path), reason=reason))
 
-    def _put_all(self, entries: dict[Path, ModelEntry], files: list[Path]) -> dict[Path, str]:
-        """Serve loaded models, except those whose name another file has; the reasons of the exceptions.
-
-        Names are compared as they will be after the reload, so that files may exchange their models, and a model may come back
-        in a file of another name.
-        """
-        present = {path: name for path, name in self._names.items() if path in files}
-        accepted, reasons = {path: entry.model.card.name for path, entry in entries.items()}, {}
-        while taken := _last_conflict(present | accepted, accepted):
-            reasons[taken] = f"{taken}: another file has a model named {accepted.pop(taken)!r}"
+    def _put_all(
+        self, entries: dict[Path, ModelEntry], accepted: dict[Path, str], present: dict[Path, str], files: list[Path]
+    ) -> None:
+        """Serve those of the loaded models that are ``accepted``."""
         names = present | accepted
         vacated = [name for path, name in present.items() if path in accepted and name not in names.values()]
         for path, name in accepted.items():
@@ -250,7 +247,6 @@ class Reloader:
                 close(descriptor)
         if entries:
             self._report_served()
-        return reasons
 
     def _report_loaded(
         self, path: Path, entry: ModelEntry, lost: Collection[str], before: Mapping[Path, str], reason: str | None
@@ -278,12 +274,6 @@ class Reloader:
         self._metrics.swaps.labels(outcome.result).inc()
         self._log("reload", **outcome.facts())
         return outcome
-
-
-def _last_conflict(names: dict[Path, str], changed: Collection[Path]) -> Path | None:
-    """The last changed file whose model has the name of another file's; None if all names differ."""
-    taken = [path for path in changed if list(names.values()).count(names[path]) > 1]
-    return taken[-1] if taken else None
 
 
 def _place_of(settings: Settings, path: Path) -> tuple[int, Path]:

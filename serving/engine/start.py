@@ -40,7 +40,7 @@ def load_models(files: Sequence[Path], load: Callable[..., T]) -> Started[T]:
     started = Started[T]()
     for path in files:
         _put(started, path, *_load(path, load))
-    return started
+    return _in_service(started)
 
 
 def load_again(table: Sequence[ServedFile], load: Callable[..., T]) -> Started[T]:
@@ -67,6 +67,13 @@ def load_again(table: Sequence[ServedFile], load: Callable[..., T]) -> Started[T
         else:
             is_there = current is not None and current[0] == file_stamp_of(address.stat())
             _put(started, path, model, current if is_there else None, started.kept.descriptor(path))
+    return _in_service(started)
+
+
+def _in_service(started: Started[T]) -> Started[T]:
+    """Store the serials of the models, none of which is refused."""
+    for path, model in started.models.items():
+        model.enter_service(path)
     return started
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -68,6 +68,20 @@ class ModelFacts:
     """Hash of outputs computed here; it differs between machines whose outputs differ in a bit."""
     parameters: dict[str, Parameter]
     """Query parameters that the latents give."""
+    admit: Callable[[], None] | None = None
+    """Stores the serial of a signed model; called by ``enter_service``, also in another process than the one that loaded it."""
+
+    def enter_service(self, path: Path) -> None:
+        """Store the serial of a signed model, which no other file hinders any longer from being served.
+
+        Raises:
+            ModelError: a model with a higher serial has entered service since, or the serial cannot be stored.
+        """
+        try:
+            if self.admit:
+                self.admit()
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from None
 
     @property
     def needs_picture(self) -> bool:
@@ -145,7 +159,7 @@ def load_model(
         intra_op_threads: threads of one inference.
         idle_threads: threads of an inference on the CPU while the cores are idle, if more; see ``Model.idle_session``.
         max_batch: rows of the largest batch.
-        trust: with it, the file is refused if it is not signed.
+        trust: with it, the file is refused if it is not signed, or older than one that has entered service.
         digest: SHA-256 of bytes that were trusted before: other bytes are refused, and these need no signature.
 
     Raises:
@@ -162,7 +176,8 @@ def load_model(
                 data, provider, intra_op_threads=intra_op_threads, idle_threads=idle_threads, max_batch=max_batch
             )
         if trust and statement:
-            trust.admit(statement, model.card.name)
+            statement.check_name(model.card.name)
+            model = replace(model, admit=partial(trust.admit, statement))
         del data
         if provider == "cpu":
             sessions = [session for session in (model.session, model.idle_session) if session]

@@ -58,6 +58,11 @@ class Statement:
         """The signed lines."""
         return f"{HEADER}\nname: {self.name}\nserial: {self.serial}\nsha256: {self.digest}\n"
 
+    def check_name(self, name: str) -> None:
+        """Raise ``ModelError`` if the card has another name."""
+        if self.name != name:
+            raise ModelError(f"the signature is for a model named {self.name!r}, the card has the name {name!r}")
+
 
 def signature_file(model: Path) -> Path:
     """The path of a model file's signature."""
@@ -114,10 +119,11 @@ class Trust:
         self._downgrade = downgrade
 
     def check(self, model: Path, data: bytes) -> Statement:
-        """Check the signature of a file's bytes, and return the signed statement.
+        """Check the signature of a file's bytes, and the serial; return the signed statement.
 
         Raises:
-            ModelError: there is no signature, it was made by an unknown key, or it belongs to other bytes.
+            ModelError: there is no signature, it was made by an unknown key, it belongs to other bytes, or a model of the same
+                name with a higher serial has been in service.
         """
         try:
             keys = read_keys(self._keys)
@@ -129,23 +135,26 @@ class Trust:
             raise ModelError(
                 f"the signature is for a file with SHA-256 {statement.digest[:12]}..., this one has {digest[:12]}..."
             )
+        self._check_serial(statement)
         return statement
 
-    def admit(self, statement: Statement, name: str) -> None:
-        """Accept a model of this name, and store its serial.
+    def admit(self, statement: Statement) -> None:
+        """Store the serial of a model that enters service.
 
         Raises:
-            ModelError: the signature names another model, or a newer one was accepted before.
+            ModelError: a model with a higher serial has entered service since, or the serial cannot be stored.
         """
-        if statement.name != name:
-            raise ModelError(f"the signature is for a model named {statement.name!r}, the card has the name {name!r}")
-        highest = self._serials.highest(name)
+        if self._check_serial(statement) != statement.serial:
+            self._serials.store(statement.name, statement.serial)
+
+    def _check_serial(self, statement: Statement) -> int:
+        """The highest serial so far; raises ``ModelError`` if the statement's is lower."""
+        highest = self._serials.highest(statement.name)
         if statement.serial < highest and not self._downgrade:
             raise ModelError(
                 f"serial {statement.serial} is older than {highest}, which was accepted before; GAN_DOWNGRADE=on allows it"
             )
-        if statement.serial != highest:
-            self._serials.store(name, statement.serial)
+        return highest
 
 
 def trust_of(settings: Settings) -> Trust | None:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.serving.client import ask
 from tests.serving.model.signing import put, put_release, signature
 from tests.serving.process.test_served_table import kill_worker
 from tests.serving.process.test_worker_faults import next_event
-from tests.serving.reloading import make_app, reload
+from tests.serving.reloading import make_app, reload, retrained
 
 
 def test_an_older_model_is_not_let_in_again(home: Path, keys: Path) -> None:
@@ -55,6 +56,41 @@ def test_a_refused_model_is_not_remembered(home: Path, keys: Path, tmp_path: Pat
         make_app(home, public_key=keys, serials=serials)
     put_release(home, 5)
     make_app(home, public_key=keys, serials=serials)
+
+
+def test_a_model_that_does_not_enter_service_is_not_remembered(home: Path, keys: Path, tmp_path: Path) -> None:
+    """A newer model whose name another file has is refused at a reload and at a start, and raises no serial."""
+    serials = tmp_path / "serials"
+    app = make_app(tmp_path, public_key=keys, serials=serials)
+    put_release(tmp_path / "new.onnx", 9)
+    assert [outcome.result for outcome in reload(app)] == ["unchanged", "refused"]
+    with pytest.raises(ModelError, match="another model has the name 'grey'"):
+        make_app(tmp_path, public_key=keys, serials=serials)
+    (tmp_path / "new.onnx").unlink()
+    assert Serials(serials).highest("grey") == 5
+    make_app(tmp_path, public_key=keys, serials=serials)
+
+
+def test_models_that_cannot_be_remembered_do_not_enter_service(home: Path, keys: Path, tmp_path: Path) -> None:
+    """Of two files that exchange their names neither is swapped in if the serial of one cannot be stored."""
+    other, swapped = tmp_path / "n.onnx", {home: ("other", 6), tmp_path / "n.onnx": ("grey", 6)}
+    put(other, retrained(1, "other"), signature(retrained(1, "other"), name="other", serial=5))
+    app = make_app(tmp_path, public_key=keys, serials=tmp_path / "serials")
+    before = ask(app, "seed=42")
+    for path, (name, serial) in swapped.items():
+        put(path, retrained(2, name), signature(retrained(2, name), name=name, serial=serial))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert [outcome.result for outcome in reload(app)] == ["refused", "refused"]
+    assert ask(app, "seed=42") == before
+    assert Serials(tmp_path / "serials").highest("grey") == Serials(tmp_path / "serials").highest("other") == 5
+
+
+def test_the_serial_is_checked_before_the_file_is_parsed(home: Path, keys: Path) -> None:
+    """S-30: what is no model at all is refused for its serial, by no parser."""
+    app = make_app(home, public_key=keys)
+    put(home, b"no model", signature(b"no model", serial=4))
+    assert "serial 4 is older than 5" in str(reload(app)[0].reason)
 
 
 @pytest.mark.parametrize("held", ["", "five\n", "-1\n", "5"])
@@ -107,6 +143,23 @@ def test_workers_share_what_they_remember(root: Path, home: Path, keys: Path) ->
         assert server.get("/generate?seed=42").body == served
         assert server.stop() == 0
         assert "serial 4 is older than 5" in str(next_event(server, "reload")["reason"])
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("engine", ["worker", "shared"])
+def test_a_service_restarts_after_a_refused_model(root: Path, home: Path, keys: Path, engine: str) -> None:
+    """Either engine refuses a newer file whose model has another file's name, and starts again when that file is gone."""
+    started: dict[str, Any] = {"models": home.parent, "public_key": keys, "engine": engine, "serials": home.parent / "serials"}
+    with running(root, **started, watch_seconds=0.25) as server:
+        put_release(home.with_name("new.onnx"), 9)
+        wait_until(lambda: refusals(server) == 1, "the file is refused")
+        home.with_name("new.onnx").unlink()
+    stored = home.parent / "serials/grey.serial"
+    with running(root, **started, watch_seconds=0.25) as server:
+        assert stored.read_text() == "5\n"
+        put_release(home, 6)
+        wait_until(lambda: stored.read_text() == "6\n", "the newer model is swapped in")
+        assert server.stop() == 0
 
 
 def refusals(server: Server) -> float:
