@@ -14,11 +14,13 @@ The package ``cryptography`` (the extra ``signed``) is imported only when a key 
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,8 +117,7 @@ class Trust:
     def __init__(self, keys: Path, *, serials: Path | None = None, downgrade: bool = False) -> None:
         read_keys(keys)
         self._keys = keys
-        self._serials: Serials = Serials(serials)
-        self._downgrade = downgrade
+        self._serials: Serials = Serials(serials, downgrade=downgrade)
 
     def check(self, model: Path, data: bytes) -> Statement:
         """Check the signature of a file's bytes, and the serial; return the signed statement.
@@ -135,7 +136,7 @@ class Trust:
             raise ModelError(
                 f"the signature is for a file with SHA-256 {statement.digest[:12]}..., this one has {digest[:12]}..."
             )
-        self._check_serial(statement)
+        self._serials.check(statement.name, statement.serial)
         return statement
 
     def admit(self, statement: Statement) -> None:
@@ -144,17 +145,7 @@ class Trust:
         Raises:
             ModelError: a model with a higher serial has entered service since, or the serial cannot be stored.
         """
-        if self._check_serial(statement) != statement.serial:
-            self._serials.store(statement.name, statement.serial)
-
-    def _check_serial(self, statement: Statement) -> int:
-        """The highest serial so far; raises ``ModelError`` if the statement's is lower."""
-        highest = self._serials.highest(statement.name)
-        if statement.serial < highest and not self._downgrade:
-            raise ModelError(
-                f"serial {statement.serial} is older than {highest}, which was accepted before; GAN_DOWNGRADE=on allows it"
-            )
-        return highest
+        self._serials.store(statement.name, statement.serial)
 
 
 def trust_of(settings: Settings) -> Trust | None:
@@ -189,10 +180,11 @@ def _read_signed(path: Path, keys: Sequence[Ed25519PublicKey]) -> Statement:
 
 
 class Serials:
-    """The highest accepted serial of each name; in a folder, other workers and later starts read it, too."""
+    """The highest serial of each name that was in service; in a folder, other workers and later starts read it, too."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, *, downgrade: bool = False) -> None:
         self._folder = folder
+        self._downgrade = downgrade
         self._in_memory: dict[str, int] = {}
 
     def highest(self, name: str) -> int:
@@ -215,24 +207,69 @@ class Serials:
             raise ModelError(f"{path} must hold a serial, got {shown(text)}")
         return int(text)
 
-    def store(self, name: str, serial: int) -> None:
-        """Store the serial of a name.
+    def check(self, name: str, serial: int) -> int:
+        """The highest serial of a name; see there.
 
         Raises:
-            ModelError: the folder cannot be written; the model is then refused.
+            ModelError: the given serial is lower, and may not be.
         """
+        highest = self.highest(name)
+        if serial < highest and not self._downgrade:
+            raise ModelError(f"serial {serial} is older than {highest}, which was accepted before; GAN_DOWNGRADE=on allows it")
+        return highest
+
+    def store(self, name: str, serial: int) -> None:
+        """Check and store the serial of a name; processes that share the folder do so one after the other.
+
+        Raises:
+            ModelError: as ``check``, or the folder cannot be written; the model is then refused.
+        """
+        if self.check(name, serial) == serial:  # also in a folder that cannot be written
+            return
         if self._folder is None:
             self._in_memory[name] = serial
             return
-        partial = self._folder / f".{name}.{os.getpid()}"
         try:
             self._folder.mkdir(exist_ok=True)
-            with partial.open("w") as file:
-                file.write(f"{serial}\n")
-                file.flush()
-                os.fsync(file.fileno())  # else a loss of power leaves an empty file, and the model is refused from then on
-            partial.replace(self._folder / f"{name}.serial")
+            with _locked(self._folder / ".lock"):
+                if self.check(name, serial) != serial:
+                    _replace(self._folder / f"{name}.serial", f"{serial}\n")
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
             raise ModelError(f"GAN_SERIALS: {self._folder} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made if it is missing; waits for other processes.
+
+    Raises:
+        OSError: the file cannot be made or locked.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except PermissionError:  # another user has made it
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file under another name, random since containers that share the folder have equal process ids, and rename it.
+
+    Raises:
+        OSError: the folder cannot be written; then no new file is left there.
+    """
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(8)}")
+    try:
+        with partial.open("x") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # else a loss of power leaves an empty file, and the model is refused from then on
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 
 from serving.errors import ModelError
 from serving.model.signatures import Serials
-from tests.harness.processes import wait_until
+from tests.harness.processes import TIMEOUT, wait_until
 from tests.harness.service import Server, running
 from tests.serving.client import ask
 from tests.serving.model.signing import put, put_release, signature
@@ -45,7 +48,7 @@ def test_a_folder_remembers_serials_beyond_the_end(home: Path, keys: Path, tmp_p
         make_app(home, public_key=keys, serials=serials)
     make_app(home, public_key=keys, serials=serials, downgrade=True)
     make_app(home, public_key=keys, serials=serials)
-    assert [path.name for path in serials.iterdir()] == ["grey.serial"]
+    assert sorted(path.name for path in serials.iterdir()) == [".lock", "grey.serial"]
 
 
 def test_a_refused_model_is_not_remembered(home: Path, keys: Path, tmp_path: Path) -> None:
@@ -123,8 +126,52 @@ def test_a_serial_that_cannot_be_stored_leaves_nothing(home: Path, keys: Path, t
         patch.setattr(os, "fsync", full)
         with pytest.raises(ModelError, match="cannot be written: No space left on device"):
             Serials(tmp_path / "serials").store("grey", before + 1)
-    assert [path.name for path in (tmp_path / "serials").iterdir()] == ["grey.serial"]
+    assert sorted(path.name for path in (tmp_path / "serials").iterdir()) == [".lock", "grey.serial"]
     assert Serials(tmp_path / "serials").highest("grey") == before > 0
+
+
+@pytest.mark.parametrize("first", [8, 9])
+def test_a_lower_serial_is_never_stored(first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One serial arrives while another one is being written under the same process id: the higher one is stored."""
+    begun, write, refused = threading.Event(), os.fsync, list[str]()
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        time.sleep(0.2 if threading.current_thread() is not threading.main_thread() else 0)
+        write(descriptor)
+
+    def store(serial: int) -> None:
+        try:
+            Serials(tmp_path).store("grey", serial)
+        except ModelError as error:
+            refused.append(str(error))
+
+    monkeypatch.setattr(os, "fsync", slow)
+    thread = threading.Thread(target=store, args=(first,))
+    thread.start()
+    assert begun.wait(TIMEOUT)
+    store(17 - first)
+    thread.join(TIMEOUT)
+    assert Serials(tmp_path).highest("grey") == 9
+    assert [reason[:24] for reason in refused] == ["serial 8 is older than 9"] * (first == 9)
+
+
+def test_a_downgrade_stores_a_lower_serial(tmp_path: Path) -> None:
+    """S-30: only GAN_DOWNGRADE does, after a service without it has stored a higher one."""
+    Serials(tmp_path).store("grey", 9)
+    with pytest.raises(ModelError, match="serial 8 is older than 9"):
+        Serials(tmp_path).store("grey", 8)
+    Serials(tmp_path, downgrade=True).store("grey", 8)
+    assert Serials(tmp_path).highest("grey") == 8
+
+
+def test_the_same_serial_needs_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in which no file can be locked lets in the model whose serial it holds, and no newer one."""
+    Serials(tmp_path).store("grey", 5)
+    monkeypatch.setattr(fcntl, "flock", lambda descriptor, operation: full(descriptor))
+    Serials(tmp_path).store("grey", 5)
+    with pytest.raises(ModelError, match="GAN_SERIALS: .* cannot be written"):
+        Serials(tmp_path).store("grey", 6)
 
 
 def full(descriptor: int) -> None:
