@@ -202,9 +202,12 @@ class Serials:
             return 0
         except OSError as error:
             raise ModelError(f"GAN_SERIALS: {self._folder} cannot be read: {error.strerror}") from None
-        text = read_file(path, MAX_SIGNATURE_BYTES).decode("ascii", "replace")
+        try:
+            text = read_file(path, MAX_SIGNATURE_BYTES).decode("ascii", "replace")
+        except ModelError as error:
+            raise ModelError(f"GAN_SERIALS: {path}: {error}") from None
         if not re.fullmatch(r"[0-9]{1,15}\n", text):
-            raise ModelError(f"{path} must hold a serial, got {shown(text)}")
+            raise ModelError(f"GAN_SERIALS: {path} must hold a serial, got {shown(text)}")
         return int(text)
 
     def check(self, name: str, serial: int) -> int:

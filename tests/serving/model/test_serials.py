@@ -96,12 +96,14 @@ def test_the_serial_is_checked_before_the_file_is_parsed(home: Path, keys: Path)
     assert "serial 4 is older than 5" in str(reload(app)[0].reason)
 
 
-@pytest.mark.parametrize("held", ["", "five\n", "-1\n", "5"])
-def test_a_damaged_memory_lets_nothing_in(held: str, home: Path, keys: Path, tmp_path: Path) -> None:
-    """A serial that cannot be read is no zero."""
-    (tmp_path / "serials").mkdir()
-    (tmp_path / "serials/grey.serial").write_text(held)
-    with pytest.raises(ModelError, match="must hold a serial|must have 1"):
+@pytest.mark.parametrize("held", ["", "five\n", "-1\n", "5", None])
+def test_a_damaged_memory_lets_nothing_in(held: str | None, home: Path, keys: Path, tmp_path: Path) -> None:
+    """A serial that cannot be read is no zero, nor is a directory in its place; the message names it, not only the model."""
+    path = tmp_path / "serials/grey.serial"
+    path.parent.mkdir()
+    path.mkdir() if held is None else path.write_text(held)
+    right = ": cannot be read: Is a directory" if held is None else " must hold a serial" if held else ": the file must have 1"
+    with pytest.raises(ModelError, match=f"GAN_SERIALS: {path}{right}"):
         make_app(home, public_key=keys, serials=tmp_path / "serials")
 
 
