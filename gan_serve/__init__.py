@@ -1,19 +1,27 @@
 """Samples of a running service as NumPy arrays: ``Client("http://...").image(seed=42, y=3)``, and the same with ``await``."""
 
 import asyncio
+import re
 import threading
 import time
-from collections.abc import Generator
-from io import BytesIO
 from typing import Any
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+_NPY = (
+    rb"\A\x93NUMPY\x01\x00[\s\S]{2}\{'descr': '([|<>][uif][1248])', 'fortran_order': False, "
+    rb"'shape': \(%d, ([1-9]\d{0,8}(?:, [1-9]\d{0,8})*)\), \} *\n"
+)
+"""How the service begins a file of so many rows. ``np.load`` also reads zip files and literals, with errors of many types."""
+
 
 class ServiceError(Exception):
-    """The service refused a request; the message names the status, the wrong value and what would be right."""
+    """The service refused a request, or answered with something else than the rows that were asked for.
+
+    The message names the status, and the wrong value and what would be right, or the begin of the answer.
+    """
 
 
 class _Requests:
@@ -22,14 +30,20 @@ class _Requests:
     make_http: Any = httpx.Client
 
     def __init__(self, url: str, *, retries: int = 5, kept: int = 256, timeout_s: float = 60) -> None:
-        """``retries`` of a request that is answered with ``Retry-After``, and the number of answers ``kept``."""
+        """``retries`` of a request that is refused with ``Retry-After``, and the number of answers ``kept``.
+
+        ``timeout_s`` limits each wait: for a connection, for a part of the answer, and between two tries.
+        """
         self.http = self.make_http(base_url=url, timeout=timeout_s)
-        self._retries, self._limit = retries, kept
+        self._retries, self._limit, self._timeout = retries, kept, timeout_s
         self._kept: dict[httpx.URL, tuple[str, bytes]] = {}
         self._lock = threading.Lock()
 
-    def _rows(self, seed: int, n: int, parameters: dict[str, Any]) -> Generator[httpx.Request | float, Any, NDArray[Any]]:
-        """One call: yields requests and seconds to wait, receives responses, returns the array."""
+    async def _do(self, step: httpx.Request | float) -> Any:
+        """Send a request, or wait so many seconds; the blocking client does so without a pause of the coroutine."""
+        return self.http.send(step) if isinstance(step, httpx.Request) else time.sleep(step)
+
+    async def _rows(self, seed: int, n: int, parameters: dict[str, Any]) -> NDArray[Any]:
         # Numbers without an exponent, which the service does not read; a float16 as the float32 in which the service computes,
         # since the shortest text of a float16 is another number there.
         given = {
@@ -45,22 +59,26 @@ class _Requests:
         with self._lock:
             etag, body = self._kept.pop(request.url, ("", b""))
         request.headers.update({"If-None-Match": etag} if etag else {})
-        response = yield request
-        for _ in range(self._retries):
-            if wait := response.headers.get("Retry-After"):
-                yield float(wait) if wait.isdecimal() and len(wait) < 6 else 1.0  # a proxy may send a date
-                response = yield request
+        try:
+            response = await self._do(request)
+            for _ in range(self._retries):
+                if response.status_code >= 400 and (wait := response.headers.get("Retry-After")):
+                    await self._do(min(float(wait) if wait.isdecimal() else 1.0, self._timeout))  # a proxy may send a date
+                    response = await self._do(request)
+        except httpx.DecodingError as error:
+            raise ServiceError(f"the service's answer cannot be decoded: {error}") from None
         etag, body = (etag, body) if response.status_code == 304 else (response.headers.get("ETag", ""), response.content)
         try:
             if response.status_code not in (200, 304):
                 raise ServiceError(f"{response.status_code}: {response.json()['detail']}")
-            with self._lock:  # of np.load, too: it calls ast.literal_eval, which in Python 3.11 fails in some threads
-                rows: NDArray[Any] = np.load(BytesIO(body), allow_pickle=False)
-                self._kept[request.url] = (etag, body)
-                if len(self._kept) > self._limit:
-                    del self._kept[next(iter(self._kept))]
-        except (ValueError, EOFError, KeyError, TypeError):
+            _, dtype, sizes, data = re.split(_NPY % n, body, maxsplit=1)
+            rows = np.frombuffer(data, dtype.decode()).reshape(n, *map(int, sizes.split(b", "))).copy()
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise ServiceError(f"{response.status_code}: the service does not answer so: {body[:200]!r}") from None
+        with self._lock:
+            self._kept[request.url] = (etag, body)
+            if len(self._kept) > self._limit:
+                del self._kept[next(iter(self._kept))]
         return rows
 
 
@@ -73,17 +91,15 @@ class Client(_Requests):
         One that is None is left out; there is no ``format``, as the answer is an array.
 
         Raises:
-            ServiceError: the service refuses the request. httpx.TransportError: it cannot be reached.
+            ServiceError: the service refuses the request, or its answer is no such array. httpx.TransportError: it cannot be
+                reached.
         """
         return self.images(seed, 1, **parameters)[0]  # type: ignore[no-any-return]
 
-    def images(self, seed: int, n: int, **parameters: Any) -> NDArray[Any]:
+    def images(self, seed: int, n: int, **parameters: Any) -> NDArray[Any]:  # type: ignore[return]
         """The samples of n seeds from ``seed`` on: uint8 [n,h,w,c] of pictures."""
-        rows, answer = self._rows(seed, n, parameters), None
         try:
-            while True:
-                step = rows.send(answer)
-                answer = self.http.send(step) if isinstance(step, httpx.Request) else time.sleep(step)  # type: ignore[func-returns-value]
+            self._rows(seed, n, parameters).send(None)  # which ends by an exception, as ``_do`` makes no pause
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
 
@@ -93,16 +109,13 @@ class AsyncClient(_Requests):
 
     make_http = httpx.AsyncClient
 
+    async def _do(self, step: httpx.Request | float) -> Any:
+        return await (self.http.send(step) if isinstance(step, httpx.Request) else asyncio.sleep(step))
+
     async def image(self, seed: int, **parameters: Any) -> NDArray[Any]:
         """As ``Client.image``."""
         return (await self.images(seed, 1, **parameters))[0]  # type: ignore[no-any-return]
 
     async def images(self, seed: int, n: int, **parameters: Any) -> NDArray[Any]:
         """As ``Client.images``."""
-        rows, answer = self._rows(seed, n, parameters), None
-        try:
-            while True:
-                step = rows.send(answer)
-                answer = await (asyncio.sleep(step) if isinstance(step, float) else self.http.send(step))
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+        return await self._rows(seed, n, parameters)

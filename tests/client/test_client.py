@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +22,7 @@ from tests.serving import tiny_onnx
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: the extra client has it")
 
 from gan_serve import AsyncClient, Client, ServiceError  # noqa: E402
+from tests.client.answering import answered, npy  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +128,11 @@ def test_a_parameter_that_is_none_is_left_out(client: Client) -> None:
 )
 def test_numbers_are_sent_as_the_service_reads_them(value: float, sent: str) -> None:
     """Without an exponent, with at most twenty decimals, and so that a float32 of the text is the value's own."""
-    request = next(Client("http://127.0.0.1")._rows(1, 1, {"c0": value}))
-    assert isinstance(request, httpx.Request)
-    assert request.url.params["c0"] == sent
+    asked: list[str] = []
+    client = answered(lambda request: npy(np.zeros((1, 2), np.float32)))
+    client.http.event_hooks["request"].append(lambda request: asked.append(request.url.params["c0"]))
+    client.image(1, c0=value)
+    assert asked == [sent]
     assert np.float32(sent) == np.float32(value) or abs(value) < 1e-4
 
 
@@ -149,25 +151,12 @@ def test_it_keeps_the_latest_answers_only(service: Server, client: Client) -> No
 @pytest.mark.parametrize("kept", [0, 1, 2])
 def test_threads_may_share_it(kept: int) -> None:
     """Eight threads that switch after each microsecond, with more seeds than answers are kept: every call has its array."""
-    client = Client("http://127.0.0.1", kept=kept)
-    file = BytesIO()
-    np.save(file, np.zeros((1, 2, 2, 1), np.uint8))
-    response = httpx.Response(200, headers={"ETag": '"x"'}, content=file.getvalue())
-
-    def call(seed: int) -> np.ndarray:
-        rows = client._rows(seed, 1, {})
-        next(rows)
-        try:
-            rows.send(response)
-        except StopIteration as done:
-            return done.value
-        raise AssertionError("it sends a second request")
-
+    client = answered(lambda request: npy(np.zeros((1, 2, 2, 1), np.uint8)), kept=kept)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(8) as threads:
-            assert {array.shape for array in threads.map(call, [number % 5 for number in range(2000)])} == {(1, 2, 2, 1)}
+            assert {array.shape for array in threads.map(client.image, [number % 5 for number in range(2000)])} == {(2, 2, 1)}
     finally:
         sys.setswitchinterval(interval)
     assert len(client._kept) == kept
