@@ -7,6 +7,7 @@ import secrets
 import time
 from itertools import count
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from serving.observability.timings import Timings
 
@@ -18,6 +19,9 @@ TRACEPARENT = re.compile(
     re.ASCII,
 )
 """W3C Trace Context, 3.2; of later versions the fields of version 00."""
+
+ADMIN_PATH = re.compile(r"(?:https?://[^/]*)?/+admin(?:/|\Z)", re.IGNORECASE)
+"""Begin of a decoded target of the admin routes, which may name a host."""
 
 _PREFIX, _NUMBERS = secrets.token_hex(6), count()
 
@@ -73,6 +77,15 @@ class RequestContext:
         self.timings = timings
         if timings.span is None:
             timings.span = self.span
+
+
+def shown_target(target: str) -> str:
+    """A target for logs and traces: without the query of an admin route, where a client may have put its token."""
+    if "admin" in target or "%" in target:  # else the path is no admin route, however it is written
+        path = target.partition("?")[0]
+        if ADMIN_PATH.match(unquote(path)):
+            return path
+    return target
 
 
 def parse_traceparent(traceparent: str, tracestate: str | None = None) -> TraceParent | None:

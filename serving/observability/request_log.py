@@ -17,7 +17,7 @@ from serving.errors import TracingError
 from serving.observability.log_writer import LogWriter
 from serving.observability.logs import Clock
 from serving.observability.metrics import METHODS, Metrics
-from serving.observability.request_context import RequestContext
+from serving.observability.request_context import RequestContext, shown_target
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class RequestObserver:
         trace = _trace_fields(context) if context.trace_parent or context.span else ""
         return (
             f'{{"event":"request","time":"{self._clock.now()}","id":"{context.id}",{fields},'
-            f'"target":{quoted(target[:MAX_TARGET_LENGTH])}{length},"ms":{milliseconds},"bytes":{size}{trace}}}'
+            f'"target":{quoted(shown_target(target[:MAX_TARGET_LENGTH]))}{length},"ms":{milliseconds},"bytes":{size}{trace}}}'
         )
 
 

@@ -27,7 +27,7 @@ from opentelemetry.trace import (
 )
 
 from serving.observability.metrics import METHODS
-from serving.observability.request_context import RequestContext, TraceParent
+from serving.observability.request_context import RequestContext, TraceParent, shown_target
 from serving.observability.timings import Timings
 
 NAME = "gan-serve"
@@ -48,7 +48,7 @@ class Tracing:
 
     def begin(self, context: RequestContext) -> None:
         """Start a request's span, as a child of the client's span if the request names one."""
-        path, _, query = context.target.partition("?")
+        path, _, query = shown_target(context.target).partition("?")
         method = context.method if context.method in METHODS else "_OTHER"
         attributes = {"http.request.method": method, "url.path": path, "url.query": query, "gan.request_id": context.id}
         parent = _parent_context(context.trace_parent) if context.trace_parent else Context()

@@ -15,6 +15,7 @@ import pytest
 from serving.app import create_app
 from serving.http.asgi import ASGIApp
 from serving.observability.log_writer import ATOMIC_WRITE_BYTES
+from serving.observability.request_context import shown_target
 from serving.settings import Settings
 from tests.harness.processes import TIMEOUT
 from tests.harness.service import running
@@ -140,6 +141,32 @@ def test_what_a_client_sends_is_escaped_and_cut(make_logged: Callable[..., Logge
     raw = logged.path.read_bytes()
     assert all(byte == 10 or 32 <= byte < 127 for byte in raw)
     assert len(raw.splitlines()) == len(raw.decode().split("\n")) - 1
+
+
+@pytest.mark.parametrize(
+    ("path", "is_shown"),
+    [
+        ("/admin/reload", False),
+        ("/admin", False),
+        ("/adm%69n/reload", False),
+        ("//admin/none", False),
+        ("/models/admin/generate", True),
+        ("/administer", True),
+        ("/%25admin/", True),
+    ],
+)
+def test_no_query_of_an_admin_route_is_logged(make_logged: Callable[..., Logged], path: str, is_shown: bool) -> None:
+    """A token that was put there is in no line, whatever the answer is; other routes keep their query."""
+    logged = make_logged(admin_token="x" * 32)
+    ask(logged.app, "token=SECRET", path=path, method="POST")
+    (line,) = logged.requests()
+    assert line["target"] == path + "?token=SECRET" * is_shown
+
+
+def test_no_query_of_an_admin_route_is_logged_where_the_target_names_a_host() -> None:
+    """An absolute target, as a proxy is sent."""
+    assert shown_target("HTTP://gan:8000/admin/reload?token=SECRET") == "HTTP://gan:8000/admin/reload"
+    assert shown_target("http://gan/generate?seed=1&x=/admin/") == "http://gan/generate?seed=1&x=/admin/"
 
 
 def test_a_line_is_written_in_one_piece(make_logged: Callable[..., Logged]) -> None:

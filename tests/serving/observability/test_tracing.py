@@ -53,6 +53,14 @@ def attributes(span: ReadableSpan, *names: str) -> list[Any]:
     return [(span.attributes or {}).get(name) for name in names]
 
 
+def test_no_query_of_an_admin_route_is_traced(make_traced: Callable[..., Traced]) -> None:
+    """A token that was put there by mistake leaves the service in no span."""
+    traced = make_traced(admin_token="x" * 32)
+    ask(traced.app, "token=SECRET", path="/admin/reload", method="POST")
+    (server,) = traced.servers()
+    assert attributes(server, "url.path", "url.query", "http.response.status_code") == ["/admin/reload", "", 401]
+
+
 @pytest.mark.parametrize("fast_path", [True, False])
 @pytest.mark.parametrize(("path", "query"), [("/generate", "seed=1&n=3"), ("/walk", "from=1&to=2&frames=3")])
 def test_a_sample_is_a_span_with_its_steps(make_traced: Callable[..., Traced], fast_path: bool, path: str, query: str) -> None:
