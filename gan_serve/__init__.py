@@ -14,7 +14,7 @@ _NPY = (
     rb"\A\x93NUMPY\x01\x00[\s\S]{2}\{'descr': '([|<>][uif][1248])', 'fortran_order': False, "
     rb"'shape': \(%d, ([1-9]\d{0,8}(?:, [1-9]\d{0,8})*)\), \} *\n"
 )
-"""How the service begins a file of so many rows. ``np.load`` also reads zip files and literals, with errors of many types."""
+"""How the service begins a file of ``%d`` rows. ``np.load`` also reads zip files and literals, with errors of many types."""
 
 
 class ServiceError(Exception):
@@ -40,7 +40,7 @@ class _Requests:
         self._lock = threading.Lock()
 
     async def _do(self, step: httpx.Request | float) -> Any:
-        """Send a request, or wait so many seconds; the blocking client does so without a pause of the coroutine."""
+        """Send a request, or wait these seconds; the blocking client does so without a pause of the coroutine."""
         return self.http.send(step) if isinstance(step, httpx.Request) else time.sleep(step)
 
     async def _rows(self, seed: int, n: int, parameters: dict[str, Any]) -> NDArray[Any]:

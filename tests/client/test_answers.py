@@ -54,7 +54,7 @@ def test_a_row_as_the_service_writes_it_is_accepted() -> None:
 
 @pytest.mark.parametrize("body", WRONG_BODIES.values(), ids=WRONG_BODIES)
 def test_a_body_without_the_rows_is_a_service_error(body: bytes) -> None:
-    """Whatever a server sends in place of the array; nothing of it is kept."""
+    """A server sends another body in place of the array; nothing of it is kept."""
     client = answered(lambda request: httpx.Response(200, headers={"ETag": '"x"'}, content=body))
     with pytest.raises(ServiceError, match="200: the service does not answer so: b"):
         client.image(1)
@@ -99,7 +99,7 @@ def test_an_answer_is_not_asked_for_again() -> None:
 
 @pytest.mark.parametrize(("asked", "waited"), [("86400", 7), (400 * "9", 7), ("3", 3)])
 def test_it_waits_no_longer_than_its_timeout(asked: str, waited: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a proxy asks for."""
+    """A proxy may ask for a day, or for more than a float holds."""
     waits: list[float] = []
     monkeypatch.setattr("gan_serve.time", SimpleNamespace(sleep=waits.append))  # of no other thread
     client = answered(lambda request: httpx.Response(503, headers={"Retry-After": asked}), timeout_s=7, retries=2)

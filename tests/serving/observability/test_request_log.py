@@ -156,7 +156,7 @@ def test_what_a_client_sends_is_escaped_and_cut(make_logged: Callable[..., Logge
     ],
 )
 def test_no_query_of_an_admin_route_is_logged(make_logged: Callable[..., Logged], path: str, is_shown: bool) -> None:
-    """A token that was put there is in no line, whatever the answer is; other routes keep their query."""
+    """A token that was put there is in no line, with a right path or a wrong one; other routes keep their query."""
     logged = make_logged(admin_token="x" * 32)
     ask(logged.app, "token=SECRET", path=path, method="POST")
     (line,) = logged.requests()
