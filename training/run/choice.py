@@ -110,7 +110,7 @@ def restore(game: Game, state: dict[str, Any], source: Path) -> None:
         if is_out_of_memory(error):
             raise OutOfMemory(error) from None
         why = (str(error).splitlines()[1:2] or [str(error)])[0].strip()  # torch's first line says only that there were errors
-        raise TrainingError(f"the checkpoint in {source} is of other nets than the run's {CONFIG}: {why[:300]}") from None
+        raise TrainingError(f"the checkpoint in {source} is of other nets than its {CONFIG}: {why[:300]}") from None
 
 
 def _load(path: Path, device: torch.device, last_step: int) -> dict[str, Any] | None:

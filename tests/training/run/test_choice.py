@@ -124,7 +124,7 @@ def test_a_best_that_is_missing_or_of_another_run_is_told(
     assert (exported[-1].steps, exported[-1].chosen) == (8, "")
     game = Game(CATALOGUE["toy1d"], load("gaussian1d", environ={}), seed=0)
     write(tmp_path / BEST, game.state())
-    with pytest.raises(TrainingError, match=r"the checkpoint in .*best\.pt is of other nets than the run's config\.json: "):
+    with pytest.raises(TrainingError, match=r"the checkpoint in .*best\.pt is of other nets than its config\.json: "):
         export_run(context)
 
 
