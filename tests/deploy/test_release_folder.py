@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -144,6 +144,15 @@ def test_what_was_added_meanwhile_is_not_deleted(tmp_path: Path) -> None:
     assert (out / "thesis.txt").exists()
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C as Python begins with it: a test of the training job in this process may have left another handler."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_a_signal_between_the_two_renames_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a stopped release would leave no folder."""
     rename = Path.rename
