@@ -193,15 +193,15 @@ class Score:
     def __call__(self, console: Console) -> int:
         from training.metrics.command import run_score
 
-        is_run = self.model.is_dir()
-        config = read_config(self.model) if is_run and find_config(self.model) else None
+        context = JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console)
+        config = read_config(self.model) if self.model.is_dir() and find_config(self.model) else None
         if config and config.resolve().needs_picture:
             from training.run.transformed import examine_transformed, refuse_options
 
             refuse_options(config.recipe, data=self.data, classifier=self.classifier, nearest=self.nearest)
-            examine_transformed(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
+            examine_transformed(context)
             return 0
-        run_score(
+        scored = run_score(
             model_file(self.model),
             data=self.data,
             classifier_data=self.classifier,
@@ -211,7 +211,7 @@ class Score:
             console=console,
         )
         if config:
-            examine_run(JobContext(run=self.model, device=torch.device("cpu"), environ=os.environ, console=console))
+            examine_run(context, scored["steps"])
         return 0
 
 

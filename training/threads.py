@@ -24,8 +24,8 @@ def limit_threads(environ: Mapping[str, str]) -> None:
 
     On a node of 64 cores a pod with two of them would have 64 threads, each of which waits for all others in every operator.
     """
-    if VARIABLE not in environ and usable_cores() < torch.get_num_threads():
-        torch.set_num_threads(usable_cores())
+    if VARIABLE not in environ and (cores := usable_cores()) < torch.get_num_threads():
+        torch.set_num_threads(cores)
 
 
 class BusyCores:
@@ -41,15 +41,15 @@ class BusyCores:
         """Begin to look. ``tasks`` has a folder for each thread, as Linux has; elsewhere nothing is noticed."""
         self._is_done = device.type != "cpu" or torch.get_num_threads() == 1
         self._tasks, self._clock = tasks, clock
-        self._since = (clock(), self._waited_s())
+        self._since = (clock(), 0.0 if self._is_done else self._waited_s())
 
     def warnings(self) -> list[str]:
         """A sentence where the threads waited for long since the last look; empty else, and after the first."""
-        (before_s, waited_before_s), now = self._since, (self._clock(), self._waited_s())
-        if self._is_done or now[0] - before_s < LEAST_S:
+        (before_s, waited_before_s), now_s = self._since, self._clock()
+        if self._is_done or now_s - before_s < LEAST_S:
             return []
-        self._since = now
-        share = (now[1] - waited_before_s) / (now[0] - before_s)
+        self._since = (now_s, self._waited_s())
+        share = (self._since[1] - waited_before_s) / (now_s - before_s)
         self._is_done = share > MOST_WAITED
         if not self._is_done:
             return []

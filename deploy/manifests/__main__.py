@@ -44,9 +44,8 @@ def write(folder: Path, name: str, documents: Sequence[Document]) -> None:
     Raises:
         OSError: a file or its folder cannot be written.
     """
-    operators = [document for document in documents if document["apiVersion"].startswith(OPERATORS)]
-    others = [document for document in documents if document not in operators]
-    for part, found in (("kubernetes", others), ("operators", operators)):
+    for part, is_operators in (("kubernetes", False), ("operators", True)):
+        found = [document for document in documents if document["apiVersion"].startswith(OPERATORS) == is_operators]
         file = folder / part / f"{name.replace('/', '-')}.yaml"
         if found:
             file.parent.mkdir(parents=True, exist_ok=True)

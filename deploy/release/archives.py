@@ -86,9 +86,8 @@ def build_wheel(project: Path, out: Path, scratch: Path, environ: Mapping[str, s
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
         copy.chmod(0o644)
-    temporary = scratch.with_name(
-        f"{scratch.name}-tmp"
-    )  # what the build leaves there if it is killed goes with the scratch folder
+    # What the build leaves there if it is killed goes with the scratch folder.
+    temporary = scratch.with_name(f"{scratch.name}-tmp")
     temporary.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(scratch)]
     done = run(command, cwd=scratch, env={**environ, "TMPDIR": os.fspath(temporary)}, umask=0o022)

@@ -8,7 +8,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from contract import Card, CardError, card_from_metadata
 from serving.errors import ModelError, StartError
-from serving.model.files import read_file
+from serving.model.files import read_file, replace_file
 from serving.model.onnx_file import read_contents
 from serving.model.signatures import MAX_KEY_BYTES, MAX_SERIAL, Statement, sign, signature_file
 
@@ -66,26 +65,12 @@ def sign_file(model: Path, key: Ed25519PrivateKey, serial: int, digest: str) -> 
     if hashlib.sha256(data).hexdigest() != digest:
         raise SigningError(f"{model} was replaced after it was checked; run it again")
     text = sign(Statement(name=card_of(data).name, serial=serial, digest=digest), key)
-    _write(signature_file(model), text)
-    return signature_file(model)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file under another name, then rename it.
-
-    Raises:
-        SigningError: it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    path = signature_file(model)
     try:
-        try:
-            partial.write_text(text)
-            partial.replace(path)
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+        replace_file(path, text)
     except OSError as error:
         raise SigningError(f"{path} cannot be written: {error.strerror}") from None
+    return path
 
 
 def check_model(model: Path) -> str:

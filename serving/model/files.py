@@ -1,9 +1,11 @@
-"""Reading of untrusted files."""
+"""Reading of untrusted files, and whole writes of small ones."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from serving.errors import ModelError
@@ -30,3 +32,22 @@ def read_file(path: Path, limit: int, *, by: str = "") -> bytes:
             return file.read(limit)
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}") from None
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file under another name, random since containers that share the folder have equal process ids, and rename it.
+
+    Raises:
+        OSError: the folder cannot be written; then no new file is left there.
+    """
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(8)}")
+    try:
+        with partial.open("x") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # else a loss of power leaves an empty file
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise

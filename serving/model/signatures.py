@@ -18,15 +18,14 @@ import fcntl
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.errors import ModelError, SettingError, shown
-from serving.model.files import read_file
+from serving.model.files import read_file, replace_file
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -236,7 +235,7 @@ class Serials:
             self._folder.mkdir(exist_ok=True)
             with _locked(self._folder / ".lock"):
                 if self.check(name, serial) != serial:
-                    _replace(self._folder / f"{name}.serial", f"{serial}\n")
+                    replace_file(self._folder / f"{name}.serial", f"{serial}\n")
         except OSError as error:
             raise ModelError(f"GAN_SERIALS: {self._folder} cannot be written: {error.strerror}") from None
 
@@ -257,22 +256,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file under another name, random since containers that share the folder have equal process ids, and rename it.
-
-    Raises:
-        OSError: the folder cannot be written; then no new file is left there.
-    """
-    partial = path.with_name(f".{path.stem}.{secrets.token_hex(8)}")
-    try:
-        with partial.open("x") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())  # else a loss of power leaves an empty file, and the model is refused from then on
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
-        raise

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,10 +21,12 @@ EDGE_PX = 8
 """Between the left edge of a figure and what is written there."""
 
 
-def png_bytes(image: Image.Image) -> bytes:
-    """The picture as PNG, the same bytes for the same pixels."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="png", compress_level=6)
+def png_bytes(image: Image.Image, software: str = "") -> bytes:
+    """The picture as PNG, the same bytes for the same pixels; ``software`` is its text of that name."""
+    text, buffer = PngInfo(), io.BytesIO()
+    if software:
+        text.add_text("Software", software)
+    image.save(buffer, format="png", compress_level=6, pnginfo=text)
     return buffer.getvalue()
 
 

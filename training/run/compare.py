@@ -109,11 +109,11 @@ def run_gmam(first: Path, context: JobContext, *, samples: int, weights: Weights
     Raises:
         TrainingError, DataError: as ``open_run``; ScoreError: the two cannot be compared, or are one.
     """
+    if first.resolve() == context.run.resolve():
+        raise ScoreError(f"gmam compares two runs, and {first} and {context.run} are the same one")
     one, two = open_run(replace(context, run=first)), open_run(context)
     for run in (one, two):
         _require_latents_alone(*run)
-    if first.resolve() == context.run.resolve():
-        raise ScoreError(f"gmam compares two runs, and {first} and {context.run} are the same one")
     whole, part = unseen(*two, context)
     items, labels = mixed(whole)
     real = replace(whole, items=items, labels=labels)

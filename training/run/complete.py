@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -17,7 +16,6 @@ import torch
 import tyro
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 from torch import Tensor
 
@@ -40,6 +38,7 @@ from training.metrics.completion import (
     make_mask,
 )
 from training.report import Progress
+from training.report.pictures import png_bytes
 from training.report.samples import draw_grid
 from training.run.context import JobContext
 from training.run.launch import Device, device_of
@@ -134,7 +133,7 @@ class Complete:
         made, losses = self._search(generator, wanted, context)
         for name, picture, completed, (before, after) in zip(names, wanted, made.completed, losses, strict=True):
             path = out / f"{name}.png"
-            write_whole(path, _png(_pillow(completed)))
+            write_whole(path, png_bytes(_pillow(completed), WRITER))
             fillings = (completed[None], fill_with_mean(picture[None], made.mask))
             ours, mean = (hole_psnr(filling, picture[None], made.mask) for filling in fillings)
             context.say(
@@ -216,7 +215,7 @@ class Complete:
         gap = torch.full_like(parts[0][..., :1], HOLE // 2)
         rows = torch.cat([x for part in parts for x in (gap, part)][1:], 3)
         path = out / SHEET
-        write_whole(path, _png(draw_grid(rows.permute(0, 2, 3, 1).cpu().numpy())))
+        write_whole(path, png_bytes(draw_grid(rows.permute(0, 2, 3, 1).cpu().numpy()), WRITER))
         context.say(f"{path}: picture, hole, generated image, completed picture")
 
 
@@ -270,14 +269,6 @@ def _require_own(path: Path) -> None:
         with path.open("rb") as file:
             if WRITER.encode() not in file.read(256):  # the text stands before the pixels
                 raise TrainingError(f"{path} is not from `complete` and would be replaced: name another folder with --out")
-
-
-def _png(image: Pillow.Image) -> bytes:
-    """The picture as PNG with the name of this command in it."""
-    text, buffer = PngInfo(), io.BytesIO()
-    text.add_text("Software", WRITER)
-    image.save(buffer, format="png", compress_level=6, pnginfo=text)
-    return buffer.getvalue()
 
 
 def _pillow(image: Tensor) -> Pillow.Image:

@@ -6,7 +6,6 @@ import torch
 
 from training.data import DataError, load
 from training.errors import ScoreError
-from training.export.model_card import read_card
 from training.files import MODEL, write_json
 from training.game.step import Batch
 from training.run.config import read_config
@@ -15,8 +14,12 @@ from training.run.directory import EXAMINATION
 from training.run.job import open_run
 
 
-def examine_run(context: JobContext) -> dict[str, float] | None:
+def examine_run(context: JobContext, model_steps: int | None = None) -> dict[str, float] | None:
     """Run the recipe's examination of the newest checkpoint on the data's test part; print it, and write examination.json.
+
+    Args:
+        context: where the run is.
+        model_steps: the step of the model that was scored just before; if the checkpoint is of another one, this is said.
 
     Returns:
         Numbers by name; None where the recipe examines nothing, or the data has no test part here, or none with labels.
@@ -28,8 +31,8 @@ def examine_run(context: JobContext) -> dict[str, float] | None:
         return None
     game, data = open_run(context)
     recipe = game.recipe
-    if (context.run / MODEL).exists() and (steps := read_card(context.run / MODEL)[0].steps) != game.step:
-        context.say(f"what follows is of the checkpoint of step {game.step:,}; {MODEL} is of step {steps:,}")
+    if model_steps is not None and model_steps != game.step:
+        context.say(f"what follows is of the checkpoint of step {game.step:,}; {MODEL} is of step {model_steps:,}")
     try:
         test = load(recipe.data, split="test", size=recipe.size, environ=context.environ).to(context.device)
     except DataError as error:

@@ -151,7 +151,7 @@ def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(CATALOGUE, "examined", replace(recipe, name="examined"))
     context = replace(tiny_context(tmp_path / "run"), console=Console(file=io.StringIO(), width=200))
     assert train(RunConfig(recipe="examined", steps=1, batch=8), context)
-    assert examine_run(context) == {"test-samples": 355.0}
+    assert examine_run(context, model_steps=1) == {"test-samples": 355.0}
     written = json.loads((context.run / EXAMINATION).read_text())
     assert written == {"step": 1, "data": "digits", "samples": 355, "values": {"test-samples": 355.0}}
     said = context.console.file
@@ -160,7 +160,7 @@ def test_a_run_is_examined_by_what_its_recipe_says(tmp_path: Path, monkeypatch: 
     steps = iter((False, True))
     stopped = replace(context, is_stopped=lambda: next(steps))
     assert not train(RunConfig(recipe="examined", steps=9, batch=8), stopped)
-    examine_run(context)
+    examine_run(context, model_steps=1)
     assert "what follows is of the checkpoint of step 3; model.onnx is of step 1" in said.getvalue()
 
 
