@@ -83,6 +83,7 @@ def test_every_worker_has_its_turn_with_every_model(models: dict[str, Model]) ->
         @on_a_loop
         async def ask() -> None:
             batchers = [engine.batcher(engine.lease(name, 17), max_batch=8) for name in ("grey", "colour") for _ in range(2)]
+            await asyncio.gather(*(sample(batcher, [0]) for batcher in batchers))  # the runner sees each lease from now on
             engine.gate.clear()
             tasks = [sample(batchers[0], [0])]
             await settle()

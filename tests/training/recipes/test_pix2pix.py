@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,8 +104,9 @@ def test_measures_of_samples_are_refused_for_a_run_that_changes_pictures(
     """One sentence each: what is for latents alone, and options of ``score`` that would change nothing."""
     train_tiny(tiny_config("pix2pix_small", tmp_path, steps=1), tmp_path / "run", is_exported=False)
     run = str(tmp_path / "run")
+    other = str(shutil.copytree(tmp_path / "run", tmp_path / "other"))
     for words, sentence in (
-        (["gmam", run, run], "pix2pix_small takes a picture, too"),
+        (["gmam", other, run], "pix2pix_small takes a picture, too"),
         (["reconstruct", run], "pix2pix_small takes a picture, too"),
         (["score", run, "--classifier", "digits"], "--classifier is for models that make samples; pix2pix_small changes"),
         (["score", run, "--data", "digits"], "--data is for models that make samples"),
