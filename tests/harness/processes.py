@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import random
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,20 +19,37 @@ TIMEOUT = 60
 """Seconds."""
 LISTEN = "0A"
 """TCP_LISTEN in /proc/net/tcp."""
+PORTS = 2000
+"""Ports that a process of pytest-xdist takes in turn."""
 
 
 class StartError(Exception):
     """A server did not start; the message says why and ends with what it printed last."""
 
 
+def _own_ports() -> Iterator[int]:
+    """The ports of this process of pytest-xdist, over and over, from any of them on: another test run may be under way."""
+    first = 10_000 + PORTS * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 10)
+    start = random.SystemRandom().randrange(PORTS)
+    return itertools.cycle([first + (start + number) % PORTS for number in range(PORTS)])
+
+
+_ports = _own_ports()
+
+
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 without a listener."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    """Different ports of 127.0.0.1 that nobody has.
+
+    They are below those that Linux gives to clients and for port 0 (from 32,768 on): until the server binds one, no other
+    program gets it by chance, and a client that tries it before the server listens cannot be connected with itself.
+    """
+    ports: list[int] = []
+    for port in _ports:
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == count:
+            break
     return ports
 
 
