@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness.processes import StartError, wait_for
+from tests.harness.processes import TIMEOUT, StartError, wait_for
 from tests.harness.service import Server
 
-SETTLE_SECONDS = 15
-"""Seconds within which the service must be as before: connections may be kept, and threads may end a batch."""
+SETTLE_SECONDS = TIMEOUT
+"""Seconds within which the service must be as before: workers may start, connections be kept, and threads end a batch."""
 GROWTH_BYTES = 32 * 2**20
 """Memory that a fault may leave to a worker's allocator; ``benchmarks/serving/soak.py`` finds what leaks at each request."""
 NEW_THREADS = 8

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from deploy.torchserve.contents import HERE
-from tests.harness.processes import free_ports, wait_for
+from tests.harness.processes import TIMEOUT, free_ports, wait_for
 from tests.harness.service import Answer, ask
 
 psutil: Any = pytest.importorskip("psutil", reason="torchserve is not installed (the extra torchserve)")
@@ -127,7 +127,7 @@ def running(files: list[Path], models: list[str], work: Path, root: Path) -> Ite
                 process.kill()
                 log.seek(0)
                 print(log.read())
-        _, alive = psutil.wait_procs(started, 10)
+        _, alive = psutil.wait_procs(started, TIMEOUT)
         assert (process.returncode, alive) == (0, [])
         assert not (work / "run" / "key_file.json").exists()
 

@@ -35,6 +35,8 @@ class Engine:
             (directory / name).touch()
         self.gate = threading.Event()
         self.gate.set()
+        self.begun: list[int] = []
+        """Sizes of the batches that came to the gate."""
         self.batches: list[int] = []
         self.loads: list[str] = []
         self.is_broken = False
@@ -56,6 +58,7 @@ class Engine:
 
     def make_run(self, model: Model, activity: object) -> Callable[[Inputs], Array]:
         def run(inputs: Inputs) -> Array:
+            self.begun.append(len(next(iter(inputs.values()))))
             assert self.gate.wait(TIMEOUT)
             if self.is_broken:
                 raise RuntimeError("cable cut")
@@ -63,6 +66,11 @@ class Engine:
             return model.run(inputs)
 
         return run
+
+    async def wait_begun(self, count: int) -> None:
+        """Return when the runners have taken this number of batches since the engine's start."""
+        while len(self.begun) < count:
+            await asyncio.sleep(0.001)
 
     def lease(self, name: str = "grey", slots: int = SLOTS) -> LeasedModel:
         return lease_model(self.directory / name, rendezvous=self.asking, slots=slots, is_stopping=lambda: False)
@@ -80,7 +88,7 @@ def hosted(models: dict[str, Model], runners: int = 2) -> Iterator[Engine]:
         engine.gate.set()
         engine.is_stopping = True
         gc.collect()
-        engine.thread.join(5)
+        engine.thread.join(TIMEOUT)
         assert not engine.thread.is_alive(), "the test still holds a lease, by a model or a batcher"
         engine.asking.close()
         engine.granting.close()

@@ -65,9 +65,9 @@ def test_requests_of_two_workers_are_one_batch(engine: Engine) -> None:
         tasks = []
         for k in range(2):  # one for each runner
             tasks.append(sample(batchers[0], [k]))
-            await asyncio.sleep(0.1)
+            await engine.wait_begun(k + 1)
         tasks += [sample(batcher, [7]) for batcher in batchers]
-        await asyncio.sleep(0.1)
+        await settle()
         engine.gate.set()
         await asyncio.gather(*tasks)
         assert sorted(engine.batches) in ([1, 1, 2], [1, 1, 1, 1])  # the second if both runners were idle again
@@ -86,7 +86,7 @@ def test_every_worker_has_its_turn_with_every_model(models: dict[str, Model]) ->
             await asyncio.gather(*(sample(batcher, [0]) for batcher in batchers))  # the runner sees each lease from now on
             engine.gate.clear()
             tasks = [sample(batchers[0], [0])]
-            await settle()
+            await engine.wait_begun(len(engine.begun) + 1)  # the runner has it, alone
             runs: list[tuple[int, Timings]] = []
             for place, batcher in enumerate(batchers):
                 for _ in range(2):
