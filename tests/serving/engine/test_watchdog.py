@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,16 +75,19 @@ def test_the_log_is_flushed_before_the_exit() -> None:
     assert done == ["stalled", "flushed", "exited"]
 
 
-def test_runs_that_return_keep_the_worker() -> None:
+def test_runs_that_return_keep_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is idle or whose runs are short does not exit."""
-    polled = threading.Semaphore(0)
-    watchdog = Watchdog(lambda code: pytest.fail("exited"))
+    is_over, now = threading.Event(), [1000.0]
+    # Of no other thread, and without the time for which the watchdog's own thread may be held up.
+    monkeypatch.setattr("serving.engine.watchdog.time", SimpleNamespace(sleep=time.sleep, monotonic=lambda: now[0]))
+    watchdog = Watchdog(lambda code: is_over.set())
+    failing: list[bool] = []
 
     def running_since() -> list[float | None]:
-        polled.release()
-        return [None, time.monotonic()]
+        failing.append(watchdog.is_failing)
+        now[0] += 0.05
+        return [None, now[0] - 0.05 if len(failing) <= 8 else 0.0]  # the last one ends the thread
 
     watchdog.watch(running_since, 0.1, lambda event, **facts: None)
-    for _ in range(8):
-        assert polled.acquire(timeout=30)
-    assert not watchdog.is_failing
+    assert is_over.wait(30)
+    assert failing == [False] * 9
