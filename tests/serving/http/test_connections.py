@@ -25,6 +25,14 @@ SECOND = b"GET /generate?seed=7 HTTP/1.1\r\nHost: x\r\nX-Canary: smuggled\r\n\r\
 
 @pytest.fixture(scope="module")
 def server(root: Path, folder: Path) -> Iterator[Server]:
+    """A server of one worker, which waits for a test that is held up."""
+    with running(root, models=folder / "1-grey.onnx") as server:
+        yield server
+        assert server.errors() == ""
+
+
+@pytest.fixture(scope="module")
+def impatient(root: Path, folder: Path) -> Iterator[Server]:
     """A server of one worker with a client timeout of one second and a keep-alive of two."""
     with running(root, models=folder / "1-grey.onnx", client_seconds=1, keep_alive_seconds=2) as server:
         yield server
@@ -32,8 +40,9 @@ def server(root: Path, folder: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def aftermath(server: Server) -> Iterator[None]:
+def aftermath(request: pytest.FixtureRequest) -> Iterator[None]:
     """After each test the service is as before it; the responses that its sockets receive are not all counted by the test."""
+    server: Server = request.getfixturevalue("impatient" if "impatient" in request.fixturenames else "server")
     with unharmed(server, lost=[200], refused=[400, 408, 414, 431]):
         yield
 
@@ -205,13 +214,15 @@ def test_an_upgrade_request_is_ignored(server: Server, name: bytes) -> None:
 
 
 @pytest.mark.parametrize("drip", [False, True], ids=["H-15 stops", "H-16 drips"])
-def test_an_incomplete_head_blocks_no_other_client(server: Server, drip: bool) -> None:
+def test_an_incomplete_head_blocks_no_other_client(impatient: Server, drip: bool) -> None:
     """H-15, H-16: 64 clients that never finish their head get 408; others are answered meanwhile."""
     with ExitStack() as stack:
-        slow = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT)) for _ in range(64)]
+        slow = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", impatient.port), timeout=TIMEOUT)) for _ in range(64)
+        ]
         for connection in slow:
             connection.sendall(b"GET /generate?seed=1 HTTP/1.1\r\nHo")
-        assert server.get("/generate?seed=42")[0] == server.get("/healthz")[0] == 200
+        assert impatient.get("/generate?seed=42")[0] == impatient.get("/healthz")[0] == 200
         for _ in range(5 if drip else 0):
             threading.Event().wait(0.1)
             for connection in slow:
@@ -219,18 +230,18 @@ def test_an_incomplete_head_blocks_no_other_client(server: Server, drip: bool) -
         assert {tuple(statuses(connection.recv(65536))) for connection in slow} == {(408,)}
 
 
-def test_a_silent_connection_is_closed(server: Server) -> None:
+def test_a_silent_connection_is_closed(impatient: Server) -> None:
     """H-17: a silent connection is closed before the first byte and between two requests."""
     with ExitStack() as stack:
-        silent = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT))
-        idle = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT))
+        silent = stack.enter_context(socket.create_connection(("127.0.0.1", impatient.port), timeout=TIMEOUT))
+        idle = stack.enter_context(socket.create_connection(("127.0.0.1", impatient.port), timeout=TIMEOUT))
         idle.sendall(GET + b"\r\n")
         assert statuses(idle.recv(65536)) == [200]
         assert idle.recv(65536) == b""
         assert statuses(silent.recv(65536)) == [408]
 
 
-def test_a_client_that_does_not_read_is_disconnected(server: Server) -> None:
+def test_a_client_that_does_not_read_is_disconnected(impatient: Server) -> None:
     """H-18: 16 clients that do not read their response of 3 MB are disconnected; others are answered meanwhile."""
     with ExitStack() as stack:
         slow = []
@@ -238,10 +249,10 @@ def test_a_client_that_does_not_read_is_disconnected(server: Server) -> None:
             connection = stack.enter_context(socket.socket())
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.settimeout(TIMEOUT)
-            connection.connect(("127.0.0.1", server.port))
+            connection.connect(("127.0.0.1", impatient.port))
             connection.sendall(b"GET /generate?seed=1&n=4096&format=npy HTTP/1.1\r\nHost: x\r\n\r\n")
             slow.append(connection)
-        assert server.get("/generate?seed=42")[0] == 200
+        assert impatient.get("/generate?seed=42")[0] == 200
         threading.Event().wait(2.5)
         for connection in slow:
             got = 0
@@ -249,7 +260,7 @@ def test_a_client_that_does_not_read_is_disconnected(server: Server) -> None:
                 while chunk := connection.recv(1 << 20):
                     got += len(chunk)
             assert got < 4096 * 784
-        assert server.get("/generate?seed=42")[0] == 200
+        assert impatient.get("/generate?seed=42")[0] == 200
 
 
 def test_draining_closes_kept_connections(root: Path, folder: Path) -> None:

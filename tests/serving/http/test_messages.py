@@ -17,8 +17,8 @@ INFER = b"POST /v2/models/conditional/infer HTTP/1.1\r\nHost: x\r\n"
 
 @pytest.fixture(scope="module")
 def server(root: Path, folder: Path) -> Iterator[Server]:
-    """A server of one worker with all models and a deadline of half a second."""
-    with running(root, models=folder, deadline_seconds=0.5) as server:
+    """A server of one worker with all models."""
+    with running(root, models=folder) as server:
         yield server
 
 
@@ -70,9 +70,10 @@ def test_a_body_that_is_too_large_is_refused_by_its_header(server: Server) -> No
     assert (status, json.loads(body)["code"]) == (b"413", "content_too_large")
 
 
-def test_an_incomplete_body_is_refused_at_the_deadline(server: Server) -> None:
+def test_an_incomplete_body_is_refused_at_the_deadline(root: Path, folder: Path) -> None:
     """A client that sends a part of its body gets 408 at the deadline, with its own request id."""
-    answer = server.send(INFER + b"X-Request-Id: slow\r\nContent-Length: 20\r\n\r\n{")
+    with running(root, models=folder / "0-conditional.onnx", deadline_seconds=0.5) as server:
+        answer = server.send(INFER + b"X-Request-Id: slow\r\nContent-Length: 20\r\n\r\n{")
     status, body = status_and_body(answer)
     assert (status, json.loads(body)["error"]) == (b"408", "the body must arrive within 0.5 s")
     assert b"x-request-id: slow\r\n" in answer
