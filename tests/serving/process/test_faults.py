@@ -54,9 +54,9 @@ class Popen(subprocess.Popen[str]):
         super().__exit__(kind, *rest)  # type: ignore[arg-type]
 
 
-def launch(root: Path, folder: Path, *prefix: str) -> tuple[subprocess.Popen[str], int]:
+def launch(root: Path, folder: Path, *prefix: str, port: int | None = None) -> tuple[subprocess.Popen[str], int]:
     """Start a server of one worker through a command; the process, killed when its block fails, and the port."""
-    port = free_port()
+    port = port or free_port()
     overrides = environment(provider="cpu", port=port, models=folder / "1-grey.onnx", workers=1, drain_seconds=0)
     process = Popen(
         [*prefix, sys.executable, "-m", "serving"],

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract import Image, Normal
-from tests.harness.processes import TIMEOUT, listeners, wait_for, wait_until
+from tests.harness.processes import TIMEOUT, free_port, listeners, wait_for, wait_until
 from tests.harness.service import running
 from tests.serving import tiny_onnx
 from tests.serving.process.test_faults import launch
@@ -121,9 +121,10 @@ def test_sigterm_while_loading_ends_cleanly(root: Path, folder: Path, pause: flo
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_it_looks_for_a_gpu_ends_cleanly(root: Path, folder: Path, sign: signal.Signals) -> None:
+def test_a_signal_while_it_looks_for_a_gpu_ends_cleanly(root: Path, folder: Path, tmp_path: Path, sign: signal.Signals) -> None:
     """F-03: a signal to the process group, as by Ctrl-C, in the first second ends launcher and helper without a traceback."""
-    process, _ = launch(root, folder, "setsid", "env", "GAN_PROVIDER=auto")
+    (tmp_path / "onnxruntime.py").write_text("import time; time.sleep(600)")  # the helper is still there when it is found
+    process, _ = launch(root, folder, "setsid", "env", "GAN_PROVIDER=auto", f"PYTHONPATH={tmp_path}:{root}")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
     def helper() -> str:
@@ -141,7 +142,7 @@ def test_a_signal_while_it_looks_for_a_gpu_ends_cleanly(root: Path, folder: Path
 
 def test_nothing_is_answered_before_the_models_are_ready(root: Path, folder: Path) -> None:
     """O-18: of clients that ask from the start of the service on, each is refused by the kernel or gets its sample."""
-    process, port = launch(root, folder)
+    port = free_port()
     statuses: collections.Counter[str] = collections.Counter()
 
     def ask_until_answered() -> None:
@@ -154,10 +155,12 @@ def test_nothing_is_answered_before_the_models_are_ready(root: Path, folder: Pat
                 statuses["refused"] += 1
                 threading.Event().wait(0.005)
 
+    clients = [threading.Thread(target=ask_until_answered, daemon=True) for _ in range(8)]
+    for client in clients:
+        client.start()
+    wait_until(lambda: statuses["refused"] > 0, "the first one is refused")
+    process, _ = launch(root, folder, port=port)
     with process:
-        clients = [threading.Thread(target=ask_until_answered) for _ in range(8)]
-        for client in clients:
-            client.start()
         for client in clients:
             client.join(TIMEOUT)
         process.terminate()

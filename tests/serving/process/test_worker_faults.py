@@ -46,7 +46,7 @@ def test_the_log_says_which_signal_ended_a_worker(root: Path, folder: Path, sign
 
 def test_a_stopped_worker_is_replaced(root: Path, folder: Path) -> None:
     """F-05: a worker without progress for ``GAN_STALL_SECONDS`` is killed and replaced, and requests are answered again."""
-    with running(root, models=folder / "1-grey.onnx", stall_seconds=1) as server:
+    with running(root, models=folder / "1-grey.onnx", stall_seconds=3) as server:
         (worker,) = server.workers()
         with unharmed(server):
             os.kill(worker, signal.SIGSTOP)
