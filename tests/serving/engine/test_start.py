@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import replace
 from functools import partial
@@ -86,6 +87,7 @@ def test_bytes_that_were_not_served_are_never_parsed(home: Path, monkeypatch: py
 
 def test_a_refused_file_is_not_left_open(home: Path) -> None:
     """A worker that cannot start holds nothing; one that starts holds one descriptor for each model."""
+    gc.collect()  # what earlier tests have left
     before = os.listdir("/proc/self/fd")
     started = load_models([home], load)
     assert len(os.listdir("/proc/self/fd")) == len(before) + 1
@@ -99,6 +101,7 @@ def test_a_refused_file_is_not_left_open(home: Path) -> None:
 def test_few_descriptors_are_taken_for_files(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An eighth of those that the process may open; a file beyond that is not held."""
     monkeypatch.setattr("resource.getrlimit", lambda kind: (16, 16))
+    gc.collect()
     files, before = KeptFiles(), len(os.listdir("/proc/self/fd"))
     for number in range(5):
         files.hold(home.with_name(str(number)), open_file(home))

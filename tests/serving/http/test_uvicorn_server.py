@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Iterator
 
@@ -21,6 +22,7 @@ def events(app: ASGIApp, settings: Settings) -> Iterator[Events]:
     found: Events = []
     loggers = [logging.getLogger(name) for name in ("uvicorn.error", "opentelemetry", "asyncio")]
     before = [list(logger.handlers) for logger in loggers]
+    gc.collect()  # what earlier tests have left may write to these, too
     make_server(
         app,
         settings,
