@@ -85,9 +85,10 @@ def test_rows_are_the_images_of_their_seeds(client: Client) -> None:
 def test_it_waits_as_the_service_says(client: Client, statuses: list[int]) -> None:
     """Beyond the client's rate the service answers 429 with Retry-After; every call returns its picture all the same."""
     pictures = [client.image(seed, y=2) for seed in range(100, 107)]
-    assert len(pictures) == 7
-    assert 429 in statuses
-    assert statuses.count(200) == 7
+    while 429 not in statuses:  # where it was held up, its share has grown meanwhile
+        pictures.append(client.image(len(pictures), y=2))
+    assert len(pictures) >= 7
+    assert statuses.count(200) == len(pictures)
 
 
 @pytest.mark.process
@@ -95,7 +96,7 @@ def test_it_gives_up_after_its_retries(service: Server) -> None:
     """Without retries a 429 is an error with the service's own words."""
     client = Client(f"http://127.0.0.1:{service.port}", retries=0)
     with client.http, pytest.raises(ServiceError, match=r"429.*samples computed a second"):
-        list(map(client.image, range(200, 210)))
+        list(map(client.image, range(200, 1200)))  # many: where it is held up, its share grows meanwhile
 
 
 @pytest.mark.process

@@ -46,7 +46,7 @@ def test_lines_are_written_in_order(pipe: Pipe) -> None:
     log_writer = LogWriter(pipe.writer)
     for number in range(1000):
         log_writer.write(f"line {number}")
-    log_writer.close()
+    log_writer.close(30)
     os.close(pipe.writer)
     assert pipe.rest() == [f"line {number}" for number in range(1000)]
 
@@ -55,7 +55,7 @@ def test_an_event_is_one_line_of_json(pipe: Pipe) -> None:
     """An event is a JSON object with its name, its time and its facts."""
     log_writer = LogWriter(pipe.writer)
     log_writer.event("reload", file="ä\n", count=1)
-    log_writer.close()
+    log_writer.close(30)
     os.close(pipe.writer)
     (line,) = pipe.rest()
     fields = json.loads(line)

@@ -159,7 +159,7 @@ def test_work_of_disconnected_clients_is_dropped(root: Path, tmp_path: Path, eng
             clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
             for index, client in enumerate(clients):
                 behind = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * (index // 4 % 2)
-                client.sendall(b"GET /generate?seed=%d&n=64 HTTP/1.1\r\nHost: x\r\n\r\n" % (1000 * index) + behind)
+                client.sendall(b"GET /generate?seed=%d&n=256 HTTP/1.1\r\nHost: x\r\n\r\n" % (1000 * index) + behind)
             threading.Event().wait(0.15)
             for index, client in enumerate(clients):
                 if index % 4 == 0:
