@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,7 +116,7 @@ def _ends_in_its_digest(path: Path) -> bool:
         OSError: the file is not there, or cannot be read.
     """
     with path.open("rb") as file:
-        digest, left = hashlib.sha256(), path.stat().st_size - 32
+        digest, left = hashlib.sha256(), os.fstat(file.fileno()).st_size - 32  # at the path another file may be by now
         if file.read(len(_ARCHIVE)) != _ARCHIVE:  # a file of other content may have any size
             return False
         file.seek(0)
