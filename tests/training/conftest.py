@@ -6,6 +6,7 @@ import io
 import logging
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,9 +130,17 @@ def train_tiny(config: RunConfig, run: Path, is_exported: bool = True) -> None:
         assert job.train(config, tiny_context(run))
 
 
+def train_and_wait(config: RunConfig, run: Path) -> None:
+    """Train to the last step, and wait to be killed instead of exporting: the run does not end, however late the kill comes."""
+    with few_updates(config.recipe), quick_classifiers(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "export_game", lambda *arguments: threading.Event().wait())
+        job.train(config, tiny_context(run))
+
+
 def train_in_process(config: RunConfig, run: Path, *, kill_after: int | None = None, is_exported: bool = True) -> int:
     """Train in another process and return its exit code; ``kill_after`` sends SIGKILL once that step's checkpoint exists."""
-    process = PROCESSES.Process(target=train_tiny, args=(config, run, is_exported))
+    target, more = (train_tiny, (is_exported,)) if kill_after is None else (train_and_wait, ())
+    process = PROCESSES.Process(target=target, args=(config, run, *more))
     process.start()
     while kill_after is not None and process.is_alive():
         steps = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.pt")]

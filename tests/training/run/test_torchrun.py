@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[3]
 JOB = ROOT / "deploy/kubernetes/training/job/job.yaml"
 STEPS = 100
 RECIPE = ("train", "toy1d", "--device", "cpu", "--steps", str(STEPS), "--checkpoint-seconds", "0")
+ATTEMPTS = 5
+"""Runs of which one is killed before its end, however busy the machine."""
 CONTROLLER = {
     "PET_NNODES": "1",
     "PET_NPROC_PER_NODE": "auto",
@@ -46,11 +49,11 @@ def launcher(ranks: int) -> list[str]:
     return [str(Path(sys.executable).with_name(Path(program).name)), *options]
 
 
-def start(command: list[str], run: Path, **environ: str) -> subprocess.Popen[str]:
+def start(command: list[str], run: Path, *options: str, **environ: str) -> subprocess.Popen[str]:
     """A training program of its own, its output to be read."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environ}
     return subprocess.Popen(
-        [*command, *RECIPE, "--out", str(run)],
+        [*command, *RECIPE, *options, "--out", str(run)],
         cwd=ROOT,
         env=environment,
         text=True,
@@ -60,26 +63,34 @@ def start(command: list[str], run: Path, **environ: str) -> subprocess.Popen[str
 
 
 def workers_of(launched: subprocess.Popen[str], run: Path) -> list[int]:
-    """The workers' process ids by their rank, once a checkpoint in the run's second half is saved."""
+    """The workers' process ids by their rank, once a checkpoint is saved; none where the run has ended before."""
     while launched.poll() is None:
-        if max((int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.pt")), default=0) >= STEPS // 2:
-            children = Path(f"/proc/{launched.pid}/task").glob("*/children")
-            return sorted(
-                (int(pid) for found in children for pid in found.read_text().split() if is_worker(int(pid))), key=rank_of
-            )
+        if list(run.glob("checkpoint-*.pt")):
+            children = [path.read_text().split() for path in Path(f"/proc/{launched.pid}/task").glob("*/children")]
+            ranks = {int(pid): rank_of(int(pid)) for pids in children for pid in pids}
+            return sorted((pid for pid, rank in ranks.items() if rank is not None), key=lambda pid: ranks[pid] or 0)
         time.sleep(0.002)
-    raise AssertionError(launched.communicate()[0])
+    return []
 
 
-def is_worker(pid: int) -> bool:
-    """Whether it is the training program, not a helper process of it or of torchrun."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2:5] == [b"-m", b"training", b"train"]
+def rank_of(pid: int) -> int | None:
+    """The rank that torchrun gave a worker; None for one that has ended, and for a helper process of it or of torchrun."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2:5] == [b"-m", b"training", b"train"]:
+            ranks = re.findall(rb"(?<=\0)RANK=(\d+)", Path(f"/proc/{pid}/environ").read_bytes())
+            return int(ranks[0]) if ranks else None
+    return None
 
 
-def rank_of(pid: int) -> int:
-    """The rank that torchrun gave a worker."""
-    (rank,) = re.findall(rb"(?<=\0)RANK=(\d+)", Path(f"/proc/{pid}/environ").read_bytes())
-    return int(rank)
+def kill_one_of_two(run: Path) -> str:
+    """What a run of two workers prints of which the second is killed once a checkpoint is saved."""
+    launched = start(launcher(2), run, **CONTROLLER)
+    for pid in workers_of(launched, run)[1:]:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, signal.SIGKILL)
+    said = launched.communicate(timeout=300)[0]
+    assert launched.returncode == 0, said
+    return said
 
 
 def train_unbroken(ranks: Ranks, run: Path) -> None:
@@ -95,23 +106,22 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_the_same(tmp_path: Path) -
     The worker that is left ends at once and says why; it does not wait for the time limit of the group. The variables that
     Kubeflow Trainer sets name a rendezvous that does not exist: the command's own options win.
     """
-    launched = start(launcher(2), tmp_path / "broken", **CONTROLLER)
-    _, killed = workers_of(launched, tmp_path / "broken")
-    os.kill(killed, signal.SIGKILL)
-    said = launched.communicate(timeout=300)[0]
-    assert launched.returncode == 0, said
+    for attempt in range(ATTEMPTS):  # a machine may be so busy that the worker has taken its last step when it is killed
+        broken = tmp_path / f"broken-{attempt}"
+        if "error on rank 0: another rank has ended" in (said := kill_one_of_two(broken)):
+            break
     assert "error on rank 0: another rank has ended" in said
     assert "going on from step" in said
     assert play_ranks(train_unbroken, tmp_path / "ranks", tmp_path / "whole") == [None, None]
     for name in (MODEL, "stats.jsonl", f"samples/step-{STEPS:06d}.png"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes(), name
+        assert (tmp_path / "whole" / name).read_bytes() == (broken / name).read_bytes(), name
 
 
 @pytest.mark.slow
 def test_a_pod_that_is_told_to_leave_saves_first(tmp_path: Path) -> None:
     """SIGTERM for torchrun reaches the workers: all stop at the same step, one saves and says so, and nothing is exported."""
-    launched = start(launcher(2), tmp_path)
-    workers_of(launched, tmp_path)
+    launched = start(launcher(2), tmp_path, "--steps", "1000000", "--checkpoints", "20000")
+    assert workers_of(launched, tmp_path)
     launched.send_signal(signal.SIGTERM)
     said = launched.communicate(timeout=60)[0]
     assert launched.returncode != 0
