@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from itertools import count
 from multiprocessing.connection import Connection
@@ -76,19 +75,21 @@ def save_under(folder: Path, *injected: str) -> int:
     ours.recv()
     options = [part for fault in injected for part in ("-e", f"inject={fault}")]
     try:
-        strace = subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-p", str(process.pid), *options])
+        strace = subprocess.Popen(
+            ["strace", "-o", "/dev/null", "-p", str(process.pid), *options], stderr=subprocess.PIPE, text=True
+        )
     except FileNotFoundError:
         process.kill()
         pytest.skip("strace is not installed (Debian: strace)")
-    status = Path(f"/proc/{process.pid}/status")
-    while "TracerPid:\t0\n" in status.read_text():
-        if strace.poll() is not None:
-            process.kill()
-            pytest.skip("strace may not attach to a process here")
-        time.sleep(0.005)
+    assert strace.stderr is not None
+    # Said once the process is stopped: it is traced already before that, when it would still run on without the fault.
+    if not strace.stderr.readline().endswith(" attached\n"):
+        process.kill()
+        strace.communicate()
+        pytest.skip("strace may not attach to a process here")
     ours.send("save")
     process.join()
-    strace.wait()
+    strace.communicate()
     assert process.exitcode is not None
     return process.exitcode
 
