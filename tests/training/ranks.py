@@ -18,10 +18,10 @@ Part = Callable[..., Any]
 """What a rank does."""
 
 
-def play_ranks(part: Part, folder: Path, *arguments: Any, size: int = 2, timeout_s: float = 60) -> list[Any]:
+def play_ranks(part: Part, folder: Path, *arguments: Any, size: int = 2) -> list[Any]:
     """Run ``part(ranks, *arguments)`` in processes; returns what each returned, or the kind and message of its exception."""
     folder.mkdir(parents=True, exist_ok=True)
-    members = [PROCESSES.Process(target=_member, args=(part, folder, rank, size, timeout_s, arguments)) for rank in range(size)]
+    members = [PROCESSES.Process(target=_member, args=(part, folder, rank, size, arguments)) for rank in range(size)]
     for member in members:
         member.start()
     for member in members:
@@ -30,9 +30,9 @@ def play_ranks(part: Part, folder: Path, *arguments: Any, size: int = 2, timeout
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=False) for rank in range(size)]
 
 
-def _member(part: Part, folder: Path, rank: int, size: int, timeout_s: float, arguments: tuple[Any, ...]) -> None:
+def _member(part: Part, folder: Path, rank: int, size: int, arguments: tuple[Any, ...]) -> None:
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=size, timeout=timedelta(seconds=timeout_s)
+        "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=size, timeout=timedelta(seconds=60)
     )
     try:
         outcome = part(Several(torch.device("cpu")), *arguments)

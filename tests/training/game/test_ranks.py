@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from contract import Latents
+from tests.harness.processes import wait_until
 from tests.training.conftest import differences
 from tests.training.ranks import play_ranks
 from training.data import DataError, load
@@ -27,7 +29,7 @@ from training.game.loop import Game, play
 from training.game.objective import Loss, loss
 from training.game.optimisers import sgd
 from training.game.priors import from_priors
-from training.game.ranks import ALONE, Ranks
+from training.game.ranks import ALONE, TIMED_EVERY, Ranks
 from training.game.recipe import Recipe
 from training.game.step import StepContext
 from training.recipes import CATALOGUE
@@ -110,9 +112,9 @@ def test_not_a_number_on_one_rank_stops_all(tmp_path: Path) -> None:
 
 @loss
 def late(ctx: StepContext) -> Tensor:
-    """Rank 1 takes longer in the first 48 steps."""
-    if dist.get_rank() == 1 and ctx.step < 48:
-        time.sleep(0.02)
+    """In the steps that are timed rank 1 takes longer than a busy processor, and from step 48 on rank 0 does as well."""
+    if ctx.step % TIMED_EVERY == TIMED_EVERY - 1 and (dist.get_rank() == 1 or ctx.step >= 48):
+        time.sleep(0.2)
     return ctx.on_fake.logit.tanh().mean()
 
 
@@ -156,17 +158,21 @@ def test_what_ranks_tell_each_other(tmp_path: Path) -> None:
     ]
 
 
-def leave_early(ranks: Ranks) -> None:
+def leave_early(ranks: Ranks, is_over: Path) -> None:
     ranks.any(False)
+    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=2))  # not before: a busy machine starts one rank long after another
     if ranks.rank == 1:
-        time.sleep(6)  # it answers no longer
+        wait_until(is_over.exists, "the other rank has given up")  # it answers no longer
         return
-    ranks.any(False)
+    try:
+        ranks.any(False)
+    finally:
+        is_over.touch()
 
 
 def test_a_rank_that_does_not_answer_ends_the_others(tmp_path: Path) -> None:
     """T-20: after the time limit of the group, with a sentence."""
-    error, _ = play_ranks(leave_early, tmp_path, timeout_s=2)
+    error, _ = play_ranks(leave_early, tmp_path, tmp_path / "over")
     assert error.startswith("LostRank: another rank has ended or does not answer")
 
 
