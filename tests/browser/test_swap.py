@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.conftest import RequestContext, Visitor, slide
+from tests.harness.processes import wait_until
 from tests.harness.service import Server, running
 from tests.serving import tiny_onnx
 
@@ -59,10 +60,16 @@ def test_services_that_disagree_are_not_asked_without_end(
     before = len(visit.requests())
     visit.page.get_by_role("button", name="Seed 5", exact=True).click()
     visit.page.locator("#result", has_text="Seed 5 of").wait_for()
+
+    def asked() -> list[str]:
+        visit.page.wait_for_timeout(50)  # the page goes on, and its requests are noted
+        return [path for path in visit.requests()[before:] if "&n=" not in path]
+
+    wait_until(lambda: len(asked()) > samples, "the models are read, and the sample once more")
     visit.page.wait_for_timeout(1000)
-    asked = [path for path in visit.requests()[before:] if "&n=" not in path]
+    visit.settle()
     sample = "/generate?model=conditional&seed=5&format=png"
-    assert asked == [sample, "/models", sample][: samples + 1]
+    assert asked() == [sample, "/models", sample][: samples + 1]
     assert visit.result().startswith("Seed 5 of conditional")
 
 
