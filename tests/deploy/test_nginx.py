@@ -178,7 +178,7 @@ def test_a_killed_worker_costs_no_request(tmp_path: Path) -> None:
             killed = service.workers()[0]
             os.kill(killed, signal.SIGKILL)
             # Not by the number of listeners: its successor may listen before they are counted.
-            wait_until(lambda killed=killed: killed not in service.workers(), "it is gone")  # type: ignore[misc]
+            wait_until(lambda killed=killed: not Path(f"/proc/{killed}").exists(), "it is gone")  # type: ignore[misc]
         wait_for_workers(service.process, service.port, 2)
         over.set()
         for client in clients:
