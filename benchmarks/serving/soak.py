@@ -48,6 +48,8 @@ FLASK = Mix(targets=((1, "stay", "GET", "/models"),))
 CAPACITY_SECONDS = 3.0
 QUIET_SECONDS = 3.0
 """What the last clients, or a reload, leave behind is cleared away after that."""
+PATIENCE_SECONDS = 30.0
+"""Or after that on a busy machine; a connection that is open still is never closed."""
 FIRST_RELOADS = 10
 """Before the load: a replaced model stays at hand, and the allocator keeps what loading one takes at most."""
 SPREAD_SECONDS = 1.0
@@ -183,8 +185,18 @@ def watch(server: Server, models: Alternation, rate: float, arguments: argparse.
             if not is_reload:
                 looks.append(look(server, time.monotonic() - start))
         trace = measured.result()
-    pause.wait(QUIET_SECONDS)
-    return Course(seconds=seconds, before=before, looks=looks, after=look(server, time.monotonic() - start), wrong=wrong), trace
+    after = last_look(server, before, start)
+    return Course(seconds=seconds, before=before, looks=looks, after=after, wrong=wrong), trace
+
+
+def last_look(server: Server, before: Snapshot, start: float) -> Snapshot:
+    """The service's processes when the connections of the last clients are closed, or when that has taken too long."""
+    pause, end = threading.Event(), time.monotonic() + PATIENCE_SECONDS
+    while True:
+        pause.wait(QUIET_SECONDS)
+        after = look(server, time.monotonic() - start)
+        if after.sockets <= before.sockets or time.monotonic() > end:
+            return after
 
 
 def schedule(seconds: float, every: float, reload_every: float) -> list[tuple[float, bool]]:

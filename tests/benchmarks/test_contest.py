@@ -152,7 +152,10 @@ def test_only_answers_that_succeed_are_a_rate(status: int) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         threading.Thread(target=server.serve_forever).start()
         try:
-            figures = measure_wrk(server.server_port, 1, 1, 0)
+            for _ in range(10):  # within one second a busy machine may leave no time for any answer
+                figures = measure_wrk(server.server_port, 1, 1, 0)
+                if figures["requests"] or figures["errors"]:
+                    break
         finally:
             server.shutdown()
     is_good = status == 200

@@ -157,7 +157,7 @@ def test_the_whole_run(root: Path, tmp_path: Path) -> None:
         "--steps",
         ".1,2",
         "--capacity-seconds",
-        ".5",
+        "2",
         "--workers",
         "1",
         "--retry",
