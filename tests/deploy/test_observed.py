@@ -96,7 +96,7 @@ class Scene:
         self.fired |= prometheus.firing()
 
 
-def wait_for(scene: Scene, prometheus: Prometheus, alerts: set[str], *, tries: int = 100, with_data: bool = False) -> None:
+def wait_for(scene: Scene, prometheus: Prometheus, alerts: set[str], *, tries: int = 400, with_data: bool = False) -> None:
     """Look until these fire, and every query has had data if that is asked; what never comes about its own test says."""
     for _ in range(tries):
         scene.look(prometheus)
@@ -120,7 +120,7 @@ sys.exit(main(sys.argv[1:]))
 def training(root: Path, run: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A toy game whose samples are collapsed when its first quarter, 100 steps, is over, and that outlasts the scene."""
     asked = (
-        f"train gan_ring8_small --batch 2 --steps 40000 --checkpoints 400 --checkpoint-seconds 0 --metrics-port {port} --out"
+        f"train gan_ring8_small --batch 2 --steps 400000 --checkpoints 4000 --checkpoint-seconds 0 --metrics-port {port} --out"
     )
     command = [sys.executable, "-c", SHORT, *asked.split(), str(run)]
     with (run.parent / "training.log").open("wb") as log:
