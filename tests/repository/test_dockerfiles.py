@@ -187,7 +187,7 @@ def service(image: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str]
 
 def get(env: dict[str, str], path: str) -> tuple[int, bytes]:
     """Status and body of an answer."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{env['GAN_PORT']}{path}", timeout=10) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{env['GAN_PORT']}{path}", timeout=60) as reply:
         return reply.status, reply.read()
 
 
@@ -204,7 +204,7 @@ def test_image_serves(image: Path, service: tuple[subprocess.Popen[str], dict[st
     health = json.loads(check.partition("CMD ")[2])
     assert subprocess.run(health, env=env).returncode == 0
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert subprocess.run(health, env=env, stderr=subprocess.DEVNULL).returncode != 0
     assert sorted(path for path in (image / "app").rglob("*")) == before
     assert list(Path(env["TMPDIR"]).iterdir()) == []
