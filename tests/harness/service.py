@@ -110,7 +110,7 @@ class Server:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         found = []
         for pid in children:
-            with suppress(FileNotFoundError):  # it has just been reaped
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just been reaped
                 if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
                     found.append((int(pid), Path(f"/proc/{pid}/comm").read_text().strip()))
         return found
