@@ -37,10 +37,12 @@ class Filled(Measure):
     mask: MaskKind
     images: int = 1_000
     steps: int = 1_000
+    rate: float | None = None
+    """Adam's learning rate; None takes the command's."""
 
     def commands(self, opponents: Mapping[str, Path]) -> list[list[str]]:
         """One: complete, which searches once for all rows of a mask: it compares all that its file depends on."""
-        how = {"--mask": self.mask, "--test": self.images, "--steps": self.steps}
+        how = {"--mask": self.mask, "--test": self.images, "--steps": self.steps, "--rate": self.rate}
         return [["complete", RUN, *options_of(how)]]
 
     def read(self, run: Path) -> Measurement:

@@ -38,7 +38,7 @@ _ports = _own_ports()
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that nobody has.
+    """Different ports of 127.0.0.1 that are free.
 
     They are below those that Linux gives to clients and for port 0 (from 32,768 on): until the server binds one, no other
     program gets it by chance, and a client that tries it before the server listens cannot be connected with itself.

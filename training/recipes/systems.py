@@ -36,7 +36,7 @@ class System:
 LOSSES = tuple(f"{name}{bare}" for name in ("ls_gan", "gls_gan") for bare in ("", "_bare", "_bare_g"))
 SYSTEMS = (
     System("GAN", "Goodfellow et al. 2014, both forms of G's loss", ("vanilla", "vanilla_log", "goodfellow")),
-    System("completion", "Yeh et al. 2017; Amos' tutorial", ("dcgan",), command="python -m training complete"),
+    System("completion", "Yeh et al. 2017; Amos' tutorial", ("dcgan", "cdcgan_r1"), command="python -m training complete"),
     System("maxout GAN", "ReNom's tutorial, zero-sum form too", ("renom", "renom_minimax")),
     System("progressive GAN", "Karras et al. 2018", ("progan", "progan_no_deviation", "progan_whole")),
     System("pix2pix", "Isola et al. 2017", ("pix2pix", "pix2pix_l1")),

@@ -22,7 +22,7 @@ def test_a_system_has_recipes_that_exist(system: System) -> None:
 
 
 def test_every_recipe_is_of_one_system_or_named_as_ours() -> None:
-    """But DCGAN's, which completion uses, too."""
+    """But DCGAN's and ours, which completion uses, too."""
     owned = [name for system in SYSTEMS if system.command is None for name in system.names]
     ours = [name for name in CATALOGUE if name.removesuffix("_small") in OURS]
     assert sorted([*owned, *ours]) == sorted(CATALOGUE)
