@@ -77,7 +77,7 @@ def pictures() -> Iterable[Row]:
 
 
 def completions() -> Iterable[Row]:
-    """Holes in test images filled by searching the latents of DCGAN, and of the default recipe, whose class is searched, too."""
+    """Holes in test images filled by searching the latents of DCGAN, and of the default recipe from each class."""
     nearer = Claim(system="completion", text="nearer to the hidden pixels than the mean of the known ones", bar=AtLeast(0))
     named = Claim(system="completion", text="a classifier names 20 points more than with the hole", bar=AtLeast(0.2))
     masks: tuple[tuple[MaskKind, str], ...] = (("center", "middle"), ("left", "left half"))

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.process
 
 
 def wait_until_restored(server: Server, workers: int) -> None:
-    """Return when so many workers have the models of a new engine, and all of them say that they are ready."""
+    """Return when this number of workers has the models of a new engine, and all say that they are ready."""
     restored = f'gan_model_swaps_total{{result="restored"}} {workers}.0'.encode()
     wait_until(lambda: restored in server.get("/metrics").body, f"{workers} workers have the new engine's models")
     wait_until(lambda: all(server.get("/readyz").status == 200 for _ in range(8)), "they are ready")
