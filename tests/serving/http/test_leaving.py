@@ -165,7 +165,7 @@ def test_who_leaves_within_its_body_is_499(held: Held, way: str, head: bytes) ->
 
 
 async def answers(ask: Clients, *parts: bytes, first: int = 0) -> bytes:
-    """What comes back until the server closes; the parts are sent in reads of their own, a second one after ``first`` responses."""
+    """What comes back until the server closes; the parts are sent in reads of their own, a second after ``first`` responses."""
     reader, writer = await ask(b"")
     received = b""
     for part in parts:
