@@ -22,6 +22,7 @@ from training.run.context import JobContext
 from training.run.directory import opened
 from training.run.job import enter, export_game, look, repeatable
 from training.run.keeping import Keeper
+from training.threads import BusyCores
 
 GRIDS = 1
 """Sample grids of each run, that of the last step: forty of each of forty runs take longer than the training."""
@@ -133,20 +134,23 @@ def _play_all(runs: Sequence[_Run], context: JobContext, progress: Progress) -> 
     """
     steps = runs[0].game.recipe.steps
     failed: dict[int, NonFinite] = {}
+    cores = BusyCores(context.device)
     while going := [run for run in runs if run.seed not in failed and run.game.step < steps]:
         first = min(run.game.step for run in going)
         behind = [run for run in going if run.game.step == first]
         until = min((run.game.step for run in going if run.game.step > first), default=steps)
         together = StackedGame([run.game for run in behind])
         with suppress(NonFinite):  # when all of them have failed; those of the other steps go on
-            _play_together(together, behind, until, context, progress)
+            _play_together(together, behind, until, context, progress, cores)
         failed |= together.failed
         if context.is_stopped():
             break
     return failed
 
 
-def _play_together(together: StackedGame, runs: Sequence[_Run], until: int, context: JobContext, progress: Progress) -> None:
+def _play_together(
+    together: StackedGame, runs: Sequence[_Run], until: int, context: JobContext, progress: Progress, cores: BusyCores
+) -> None:
     """Train the stacked games of some runs until a step."""
     for step in play(together, until):
         is_stopped, is_asked = context.is_stopped(), context.is_save_requested()
@@ -156,6 +160,8 @@ def _play_together(together: StackedGame, runs: Sequence[_Run], until: int, cont
             scalars = _mean([run.keeper.keep(is_saved=is_stopped or is_asked or step == until) for run in going])
             if scalars:
                 progress.update(step, len(going) * together.images, scalars)
+                for warning in cores.warnings():
+                    progress.say(f"step {step}: {warning}")
         if is_stopped and step < runs[0].game.recipe.steps:
             progress.say(f"stopped at step {step}; it goes on from there when it is started again")
             break

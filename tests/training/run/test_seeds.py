@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from tests.training.conftest import tiny_context
 from training.__main__ import main
@@ -72,8 +74,6 @@ def test_a_seed_that_fails_behind_the_others_stops_none_of_them(tmp_path: Path, 
 @pytest.mark.slow
 def test_a_stop_saves_every_seed(tmp_path: Path) -> None:
     """Stopped after a step, each run has a checkpoint of it and no model."""
-    from dataclasses import replace
-
     context = replace(tiny_context(tmp_path / "toy"), is_stopped=lambda: True)
     assert not train_seeds(TOY, (0, 1), context)
     for seed in (0, 1):
@@ -109,3 +109,17 @@ def test_a_metrics_page_shows_one_run(capsys: pytest.CaptureFixture[str], tmp_pa
     """A port together with --seeds is refused."""
     assert main(["train", "toy1d", "--seeds", "0-3", "--metrics-port", "0", "--out", str(tmp_path / "r")]) == 2
     assert "--metrics-port shows one run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_together", [False, True], ids=["one seed", "several"])
+def test_a_job_says_that_other_programs_use_the_cores(
+    is_together: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What its threads waited for is looked at with each record."""
+    monkeypatch.setattr("training.threads.BusyCores.warnings", lambda cores: ["other programs use the cores"])
+    for module in (job, seeds):
+        monkeypatch.setattr(module, "export_game", lambda *_, **__: None)
+    context = replace(tiny_context(tmp_path / "toy"), console=Console(width=200))
+    assert train_seeds(TOY, (0, 1), context) if is_together else train(TOY, context)
+    assert capsys.readouterr().out.count("step 4: other programs use the cores") == 1
