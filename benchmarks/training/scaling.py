@@ -13,6 +13,7 @@ import argparse
 import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -87,6 +88,7 @@ def main() -> None:
             member.start()
         for member in members:
             member.join()
+    sys.exit(any(member.exitcode for member in members))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,9 @@ def d_salimans(nets: Nets, s: Samples) -> Tensor:
 
 
 def g_salimans(nets: Nets, s: Samples) -> Tensor:
-    return F.mse_loss(nets["D"](s.fake).features.mean(0), nets["D"](s.real).features.mean(0))
+    with torch.no_grad():  # no gradient of G goes through real samples
+        wanted = nets["D"](s.real).features.mean(0)
+    return F.mse_loss(nets["D"](s.fake).features.mean(0), wanted)
 
 
 LossFunction = Callable[[Nets, Samples], Tensor]
