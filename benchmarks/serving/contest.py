@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.commit import describe_commit, digest_files
 from benchmarks.processor import processor
-from benchmarks.serving.contender import ROOT, load_contenders
+from benchmarks.serving.contender import ROOT, Contender, load_contenders
 from benchmarks.serving.fixed_models import CONTEST, MODELS
 from benchmarks.serving.limits import measure_limits
 from benchmarks.serving.processes import adopt_orphans
@@ -57,7 +57,7 @@ def main() -> None:
             if arguments.limits and not is_done(report["limits"], model=model_name, repeat=repeat):
                 rates = measure_limits(path, arguments.seconds, usable_cores())
                 report["limits"].append({"model": model_name, "repeat": repeat, "rates": rates})
-            for contender in (everyone[name] for name in names):
+            for contender in in_order([everyone[name] for name in names], repeat):
                 for batching in contender.batches:
                     key = {"model": model_name, "contender": contender.name, "batching": str(batching)}
                     if not is_done(report["runs"], **key, repeat=repeat) and not has_failed(report["runs"], **key):
@@ -105,6 +105,11 @@ def digest_code() -> str:
     """SHA-256 of what is measured and of what measures: our code, each contender's files, the versions of all packages."""
     paths = (path for folder in CODE for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts)
     return digest_files(ROOT, [*filter(Path.is_file, paths), ROOT / "constraints.txt"])
+
+
+def in_order(contenders: list[Contender], repeat: int) -> list[Contender]:
+    """The turns of a repeat: every second one goes backwards, so that a machine that slows down does not slow the last more."""
+    return contenders[::-1] if repeat % 2 else contenders
 
 
 def is_done(entries: list[Run], **key: object) -> bool:

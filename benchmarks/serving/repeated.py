@@ -49,9 +49,8 @@ def load(port: int, seeds: int, turn: int, connections: int, seconds: int) -> fl
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(LUA), f"http://127.0.0.1:{port}"]
     environment = os.environ | {"SEEDS": str(seeds), "TURN": str(turn + 1)}
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-    if bad:
-        raise RuntimeError(f"{bad[1]} requests failed")
+    if bad := re.search(r"Non-2xx or 3xx responses: .*|Socket errors: .*", output):
+        raise RuntimeError(bad[0])
     found = re.search(r"Requests/sec:\s+([0-9.]+)", output)
     if not found:
         raise RuntimeError(output)

@@ -75,7 +75,7 @@ def summarise(report: Report, model: str) -> dict[str, Any]:
 
 
 def _ratio(ours: float, theirs: float) -> float | None:
-    return round(ours / theirs, 3) if theirs else None
+    return round(ours / theirs, 2) if theirs else None
 
 
 def _best_of(runs: Sequence[Run]) -> dict[str, Any]:
@@ -130,6 +130,7 @@ def _page(report: Report, model: str, contenders: dict[str, Contender]) -> str:
     lines += [_row(contenders[name].title, row, connections) for name, row in rows]
     lines += ["", *_best(summary["contenders"], connections, contenders)]
     lines += _batchings(rows, contenders)
+    lines += _left_out(report, model, contenders)
     if summary["limits"]:
         lines += ["", _line("limit, all cores, no server", "images/s"), "|---|---|"]
         lines += [_line(name, f"{rate:,.0f}") for name, rate in summary["limits"].items()]
@@ -170,6 +171,15 @@ def _batchings(rows: Sequence[tuple[str, dict[str, Any]]], contenders: dict[str,
         f"- {contenders[name].title}: " + ", ".join(f"{load['batching']} at {c}" for c, load in row["loads"].items())
         for name, row in rows
         if "loads" in row and len(contenders[name].batches) > 1
+    ]
+
+
+def _left_out(report: Report, model: str, contenders: dict[str, Contender]) -> list[str]:
+    """A sentence for each run that failed: a row of other runs does not show it."""
+    return [
+        f"- {contenders[run['contender']].title}, {run['batching']}, repeat {run['repeat'] + 1}: not measured: {run['failed']}"
+        for run in report["runs"]
+        if run["model"] == model and "failed" in run
     ]
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sysconfig
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,10 @@ from tests.harness.processes import StartError, free_ports, last_lines, wait_for
 BUILD = ROOT / ".build" / "bench-serve"
 START_SECONDS = 120
 CHECKED_SEEDS = (0, 42, 4294967295)
+SEEDS_AT_ONCE = range(1000, 1032)
 SEEDS_A_LOAD = 10**7
+SETTINGS = ("GAN_", "GUNICORN_", "WEB_CONCURRENCY", "UVICORN_", "MLSERVER_", "BENTOML_", "RAY_", "TS_", "LIT_")
+"""How the variables begin that would change a server's settings unseen."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ def environment_for(contender: Contender, names: dict[str, str]) -> dict[str, st
         "BENCH_BATCH": names["batch"],
         "BENCH_WAIT_MS": names["wait"],
     }
-    return os.environ | shared | {key: fill(value, names) for key, value in contender.environment.items()}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    return plain | shared | {key: fill(value, names) for key, value in contender.environment.items()}
 
 
 def prepare(contender: Contender, names: dict[str, str], environment: dict[str, str], work: Path) -> None:
@@ -121,6 +126,7 @@ def measure(contender: Contender, server: ServerProcess, port: int, start: float
         check(contender, ask(contender, port, seed), row_of(model, seed))
     if load.warm:
         measure_wrk(port, max(load.connections), load.warm, SEEDS_A_LOAD, contender.request)
+    check_at_once(contender, port, model)
     loads = {}
     for place, connections in enumerate(load.connections):
         first_seed = (2 + repeat * len(load.connections) + place) * SEEDS_A_LOAD
@@ -134,6 +140,18 @@ def measure(contender: Contender, server: ServerProcess, port: int, start: float
         "loads": loads,
         "load_average": os.getloadavg()[0],
     }
+
+
+def check_at_once(contender: Contender, port: int, model: Model) -> None:
+    """Ask for several seeds at once: each answer must be the picture of its own seed, also where a server gathers them.
+
+    Raises:
+        AnswerError: one is another picture.
+    """
+    with ThreadPoolExecutor(len(SEEDS_AT_ONCE)) as clients:
+        pngs = clients.map(lambda seed: ask(contender, port, seed), SEEDS_AT_ONCE)
+        for seed, png in zip(SEEDS_AT_ONCE, pngs, strict=True):
+            check(contender, png, row_of(model, seed))
 
 
 def row_of(model: Model, seed: int) -> NDArray[np.uint8]:

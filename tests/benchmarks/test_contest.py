@@ -11,13 +11,18 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.serving.answers import AnswerError, find_png
 from benchmarks.serving.bench import measure_wrk
-from benchmarks.serving.contender import FOLDER, OURS, Batching, fill, load_contenders
+from benchmarks.serving.contender import FOLDER, OURS, Batching, Contender, fill, load_contenders
+from benchmarks.serving.contenders.generator import write_png
+from benchmarks.serving.contest import in_order
 from benchmarks.serving.standings import Run, read_report, summarise, write_report
+from benchmarks.serving.visit import SEEDS_AT_ONCE, check_at_once, environment_for, names_for
 from serving.encoding.png import SIGNATURE
+from serving.model.load import load_model
 from tests.serving import tiny_onnx
 
 NAMES = ["root", "here", "work", "model", "python", "bin", "libpython", "cores", "many", "batch", "wait"]
@@ -105,8 +110,9 @@ def test_at_each_load_the_best_batching_of_a_server_counts(tmp_path: Path) -> No
         (700, "single requests"),
         (500, "batches of 32 within 1 ms"),
     ]
-    assert (row["memory_bytes"], row["ours_is"]) == (2**21, {"1": 1.429, "4": 2.0})
+    assert (row["memory_bytes"], row["ours_is"]) == (2**21, {"1": 1.43, "4": 2.0})
     text = write_report(report, load_contenders(), tmp_path / "r.json")
+    assert "- LitServe, batches of 8 within 1 ms, repeat 1: not measured: ended\n" in text
     assert "- LitServe: single requests at 1, batches of 32 within 1 ms at 4\n" in text
 
 
@@ -117,6 +123,44 @@ def test_a_server_that_may_wait_for_a_batch_is_also_measured_without_a_wait() ->
     waiting = [one for one in contenders.values() if any(each.wait_ms and each.size > 1 for each in one.batches)]
     assert {one.name for one in waiting} == {"litserve", "mlserver", "ray", "torchserve", "torchserve_our_png"}
     assert all(any(each.size == 1 for each in one.batches) for one in waiting)
+
+
+def test_every_second_repeat_goes_backwards() -> None:
+    """A machine that slows down during a repeat must not slow the last server more than the first."""
+    contenders = list(load_contenders().values())
+    assert [in_order(contenders, repeat) for repeat in range(3)] == [contenders, contenders[::-1], contenders]
+
+
+def test_a_server_has_only_the_settings_that_its_description_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables of the caller that a server would read do not reach it."""
+    for name in ("GAN_IDLE_THREADS", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "UVICORN_WORKERS"):
+        monkeypatch.setenv(name, "2")
+    ours = load_contenders()[OURS]
+    names = names_for(ours, Batching(), tmp_path / "m.onnx", tmp_path, Path(sys.executable))
+    found = environment_for(ours, names)
+    assert {name for name in found if name.startswith(("GAN_", "WEB_", "GUNICORN_", "UVICORN_"))} == set(ours.environment)
+
+
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_requests_at_once_must_each_get_the_picture_of_their_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_swapped: bool
+) -> None:
+    """A server that confuses the rows of a batch is right as long as it is asked for one seed at a time."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(tiny_onnx.grey())
+    model = load_model(path, "cpu")
+
+    def ask(contender: Contender, port: int, seed: int) -> bytes:
+        pixels: np.ndarray = model.sample([SEEDS_AT_ONCE[0] if is_swapped else seed])[0]
+        return write_png(pixels)
+
+    monkeypatch.setattr("benchmarks.serving.visit.ask", ask)
+    contender = load_contenders()["gunicorn"]
+    if is_swapped:
+        with pytest.raises(AnswerError, match="pixels differ"):
+            check_at_once(contender, 1, model)
+    else:
+        check_at_once(contender, 1, model)
 
 
 def test_a_server_whose_requests_fail_is_not_measured(tmp_path: Path) -> None:
@@ -166,7 +210,8 @@ def test_a_report_goes_on_without_what_failed_and_refuses_another_plan(tmp_path:
     """What is finished stays, what failed is tried again, and figures of two plans never mix."""
     path = tmp_path / "r.json"
     report = read_report(path, PLAN, "abc", {"m": "digest"})
-    report["runs"] = [visit_of(OURS, 0, 900), {"model": "m", "contender": "ray", "repeat": 0, "failed": "x"}]
+    failed = {"model": "m", "contender": "ray", "batching": "single requests", "repeat": 0, "failed": "x"}
+    report["runs"] = [visit_of(OURS, 0, 900), failed]
     write_report(report, load_contenders(), path)
     assert [run["contender"] for run in read_report(path, PLAN, "def", {"m": "digest"})["runs"]] == [OURS]
     others: dict[str, object] = {"seconds": 9, "machine": {"cores": 64, "processor": "another"}, "code": "0b"}
