@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -76,6 +77,20 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
 def is_stream(path: Path) -> bool:
     """Whether a path is no place of a file: a device, a pipe, or an output of this process."""
     return str(path) in STREAMS or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def refuse_stream(path: Path) -> None:
+    """Refuse what is there and is no file, where a run keeps one.
+
+    Raises:
+        TrainingError: a pipe, which may never be read, or a device.
+    """
+    try:
+        mode = path.stat().st_mode  # once: the file may be deleted meanwhile
+    except OSError:
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise TrainingError(f"{path} must be a file, and is a pipe or a device: remove it")
 
 
 def _write_into(path: Path, parts: Iterable[bytes | memoryview]) -> None:

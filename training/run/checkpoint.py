@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 
 from training.errors import CheckpointError, OutOfMemory, is_out_of_memory
-from training.files import write_whole
+from training.files import refuse_stream, write_whole
 
 KEEP = 2
 """Whole checkpoints that are kept, if not said otherwise."""
@@ -141,7 +141,9 @@ def read(path: Path, *, device: torch.device) -> dict[str, Any]:
         Damaged: the file is not what was written.
         FileNotFoundError: there is none.
         OutOfMemory, PermissionError: it may be whole, but it does not fit into memory, or this user may not read it.
+        TrainingError: it is a pipe or a device, which would be read without end.
     """
+    refuse_stream(path)
     try:
         if not _ends_in_its_digest(path):
             raise ValueError(f"damaged: {path.stat().st_size} bytes whose SHA-256 is not the one at their end")

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 from training.data import DataSet
 from training.errors import TrainingError
-from training.files import CONFIG, config_in, find_config, write_json
+from training.files import CONFIG, config_in, find_config, refuse_stream, write_json
 from training.game.gates import GATES
 from training.game.recipe import Recipe
 from training.recipes import CATALOGUE
@@ -122,11 +122,12 @@ def read_config(run: Path) -> RunConfig:
     """The configuration of a run directory.
 
     Raises:
-        TrainingError: the directory has no configuration, or a damaged one.
+        TrainingError: the directory has no configuration, or a damaged one, or a pipe in its place.
     """
     path = find_config(run)
     if path is None:
         raise TrainingError(f"{run} is not a run directory: it has no {CONFIG}")
+    refuse_stream(path)
     try:
         config = RunConfig(**config_in(path))
     except (ValueError, KeyError, TypeError, RecursionError) as error:

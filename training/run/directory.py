@@ -9,10 +9,10 @@ from pathlib import Path
 
 from training.data import DataSet
 from training.errors import TrainingError
-from training.files import CONFIG, MODEL, OLD_CONFIG, find_config, locked
+from training.files import CONFIG, MODEL, OLD_CONFIG, find_config, locked, refuse_stream
 from training.game.recipe import Recipe
 from training.report.events import FILE_NAME as EVENTS
-from training.report.recorder import STATS
+from training.report.recorder import STATS, TIMINGS
 from training.run import checkpoint
 from training.run.config import RunConfig, changes_of_recipe, differences, read_config, read_data
 
@@ -35,17 +35,29 @@ def opened(run: Path) -> Iterator[Callable[[], None]]:
     Yields a function that raises TrainingError once the directory at that place is another one.
 
     Raises:
-        TrainingError: another process is at work there, or it is a file.
+        TrainingError: another process is at work there, it is a file, or a file of the run is a pipe.
     """
     if run.exists() and not run.is_dir():
         raise TrainingError(f"--out must name a folder, and {run} is a file")
     with locked(run, is_kept=lambda: find_config(run) is not None) as is_ours:
+        _refuse_pipes(run)
 
         def check() -> None:
             if not is_ours():
                 raise TrainingError(f"{run} was moved, replaced or deleted, or its lock was, while this job was at work there")
 
         yield check
+
+
+def _refuse_pipes(run: Path) -> None:
+    """Refuse a pipe where the run has a file: whoever opens it waits without end.
+
+    Raises:
+        TrainingError: naming the pipe.
+    """
+    for pattern in (*OF_THE_NETS, TIMINGS):
+        for path in run.glob(pattern):
+            refuse_stream(path)
 
 
 def refuse_other_config(config: RunConfig, run: Path) -> None:

@@ -17,7 +17,7 @@ from tests.training.conftest import tiny_context
 from tests.training.run.conftest import step_of
 from training.errors import CheckpointError, OutOfMemory, TrainingError
 from training.files import remove_leftovers, write_whole
-from training.run.checkpoint import BEST, load_newest, save
+from training.run.checkpoint import BEST, load_newest, read, save
 from training.run.config import RunConfig
 from training.run.job import MODEL, train
 
@@ -34,6 +34,13 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
         save(tmp_path, state(step))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-000000004.pt", "checkpoint-000000005.pt"]
     assert step_of(tmp_path) == 5
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    """`export --export best` of a run whose best.pt is one would wait without end."""
+    os.mkfifo(tmp_path / BEST)
+    with pytest.raises(TrainingError, match=r"best\.pt must be a file, and is a pipe"):
+        read(tmp_path / BEST, device=CPU)
 
 
 def test_a_run_that_goes_on_may_be_read(tmp_path: Path) -> None:

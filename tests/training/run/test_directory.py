@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import threading
 import time
 from dataclasses import replace
@@ -39,6 +40,18 @@ def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match="another job is at work"):
             train(RunConfig(recipe="toy1d", steps=2, batch=8), tiny_context(tmp_path))
     assert not (tmp_path / MODEL).exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "stats.jsonl", "timings.jsonl", "best.pt"])
+def test_a_pipe_in_the_place_of_a_file_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever opens it waits without end; the command names it instead, also where the run is only exported."""
+    (tmp_path / "config.json").write_text('{"config": {"recipe": "toy1d", "steps": 1, "batch": 8}}')
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    commands = [["train", "toy1d", "--steps", "1", "--batch", "8", "--out"], ["resume"]]
+    for words in [*commands, *([["export"]] if name == "config.json" else [])]:
+        assert command.main([*words, str(tmp_path)]) == 2
+        assert f"{tmp_path / name} must be a file, and is a pipe" in capsys.readouterr().err
 
 
 def test_only_the_lock_itself_is_taken_for_another_job(tmp_path: Path) -> None:
