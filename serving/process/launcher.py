@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import multiprocessing
 import os
 import resource
+import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Collection, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from io import FileIO
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -29,6 +32,10 @@ from serving.settings import MODELS, Settings, from_environ, model_files, unknow
 METRICS_BYTES = 5 * 2**16
 """Initial size of a worker's metric files: counters, histograms, and gauges of three modes."""
 
+METRICS_PREFIX = "gan-metrics-"
+OWNER_FILE = "launcher.lock"
+"""File in the directory of the metrics that the launcher has locked as long as it runs."""
+
 MIN_OPEN_FILES = 64
 """Open files that a worker needs for itself and a few connections."""
 
@@ -45,7 +52,7 @@ def main(environ: Mapping[str, str], *, models_by: str = MODELS) -> int:
         files = model_files(settings, models_by=models_by)
         addresses, reservations = zip(*(reserve_address(settings.host, port) for port in settings.ports), strict=True)
         address = addresses[0]
-        folder = _make_metrics_directory(_processes(settings))
+        folder, owned = make_metrics_directory(_processes(settings))
     except StartError as error:
         print(f"serving: {error}", file=sys.stderr)
         return error.exit_code
@@ -63,7 +70,7 @@ def main(environ: Mapping[str, str], *, models_by: str = MODELS) -> int:
         engine=settings.engine,
         models=[str(f) for f in files],
     )
-    with ExitStack() as stack:
+    with owned, ExitStack() as stack:
         for reservation in reservations:
             stack.enter_context(reservation)
         directory = stack.enter_context(folder)
@@ -127,19 +134,34 @@ def reserve_address(host: str, port: int) -> tuple[str, socket.socket]:
     return str(address[0]), reservation
 
 
-def _make_metrics_directory(processes: int) -> tempfile.TemporaryDirectory[str]:
-    """Create the directory in which the workers and the engine share their metrics.
+def make_metrics_directory(processes: int) -> tuple[tempfile.TemporaryDirectory[str], FileIO]:
+    """Create the directory in which the workers and the engine share their metrics; also gives its locked ``OWNER_FILE``.
 
     Raises:
         ResourceError: no temporary directory can be written, or it has too little space for their files.
     """
     try:
-        directory = tempfile.TemporaryDirectory(prefix="gan-metrics-")
+        _remove_abandoned(tempfile.gettempdir())
+        directory = tempfile.TemporaryDirectory(prefix=METRICS_PREFIX)
         with tempfile.TemporaryFile(dir=directory.name) as file:
             os.posix_fallocate(file.fileno(), 0, processes * METRICS_BYTES)
+        owned = FileIO(os.path.join(directory.name, f"{OWNER_FILE}.new"), "w")
+        fcntl.flock(owned, fcntl.LOCK_EX)
+        os.rename(str(owned.name), os.path.join(directory.name, OWNER_FILE))  # under this name it is never seen unlocked
     except OSError as error:
         raise ResourceError(f"cannot store metrics in a temporary directory (TMPDIR): {error.strerror}") from None
-    return directory
+    return directory, owned
+
+
+def _remove_abandoned(parent: str) -> None:
+    """Delete the directories of this user's launchers that were killed: nobody else does where the machine runs on."""
+    for path in Path(parent).glob(f"{METRICS_PREFIX}*/{OWNER_FILE}"):
+        with suppress(OSError):  # in use, or removed meanwhile
+            if path.parent.is_symlink() or path.parent.stat().st_uid != os.geteuid():
+                continue
+            with path.open() as owner:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path.parent)
 
 
 def local_url(address: str, port: int) -> str:
