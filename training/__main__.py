@@ -10,7 +10,7 @@ from training.interrupts import quiet_interrupts
 if __name__ == "__main__":
     quiet_interrupts()  # before torch is imported, which takes seconds
 
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -290,9 +290,10 @@ def _run(arguments: list[str], prog: str) -> int:
 def _report(message: str, exit_code: int) -> int:
     """Print one sentence in red, with the rank where there are several, and return the exit code."""
     rank = "" if os.environ.get("WORLD_SIZE", "1") == "1" else f" on rank {os.environ.get('RANK', '?')}"
-    Console(stderr=True, emoji=False).print(
-        f"error{rank}: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True
-    )
+    with suppress(OSError):  # stderr may be on the disk that is full
+        Console(stderr=True, emoji=False).print(
+            f"error{rank}: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True
+        )
     return exit_code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import signal
 import sys
 from pathlib import Path
@@ -185,6 +186,22 @@ def test_a_closed_output_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """``>&-`` leaves Python without stdout; the command does its work and prints nothing."""
     monkeypatch.setattr(sys, "stdout", None)
     assert command.main(["list"]) == 0
+
+
+def test_a_full_disk_of_the_log_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line says that it is no file of the run; where stderr is on that disk, too, the exit code remains."""
+
+    class Full(io.StringIO):
+        name = "<stdout>"
+
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert command.main(["list"]) == 2
+    assert capsys.readouterr().err == "error: No space left on device: <stdout>\n"
+    monkeypatch.setattr(sys, "stderr", Full())
+    assert command.main(["list"]) == 2
 
 
 def test_a_size_that_no_nets_have_is_one_sentence(
