@@ -154,7 +154,7 @@ def make_metrics_directory(processes: int) -> tuple[tempfile.TemporaryDirectory[
 
 
 def _remove_abandoned(parent: str) -> None:
-    """Delete the directories of this user's launchers that were killed: nobody else does where the machine runs on."""
+    """Delete the directories of this user's launchers that were killed; no other program does, where TMPDIR outlasts them."""
     for path in Path(parent).glob(f"{METRICS_PREFIX}*/{OWNER_FILE}"):
         with suppress(OSError):  # in use, or removed meanwhile
             if path.parent.is_symlink() or path.parent.stat().st_uid != os.geteuid():

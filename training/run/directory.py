@@ -50,7 +50,7 @@ def opened(run: Path) -> Iterator[Callable[[], None]]:
 
 
 def _refuse_pipes(run: Path) -> None:
-    """Refuse a pipe where the run has a file: whoever opens it waits without end.
+    """Refuse a pipe where the run has a file: a job that opens it would wait without end.
 
     Raises:
         TrainingError: naming the pipe.

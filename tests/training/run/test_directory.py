@@ -44,7 +44,7 @@ def test_two_jobs_do_not_share_a_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "stats.jsonl", "timings.jsonl", "best.pt"])
 def test_a_pipe_in_the_place_of_a_file_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever opens it waits without end; the command names it instead, also where the run is only exported."""
+    """A job that opens it would wait without end; the command names it instead, also where the run is only exported."""
     (tmp_path / "config.json").write_text('{"config": {"recipe": "toy1d", "steps": 1, "batch": 8}}')
     (tmp_path / name).unlink(missing_ok=True)
     os.mkfifo(tmp_path / name)
