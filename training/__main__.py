@@ -291,9 +291,8 @@ def _report(message: str, exit_code: int) -> int:
     """Print one sentence in red, with the rank where there are several, and return the exit code."""
     rank = "" if os.environ.get("WORLD_SIZE", "1") == "1" else f" on rank {os.environ.get('RANK', '?')}"
     with suppress(OSError):  # stderr may be on the disk that is full
-        Console(stderr=True, emoji=False).print(
-            f"error{rank}: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True
-        )
+        console = Console(stderr=True, style="bold red", emoji=False, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"error{rank}: {message}")
     return exit_code
 
 
