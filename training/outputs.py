@@ -44,9 +44,7 @@ class _Lasting:
             return act()
         except OSError as error:
             if error.errno not in LOST:
-                error.filename = getattr(
-                    self._stream, "name", None
-                )  # a write's error has none: <stdout>, where its disk is full
+                error.filename = getattr(self._stream, "name", None)  # <stdout>; the error of a write names no file
                 raise
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())  # also for what waits in the stream's buffer, which Python writes at its end
