@@ -46,9 +46,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Two workers more than there are cores: tests with servers wait for half of their time."""
-    return len(os.sched_getaffinity(0)) + 2
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers more than there are cores: tests with servers wait for half of their time.
+
+    The quick tests start none, and each worker collects all tests for ten seconds and more: one more than there are cores.
+    """
+    return len(os.sched_getaffinity(0)) + (1 if "not process" in config.option.markexpr else 2)
 
 
 @pytest.hookimpl(tryfirst=True)

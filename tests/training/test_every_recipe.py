@@ -56,7 +56,12 @@ LONGER = {"renom": 20}
 """Steps of recipes whose samples differ by less than a grey level after four, so that the service takes them for one."""
 
 
-@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in EXPORTED_AS])
+def _sized(name: str) -> object:
+    """A recipe as a parameter; one that has a form for two cores is slow, whose place that form takes in the quick tests."""
+    return pytest.param(name, marks=pytest.mark.slow) if f"{name}_small" in CATALOGUE else name
+
+
+@pytest.mark.parametrize("name", [_sized(name) for name in CATALOGUE if name not in EXPORTED_AS])
 def test_two_steps_move_every_trained_net_and_stay_finite(name: str, picture_folder: Path, tmp_path: Path) -> None:
     """After two steps every net that a player owns has other weights, all of them finite."""
     with few_updates(name):

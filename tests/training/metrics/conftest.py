@@ -19,6 +19,12 @@ ModelFile = Callable[..., Path]
 _value = helper.make_tensor_value_info
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test with the classifier waits until it is trained, so that ``make test-quick`` leaves it out."""
+    if "classifier" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Nets this small gain nothing from a second thread, and wait long for it on a busy machine."""
@@ -41,9 +47,13 @@ def digits_test() -> DataSet:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for classifiers."""
-    return tmp_path_factory.mktemp("classifiers")
+def cache(digits: DataSet, make_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """A folder of classifiers, with that of the 8x8 digits, which one process trains for all."""
+
+    def train(folder: Path) -> None:
+        classifier_for(digits, cache=folder)
+
+    return make_once("classifiers", train)
 
 
 @pytest.fixture(scope="session")
