@@ -22,7 +22,7 @@ from training.game.loop import Game
 from training.recipes import CATALOGUE
 from training.run import job
 from training.run.checkpoint import BEST, read, write
-from training.run.choice import kid_of
+from training.run.choice import kid_of, require_best
 from training.run.config import RunConfig
 from training.run.context import JobContext
 from training.run.job import export_run, train
@@ -145,6 +145,16 @@ def test_data_without_a_classifier_say_so(tmp_path: Path) -> None:
     """Asked for the best, a toy game is refused before it is played."""
     with pytest.raises(TrainingError, match="chooses by KID, for which gaussian1d has no classifier"):
         train(RunConfig(recipe="toy1d", steps=2, batch=8, export="best"), tiny_context(tmp_path))
+
+
+def test_a_run_without_a_kid_has_no_best(tmp_path: Path) -> None:
+    """Only who asks for the best is refused, and only where the checkpoint of the lowest KID is missing."""
+    for asked in (None, "last"):
+        require_best(asked, tmp_path)
+    with pytest.raises(TrainingError, match=r" has no best\.pt, none of its evaluations measured KID: use --export last"):
+        require_best("best", tmp_path)
+    (tmp_path / BEST).touch()
+    require_best("best", tmp_path)
 
 
 def test_the_recipes_that_collapse_late_export_the_best() -> None:

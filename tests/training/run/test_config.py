@@ -64,6 +64,21 @@ def test_damaged_ranks_are_one_sentence(tmp_path: Path, ranks: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (None, {}),
+        ("{}", {"0": 1}),
+        ('{"ranks": {"0": 2, "4": 1, "5": 3}}', {"0": 2, "4": 1}),
+    ],
+)
+def test_ranks_are_those_of_the_steps_before(tmp_path: Path, kept: str | None, expected: dict[str, int]) -> None:
+    """A new run has none, and a run of a release that recorded none was trained by one process."""
+    if kept is not None:
+        (tmp_path / "config.json").write_text(kept)
+    assert read_ranks(tmp_path, before=5) == expected
+
+
+@pytest.mark.parametrize(
     ("folder", "name"),
     [
         ("pictures", "toy1d-folder-pictures"),
