@@ -74,7 +74,13 @@ CASES = [
         for f in ("npy", "json", "tar")
     ],
     Case("columns of a plot", "model=points2&seed=1&n=7&cols=2&format=png", 400, BAD, shown="cols must be left out for png"),
-    Case("too long a side", "seed=1&n=256&cols=1&scale=4&format=webp", 400, BAD, shown="at most 16383 pixels in webp"),
+    Case(
+        "too long a side",
+        "seed=1&n=256&cols=1&scale=4&format=webp",
+        400,
+        BAD,
+        shown="at most 16383 pixels in webp, not 28672 and 112",
+    ),
     Case("too long a side by columns", "model=exact&seed=1&n=256&cols=256&scale=16&format=avif", 200),
     Case("a long side as png", "seed=1&n=256&cols=1&scale=4", 200),
     Case("n passes the last seed", "seed=4294967295&n=2", 400, BAD, shown="n must be 1..1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -130,3 +131,22 @@ def test_durations_are_told_by_model(both: list[ASGIApp], path: str, query: str,
     before = measured(service, name, **labels)
     ask(both[0], query, path=path)
     assert measured(service, name, **labels) == before + 1
+
+
+def test_each_histogram_holds_its_share_of_the_time_that_passed(app: ASGIApp) -> None:
+    """In seconds: the steps of one answer took longer than nothing and, together, no longer than the whole of it."""
+    service = service_of(app)
+    own = {"route": "/generate", "cache": "miss", "model": "grey"}
+
+    def sums() -> list[float]:
+        whole = measured(service, "gan_http_request_duration_seconds_sum", **own)
+        waited = measured(service, "gan_queue_wait_seconds_sum")
+        computed = measured(service, "gan_inference_duration_seconds_sum", model="grey", provider="cpu")
+        return [waited, computed, measured(service, "gan_encode_duration_seconds_sum", format="png"), whole]
+
+    before, begun = sums(), time.perf_counter()
+    assert ask(app, "seed=2700&model=grey").status == 200
+    passed = time.perf_counter() - begun
+    *steps, whole = (after - earlier for after, earlier in zip(sums(), before, strict=True))
+    assert min(steps) > 0
+    assert sum(steps) < whole < passed
