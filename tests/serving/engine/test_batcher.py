@@ -169,6 +169,19 @@ async def test_more_rows_than_a_batch_leave_room_for_others() -> None:
 
 
 @on_a_loop
+async def test_the_end_of_a_large_request_shares_its_batch() -> None:
+    """Once a batch of other rows has overtaken it, its last rows are next, and others fill up their batch and no more."""
+    model = HeldModel()
+    batcher, _ = make_batcher(model, max_batch=4)
+    many = asyncio.create_task(batcher.sample(range(100, 106), {}, Timings()))
+    await model.wait_started()
+    others = [put(batcher, rows) for rows in ([1, 2, 3, 4], [5, 6], [7])]
+    model.release(4)
+    await asyncio.gather(many, *others)
+    assert model.batches == [[100, 101, 102, 103], [1, 2, 3, 4], [104, 105, 5, 6], [7]]
+
+
+@on_a_loop
 async def test_cancelling_withdraws_what_waits() -> None:
     """O-07: a cancelled request's rows leave the queue; those that run already are dropped when the batch ends."""
     model = HeldModel()
