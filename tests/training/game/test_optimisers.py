@@ -5,10 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from tests.training.conftest import tiny_config, tiny_context
 from training.game.loop import play
-from training.game.optimisers import GeometricDecay, LinearDecay
+from training.game.optimisers import (
+    GeometricDecay,
+    LinearDecay,
+    StaircaseDecay,
+    adam,
+    align_moments,
+    rmsprop_tf,
+    with_strides_of,
+)
 from training.recipes import CATALOGUE
 from training.run.job import set_up
 
@@ -57,3 +67,37 @@ def test_the_first_conditional_gan_moves_by_its_schedule(tmp_path: Path) -> None
     for optimiser in game.optimisers.values():
         (group,) = optimiser.param_groups
         assert (group["lr"], group["momentum"]) == pytest.approx((0.1 / 1.00004**2, 0.5 + 0.2 * 2 / 150_000))
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 8.0), (9, 8.0), (10, 4.0), (25, 2.0)])
+def test_a_rate_falls_by_stairs(step: int, rate: float) -> None:
+    """Halved when ten steps are over, and again after the next ten."""
+    assert StaircaseDecay(8.0, 0.5, 10)(step, 100) == {"lr": rate}
+
+
+def test_rmsprop_of_tensorflow_follows_its_formula() -> None:
+    """Of two updates: the mean square begins at 1 and decays, and epsilon is inside the root."""
+    weight, square, expected = nn.Parameter(torch.tensor([1.0, -2.0])), torch.ones(2), torch.tensor([1.0, -2.0])
+    optimiser = rmsprop_tf(0.1, decay=0.8, epsilon=0.5).make([weight])
+    for gradient in (torch.tensor([3.0, -0.25]), torch.tensor([-1.0, 4.0])):
+        weight.grad = gradient
+        optimiser.step()
+        square = 0.8 * square + 0.2 * gradient**2
+        expected = expected - 0.1 * gradient / (square + 0.5).sqrt()
+        torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_loaded_moments_get_the_strides_of_their_parameter() -> None:
+    """Their numbers stay, and what is not of the parameter's shape stays as it is."""
+    weight = nn.Parameter(torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last))
+    optimiser = adam(1e-3).make([weight])
+    weight.grad = torch.rand_like(weight)
+    optimiser.step()
+    state = optimiser.state[weight]
+    moment, updates = state["exp_avg"].clone(), state["step"]
+    state["exp_avg"] = moment.contiguous()
+    align_moments(optimiser)
+    assert state["exp_avg"].stride() == weight.stride() != moment.contiguous().stride()
+    assert torch.equal(state["exp_avg"], moment)
+    assert state["step"] is updates
+    assert with_strides_of(weight, moment) is moment
