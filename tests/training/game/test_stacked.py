@@ -126,6 +126,13 @@ def test_a_game_that_cannot_be_stacked_is_refused_with_the_reason(part: str, why
         check_together(games)
 
 
+def test_games_in_bfloat16_are_refused() -> None:
+    """Together they are played in float32, which would not be the game that was asked for."""
+    games = [Game(CATALOGUE["toy1d"], data_of("gaussian1d"), seed=s, precision="bfloat16") for s in (0, 1)]
+    with pytest.raises(TrainingError, match="the games must compute in float32, got bfloat16"):
+        check_together(games)
+
+
 def test_the_trial_changes_no_game() -> None:
     """Two of them are played on copies."""
     games = games_of(CATALOGUE["toy1d"])
