@@ -10,13 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 
 from training.adopt.memory import lacks_memory
 from training.adopt.state import listed, read_state
 from training.errors import AdoptError
+from training.export.plain_weights import make_weights_plain
 
 OWN = ("contract", "serving", "training")
 """Packages of gan-serve: where a generator's own have these names, Python finds gan-serve's."""
@@ -139,12 +137,5 @@ def freeze(net: nn.Module) -> nn.Module:
         for name, layer in module.named_children():
             if isinstance(layer, nn.RReLU):  # ONNX has no operator for it; in evaluation mode it has the slope of the mean
                 setattr(module, name, nn.LeakyReLU((layer.lower + layer.upper) / 2))
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-        for hook in list(module._forward_pre_hooks.values()):  # of torch.nn.utils, from before the parametrizations
-            if isinstance(hook, SpectralNorm):
-                remove_spectral_norm(module, hook.name)
-            elif isinstance(hook, WeightNorm):
-                remove_weight_norm(module, hook.name)
+    make_weights_plain(net)
     return net.eval().requires_grad_(False)

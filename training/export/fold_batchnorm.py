@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from training.export.plain_weights import make_weights_plain
+
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
@@ -16,9 +18,10 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
     """A copy of ``net`` in evaluation mode in which every batch normalisation next to a linear layer is part of it.
 
     Inside every ``nn.Sequential``, and across a reshaping layer between the two: layer - BN becomes the layer before it,
-    BN - linear the layer behind it.
+    BN - linear the layer behind it. Spectral norm and weight norm are computed once before.
     """
     folded = copy.deepcopy(net).eval()
+    make_weights_plain(folded)
     chains = [module for module in folded.modules() if isinstance(module, nn.Sequential)]
     inner = {id(layer) for chain in chains for layer in chain if isinstance(layer, nn.Sequential)}
     leaves = [leaf for chain in chains if id(chain) not in inner for leaf in _leaves(chain)]

@@ -17,6 +17,8 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrizations import weight_norm as weight_normed
 
 from contract import Card, Normal, card_from_metadata, digest_latents, draw
 from tests.training.conftest import tiny_config, tiny_context, train_tiny
@@ -63,8 +65,22 @@ def warm(net: nn.Module, *latents: torch.Tensor) -> nn.Module:
         ),
         (weight_norm.generator(16, [32, 32], (1, 28, 28)), (torch.rand(6, 16),)),
         (nn.Sequential(nn.BatchNorm1d(16, affine=False), nn.Linear(16, 8)), (torch.randn(6, 16),)),
+        (
+            nn.Sequential(spectral_norm(nn.Linear(16, 8)), nn.BatchNorm1d(8), nn.ReLU(), weight_normed(nn.Linear(8, 4))),
+            (torch.randn(6, 16),),
+        ),
     ],
-    ids=["dcgan28", "dcgan32x3", "small", "norm first", "label at every layer", "codes", "shift alone", "bare, first"],
+    ids=[
+        "dcgan28",
+        "dcgan32x3",
+        "small",
+        "norm first",
+        "label at every layer",
+        "codes",
+        "shift alone",
+        "bare, first",
+        "spectral norm",
+    ],
 )
 def test_folding_removes_batch_normalisation_and_keeps_the_function(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
     """No batch normalisation is left and the outputs agree to 1e-5."""
