@@ -7,7 +7,7 @@ TrainingError           2   asked for something impossible
 ├── ScoreError          2   a model cannot be measured as asked
 ├── NonFinite           3   a loss became infinite or NaN
 ├── CheckpointError     4   no checkpoint can be continued from
-├── ExportError         5   the exported file does not compute what the nets compute
+├── ExportError         5   the generator cannot be exported, or its file does not compute what the nets compute
 └── LostRank            6   another process of the run has ended or does not answer
 """
 
@@ -75,7 +75,7 @@ class CheckpointError(TrainingError):
 
 
 class ExportError(TrainingError):
-    """The exported file does not compute what the nets compute."""
+    """The generator cannot be exported, or its file does not compute what the nets compute."""
 
     exit_code = 5
 

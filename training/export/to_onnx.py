@@ -6,7 +6,7 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import replace
 from importlib.metadata import version
@@ -33,7 +33,7 @@ from contract import (
     runtime_class,
 )
 from contract.pictures import HAS_PICTURE, PICTURE
-from training.errors import ExportError
+from training.errors import ExportError, first_line
 from training.export.fold_batchnorm import fold_batch_norm
 from training.export.node_names import name_by_module
 from training.export.runtime import onnxruntime_version, open_session
@@ -224,8 +224,30 @@ def _parity(
             difference = _run(session, part).astype(np.float64) - seen[rows].astype(np.float64)
             worst["output"] = float(np.maximum(worst["output"], np.abs(difference).max()))
     if not worst["float"] <= tolerance or (is_image and worst["output"] > 1):
+        if doubt := _doubt(sampler, tensors, exact, scale, tolerance):
+            raise ExportError(doubt)
         levels_off = f" and {worst['output']:g} in the output (at most one grey level)" if is_image else ""
         raise ExportError(
             f"onnxruntime differs from torch by {worst['float']:.2g} (at most {tolerance:.2g} is allowed){levels_off}"
         )
     return worst
+
+
+@torch.no_grad()
+def _doubt(
+    sampler: Sampler, tensors: Sequence[Tensor], exact: NDArray[Any], scale: NDArray[Any], tolerance: float
+) -> str | None:
+    """Why no file can compute what a generator computes that does not depend on the latents of one row alone."""
+    if not np.array_equal(sampler.levels(*tensors).numpy(), exact):
+        return "G gives other samples for the same latents a second time: let it draw numbers in training only"
+    try:
+        alone = np.concatenate([sampler.levels(*(values[row : row + 1] for values in tensors)).numpy() for row in range(8)])
+    except (RuntimeError, ValueError) as error:
+        return f"G cannot compute one row alone, as the service does: {first_line(error)}"
+    off = float((np.abs(alone - exact[:8]) / scale[:8]).max())
+    if off <= tolerance:
+        return None
+    return (
+        f"a row of G's samples depends on the other rows of its batch: alone it differs by {off:.2g}; "
+        "use statistics of the batch in training only, as nn.BatchNorm2d does"
+    )

@@ -12,7 +12,8 @@ from torch.backends import cudnn
 
 from contract import Card
 from training.data import DataSet, MissingPart, load
-from training.errors import RecipeError, TrainingError
+from training.errors import ExportError, RecipeError, TrainingError, is_out_of_memory
+from training.export.explain import explain
 from training.export.sample_grid import picture_of
 from training.export.samplers import output_of
 from training.export.to_onnx import Tracer, export, package_versions
@@ -249,13 +250,20 @@ def export_game(
 
     Raises:
         TrainingError: the checkpoint of the lowest KID is damaged.
-        ExportError: the exported file differs from the nets.
+        ExportError: the generator cannot be exported, or the exported file differs from the nets.
     """
     chosen = choose(game, context)
     sampler, card, name = model_of(game, data, replace(card_of(game, data), chosen=chosen), variant)
     path = context.run / name
     context.check()
-    off = export(sampler, card, path, tracer=tracer)["float"]
+    try:
+        off = export(sampler, card, path, tracer=tracer)["float"]
+    except (TrainingError, OSError):
+        raise
+    except Exception as error:  # the exporter raises errors of many kinds
+        if is_out_of_memory(error):
+            raise
+        raise ExportError(explain(error)) from error
     said = f"exported {path}, {path.stat().st_size:,} bytes; torch and onnxruntime differ by {off:.1g}"
     context.say(said)
     return path

@@ -15,9 +15,9 @@ from serving.model.load import load_model
 from tests.training.adopt import unusual
 from tests.training.adopt.conftest import Adopt
 from training.__main__ import main
-from training.adopt.module import explain
 from training.adopt.pictures import PictureFormat
 from training.errors import AdoptError
+from training.export.explain import explain
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 

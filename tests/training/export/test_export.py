@@ -29,7 +29,7 @@ from training.export.sample_grid import sampler_of
 from training.export.to_onnx import OPSET, _parity, export
 from training.game.loop import Game
 from training.nets import conditional, conv, information, mlp, weight_norm
-from training.run.job import MODEL, card_of, export_run, set_up
+from training.run.job import MODEL, card_of, export_game, export_run, set_up
 
 
 def game_of(recipe: str, folder: Path, tmp_path: Path) -> tuple[Game, DataSet]:
@@ -205,9 +205,34 @@ def test_an_unfaithful_export_is_refused_and_not_written(picture_folder: Path, t
     game, data = game_of("toy1d", picture_folder, tmp_path)
     sampler = sampler_of(game, data)
     sampler.inner = Unstable()
-    with pytest.raises(ExportError, match="onnxruntime differs from torch"):
+    with pytest.raises(ExportError, match="a row of G's samples depends on the other rows of its batch: alone it differs by"):
         export(sampler, card_of(game, data), tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda x: x + torch.randn_like(x), "G gives other samples for the same latents a second time"),
+        (lambda x: x if x.sum() > 0 else -x, "the generator decides by the values of a tensor"),
+        (lambda x: torch.linalg.inv(x[:, :, None])[:, :, 0], "ONNX has no operator for aten.linalg_inv_ex"),
+    ],
+    ids=["noise", "decision", "operator"],
+)
+def test_a_generator_that_cannot_be_exported_is_one_sentence(
+    change: Callable[[torch.Tensor], torch.Tensor], sentence: str, picture_folder: Path, tmp_path: Path
+) -> None:
+    """It says why; the checkpoint stays, so that the net can be mended and exported."""
+
+    class Changed(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return change(z)
+
+    game, data = game_of("toy1d", picture_folder, tmp_path)
+    game.nets["G"] = Changed()
+    with pytest.raises(ExportError, match=sentence):
+        export_game(game, data, tiny_context(tmp_path))
 
 
 def test_a_generator_that_gives_nan_is_not_exported(picture_folder: Path, tmp_path: Path) -> None:
