@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from training.errors import NonFinite
+from training.errors import NonFinite, TrainingError
 from training.game.ranks import Gradient
 from training.game.recipe import Player
 from training.game.step import StepContext
@@ -33,7 +34,19 @@ class Evaluation:
         if self.gradients is not None:
             return self.gradients[player.name]
         loss = self.losses[player.name].sum()
-        return torch.autograd.grad(loss, weights, retain_graph=not is_last, allow_unused=player.has_idle_weights)
+        if not loss.requires_grad:
+            raise TrainingError(f"player {player.name}: its loss {player.loss} does not depend on its weights")
+        try:
+            return torch.autograd.grad(loss, weights, retain_graph=not is_last, allow_unused=player.has_idle_weights)
+        except RuntimeError as error:
+            found = re.search(r"Tensor at index (\d+) appears to not have been used", str(error))
+            if not found:
+                raise
+            weight = weights[int(found[1])]
+            raise TrainingError(
+                f"player {player.name}: its loss {player.loss} does not use its weight {found[1]}, of shape "
+                f"{list(weight.shape)}: use it, or set has_idle_weights where another update does"
+            ) from error
 
 
 class Unseen:
@@ -77,6 +90,10 @@ class Unseen:
 def compute_loss(player: Player, ctx: StepContext) -> Tensor:
     """The player's loss, logged in the context with its terms."""
     parts = player.loss.parts(ctx)
+    for name, value in parts:
+        if not isinstance(value, Tensor) or value.ndim:
+            found = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise TrainingError(f"player {player.name}: {name} must be one number in a tensor, as .mean() gives, got {found}")
     loss = player.loss(ctx)
     ctx.log(f"{player.name}/loss", loss)
     if len(parts) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from contract import Latents
 from tests.training.conftest import tiny_context
 from training.__main__ import main
 from training.data import load
+from training.errors import TrainingError
 from training.game.batches import Batches
 from training.game.loop import Game, play
-from training.game.objective import loss
+from training.game.objective import Loss, Term, loss
 from training.game.recipe import Ema, Recipe
 from training.game.step import Batch, DiscriminatorOutput, StepContext
 from training.nets.mlp import Discriminator
@@ -96,9 +97,30 @@ def test_an_idle_weight_keeps_its_value_and_gets_no_optimiser_state() -> None:
 
 
 def test_an_idle_weight_is_an_error_unless_the_player_allows_it() -> None:
-    """A weight that was forgotten in ``forward`` is found at the first step."""
-    with pytest.raises(RuntimeError, match="appears to not have been used"):
+    """A weight that was forgotten in ``forward`` is found at the first step, and the sentence says which one."""
+    with pytest.raises(
+        TrainingError, match=r"^player D: its loss \S+ does not use its weight 0, of shape \[3\]: use it, or set"
+    ):
         list(play(game_with_idle_weight(is_allowed=False), 1))
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (lambda ctx: ctx.on_fake.logit, "player G: wrong must be one number in a tensor, as .mean() gives, got shape [512]"),
+        (lambda ctx: 3.0, "player G: wrong must be one number in a tensor, as .mean() gives, got float"),
+        (lambda ctx: ctx.on_fake.logit.mean().detach(), "player G: its loss wrong does not depend on its weights"),
+    ],
+    ids=["rows", "number", "detached"],
+)
+def test_a_loss_that_cannot_be_minimised_is_one_sentence(value: Callable[[StepContext], Tensor], sentence: str) -> None:
+    """It names the player and the loss."""
+    recipe = CATALOGUE["parabola"]
+    d, g = recipe.players
+    game = game_of(replace(recipe, batch=512, players=(d, replace(g, loss=Loss((Term("wrong", value),))))))
+    with pytest.raises(TrainingError) as found:
+        list(play(game, 1))
+    assert str(found.value) == sentence
 
 
 def test_fresh_nets_are_prepared_from_the_data_before_they_are_copied() -> None:
