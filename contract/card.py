@@ -225,9 +225,18 @@ def check_names(card: Card) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", card.name):
         raise CardError(f"card.name must be 1..64 letters, digits, dots and dashes, got {card.name!r}")
-    if SEED in card.latents:
+    check_latent_names(card.latents)
+
+
+def check_latent_names(latents: Latents) -> None:
+    """Check that the names of the parameters that these latents give can stand in a URL, and that none is the seed's.
+
+    Raises:
+        CardError: one cannot, or a latent takes the name of a query parameter that every model has.
+    """
+    if SEED in latents:
         raise CardError(f"card.latents has one called {SEED}, which is the name of the seed in a request")
-    for name in parameters(card.latents):
+    for name in parameters(latents):
         if name in RESERVED or not re.fullmatch(r"[A-Za-z0-9_]{1,32}", name):
             raise CardError(
                 f"card.latents gives the parameter {name!r}, which is reserved or not 1..32 letters, digits and underscores"

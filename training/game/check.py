@@ -13,7 +13,8 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from contract import Latents
+from contract import CardError, Latents
+from contract.card import check_latent_names
 from contract.pictures import PICTURE
 from training.errors import RecipeError
 from training.game.batches import Batches
@@ -31,11 +32,15 @@ LATE = 10**9
 
 
 def check_parts(recipe: Recipe, nets: Mapping[str, nn.Module], latents: Latents) -> None:
-    """Check names: nets, players, losses, the schedule, the average and the conditions.
+    """Check names: latents, nets, players, losses, the schedule, the average and the conditions.
 
     Raises:
         RecipeError: what is wrong, and what would be right.
     """
+    try:
+        check_latent_names(latents)
+    except CardError as error:
+        raise RecipeError(recipe.name, str(error).removeprefix("card.")) from error
     if not any(map(GENERATOR.fullmatch, nets)):
         raise RecipeError(recipe.name, f"nets must make a net named G, or G1, G2, ..., got {_listed(nets)}")
     for player in recipe.players:

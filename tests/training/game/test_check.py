@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from contract import Categorical, Normal
 from training.data import load
 from training.errors import RecipeError
 from training.game.check import check_shapes
@@ -112,6 +113,10 @@ MISTAKES = {
     "averaged net": (
         replace(RIGHT, ema=Ema(0.9, nets=("H",))),
         "recipe parabola: ema averages the net H, which nets must make, got G, D",
+    ),
+    "latent called as a parameter is": (
+        replace(RIGHT, latents=lambda classes: {"z": Normal(2), "n": Categorical(3)}),
+        "recipe parabola: latents gives the parameter 'n', which is reserved or not 1..32 letters, digits and underscores",
     ),
     "condition": (
         replace(RIGHT, conditions=("y",)),
