@@ -277,4 +277,4 @@ def test_the_page_of_systems_has_a_line_for_each_with_its_verdicts() -> None:
     assert "digits without labels" not in lines["completion"]
     assert "20 points" in lines["completion"]
     assert "| not shown (3)<br>" in lines["gates"]
-    assert "<br>shown, scaled; not shown (2); not shown, scaled |" in lines["completion"]
+    assert "<br>shown (2); shown, scaled; not shown (2); not shown, scaled |" in lines["completion"]
