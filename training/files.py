@@ -75,8 +75,17 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path is no place of a file: a device, a pipe, or an output of this process."""
-    return str(path) in STREAMS or (path.exists() and not path.is_file() and not path.is_dir())
+    """Whether a path is no place of a file: a device, a pipe, or an output of this process.
+
+    It is looked at once: between two looks a file may be deleted, which would then be taken for a pipe.
+    """
+    if str(path) in STREAMS:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # nothing is there, or what is there shows when it is opened
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def refuse_stream(path: Path) -> None:
@@ -85,11 +94,7 @@ def refuse_stream(path: Path) -> None:
     Raises:
         TrainingError: a pipe, which may never be read, or a device.
     """
-    try:
-        mode = path.stat().st_mode  # once: the file may be deleted meanwhile
-    except OSError:
-        return
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    if is_stream(path):
         raise TrainingError(f"{path} must be a file, and is a pipe or a device: remove it")
 
 
