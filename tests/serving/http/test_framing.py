@@ -67,8 +67,9 @@ def test_what_is_neither_head_nor_body_is_limited(server: Server, begin: bytes, 
     """Trailers and chunk extensions count against the limit of the head: 431, and the connection is closed."""
     with closing(connect(server)) as connection:
         connection.sendall(CHUNKED + begin + unit * (65_000 // len(unit)))
+        answer = connection.recv(65536)  # else the 431 may come before the 200, and in its place
         connection.sendall(unit * (1000 // len(unit)))
-        answer = read_all(connection)
+        answer += read_all(connection)
     assert statuses(answer) == [200, 431]
     assert problem_code(answer) == "headers_too_large"
 
