@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from scipy import stats
-
 Verdict = Literal["shown", "inside the spread", "not shown", "not run"]
 VERDICTS: tuple[Verdict, ...] = ("shown", "inside the spread", "not shown", "not run")
 Statistic = Literal["median", "mean", "best", "worst"]
@@ -52,6 +50,8 @@ class AgainstRow(Bar):
 
         It is the exact distribution, in which a tie counts half for either side, rounded against the claim.
         """
+        from scipy import stats  # its import takes half a second: only for who compares
+
         theirs, alternative = self._compared(of(self.row))
         ours, others = (worst_for_nan(seeds, is_higher_better=alternative == "greater") for seeds in (values, theirs))
         return float(stats.mannwhitneyu(ours, others, alternative=alternative, method="exact").pvalue)
@@ -194,7 +194,9 @@ class Spread(Bar):
         n = len(values)
         if n < 2 or not all(map(math.isfinite, values)):
             return False
-        t = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+        from scipy import special  # its import takes time: only for who compares
+
+        t = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2))
         return abs(self.figure - statistics.fmean(values)) <= t * statistics.stdev(values) * math.sqrt(1 + 1 / n)
 
     def __str__(self) -> str:

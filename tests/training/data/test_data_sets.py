@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 from training.data import CATALOGUE, DataError, DataSet, MissingPart, load, names, of_card
 from training.data.dataset import Split
@@ -149,6 +148,8 @@ def test_a_damaged_test_part_is_not_taken_for_a_missing_one(tmp_path: Path) -> N
 
 def test_digits_are_scikit_learns() -> None:
     """Train and test together are scikit-learn's digits with 16 at 255, and a fifth of each class is to test on."""
+    from sklearn.datasets import load_digits
+
     bunch = load_digits()
     expected = sorted(
         (bytes(np.floor(i * 255 / 16 + 0.5).astype(np.uint8)), int(t)) for i, t in zip(bunch.data, bunch.target, strict=True)

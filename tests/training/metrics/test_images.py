@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from tests.training.conftest import PROCESSES
 from training.data import DataSet, load
@@ -47,6 +45,8 @@ def test_kid_is_the_unbiased_estimate_of_the_cubic_kernel() -> None:
 @pytest.mark.filterwarnings("ignore:.*will save all extracted features")
 def test_kid_is_that_of_torchmetrics() -> None:
     """The same subsets give torchmetrics the same mean and deviation."""
+    from torchmetrics.image.kid import KernelInceptionDistance  # its import takes a second of each worker of the tests
+
     dice = np.random.default_rng(5)
     x, y = (torch.from_numpy(dice.normal(size=(count, 6))) for count in (50, 70))
     metric = KernelInceptionDistance(images.GivenFeatures(6), subsets=5, subset_size=20)
@@ -102,6 +102,8 @@ def test_the_classifier_is_a_feature_module_of_torchmetrics(
     classifier: Classifier, digits: DataSet, digits_test: DataSet
 ) -> None:
     """On uint8 images it gives torchmetrics the same FID as the features that were seen before."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     metric = FrechetInceptionDistance(classifier)
     metric.update(digits_test.items, real=True)
     metric.update(digits.items[:300], real=False)

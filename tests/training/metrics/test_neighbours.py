@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from prdc import compute_prdc
-from sklearn.neighbors import KNeighborsClassifier
 
 from training.data import DataSet
 from training.metrics import neighbours
@@ -21,6 +19,8 @@ def _line(*values: float) -> torch.Tensor:
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_the_four_are_those_of_the_prdc_package(k: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Precision, recall, density and coverage of two overlapping clouds, over more rows than a piece."""
+    from prdc import compute_prdc  # it imports scikit-learn, which takes half a second of each worker of the tests
+
     dice = np.random.default_rng(0)
     real, fake = dice.normal(0, 1, (1203, 6)), dice.normal(0.8, 0.7, (811, 6))
     expected = compute_prdc(real, fake, nearest_k=k)
@@ -58,6 +58,8 @@ def test_the_nearest_neighbour_names_by_distance() -> None:
 
 def test_it_is_scikit_learns_classifier(digits: DataSet, digits_test: DataSet) -> None:
     """On the 8x8 digits, the same share of errors as KNeighborsClassifier with one neighbour."""
+    from sklearn.neighbors import KNeighborsClassifier
+
     assert digits.labels is not None
     assert digits_test.labels is not None
     oracle = KNeighborsClassifier(1).fit(digits.items.flatten(1).numpy(), digits.labels.numpy())

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import logsumexp
-from scipy.stats import gaussian_kde
 
 from training.metrics.parzen import CHUNK, SIGMAS, log_likelihoods, parzen
 
 
 def test_log_likelihoods_are_those_of_scipy() -> None:
     """gaussian_kde with the same width gives the same, in one dimension, over more points than a chunk."""
+    from scipy.stats import gaussian_kde
+
     dice = np.random.default_rng(0)
     centres, x = dice.normal(size=40), dice.normal(size=CHUNK + 7)
     oracle = gaussian_kde(centres, bw_method=0.3 / centres.std(ddof=1)).logpdf(x)
