@@ -68,6 +68,13 @@ def test_a_gif_of_few_colours_is_exact(animation: Animation) -> None:
     assert np.array_equal(found, enlarged(animation.frames, animation.scale))
 
 
+def test_a_gif_of_256_colours_is_exact() -> None:
+    """As many colours as a palette has come back as they were, other ones in each frame."""
+    colours = np.random.default_rng(7).permutation(2**24)[: 2 * 256].reshape(2, 16, 16, 1)
+    frames = (colours >> np.array([16, 8, 0]) & 255).astype(np.uint8)
+    assert np.array_equal(shown(ANIMATIONS["gif"].encode(Animation(frames=frames, fps=5)), 2, 5), frames)
+
+
 def test_a_gif_of_many_colours_is_near() -> None:
     """A smooth frame of thousands of colours is shown in 256, a few levels off on average."""
     y, x = np.mgrid[:64, :64]
@@ -101,6 +108,14 @@ def test_it_is_played_as_often_as_asked(name: str, loop: int) -> None:
     frames = np.arange(2 * 16, dtype=np.uint8).reshape(2, 4, 4, 1)
     with Pictures.open(io.BytesIO(ANIMATIONS[name].encode(Animation(frames=frames, fps=5, loop=loop)))) as picture:
         assert picture.info.get("loop") == (loop if name != "gif" else {0: 0, 1: None, 2: 1, 65535: 65534}[loop])
+
+
+@pytest.mark.parametrize("name", ["webp", "gif"])
+def test_the_longest_side_of_a_format_is_written(name: str) -> None:
+    """Frames as high as the format's table allows are written and read."""
+    form = ANIMATIONS[name]
+    frames = np.arange(2, dtype=np.uint8).repeat(form.max_side).reshape(2, form.max_side, 1, 1)
+    assert np.array_equal(shown(form.encode(Animation(frames=frames, fps=5)), 2, 5), enlarged(frames, 1))
 
 
 def test_there_and_back_has_no_end_twice() -> None:

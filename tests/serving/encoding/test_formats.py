@@ -27,7 +27,6 @@ from serving.encoding.formats import (
     picture_pixels,
     picture_sides,
 )
-from serving.encoding.plots import plot_points, ticks
 from serving.encoding.png import write_png
 from serving.model.load import Model
 
@@ -207,27 +206,6 @@ def test_points_are_plotted(models: dict[str, Model], name: str, scale: int) -> 
     assert picture.size == (400 * scale, 400 * scale)
     assert picture.size[0] * picture.size[1] == picture_pixels(sample.output, 50, scale)
     assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 10
-
-
-def test_a_point_is_drawn_at_its_place() -> None:
-    """Of a scatter over -1..1, a point at (.5, -.5) colours the lower right quarter only, and one outside colours nothing."""
-
-    def ink(*point: float) -> Any:
-        blank = plot_points(np.full((1, 2), 9, np.float32), (-1, -1), (1, 1), 200)
-        return (plot_points(np.array([point], np.float32), (-1, -1), (1, 1), 200) != blank).any(2)
-
-    drawn = ink(0.5, -0.5)
-    assert drawn[95:, 108:].sum() == drawn.sum() > 0
-    assert not ink(1.5, 0).any()
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 3), (-2, 8), (0, 1e-6), (1e5, 1.1e5), (0, 1e29), (-0.37, 0.11)])
-def test_ticks_are_few_and_inside(low: float, high: float) -> None:
-    """Two to eleven ticks, evenly apart, inside the range."""
-    values = ticks(low, high)
-    slack = (high - low) * 1e-6
-    assert 2 <= len(values) <= 11
-    assert low - slack <= values[0] < values[-1] <= high + slack
 
 
 def test_fingerprints_name_every_format() -> None:

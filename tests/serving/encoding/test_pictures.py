@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from contract import Picture
-from serving.encoding.pictures import ADAM7, MAX_ENLARGEMENT, read_picture
+from serving.encoding.pictures import ADAM7, MAX_BODY_BYTES, MAX_ENLARGEMENT, body_limit, read_picture
 from serving.encoding.png import END, SIGNATURE, write_apng, write_chunk, write_png
 from serving.errors import BadPicture
 
@@ -60,6 +61,21 @@ def test_an_interlaced_png_is_read() -> None:
     assert np.array_equal(read_picture(body, GREY)[..., 0], PIXELS)
     with pytest.raises(BadPicture, match="must inflate to 79 bytes"):
         read_picture(SIGNATURE + header + write_chunk(b"IDAT", zlib.compress(lines[:-1])) + END, GREY)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 8), (3, 5), (5, 2), (8, 1), (16, 9)])
+def test_an_interlaced_png_may_lack_passes(width: int, height: int) -> None:
+    """A narrow or low picture has no bytes of a pass that holds none of its pixels, and is read as without passes."""
+    pixels = np.arange(width * height, dtype=np.uint8).reshape(height, width)
+    lines = b"".join(
+        b"\0" + pixels[line, x::across].tobytes()
+        for x, y, across, down in ADAM7
+        for line in range(y, height, down)
+        if x < width
+    )
+    header = write_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1))
+    body = SIGNATURE + header + write_chunk(b"IDAT", zlib.compress(lines)) + END
+    assert np.array_equal(read_picture(body, GREY), read_picture(png(pixels), GREY))
 
 
 def test_sixteen_bits_are_cut_to_eight() -> None:
@@ -116,6 +132,26 @@ def test_an_enlarged_picture_is_the_picture() -> None:
     """16 times as wide and high, each pixel is the mean of a square of equal ones."""
     large = PIXELS.repeat(MAX_ENLARGEMENT, 0).repeat(MAX_ENLARGEMENT, 1)
     assert np.array_equal(read_picture(png(large), GREY)[..., 0], PIXELS)
+
+
+def test_width_and_height_have_limits_of_their_own() -> None:
+    """A model that is wider than high takes a picture 16 times as wide and high, not one pixel more, and does not turn it."""
+    wide = Picture(4, 8, 1)
+    large = PIXELS[:4].repeat(MAX_ENLARGEMENT, 0).repeat(MAX_ENLARGEMENT, 1)
+    assert np.array_equal(read_picture(png(large), wide)[..., 0], PIXELS[:4])
+    for height, width in ((65, 8), (4, 129)):
+        with pytest.raises(BadPicture, match=f"1..128 pixels wide and 1..64 high, is {width} x {height}"):
+            read_picture(png(np.zeros((height, width), np.uint8)), wide)
+
+
+def test_the_largest_picture_is_within_the_limit_of_bodies() -> None:
+    """Uncompressed 16-bit RGBA of the greatest size is no larger than a body may be; no model raises the limit without end."""
+    lines = bytes(128 * (1 + 8 * 128))
+    header = write_chunk(b"IHDR", struct.pack(">IIBBBBB", 128, 128, 16, 6, 0, 0, 0))
+    body = SIGNATURE + header + write_chunk(b"IDAT", zlib.compress(lines, 0)) + END
+    assert not read_picture(body, GREY).any()
+    assert len(lines) < len(body) <= body_limit(GREY) < 2 * len(body)
+    assert body_limit(Picture(4096, 4096, 3)) == MAX_BODY_BYTES
 
 
 def test_a_small_picture_is_enlarged() -> None:
@@ -191,6 +227,18 @@ def test_a_wrong_body_is_refused(body: bytes, message: str) -> None:
     with pytest.raises(BadPicture) as caught:
         read_picture(body, GREY)
     assert message in caught.value.detail
+
+
+def test_pixels_are_not_inflated_beyond_the_header() -> None:
+    """Of a body whose pixels inflate to 64 MiB, no more than the header says is inflated before it is refused."""
+    body = with_pixels(zlib.compress(bytes(2**26)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadPicture, match="must inflate to 72 bytes, as its header says, got more"):
+            read_picture(body, GREY)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
 
 
 @settings(max_examples=300)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image as Pictures
 from PIL.PngImagePlugin import PngInfo
 
-from serving.encoding.png import SIGNATURE, write_png
-from serving.encoding.png_reader import read_png
+from serving.encoding.png import END, SIGNATURE, write_chunk, write_png
+from serving.encoding.png_reader import MAX_CHUNKS, MAX_TEXT, read_chunks, read_png
 from serving.errors import VerifyError
 from serving.settings import Settings
 from serving.verify import read_origin
@@ -92,6 +94,31 @@ def test_every_byte_counts() -> None:
 def test_a_beginning_is_no_file() -> None:
     """A file cut at any place is refused, and whole it is read."""
     assert [size for size in range(len(WHOLE) + 1) if is_read(WHOLE[:size])] == [len(WHOLE)]
+
+
+def test_the_number_of_chunks_is_limited() -> None:
+    """A file of the greatest number of chunks is read, one of one more is refused, whatever they hold."""
+    empty = write_chunk(b"IDAT", b"")
+    assert len(read_chunks(SIGNATURE + (MAX_CHUNKS - 1) * empty + END)) == MAX_CHUNKS
+    with pytest.raises(VerifyError, match=f"at most {MAX_CHUNKS} chunks, has more"):
+        read_chunks(SIGNATURE + MAX_CHUNKS * empty + END)
+
+
+@pytest.mark.parametrize("behind", [b"x", bytes(100)])
+def test_nothing_follows_the_pixels(behind: bytes) -> None:
+    """Bytes in the IDAT chunk behind the pixels' checksum, which Pillow ignores, are refused."""
+    header, deflated = struct.pack(">IIBBBBB", 2, 1, 8, 0, 0, 0, 0), zlib.compress(bytes(3))
+    for rest, is_right in ((b"", True), (behind, False)):
+        chunks = [(b"IHDR", header), (b"tEXt", b"gan\0{}"), (b"IDAT", deflated + rest), (b"IEND", b"")]
+        assert is_read(joined(chunks)) == is_right
+
+
+def test_the_text_is_limited() -> None:
+    """A text of the greatest length is read, one of one byte more is refused."""
+    pixels = np.zeros((1, 1, 1), np.uint8)
+    assert len(read_png(write_png(pixels, {"gan": MAX_TEXT * "x"})).text("gan")) == MAX_TEXT
+    with pytest.raises(VerifyError, match=f"must have at most {MAX_TEXT} bytes, has {MAX_TEXT + 1}"):
+        read_png(write_png(pixels, {"gan": (MAX_TEXT + 1) * "x"})).text("gan")
 
 
 JSON = st.recursive(
