@@ -22,13 +22,14 @@ from tests.harness.processes import TIMEOUT
 
 @asynccontextmanager
 async def serving(
-    application: Any, *, unread_bytes: int = MAX_UNREAD_BYTES, observer: RequestObserver | None = None
+    application: Any, *, unread: UnreadResponses | None = None, observer: RequestObserver | None = None
 ) -> AsyncIterator[int]:
-    """The port of a server of an ASGI application; ``unread_bytes`` limits what its clients have not yet read, and
+    """The port of a server of an ASGI application; ``unread`` limits what its clients have not yet read, and
     ``observer`` logs what connections refuse.
     """
     seen = observer or RequestObserver(Metrics())
-    protocol = partial(HttpProtocol, seen, lambda: False, TIMEOUT, UnreadResponses(unread_bytes), None)
+    limit = unread or UnreadResponses(MAX_UNREAD_BYTES)
+    protocol = partial(HttpProtocol, seen, lambda: False, TIMEOUT, limit, None)
     config = Config(application, lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()

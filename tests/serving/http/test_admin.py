@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from serving.errors import TooManyTries, Unauthorised
 from serving.http.asgi import ASGIApp
+from serving.http.bearer_auth import BearerAuth
 from serving.model.load import load_model
 from tests.harness.service import running
 from tests.serving.client import ask
@@ -58,6 +60,26 @@ def test_many_wrong_tokens_are_rate_limited(home: Path) -> None:
             bearer_auth.check("Bearer wrong")
     assert 1 <= int(refusal.value.headers["Retry-After"]) <= 60
     bearer_auth.check(f"Bearer {TOKEN}")
+
+
+def test_wrong_tokens_of_a_minute_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-06: each of ten wrong tokens counts for a minute, which is what Retry-After says, and then another one is 401."""
+    now = 1000
+    monkeypatch.setattr("serving.http.bearer_auth.time", SimpleNamespace(monotonic=lambda: now))
+    bearer_auth = BearerAuth(TOKEN)
+    for _ in range(10):
+        with pytest.raises(Unauthorised):
+            bearer_auth.check("Bearer wrong")
+        now += 1
+    now = 1059
+    with pytest.raises(TooManyTries) as refusal:
+        bearer_auth.check("Bearer wrong")
+    assert refusal.value.headers["Retry-After"] == "1"
+    now = 1060
+    with pytest.raises(Unauthorised):
+        bearer_auth.check("Bearer wrong")
+    with pytest.raises(TooManyTries):
+        bearer_auth.check("Bearer wrong")
 
 
 @pytest.mark.process

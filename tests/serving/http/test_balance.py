@@ -16,7 +16,7 @@ import pytest
 
 from serving.http.balance import MOST_HOPS, Balance
 from serving.process.shared_memory import ConnectionCounts
-from tests.harness.processes import wait_for
+from tests.harness.processes import TIMEOUT, wait_for
 from tests.harness.service import Server, running
 
 WORKERS = 3
@@ -116,6 +116,21 @@ def test_connections_of_one_listener_go_to_all_workers(sharing: Sharing) -> None
     assert {hops for worker in sharing.workers for hops in worker.hops} == {0, 1}
 
 
+@pytest.mark.parametrize(("others", "receiver"), [(99, 0), (89, 0), (88, 1)])
+def test_of_many_connections_small_differences_stay(sharing: Sharing, others: int, receiver: int) -> None:
+    """With a hundred connections a worker keeps the next one unless another worker has an eighth less."""
+
+    async def ask() -> int:
+        sharing.begin(*range(WORKERS))
+        sharing.workers[0].balance.hold(100)
+        for index in (1, 2):
+            sharing.counts.held[index] = others
+        async with listening(sharing.workers[0]) as connect:
+            return await connect()
+
+    assert asyncio.run(ask()) == receiver
+
+
 def test_a_worker_that_takes_none_gets_none(sharing: Sharing) -> None:
     """A worker that has not begun, or has ended, is not chosen."""
 
@@ -132,6 +147,25 @@ def test_nothing_moves_while_the_service_stops(sharing: Sharing) -> None:
     """A worker that was stopped may not look into its inbox again."""
     sharing.is_draining = True
     assert set(answering(sharing, 6)) == {0}
+
+
+def test_what_is_in_the_inbox_of_a_worker_that_ends_is_answered(sharing: Sharing) -> None:
+    """A connection that was handed over while its new worker began to stop is not lost."""
+
+    async def ask() -> bytes:
+        worker = sharing.workers[1]
+        worker.balance.begin(worker.make)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours:
+            with theirs:
+                socket.send_fds(sharing.boxes[1][1], [b"\1"], [theirs.fileno()])
+            sharing.is_draining = True
+            worker.balance.end(worker.make)
+            async with asyncio.timeout(TIMEOUT):
+                return await asyncio.get_running_loop().sock_recv(ours, 1)
+
+    assert asyncio.run(ask()) == b"1"
 
 
 def test_a_full_inbox_is_left_alone(sharing: Sharing) -> None:

@@ -16,6 +16,7 @@ from serving.app import create_app
 from serving.errors import DeadlineExceeded, QueueFull
 from serving.generation.generate import RequestHeaders, Service
 from serving.generation.thread_queue import ThreadQueue
+from serving.generation.transform import max_body
 from serving.http import asgi
 from serving.http.asgi import ASGIApp
 from serving.http.scope import Message
@@ -145,6 +146,13 @@ def test_bodies_that_are_held_are_limited(app: ASGIApp, path: str, monkeypatch: 
     before = [counted(app, code) for code in ("503", "400")]
     assert service_of(app).portal.run(clients()) == [503, 400]
     assert [counted(app, code) for code in ("503", "400")] == [count + 1 for count in before]
+
+
+def test_a_body_of_the_greatest_size_is_read_to_its_end(app: ASGIApp) -> None:
+    """S-09: what comes in one piece of that size is whole only if nothing follows; with one byte more it is 413."""
+    largest = part(max_body(service_of(app)) * b" ")
+    ends = [END], [part(b"x"), END]
+    assert [service_of(app).portal.run(post(app, "/transform", largest, *end)) for end in ends] == [400, 413]
 
 
 def counted(app: ASGIApp, code: str) -> float:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from serving.http.transport import UnreadResponses
+from tests.harness.processes import TIMEOUT
 from tests.serving.client import on_a_loop
 from tests.serving.http.protocol_server import clients_of, reset, serving
 
@@ -48,7 +50,7 @@ def wholes(limit: int, clients: int) -> list[bool]:
     """Which of some clients get their answers whole, when they read after the last one has asked, the last one first."""
 
     async def run() -> list[bool]:
-        async with serving(large, unread_bytes=limit) as port:
+        async with serving(large, unread=UnreadResponses(limit)) as port:
             waiting = [await ask(port) for _ in range(clients)]
             return [await read(connection) for connection in waiting[::-1]][::-1]
 
@@ -70,10 +72,43 @@ def test_who_has_read_does_not_count() -> None:
     """Clients that read one after the other get their responses, any number of them."""
 
     async def run() -> list[bool]:
-        async with serving(large, unread_bytes=LIMIT) as port:
+        async with serving(large, unread=UnreadResponses(LIMIT)) as port:
             return [await read(await ask(port)) for _ in range(5)]
 
     assert asyncio.run(run()) == [True] * 5
+
+
+class Kept(UnreadResponses):
+    """What it keeps, for all to see."""
+
+    def __init__(self) -> None:
+        super().__init__(LIMIT)
+        self.transports: set[asyncio.Transport] = set()
+
+    def add(self, transport: asyncio.Transport) -> None:
+        self.transports.add(transport)
+        super().add(transport)
+
+    def discard(self, transport: asyncio.Transport) -> None:
+        self.transports.discard(transport)
+        super().discard(transport)
+
+
+def test_who_leaves_is_not_kept() -> None:
+    """Nothing is kept of a connection whose client leaves with most of its response unread: there is no end of such clients."""
+
+    async def run() -> None:
+        kept = Kept()
+        async with serving(large, unread=kept) as port:
+            clients = [await ask(port) for _ in range(2)]
+            assert len(kept.transports) == 2
+            for client in clients:
+                client.close()
+            async with asyncio.timeout(TIMEOUT):
+                while kept.transports:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("is_pipelined", [True, False])
