@@ -19,12 +19,13 @@ from serving.engine.golden_files import GoldenFiles, hash_golden_files
 from serving.errors import ModelError
 from serving.generation.generate import Service
 from serving.http.asgi import ASGIApp
-from serving.model.determinism import GoldenReport
+from serving.model.determinism import GoldenReport, compare_goldens
 from serving.model.load import Model, model_from_bytes
 from serving.model.runtime import runtime_of
 from serving.settings import Settings
 from tests.serving import tiny_onnx
 from tests.serving.client import ask, fetch, service_of
+from tests.serving.sessions import CountingSession
 
 FILE = tiny_onnx.grey()
 
@@ -75,6 +76,30 @@ def test_another_rounding_is_close() -> None:
     here, there = load(), load(exported_elsewhere(1))
     assert there[0] == GoldenReport(latents="exact", pixels="close")
     assert there[1].encoder == here[1].encoder
+
+
+def test_a_point_far_from_0_may_differ_with_its_value() -> None:
+    """A processor that rounds otherwise changes the last bits of a number: a large one by more than a small one."""
+    loaded = model_from_bytes(tiny_onnx.points(), "cpu")
+    (golden, *_) = loaded.card.goldens
+    row = np.full_like(golden.output, 1000)
+    row.flat[0] = 0
+    card = replace(loaded.card, goldens=(replace(golden, output=row),))
+    shape = (1, *row.shape)
+
+    class Elsewhere(CountingSession):
+        """A session whose rounding is another one."""
+
+        def run(self, output_names: list[str] | None, input_feed: Any, /) -> Any:
+            return [(row + moved).astype(row.dtype).reshape(shape)]
+
+    session = Elsewhere(loaded.session)
+    moved = np.full_like(row, 0.05)
+    moved.flat[0] = 0
+    assert compare_goldens(session, loaded.batching, card, loaded.runtime).pixels == "close"
+    moved.flat[0] = 0.05
+    with pytest.raises(ModelError, match="golden seed"):
+        compare_goldens(session, loaded.batching, card, loaded.runtime)
 
 
 def test_another_zlib_changes_encoder_and_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:

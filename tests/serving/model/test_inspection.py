@@ -69,6 +69,26 @@ def test_levels_that_no_byte_holds_are_refused() -> None:
             model_from_bytes(data, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("half", "middle", "is_right"), [(127.5, 128, True), (128, 128, False), (127.5, 127, True), (128, 127, False)]
+)
+def test_levels_are_those_that_a_cast_keeps(half: float, middle: float, is_right: bool) -> None:
+    """What a cast rounds towards 0 to 0..255 is accepted, and 256 and -1 are not."""
+    graph = Graph()
+    levels = graph.add("Add", graph.add("Mul", graph.add("Sign", "z"), graph.number(half)), graph.number(middle))
+    with nullcontext() if is_right else pytest.raises(ModelError, match="levels must be 0 to 255"):
+        model_from_bytes(image_of(graph, levels), "cpu")
+
+
+def test_levels_may_be_bounded_by_max_and_min() -> None:
+    """As some exporters write ``Clip``."""
+    graph = Graph()
+    levels = graph.add("Mul", "z", graph.number(1_000))
+    for operator, bound in (("Max", 0.0), ("Min", 255.0)):
+        levels = graph.add(operator, levels, graph.add("Constant", value_float=bound))
+    assert model_from_bytes(image_of(graph, levels), "cpu").card.name == "m"
+
+
 def test_nan_of_a_later_seed_is_an_error() -> None:
     """F-14: where finite weights give NaN for a seed that no probe has, a run with that seed fails, and others do not."""
     model, bad = tiny_onnx.rarely_nan()
@@ -196,6 +216,17 @@ def test_a_batch_without_memory_is_run_in_halves() -> None:
     full = Full(model.session, 4)
     assert (replace(model, session=cast(Session, full)).sample(range(8)) == model.sample(range(8))).all()
     assert full.runs == [8, 4, 4]
+
+
+def test_two_rows_without_memory_are_run_one_by_one() -> None:
+    """F-23: half of two rows is one; a single row has no half."""
+    model = model_from_bytes(tiny_onnx.grey(), "cpu")
+    full = Full(model.session, 1)
+    assert (replace(model, session=cast(Session, full)).sample(range(2)) == model.sample(range(2))).all()
+    assert full.runs == [2, 1, 1]
+    none = replace(model, session=cast(Session, Full(model.session, 0)))
+    with pytest.raises(OutOfMemory):
+        none.sample([0])
 
 
 @pytest.mark.parametrize("batching", [BatchingMode(8), BatchingMode()], ids=["padded to a fixed size", "any size"])

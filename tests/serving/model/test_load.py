@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from contract import METADATA_KEY, Categorical, Golden, Image, Normal, Points, Tokens
+from contract.runtime import MAX_NODES
 from serving.errors import ModelError, ProviderError
 from serving.model.determinism import compare_goldens
 from serving.model.load import load_model, model_from_bytes
@@ -105,6 +106,13 @@ def external() -> bytes:
     )
 
 
+def external_in_a_sparse_weight() -> bytes:
+    """A model with the values of a sparse weight in another file."""
+    where = message(13, text(1, "location"), text(2, "/etc/passwd"))
+    values = message(1, tensor("far", np.zeros(2, np.float32), where, number(14, 1)))
+    return model([node("Identity", ["x"], "y")], {}, [], [], {METADATA_KEY: "{}"}) + message(7, message(15, values))
+
+
 def external_in_a_branch() -> bytes:
     """A model with a weight in another file, hidden in an attribute's subgraph."""
     where = message(13, text(1, "location"), text(2, "/etc/passwd"))
@@ -163,6 +171,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("a card that is not JSON", lambda: model([], {}, [], [], {METADATA_KEY: "{"}), "not JSON"),
     ("external data", external, "one file"),
     ("external data in a branch", external_in_a_branch, "one file"),
+    ("external data in a sparse weight", external_in_a_sparse_weight, "one file"),
     ("nested too deep", nested, "deeper than 64"),
     ("unknown operator", lambda: tiny_onnx.exact().replace(b"Clip", b"Clop"), "onnxruntime refuses it"),
     ("an operator of another domain", lambda: with_nodes(text(4, "Gelu") + text(7, "com.microsoft")), "got one of the domain"),
@@ -215,6 +224,14 @@ def test_a_field_number_that_onnxruntime_would_cut_is_refused(width: int) -> Non
     data = plain + message(7, message(1, hidden))
     with pytest.raises(ModelError, match="truncated or not an ONNX model"):
         model_from_bytes(data, "cpu")
+
+
+def test_the_greatest_number_of_nodes_is_read() -> None:
+    """A graph of as many nodes as are allowed is read, and one of one more is refused."""
+    nodes = MAX_NODES * (text(4, "Abs"),)
+    assert read_contents(with_nodes(*nodes)).nodes == MAX_NODES
+    with pytest.raises(ModelError, match=f"at most {MAX_NODES} nodes"):
+        read_contents(with_nodes(*nodes, text(4, "Abs")))
 
 
 def test_tokens_beyond_the_vocabulary_are_refused() -> None:
