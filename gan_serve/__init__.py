@@ -2,19 +2,19 @@
 
 import asyncio
 import re
-import threading
 import time
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import lru_cache
 from typing import Any
 
 import httpx
 import numpy as np
-from numpy.typing import NDArray
 
+# How the service begins a file of ``%d`` rows. ``np.load`` also reads zip files and literals, with errors of many types.
 _NPY = (
     rb"\A\x93NUMPY\x01\x00[\s\S]{2}\{'descr': '([|<>][uif][1248])', 'fortran_order': False, "
     rb"'shape': \(%d, ([1-9]\d{0,8}(?:, [1-9]\d{0,8})*)\), \} *\n"
 )
-"""How the service begins a file of ``%d`` rows. ``np.load`` also reads zip files and literals, with errors of many types."""
 
 
 class ServiceError(Exception):
@@ -35,15 +35,17 @@ class _Requests:
         ``timeout_s`` limits each wait: for a connection, for a part of the answer, and between two tries.
         """
         self.http = self.make_http(base_url=url, timeout=timeout_s)
-        self._retries, self._limit, self._timeout = retries, kept, timeout_s
-        self._kept: dict[httpx.URL, tuple[str, bytes]] = {}
-        self._lock = threading.Lock()
+        self._retries, self._timeout = retries, timeout_s
+        self._kept = lru_cache(kept)(lambda url: [("", b"")])  # for each URL a list of one ETag with its body
 
     async def _do(self, step: httpx.Request | float) -> Any:
         """Send a request, or wait these seconds; the blocking client does so without a pause of the coroutine."""
         return self.http.send(step) if isinstance(step, httpx.Request) else time.sleep(step)
 
-    async def _rows(self, seed: int, n: int, parameters: dict[str, Any]) -> NDArray[Any]:
+    async def images(self, seed: int, n: int, **parameters: Any) -> np.ndarray:
+        """The samples of n seeds from ``seed`` on: uint8 [n,h,w,c] of pictures."""
+        if (other := parameters.get("format")) is not None:
+            raise TypeError(f"leave 'format' out, got {other!r}: the answer is an array; for a file, GET /generate?format=png")
         # Numbers without an exponent, which the service does not read; a float16 as the float32 in which the service computes,
         # since the shortest text of a float16 is another number there.
         given = {
@@ -56,8 +58,7 @@ class _Requests:
             if value is not None
         }
         request = self.http.build_request("GET", "/generate", params=dict(seed=seed, n=n, format="npy", **given))
-        with self._lock:
-            etag, body = self._kept.pop(request.url, ("", b""))
+        [(etag, body)] = kept = self._kept(request.url)  # one pair, which another thread may replace meanwhile
         request.headers.update({"If-None-Match": etag} if etag else {})
         try:
             response = await self._do(request)
@@ -75,17 +76,20 @@ class _Requests:
             rows = np.frombuffer(data, dtype.decode()).reshape(n, *map(int, sizes.split(b", "))).copy()
         except (ValueError, LookupError, TypeError, RecursionError):
             raise ServiceError(f"{response.status_code}: the service does not answer so: {body[:200]!r}") from None
-        with self._lock:
-            self._kept[request.url] = (etag, body)
-            if len(self._kept) > self._limit:
-                del self._kept[next(iter(self._kept))]
+        kept[0] = (etag, body)
         return rows
 
 
-class Client(_Requests):
-    """A blocking client; ``http.close()`` closes its connections."""
+class Client(_Requests, AbstractContextManager["Client"]):
+    """A blocking client; ``close()``, or the end of ``with``, closes its connections."""
 
-    def image(self, seed: int, **parameters: Any) -> NDArray[Any]:
+    def close(self, *_: object) -> None:
+        """Close the connections; the arguments are those of ``with``."""
+        self.http.close()
+
+    __exit__ = close
+
+    def image(self, seed: int, **parameters: Any) -> np.ndarray:
         """The sample of a seed: uint8 [h,w,c] of a picture. Parameters are those of the query of /generate.
 
         One that is None is left out; there is no ``format``, as the answer is an array.
@@ -96,26 +100,28 @@ class Client(_Requests):
         """
         return self.images(seed, 1, **parameters)[0]  # type: ignore[no-any-return]
 
-    def images(self, seed: int, n: int, **parameters: Any) -> NDArray[Any]:  # type: ignore[return]
+    def images(self, seed: int, n: int, **parameters: Any) -> np.ndarray:  # type: ignore[override, return]
         """The samples of n seeds from ``seed`` on: uint8 [n,h,w,c] of pictures."""
         try:
-            self._rows(seed, n, parameters).send(None)  # which ends by an exception, as ``_do`` makes no pause
+            super().images(seed, n, **parameters).send(None)  # which ends by an exception, as ``_do`` makes no pause
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
 
 
-class AsyncClient(_Requests):
-    """The same for an event loop; ``await http.aclose()`` closes its connections."""
+class AsyncClient(_Requests, AbstractAsyncContextManager["AsyncClient"]):
+    """The same for an event loop; ``await aclose()``, or the end of ``async with``, closes its connections."""
 
     make_http = httpx.AsyncClient
+
+    async def aclose(self, *_: object) -> None:
+        """As ``Client.close``."""
+        await self.http.aclose()
+
+    __aexit__ = aclose
 
     async def _do(self, step: httpx.Request | float) -> Any:
         return await (self.http.send(step) if isinstance(step, httpx.Request) else asyncio.sleep(step))
 
-    async def image(self, seed: int, **parameters: Any) -> NDArray[Any]:
+    async def image(self, seed: int, **parameters: Any) -> np.ndarray:
         """As ``Client.image``."""
         return (await self.images(seed, 1, **parameters))[0]  # type: ignore[no-any-return]
-
-    async def images(self, seed: int, n: int, **parameters: Any) -> NDArray[Any]:
-        """As ``Client.images``."""
-        return await self._rows(seed, n, parameters)

@@ -54,11 +54,18 @@ def test_a_row_as_the_service_writes_it_is_accepted() -> None:
 
 @pytest.mark.parametrize("body", WRONG_BODIES.values(), ids=WRONG_BODIES)
 def test_a_body_without_the_rows_is_a_service_error(body: bytes) -> None:
-    """A server sends another body in place of the array; nothing of it is kept."""
-    client = answered(lambda request: httpx.Response(200, headers={"ETag": '"x"'}, content=body))
-    with pytest.raises(ServiceError, match="200: the service does not answer so: b"):
-        client.image(1)
-    assert not client._kept
+    """A server sends another body in place of the array; nothing of it is kept, so that it is not confirmed later."""
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, headers={"ETag": '"x"'}, content=body)
+
+    client = answered(answer)
+    for _ in range(2):
+        with pytest.raises(ServiceError, match="200: the service does not answer so: b"):
+            client.image(1)
+    assert ["If-None-Match" in request.headers for request in asked] == [False, False]
 
 
 def test_an_error_of_deep_json_is_a_service_error() -> None:

@@ -36,8 +36,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Se
 
 @pytest.fixture
 def client(service: Server) -> Iterator[Client]:
-    client = Client(f"http://127.0.0.1:{service.port}")
-    with client.http:
+    with Client(f"http://127.0.0.1:{service.port}") as client:
         yield client
 
 
@@ -95,7 +94,7 @@ def test_it_waits_as_the_service_says(client: Client, statuses: list[int]) -> No
 def test_it_gives_up_after_its_retries(service: Server) -> None:
     """Without retries a 429 is an error with the service's own words."""
     client = Client(f"http://127.0.0.1:{service.port}", retries=0)
-    with client.http, pytest.raises(ServiceError, match=r"429.*samples computed a second"):
+    with client, pytest.raises(ServiceError, match=r"429.*samples computed a second"):
         list(map(client.image, range(200, 1200)))  # many: where it is held up, its share grows meanwhile
 
 
@@ -108,10 +107,44 @@ def test_a_wrong_value_is_named(client: Client) -> None:
 
 @pytest.mark.process
 def test_a_parameter_that_is_none_is_left_out(client: Client) -> None:
-    """``y=None`` is as no ``y``; a format other than an array's is a mistake of the caller."""
-    assert np.array_equal(client.image(1, y=None), client.image(1))
-    with pytest.raises(TypeError, match="'format'"):
-        client.image(1, format="png")
+    """``y=None`` is as no ``y``, and ``format=None`` as no ``format``."""
+    assert np.array_equal(client.image(1, y=None, format=None), client.image(1))
+
+
+@pytest.mark.parametrize("ask", ["image", "images"])
+def test_a_format_is_refused_with_what_to_do(ask: str) -> None:
+    """The answer is an array, and the message says where files are; nothing is asked, and both clients do so."""
+    sentence = r"^leave 'format' out, got 'webp': the answer is an array; for a file, GET /generate\?format=png$"
+    more = {"n": 2} if ask == "images" else {}
+    with Client("http://127.0.0.1:9") as client, pytest.raises(TypeError, match=sentence):
+        getattr(client, ask)(1, format="webp", **more)
+    with pytest.raises(TypeError, match=sentence):
+        asyncio.run(getattr(AsyncClient("http://127.0.0.1:9"), ask)(1, format="webp", **more))
+
+
+def test_with_gives_the_client_and_closes_its_connections() -> None:
+    """``close`` does so, too, and may be called again."""
+    with Client("http://127.0.0.1:9") as client:
+        assert isinstance(client, Client)
+        assert not client.http.is_closed
+    assert client.http.is_closed
+    client.close()
+    other = Client("http://127.0.0.1:9")
+    other.close()
+    assert other.http.is_closed
+
+
+def test_async_with_does_the_same() -> None:
+    """Its twin has ``aclose``, as httpx names it."""
+
+    async def use() -> None:
+        async with AsyncClient("http://127.0.0.1:9") as client:
+            assert isinstance(client, AsyncClient)
+            assert not client.http.is_closed
+        assert client.http.is_closed
+        await client.aclose()
+
+    asyncio.run(use())
 
 
 @pytest.mark.parametrize(
@@ -143,7 +176,7 @@ def test_it_keeps_the_latest_answers_only(service: Server, client: Client) -> No
     small = Client(f"http://127.0.0.1:{service.port}", kept=1)
     seen: list[int] = []
     small.http.event_hooks["response"].append(lambda response: seen.append(response.status_code))
-    with small.http:
+    with small:
         for seed in (1, 1, 2, 1):
             small.image(seed)
     assert [status for status in seen if status != 429] == [200, 304, 200, 200]
@@ -160,7 +193,7 @@ def test_threads_may_share_it(kept: int) -> None:
             assert {array.shape for array in threads.map(client.image, [number % 5 for number in range(2000)])} == {(2, 2, 1)}
     finally:
         sys.setswitchinterval(interval)
-    assert len(client._kept) == kept
+    assert client._kept.cache_info().currsize == kept
 
 
 @pytest.mark.process
@@ -168,8 +201,7 @@ def test_its_twin_gives_the_same(service: Server, client: Client) -> None:
     """AsyncClient's arrays are Client's, several at once, with the same retries and errors."""
 
     async def ask() -> list[np.ndarray]:
-        twin = AsyncClient(f"http://127.0.0.1:{service.port}")
-        async with twin.http:
+        async with AsyncClient(f"http://127.0.0.1:{service.port}") as twin:
             with pytest.raises(ServiceError, match="y must be"):
                 await twin.image(1, y=77)
             return list(await asyncio.gather(*(twin.image(seed, y=1) for seed in (300, 301, 302))))
@@ -210,6 +242,6 @@ def test_answers_of_another_server_are_service_errors(
         head = f"HTTP/1.1 {status} x\r\n{header}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         threading.Thread(target=answer_all, args=(listener, head.encode() + body), daemon=True).start()
         client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}", retries=1)
-        with client.http, pytest.raises(ServiceError, match=sentence):
+        with client, pytest.raises(ServiceError, match=sentence):
             client.image(1)
     assert waits == [1.0] * header.startswith("Retry-After")
