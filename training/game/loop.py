@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from contract import Latents
 from contract.pictures import PICTURE
 from training.data import DataSet
-from training.errors import NonFinite, RecipeError
+from training.errors import NonFinite
 from training.game.batches import Batches, derive_seed, seed_generators
 from training.game.check import check_parts
 from training.game.evaluation import Evaluation, Unseen, compute_loss, first_non_finite
 from training.game.gates import always
 from training.game.graphs import Graphs
 from training.game.optimisers import align_moments, with_strides_of
+from training.game.parts import make_nets, make_optimiser
 from training.game.precision import Precision, in_precision
 from training.game.ranks import ALONE, Gradient, Ranks
 from training.game.recipe import Player, Recipe
@@ -51,7 +51,8 @@ class Game:
         self.ranks = ranks
         self.device = data.device
         torch.manual_seed(seed)
-        self.nets = {name: _on_device(net, self.device) for name, net in _nets_of(recipe, data, self.latents).items()}
+        made = make_nets(recipe, data.shape, self.latents)
+        self.nets = {name: _on_device(net, self.device) for name, net in made.items()}
         check_parts(recipe, self.nets, self.latents)
         if recipe.prepare:
             recipe.prepare(self.nets, self.batches, seed)
@@ -59,7 +60,7 @@ class Game:
         """The nets as losses call them."""
         self.averages = {name: copy.deepcopy(self.nets[name]) for name in (recipe.ema.nets if recipe.ema else ())}
         self.parameters = {p.name: [w for net in p.nets for w in self.nets[net].parameters()] for p in recipe.players}
-        self.optimisers = {p.name: p.optimiser.make(self.parameters[p.name]) for p in recipe.players}
+        self.optimisers = {p.name: make_optimiser(recipe, p, self.parameters[p.name]) for p in recipe.players}
         self.step = 0
         self.batch = 0
         """Number of real batches used."""
@@ -281,14 +282,6 @@ def _apply(game: Game, player: Player, gradient: Gradient) -> None:
         parameter.grad = None
     if player.after:
         player.after(game.nets, game.step)
-
-
-def _nets_of(recipe: Recipe, data: DataSet, latents: Latents) -> dict[str, nn.Module]:
-    """The recipe's nets; RecipeError where they cannot be made for such samples, as of an odd size."""
-    try:
-        return dict(recipe.nets(data.shape, latents))
-    except ValueError as error:
-        raise RecipeError(recipe.name, f"no nets for samples of {list(data.shape)}: {error}") from error
 
 
 def _on_device(net: nn.Module, device: torch.device) -> nn.Module:

@@ -16,6 +16,7 @@ from training.errors import RecipeError
 from training.game.check import check_shapes
 from training.game.loop import Game
 from training.game.objective import Loss
+from training.game.optimisers import Optimiser, adam, sgd
 from training.game.recipe import Ema, Recipe
 from training.game.schedules import Schedule, Update, alternate, phases, simultaneous
 from training.game.step import DiscriminatorOutput, StepContext
@@ -63,6 +64,11 @@ def around(name: str, change: Callable[[Any], Any]) -> Recipe:
 
 def undecorated(ctx: StepContext) -> Tensor:
     return ctx.on_real.logit.mean()
+
+
+def with_optimiser(optimiser: Optimiser) -> Recipe:
+    """The right recipe with another optimiser of D."""
+    return replace(RIGHT, players=(replace(D, optimiser=optimiser), G))
 
 
 MISTAKES = {
@@ -117,6 +123,41 @@ MISTAKES = {
     "latent called as a parameter is": (
         replace(RIGHT, latents=lambda classes: {"z": Normal(2), "n": Categorical(3)}),
         "recipe parabola: latents gives the parameter 'n', which is reserved or not 1..32 letters, digits and underscores",
+    ),
+    "nets in a list": (
+        replace(RIGHT, nets=cast(Any, lambda shape, latents: [nn.Linear(2, 2), nn.Linear(2, 1)])),
+        'recipe parabola: nets must return the nets by name, as {"G": generator, "D": discriminator}, got a list',
+    ),
+    "nets that are no function": (
+        replace(RIGHT, nets=cast(Any, {"G": nn.Linear(2, 2)})),
+        "recipe parabola: nets must be a function of a sample's shape and the latents, got a dict",
+    ),
+    "nets of another argument": (
+        replace(RIGHT, nets=cast(Any, lambda shape: {"G": nn.Linear(2, 2)})),
+        "recipe parabola: nets must be a function of a sample's shape and the latents: too many positional arguments",
+    ),
+    "a class in the place of a net": (
+        replace(RIGHT, nets=cast(Any, lambda shape, latents: {"G": nn.Identity})),
+        "recipe parabola, net G: nets must return a torch.nn.Module, got the type Identity",
+    ),
+    "unknown argument of an optimiser": (
+        with_optimiser(Optimiser("mine", lambda p: torch.optim.SGD(p, learnrate=0.1))),  # type: ignore[call-arg]
+        "recipe parabola, player D: its optimiser mine cannot be made: SGD.__init__() got an unexpected keyword argument"
+        " 'learnrate'; it takes lr, momentum, dampening, weight_decay, nesterov, maximize, foreach, differentiable, fused",
+    ),
+    "wrong argument of an optimiser": (
+        with_optimiser(adam(-1)),
+        "recipe parabola, player D: its optimiser adam(-1, (0.9, 0.999)) cannot be made: Invalid learning rate: -1",
+    ),
+    "a function in the place of an optimiser": (
+        with_optimiser(cast(Optimiser, adam)),
+        "recipe parabola, player D: its optimiser must be made by training.game.optimisers, as adam(2e-4),"
+        " got the function adam",
+    ),
+    "unknown setting": (
+        replace(RIGHT, players=(replace(D, optimiser=sgd(0.1, 0), hyperparameters=lambda step, steps: {"rate": 1.0}), G)),
+        "recipe parabola, player D: its hyperparameters must set what SGD has"
+        " (dampening, differentiable, foreach, fused, lr, maximize, momentum, nesterov, weight_decay), got rate",
     ),
     "condition": (
         replace(RIGHT, conditions=("y",)),
