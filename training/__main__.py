@@ -186,7 +186,7 @@ class Score:
     classifier: str | None = None
     """Data set whose classifier is used; by default the one to compare with."""
     samples: int | None = None
-    """Number of samples, of the seeds from 0 on; by default 10,000, and 26,000 for stackedmnist."""
+    """Number of samples, of the seeds from 0 on; by default 10,000, and 26,000 for stackedmnist. pix2pix takes all images."""
     nearest: int | None = None
     """Number of samples on which the 1-NN classifier is fitted; by default all that are measured."""
 
@@ -199,7 +199,7 @@ class Score:
             from training.run.transformed import examine_transformed, refuse_options
 
             refuse_options(config.recipe, data=self.data, classifier=self.classifier, nearest=self.nearest)
-            examine_transformed(context)
+            examine_transformed(context, self.samples)
             return 0
         scored = run_score(
             model_file(self.model),

@@ -28,20 +28,25 @@ def refuse_options(recipe: str, **options: object) -> None:
             raise TrainingError(f"--{name} is for models that make samples; {recipe} changes pictures: leave it out")
 
 
-def examine_transformed(context: JobContext) -> dict[str, float]:
+def examine_transformed(context: JobContext, asked: int | None = None) -> dict[str, float]:
     """Measure the newest checkpoint on the data's test part; print the values, and write examination.json.
 
-    Where the data has no test part here, its training images are taken, and the printed line says so.
+    Where the data has no test part here, its training images are taken, and the printed line says so. All of its images are
+    measured, so that the figures of two runs are of the same ones; a line says so where another number was asked for.
 
     Returns:
         ``accuracy`` and ``accuracy-real``: shares of changed and of real images in which the classifier sees the image's class;
         ``sharpness``: the Laplacian energy of changed images over that of real ones; ``l1``: mean difference of a pixel, 0..1.
 
     Raises:
-        TrainingError, DataError: the run has no checkpoint, or its data cannot be loaded.
+        TrainingError, DataError: fewer than two samples are asked for, the run has no checkpoint, or its data cannot be loaded.
     """
+    if asked is not None and asked < 2:
+        raise TrainingError(f"samples must be at least 2, got {asked}")
     game, data = open_run(context)
     test, part = unseen(game, data, context)
+    if asked not in (None, len(test)):
+        context.say(f"--samples {asked} changes nothing: all {len(test):,} {part} images of {data.name} are measured")
     made, real = change(game, test), test.items.float() / 255
     values = {"sharpness": laplacian_energy(made) / laplacian_energy(real), "l1": float((made - real).abs().mean())}
     written = {"step": game.step, "data": data.name, "samples": len(test)}

@@ -83,14 +83,19 @@ def test_a_checker_board_has_more_laplacian_energy_than_its_blur() -> None:
 
 @pytest.mark.slow
 def test_score_of_a_run_examines_what_becomes_of_unseen_pictures(
-    picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``score`` of such a run writes accuracy, its classifier and sharpness of changed test images; no samples are scored."""
+    """``score`` of such a run measures all changed test images, and says so where another number is asked for."""
     config = tiny_config("pix2pix_l1_small", picture_folder, steps=2)
     train_tiny(config, tmp_path, is_exported=False)
     monkeypatch.setenv("XDG_CACHE_HOME", tiny_context(tmp_path).environ["XDG_CACHE_HOME"])
     assert main(["score", str(tmp_path)]) == 0
+    assert "--samples" not in capsys.readouterr().out
+    assert main(["score", str(tmp_path), "--samples", "3"]) == 0
     content = json.loads((tmp_path / "examination.json").read_text())
+    count = content["samples"]  # all of MNIST's test part where that is on this machine
+    assert count > 3
+    assert f"--samples 3 changes nothing: all {count:,} " in capsys.readouterr().out
     values = content["values"]
     assert content["classifier"].startswith("lenet@")
     assert values.keys() == {"sharpness", "l1", "accuracy", "accuracy-real"}
@@ -110,6 +115,7 @@ def test_measures_of_samples_are_refused_for_a_run_that_changes_pictures(
         (["reconstruct", run], "pix2pix_small takes a picture, too"),
         (["score", run, "--classifier", "digits"], "--classifier is for models that make samples; pix2pix_small changes"),
         (["score", run, "--data", "digits"], "--data is for models that make samples"),
+        (["score", run, "--samples", "1"], "samples must be at least 2, got 1"),
     ):
         assert main(words) == 2
         assert f"error: {sentence}" in capsys.readouterr().err
