@@ -81,6 +81,8 @@ def read_card(model: Path) -> tuple[Card, str]:
         content = model.read_bytes()
         metadata = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
         return card_from_metadata(metadata), hashlib.sha256(content).hexdigest()
+    except FileNotFoundError:
+        raise TrainingError(f"there is no model {model}") from None
     except OSError as error:
         raise TrainingError(f"{model}: {error.strerror}") from None
     except CardError as error:

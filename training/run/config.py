@@ -122,15 +122,21 @@ def read_config(run: Path) -> RunConfig:
     """The configuration of a run directory.
 
     Raises:
-        TrainingError: the directory has no configuration, or a damaged one, or a pipe in its place.
+        TrainingError: the directory has no configuration, a damaged one, another version's, or a pipe in its place.
     """
     path = find_config(run)
     if path is None:
         raise TrainingError(f"{run} is not a run directory: it has no {CONFIG}")
     refuse_stream(path)
     try:
-        config = RunConfig(**config_in(path))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        given = config_in(path)
+        if unknown := sorted(given.keys() - get_type_hints(RunConfig).keys()) if isinstance(given, dict) else []:
+            what = f"{', '.join(map(repr, unknown))}, which this version does not know"
+            raise TrainingError(f"{path} has {what}: use the version that wrote it, or train anew")
+        config = RunConfig(**given)
+    except KeyError as error:
+        raise TrainingError(f"{path} is damaged: it must have {error}") from None
+    except (ValueError, TypeError, RecursionError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from None
     for name, kind in get_type_hints(RunConfig).items():
         if not isinstance(value := getattr(config, name), kind):

@@ -28,6 +28,9 @@ from training.run.seeds import run_of, train_seeds
 Device = Literal["auto", "cpu", "cuda"]
 
 
+MOST_PORT = 2**16 - 1
+
+
 class Page(NamedTuple):
     """Address of the metrics page; without a port there is none."""
 
@@ -35,7 +38,9 @@ class Page(NamedTuple):
     port: int | None
 
     def serve(self, run: Path, steps: int, say: Callable[[str], None]) -> AbstractContextManager[MetricsSink]:
-        """Serve the page during the run; raises TrainingError when the address cannot be listened on."""
+        """Serve the page during the run; raises TrainingError when there is no such port or it cannot be listened on."""
+        if self.port is not None and not 0 <= self.port <= MOST_PORT:
+            raise TrainingError(f"--metrics-port must be 0..{MOST_PORT}, got {self.port}")
         return (
             nullcontext(null_sink)
             if self.port is None

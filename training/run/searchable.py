@@ -80,6 +80,8 @@ def _load(path: Path) -> tuple[bytes, onnx.ModelProto]:
     try:
         content = path.read_bytes()
         return content, onnx.load_from_string(content)
+    except FileNotFoundError:
+        raise TrainingError(f"there is no model {path}") from None
     except OSError as error:
         raise TrainingError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # protobuf's errors are of many kinds

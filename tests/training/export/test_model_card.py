@@ -147,7 +147,7 @@ def test_a_card_on_stdout_stands_alone(model: Path, tmp_path: Path, capfd: pytes
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"x", "is not an ONNX model"), (b"", "has no card")])
+@pytest.mark.parametrize(("content", "reason"), [(None, "there is no"), (b"x", "is not an ONNX model"), (b"", "has no card")])
 def test_a_file_without_a_card_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, reason: str
 ) -> None:

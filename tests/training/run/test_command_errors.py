@@ -167,9 +167,13 @@ def test_a_score_of_no_samples_is_one_sentence(samples: str, capsys: pytest.Capt
         (["score", "x.onnx", "--nearest", "-3"], "nearest must be at least 1, got -3"),
         (["gmam", "one", "two", "--samples", "0"], "--samples must be at least 1, got 0"),
         (["gmam", "one", "two", "--first-lambda", "nan"], "--first-lambda must be 0 or more, got nan"),
+        (["card", "x.onnx"], "there is no model x.onnx"),
+        (["complete", "x.onnx", "picture", "--mask", "left"], "there is no model x.onnx"),
+        ([*TOY, "--out", "run", "--metrics-port", "-1"], "--metrics-port must be 0..65535, got -1"),
+        ([*TOY, "--out", "run", "--metrics-port", "65536"], "--metrics-port must be 0..65535, got 65536"),
         (["list", "--markdown", "picture"], "--markdown must name a page of text, got picture"),
     ],
-    ids=["nearest", "samples", "lambda", "page"],
+    ids=["nearest", "samples", "lambda", "card", "complete", "low port", "high port", "page"],
 )
 def test_a_wrong_value_is_one_sentence(
     words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

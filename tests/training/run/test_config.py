@@ -38,6 +38,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_names(name: str, sentenc
         ('{"config": {"recipe": "toy1d", "steps": "x"}}', r"steps must be int \| None, got 'x'"),
         ('{"config": {"recipe": "toy1d", "seed": null}}', "seed must be int, got None"),
         ('{"config": null}', "must be a mapping"),
+        ('{"plan": {"recipe": "toy1d"}}', "it must have 'config'"),
         pytest.param(100_000 * "[", "(maximum recursion depth|Stack overflow)", id="nested too deep"),
     ],
 )
@@ -45,6 +46,13 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, text: str, sentence: str
     """A configuration of other types, as after an edit by hand, names the key."""
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(TrainingError, match=rf"config\.json is damaged: .*{sentence}"):
+        read_config(tmp_path)
+
+
+def test_a_setting_of_a_newer_version_is_named(tmp_path: Path) -> None:
+    """The file is not called damaged, and the sentence says what to do."""
+    (tmp_path / "config.json").write_text('{"config": {"recipe": "toy1d", "warm_up": 3, "steps": 1}}')
+    with pytest.raises(TrainingError, match=r"has 'warm_up', which this version does not know: use the version that wrote it"):
         read_config(tmp_path)
 
 
