@@ -1,4 +1,4 @@
-"""What the plots show: each point at its place, nothing outside the axes, and round values beside them."""
+"""What the plots show: each point at its place, nothing outside the axes, and round values next to them."""
 
 from __future__ import annotations
 

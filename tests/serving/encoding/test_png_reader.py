@@ -97,7 +97,7 @@ def test_a_beginning_is_no_file() -> None:
 
 
 def test_the_number_of_chunks_is_limited() -> None:
-    """A file of the greatest number of chunks is read, one of one more is refused, whatever they hold."""
+    """A file of the greatest number of chunks is read, one of one more is refused, though they hold nothing."""
     empty = write_chunk(b"IDAT", b"")
     assert len(read_chunks(SIGNATURE + (MAX_CHUNKS - 1) * empty + END)) == MAX_CHUNKS
     with pytest.raises(VerifyError, match=f"at most {MAX_CHUNKS} chunks, has more"):
