@@ -120,6 +120,20 @@ def model_file(model: Path) -> Path:
     return model / MODEL if model.is_dir() else model
 
 
+def read_model(path: Path) -> bytes:
+    """The bytes of a model file.
+
+    Raises:
+        TrainingError: there is none, or it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise TrainingError(f"there is no model {path}") from None
+    except OSError as error:
+        raise TrainingError(f"{path}: {error.strerror or error}") from None
+
+
 def find_config(run: Path) -> Path | None:
     """The configuration file of a run directory; None if it has none."""
     return next((path for path in (run / CONFIG, run / OLD_CONFIG) if path.exists()), None)

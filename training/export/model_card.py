@@ -19,7 +19,7 @@ from contract import Card, CardError, Categorical, Image, Latent, Normal, Pictur
 from contract.card import card_to_json
 from contract.pictures import HAS_PICTURE, PICTURE
 from training.errors import TrainingError
-from training.files import is_stream, model_file, write_whole
+from training.files import is_stream, model_file, read_model, write_whole
 
 LICENCES = {"CC BY-SA 3.0": "cc-by-sa-3.0", "CC BY 4.0": "cc-by-4.0", "CC0": "cc0-1.0", "MIT": "mit", "Apache": "apache-2.0"}
 """Beginnings of a card's licence, and the identifiers that Hugging Face has for them."""
@@ -77,14 +77,10 @@ def read_card(model: Path) -> tuple[Card, str]:
     Raises:
         TrainingError: the file cannot be read, is no ONNX model, or has no card.
     """
+    content = read_model(model)
     try:
-        content = model.read_bytes()
         metadata = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
         return card_from_metadata(metadata), hashlib.sha256(content).hexdigest()
-    except FileNotFoundError:
-        raise TrainingError(f"there is no model {model}") from None
-    except OSError as error:
-        raise TrainingError(f"{model}: {error.strerror}") from None
     except CardError as error:
         raise TrainingError(f"{model}: {error}") from None
     except Exception:  # protobuf's errors share no base class

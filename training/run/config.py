@@ -128,9 +128,10 @@ def read_config(run: Path) -> RunConfig:
     if path is None:
         raise TrainingError(f"{run} is not a run directory: it has no {CONFIG}")
     refuse_stream(path)
+    kinds = get_type_hints(RunConfig)
     try:
         given = config_in(path)
-        if unknown := sorted(given.keys() - get_type_hints(RunConfig).keys()) if isinstance(given, dict) else []:
+        if unknown := sorted(given.keys() - kinds.keys()) if isinstance(given, dict) else []:
             what = f"{', '.join(map(repr, unknown))}, which this version does not know"
             raise TrainingError(f"{path} has {what}: use the version that wrote it, or train anew")
         config = RunConfig(**given)
@@ -138,7 +139,7 @@ def read_config(run: Path) -> RunConfig:
         raise TrainingError(f"{path} is damaged: it must have {error}") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from None
-    for name, kind in get_type_hints(RunConfig).items():
+    for name, kind in kinds.items():
         if not isinstance(value := getattr(config, name), kind):
             right = kind.__name__ if isinstance(kind, type) else kind
             raise TrainingError(f"{path} is damaged: {name} must be {right}, got {value!r}")

@@ -26,9 +26,8 @@ from training.run.ranks import joined, rank_count
 from training.run.seeds import run_of, train_seeds
 
 Device = Literal["auto", "cpu", "cuda"]
-
-
 MOST_PORT = 2**16 - 1
+"""The greatest number of a TCP port."""
 
 
 class Page(NamedTuple):

@@ -16,7 +16,7 @@ from training.data.pixels import to_unit
 from training.errors import TrainingError, first_line
 from training.export.from_onnx import DifferentiableGraph
 from training.export.sample_grid import sampler_of
-from training.files import find_config, model_file
+from training.files import find_config, model_file, read_model
 from training.game.loop import Game
 from training.game.step import DiscriminatorOutput
 from training.metrics.classifier import weights_digest
@@ -77,13 +77,9 @@ def _digest_of(game: Game) -> str:
 
 def _load(path: Path) -> tuple[bytes, onnx.ModelProto]:
     """The bytes of a model file, and the model."""
+    content = read_model(path)
     try:
-        content = path.read_bytes()
         return content, onnx.load_from_string(content)
-    except FileNotFoundError:
-        raise TrainingError(f"there is no model {path}") from None
-    except OSError as error:
-        raise TrainingError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # protobuf's errors are of many kinds
         raise TrainingError(f"{path} is no ONNX model: {first_line(error)}") from None
 
